@@ -1,0 +1,101 @@
+"""Encoded images to uint8 arrays, distrusting every byte."""
+
+import io
+import re
+
+import numpy as np
+from PIL import (
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    JpegImagePlugin,
+    PngImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+# Opening by format, and not by `Image.open`, keeps out the formats that nobody trains on, and Pillow's own limit on
+# pixels, which warns through global state; ours is checked instead.
+_FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
+    (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
+    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
+    (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
+    (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
+    (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
+    (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
+)
+
+
+class DecodeError(ValueError):
+    """These bytes are not an image that can be read; the message is a clause that says why."""
+
+
+def _format(first_bytes: bytes) -> type[ImageFile.ImageFile] | None:
+    return next((reader for magic, reader in _FORMATS if magic.match(first_bytes)), None)
+
+
+def looks_like_image(first_bytes: bytes) -> bool:
+    """Returns whether a file that begins so claims to be JPEG, PNG, GIF, BMP, WebP or TIFF.
+
+    Args:
+        first_bytes: the first twelve bytes of the file, or more.
+
+    >>> looks_like_image(b"GIF89a"), looks_like_image(b"<html>")
+    (True, False)
+    """
+    return _format(first_bytes) is not None
+
+
+def _to_mode(image: Image.Image, channels: int) -> np.ndarray:
+    """A loaded image as uint8 (height, width, channels)."""
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion clips at 255. The high byte is what it keeps of 16-bit colour.
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.mode in ("I", "F"):
+        raise DecodeError(f"has pixels of mode {image.mode}, whose range is unknown")
+    # Alpha is dropped; without this, Pillow would first warn that a palette has it.
+    image.info.pop("transparency", None)
+    pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    return pixels.reshape(*pixels.shape[:2], channels)
+
+
+def decode(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
+    """Decodes one image; of an animation, the first frame.
+
+    Palettes, CMYK, 16 bits and grey become 8-bit grey or RGB, and alpha is dropped, as by torchvision's
+    ``Image.open(file).convert("RGB")`` (``datasets/folder.py``). Like there and in tfds, the orientation that EXIF
+    gives is not applied.
+
+    Args:
+        encoded: a whole JPEG, PNG, GIF, BMP, WebP or TIFF file.
+        channels: 1 for grey (ITU-R 601 luma of a colour image), 3 for RGB.
+        max_pixels: an image whose header claims more is not decoded.
+
+    Returns:
+        uint8 of shape ``(height, width, channels)``, read-only.
+
+    Raises:
+        DecodeError: the bytes are of none of these formats, damaged, truncated, or too many pixels.
+    """
+    reader = _format(encoded[:16])
+    if reader is None:
+        raise DecodeError("is not an image" if encoded else "is empty")
+    try:
+        with reader(io.BytesIO(encoded)) as image:
+            width, height = image.size
+            if width * height > max_pixels:
+                raise DecodeError(f"claims {width} by {height} pixels, more than max_pixels={max_pixels}")
+            image.load()
+            return _to_mode(image, channels)
+    except DecodeError:
+        raise
+    except Exception as error:  # what damaged bytes raise inside Pillow is not one type
+        raise DecodeError(f"cannot be decoded ({error or type(error).__name__})") from error
+
+
+def with_channels(image: np.ndarray, channels: int) -> np.ndarray:
+    """Returns a uint8 image of shape ``(height, width, 1 or 3)`` as grey or RGB, converted as `decode` does."""
+    if image.shape[-1] == channels:
+        return image
+    return _to_mode(Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image), channels)

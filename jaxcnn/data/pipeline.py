@@ -1,0 +1,286 @@
+"""From a `DataConfig` to host batches, each a pure function of (seed, step).
+
+Training walks one endless line of positions: step s takes positions s * batch_size to (s + 1) * batch_size - 1, and
+position p is place p % size in the order of epoch p // size. So an epoch shows every image once, nothing is dropped
+at its end, and a run goes on from any step without any state of an iterator.
+"""
+
+import dataclasses
+import functools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from jaxcnn.config import Crop, DataConfig
+from jaxcnn.data.crop import CropError, cut, is_random
+from jaxcnn.data.decode import DecodeError, decode, with_channels
+from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source, random_state, refuse_bad
+from jaxcnn.errors import UserError
+
+Batch = dict[str, np.ndarray]
+
+
+@functools.lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next
+def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
+    """Returns the order in which an epoch visits the images: int32 of shape ``(size,)``, a permutation, read-only.
+
+    The same in every release of NumPy: see `sources.random_state`.
+    """
+    order = random_state(seed, epoch).permutation(size).astype(np.int32)
+    order.flags.writeable = False
+    return order
+
+
+def image_rng(seed: int, epoch: int, place: int) -> np.random.RandomState:
+    """Returns the generator of the host's crop of the image at this place of this epoch."""
+    # The last integer keeps place 0 from sharing the stream of `epoch_order`: trailing zeros change nothing.
+    return random_state(seed, epoch, place, 1)
+
+
+class _Loader:
+    """Reads, decodes and cuts a split's images, and keeps the account of those that cannot be."""
+
+    def __init__(self, source: Source, crop: Crop, config: DataConfig):
+        self.source = source
+        self.crop = crop
+        self.config = config
+        self._reasons: dict[int, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        """(path or record, reason) of each image found to be unreadable so far."""
+        with self._lock:
+            reasons = sorted(self._reasons.items())
+        return [*self.source.bad, *((self.source.describe(index), reason) for index, reason in reasons)]
+
+    def load(self, index: int, rng: np.random.RandomState | None = None) -> tuple[np.ndarray, int] | None:
+        """One image and its label, or None if it cannot be read; raises `UserError` if too many cannot."""
+        if index not in self._reasons:
+            channels = self.config.channels
+            try:
+                image, label = self.source[index]
+                if isinstance(image, bytes):
+                    image = decode(image, channels, self.config.max_pixels)
+                return cut(with_channels(image, channels), self.crop, rng), label
+            except OSError as error:
+                reason = f"cannot be read ({error.strerror or error})"
+            except (DecodeError, CropError) as error:
+                reason = str(error)
+            with self._lock:
+                self._reasons[index] = reason
+        total = self.source.size + len(self.source.bad)
+        refuse_bad(self.bad, total, self.config.max_bad_share, f"{self.source.name}, split {self.source.split!r}")
+        return None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """One split, cut to one size: resident in memory, or read as it is asked for."""
+
+    name: str
+    class_names: tuple[str, ...]
+    size: int
+    """Images; a resident split's are those that could be read."""
+    image_shape: tuple[int, int, int]
+    """Height, width, channels."""
+    images: np.ndarray | None
+    """uint8 of shape ``(size, height, width, channels)`` where resident, else None."""
+    labels: np.ndarray | None
+    """int32 of shape ``(size,)`` where resident, else None."""
+    _loader: _Loader = dataclasses.field(repr=False)
+
+    @property
+    def resident(self) -> bool:
+        """Whether the images are in memory, and batches hold indices into them."""
+        return self.images is not None
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        """(path or record, reason) of each image found to be unreadable; a stream finds them as it goes."""
+        return self._loader.bad
+
+    def training_batches(self, seed: int, batch_size: int, first_step: int, last_step: int) -> Iterator[Batch]:
+        """Yields the batches of steps ``first_step`` to ``last_step - 1``.
+
+        Each holds ``epoch`` and ``place`` (the image's position in the epoch's order), int32 of shape
+        ``(batch_size,)``, and, where the split is resident, ``index`` into its images, int32; else ``image``, uint8 of
+        shape ``(batch_size, height, width, channels)``, and ``label``, int32. In a stream, the next good image of the
+        split stands in for one that cannot be read.
+
+        Raises:
+            UserError: more than ``max_bad_share`` of a streamed split cannot be read.
+        """
+        if not self.resident:
+            load = functools.partial(self._training_element, seed)
+            yield from _stream(load, first_step, last_step, batch_size, self._loader.config.workers)
+            return
+        for step in range(first_step, last_step):
+            epoch, place = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), self.size)
+            index = np.empty(batch_size, np.int32)
+            for each in np.unique(epoch):
+                index[epoch == each] = epoch_order(seed, int(each), self.size)[place[epoch == each]]
+            yield {"index": index, "epoch": epoch.astype(np.int32), "place": place.astype(np.int32)}
+
+    def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yields every image once, in the split's order, the last batch padded to ``batch_size``.
+
+        Each batch holds ``mask``, bool of shape ``(batch_size,)``, False for padding and for images that cannot be
+        read, and ``index``, or ``image`` and ``label``, as `training_batches` does.
+
+        Raises:
+            UserError: more than ``max_bad_share`` of a streamed split cannot be read.
+        """
+        batches = -(-self.size // batch_size)
+        if not self.resident:
+            yield from _stream(self._evaluation_element, 0, batches, batch_size, self._loader.config.workers)
+            return
+        for start in range(0, batches * batch_size, batch_size):
+            index = np.arange(start, start + batch_size, dtype=np.int32)
+            mask = index < self.size
+            yield {"index": np.where(mask, index, 0).astype(np.int32), "mask": mask}
+
+    def _training_element(self, seed: int, position: int) -> Batch:
+        epoch, place = divmod(position, self.size)
+        index = int(epoch_order(seed, epoch, self.size)[place])
+        for shift in range(self.size):
+            # A new generator each time: the stand-in's crop must not depend on what its predecessor drew.
+            rng = image_rng(seed, epoch, place) if is_random(self._loader.crop) else None
+            loaded = self._loader.load((index + shift) % self.size, rng)
+            if loaded is not None:
+                image, label = loaded
+                numbers = {"label": np.int32(label), "epoch": np.int32(epoch), "place": np.int32(place)}
+                return {"image": image, **numbers}
+        raise UserError(f"no image of {self.name} can be read: see max_bad_share, which allows this")
+
+    def _evaluation_element(self, position: int) -> Batch:
+        loaded = self._loader.load(position) if position < self.size else None
+        image, label = loaded or (np.zeros(self.image_shape, np.uint8), 0)
+        return {"image": image, "label": np.int32(label), "mask": np.bool_(loaded is not None)}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Data:
+    """What a run trains on and is measured on."""
+
+    train: Split
+    evaluation: Split
+    class_names: tuple[str, ...]
+
+
+def _stream(
+    load: Callable[[int], Batch], first_step: int, last_step: int, batch_size: int, workers: int
+) -> Iterator[Batch]:
+    """Batches of ``load(position)``, read ahead by threads; the same for any number of them."""
+    import grain
+
+    positions = grain.MapDataset.range(first_step * batch_size, last_step * batch_size)
+    ahead = grain.ReadOptions(num_threads=workers, prefetch_buffer_size=2 * batch_size)
+    batches = iter(positions.map(load).to_iter_dataset(ahead).batch(batch_size))
+    try:
+        yield from batches
+    finally:
+        batches.close()
+
+
+def _read_all(loader: _Loader) -> tuple[np.ndarray, np.ndarray]:
+    """All images and labels of a split that can be read, in its order."""
+    source, config = loader.source, loader.config
+    images = np.zeros((source.size, loader.crop.size, loader.crop.size, config.channels), np.uint8)
+    labels = np.zeros(source.size, np.int32)
+    good = np.zeros(source.size, bool)
+
+    def read(start: int) -> None:
+        for index in range(start, min(start + 64, source.size)):
+            loaded = loader.load(index)
+            if loaded is not None:
+                images[index], labels[index] = loaded
+                good[index] = True
+
+    with ThreadPoolExecutor(config.workers) as pool:
+        for _ in pool.map(read, range(0, source.size, 64)):
+            pass
+    if not good.any():
+        raise UserError(f"no image of {source.name}, split {source.split!r}, can be read: see max_bad_share")
+    return (images, labels) if good.all() else (images[good], labels[good])
+
+
+def _split(source: Source, crop: Crop, config: DataConfig, resident: bool) -> Split:
+    loader = _Loader(source, crop, config)
+    images, labels = _read_all(loader) if resident else (None, None)
+    return Split(
+        name=f"{source.name}, split {source.split!r}",
+        class_names=source.class_names,
+        size=len(images) if resident else source.size,
+        image_shape=(crop.size, crop.size, config.channels),
+        images=images,
+        labels=labels,
+        _loader=loader,
+    )
+
+
+def _source(config: DataConfig, split: str) -> Source:
+    return open_source(
+        config.name,
+        split,
+        config.data_dir,
+        image_size=config.evaluation_crop.size,
+        max_bad_share=config.max_bad_share,
+    )
+
+
+def _is_resident(config: DataConfig, *splits: tuple[Source, Crop]) -> bool:
+    random = any(is_random(crop) for _, crop in splits)
+    match config.residence:
+        case "stream":
+            return False
+        case "device" if random:
+            raise UserError(
+                "residence 'device' keeps one cut of each image, but train_crop is random: choose another crop, or "
+                "residence 'stream'"
+            )
+        case "device":
+            return True
+        case "auto":
+            needed = sum(source.size * crop.size**2 * config.channels for source, crop in splits)
+            return not random and needed <= config.resident_bytes
+
+
+def _evaluation_source(config: DataConfig, split: str | None) -> Source:
+    if is_random(config.evaluation_crop):
+        raise UserError("evaluation_crop is random, and a measurement must not be: choose center_crop or resize")
+    return _source(config, split or evaluation_split(config.name, config.data_dir))
+
+
+def open_split(config: DataConfig, split: str | None = None) -> Split:
+    """Opens one split, cut as for evaluation.
+
+    Args:
+        config: which data set, and how it is cut.
+        split: by default ``config.evaluation_split``, and where that is None, `sources.evaluation_split`.
+
+    Raises:
+        UserError: no such data set or split, a random ``evaluation_crop``, or too many bad images.
+    """
+    source = _evaluation_source(config, split or config.evaluation_split)
+    return _split(source, config.evaluation_crop, config, _is_resident(config, (source, config.evaluation_crop)))
+
+
+def open_data(config: DataConfig) -> Data:
+    """Opens the splits a run trains on and is measured on; reads all of them where they are resident.
+
+    Raises:
+        UserError: no such data set or split, splits of different classes, a random crop where there must be none, or
+            too many bad images.
+    """
+    train = _source(config, config.train_split or "train")
+    evaluation = _evaluation_source(config, config.evaluation_split)
+    check_same_classes(train, evaluation)
+    resident = _is_resident(config, (train, config.train_crop), (evaluation, config.evaluation_crop))
+    return Data(
+        train=_split(train, config.train_crop, config, resident),
+        evaluation=_split(evaluation, config.evaluation_crop, config, resident),
+        class_names=train.class_names,
+    )

@@ -1,0 +1,45 @@
+"""What a person can put right, said in one sentence."""
+
+import difflib
+import sys
+from collections.abc import Callable, Iterable
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: a name, an option, a file.
+
+    Its message is one sentence that names the thing and the way out; the scripts print it without a traceback and
+    leave with exit code 2.
+    """
+
+
+def nearest(name: str, choices: Iterable[str]) -> str:
+    """Returns the clause that leads from a wrong name to the right one.
+
+    Args:
+        name: what was asked for.
+        choices: what there is.
+
+    Returns:
+        ``did you mean 'resnet50'?`` where a choice is close, else ``choose from 'a', 'b'`` (at most twelve of them).
+
+    >>> nearest("resnet5", ["lenet", "resnet50"])
+    "did you mean 'resnet50'?"
+    >>> nearest("x", ["b", "a"])
+    "choose from 'a', 'b'"
+    """
+    choices = sorted(choices)
+    close = difflib.get_close_matches(name, choices, n=3, cutoff=0.6)
+    if close:
+        return f"did you mean {' or '.join(map(repr, close))}?"
+    shown = ", ".join(map(repr, choices[:12]))
+    return f"choose from {shown}" + (f" and {len(choices) - 12} more" if len(choices) > 12 else "")
+
+
+def run_script(main: Callable[[list[str]], int]) -> int:
+    """Runs a script's ``main`` on the command line's arguments; returns the exit code, 2 after a `UserError`."""
+    try:
+        return main(sys.argv[1:])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

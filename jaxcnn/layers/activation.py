@@ -1,0 +1,26 @@
+"""The activations the lecture compares, by name."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+Activation = Literal["relu", "sigmoid", "tanh", "scaled_tanh", "gelu", "silu"]
+
+
+def scaled_tanh(x: jax.Array) -> jax.Array:
+    """1.7159 tanh(2x / 3): unit variance in, unit variance out (LeCun et al. 1998, appendix A)."""
+    return 1.7159 * jnp.tanh(x * (2 / 3))
+
+
+def activation(name: Activation) -> Callable[[jax.Array], jax.Array]:
+    """Returns the function of that name; ``gelu`` is the exact one (erf), as PyTorch's, not JAX's tanh form."""
+    return {
+        "relu": jax.nn.relu,
+        "sigmoid": jax.nn.sigmoid,
+        "tanh": jnp.tanh,
+        "scaled_tanh": scaled_tanh,
+        "gelu": lambda x: jax.nn.gelu(x, approximate=False),
+        "silu": jax.nn.silu,
+    }[name]

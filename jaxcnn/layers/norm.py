@@ -1,0 +1,59 @@
+"""Batch normalization."""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.nn.initializers import Initializer
+
+
+class BatchNorm(nn.Module):
+    """Batch normalization over all axes but the last (Ioffe and Szegedy, arXiv:1502.03167).
+
+    Statistics are float32 whatever the compute dtype, by two passes: the one-pass form E[x^2] - E[x]^2 loses all digits
+    where the mean is large beside the deviation. The running variance is the unbiased one, n / (n - 1) times the
+    batch's, as in PyTorch, whose weights and running statistics this must reproduce; Flax's own layer keeps the biased.
+
+    Parameters ``scale`` and ``bias``; batch statistics ``mean`` and ``var``; all (channels,), float32.
+    """
+
+    train: bool
+    """Whether to normalize by the batch's own statistics, and update the running ones."""
+    momentum: float = 0.9
+    """The share of the running statistics kept at each step: 1 minus PyTorch's momentum."""
+    epsilon: float = 1e-5
+    dtype: Any = jnp.float32
+    axis_name: str | None = None
+    """The mapped axis over which statistics are averaged; None leaves each device its own (under ``jit`` there is only
+    the global batch)."""
+    scale_init: Initializer = nn.initializers.ones
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Normalizes (..., channels); the output has ``dtype``."""
+        features = x.shape[-1:]
+        running_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
+        running_var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
+        scale = self.param("scale", self.scale_init, features, jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, features, jnp.float32)
+        x = x.astype(jnp.float32)
+        broadcast = (1,) * (x.ndim - 1) + features
+        if self.train:
+            axes = tuple(range(x.ndim - 1))
+            count = x.size // x.shape[-1] * (1 if self.axis_name is None else lax.axis_size(self.axis_name))
+            mean = self._average(x.mean(axes))
+            var = self._average(jnp.square(x - mean.reshape(broadcast)).mean(axes))
+            if not self.is_initializing():
+                unbiased = var * (count / max(count - 1, 1))
+                running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
+                running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
+        else:
+            mean, var = running_mean.value, running_var.value
+        multiplier = lax.rsqrt(var + self.epsilon) * scale
+        normalized = (x - mean.reshape(broadcast)) * multiplier.reshape(broadcast) + bias.reshape(broadcast)
+        return normalized.astype(self.dtype)
+
+    def _average(self, value: jax.Array) -> jax.Array:
+        return value if self.axis_name is None else lax.pmean(value, self.axis_name)

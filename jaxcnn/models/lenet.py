@@ -1,0 +1,167 @@
+"""LeNet: the lecture's, and LeNet-5 as published in 1998."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.errors import UserError
+from jaxcnn.layers.activation import Activation, activation, scaled_tanh
+from jaxcnn.layers.conv import Conv, he_normal
+from jaxcnn.models.variant import Published, Variant
+from jaxcnn.ops.conv import Lowering, conv2d
+from jaxcnn.ops.pool import average_pool, max_pool
+
+
+class LeNet(nn.Module):
+    """The lecture's LeNet: two 5x5 convolutions, each with ReLU and 2x2 max pooling, then 120, 84 and the classes.
+
+    Any number of input channels; any input of at least 16 pixels a side (32 gives the 400 features of the lecture).
+    """
+
+    num_classes: int = 10
+    activation: Activation = "relu"
+    dropout_rate: float = 0.0
+    """Before each of the two hidden dense layers."""
+    dtype: Any = jnp.float32
+    lowering: Lowering = "auto"
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
+        activate = activation(self.activation)
+        x = images
+        for index, features in enumerate((6, 16), start=1):
+            conv = functools.partial(Conv, use_bias=True, dtype=self.dtype, lowering=self.lowering)
+            x = conv(features, (5, 5), name=f"conv{index}")(x)
+            x = max_pool(activate(x), (2, 2))
+        x = x.reshape(x.shape[0], -1)
+        for index, features in enumerate((120, 84), start=1):
+            x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
+            x = activate(nn.Dense(features, kernel_init=he_normal, dtype=self.dtype, name=f"dense{index}")(x))
+        return nn.Dense(self.num_classes, dtype=self.dtype, name="dense3")(x).astype(jnp.float32)
+
+
+# Table I of the paper: which of the six maps of S2 each of the sixteen maps of C3 sees. 60 connections of 96.
+C3_INPUTS = (
+    *((i, (i + 1) % 6, (i + 2) % 6) for i in range(6)),
+    *((i, (i + 1) % 6, (i + 2) % 6, (i + 3) % 6) for i in range(6)),
+    *((i, i + 1, (i + 3) % 6, (i + 4) % 6) for i in range(3)),
+    tuple(range(6)),
+)
+
+
+def _pictures(*rows: str) -> np.ndarray:
+    """Ten digits side by side, 7 pixels each and a space between, to (10, 84) of +-1."""
+    lines = [row.split() for row in rows]
+    return np.array([[1 if pixel == "#" else -1 for line in lines for pixel in line[i]] for i in range(10)], np.float32)
+
+
+# The targets of F6: figure 3 of the paper, from later transcriptions of it, not checked against the print.
+DIGIT_PICTURES = _pictures(
+    ".#####. ...##.. .#####. ####### .#####. .#####. ..####. ####### .#####. .#####.",
+    "....... ..###.. ....... .....## ....... ....... .##.... .....## ##...## ##..###",
+    "..###.. .####.. .#####. ....##. ....... ####### ##..... .....## ##...## ##...##",
+    ".##.##. ...##.. ##...## ...##.. .##..## ##..... ##..... ....##. ##...## ##...##",
+    "##...## ...##.. #....## ..####. .##..## ##..... ######. ...##.. .#####. ##..###",
+    "##...## ...##.. ....##. .....## ###..## .####.. ###..## ...##.. ##...## .######",
+    "##...## ...##.. ..###.. .....## ##...## ..####. ##...## ..##... ##...## .....##",
+    "##...## ...##.. .##.... .....## ##...## .....## ##...## ..##... ##...## .....##",
+    ".##.##. ...##.. ##..... ##...## ##..### ##...## ###..## ..##... ##...## ....##.",
+    "..###.. .###### ####### .#####. .###### .#####. .#####. ..##... .#####. .####..",
+    "....... ....... ....... ....... .....## ....... ....... ....... ....... .......",
+    "....... ....... ....... ....... .....## ....... ....... ....... ....... .......",
+)
+
+
+def fan_in_uniform(fan_in: int) -> nn.initializers.Initializer:
+    """Uniform in +-2.4 / fan_in, the paper's (appendix A)."""
+
+    def init(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -2.4 / fan_in, 2.4 / fan_in)
+
+    return init
+
+
+class LeNet5(nn.Module):
+    """LeNet-5 as published: LeCun, Bottou, Bengio and Haffner, Proc. IEEE 1998, section II-B.
+
+    Scaled tanh everywhere; subsampling sums 2x2 pixels, then scales and shifts each map by trainable numbers; C3 sees a
+    part of S2's maps (table I); the output is the squared distance of F6 to one fixed 7x12 picture a class. The network
+    returns minus that distance as the logit, so softmax cross-entropy is the paper's discriminative criterion
+    (equation 9) without its constant rejection class, and the nearest picture wins.
+
+    60,000 trainable parameters. Input 32x32, any number of channels (the paper's has one).
+    """
+
+    num_classes: int = 10
+    dtype: Any = jnp.float32
+    lowering: Lowering = "auto"
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        """Returns float32 logits, (batch, num_classes), for images (batch, 32, 32, channels).
+
+        Raises:
+            UserError: the images are not 32x32, or there are more than ten classes.
+        """
+        del train  # nothing here behaves otherwise in training
+        if images.shape[1:3] != (32, 32):
+            raise UserError(
+                f"lenet5 takes images of 32x32 pixels, not {images.shape[1]}x{images.shape[2]}: pad or resize"
+            )
+        if self.num_classes > len(DIGIT_PICTURES):
+            raise UserError(f"lenet5 has pictures of ten digits, not of {self.num_classes} classes: use lenet")
+        x = self._convolution(images, 6, "c1")
+        x = self._subsampling(x, "s2")
+        x = self._sparse_convolution(x, "c3")
+        x = self._subsampling(x, "s4")
+        x = self._convolution(x, 120, "c5").reshape(-1, 120)
+        dense = nn.Dense(
+            84, kernel_init=fan_in_uniform(120), bias_init=fan_in_uniform(120), dtype=self.dtype, name="f6"
+        )
+        x = scaled_tanh(dense(x)).astype(jnp.float32)
+        pictures = jnp.asarray(DIGIT_PICTURES[: self.num_classes])
+        return -jnp.square(x[:, None, :] - pictures[None]).sum(-1)
+
+    def _convolution(self, x, features, name):
+        init = fan_in_uniform(25 * x.shape[-1])
+        conv = functools.partial(Conv, use_bias=True, dtype=self.dtype, lowering=self.lowering)
+        return scaled_tanh(conv(features, (5, 5), kernel_init=init, bias_init=init, name=name)(x))
+
+    def _subsampling(self, x, name):
+        maps = x.shape[-1:]
+        coefficient = self.param(f"{name}_coefficient", fan_in_uniform(4), maps, jnp.float32)
+        bias = self.param(f"{name}_bias", fan_in_uniform(4), maps, jnp.float32)
+        coefficient, bias = (each.astype(self.dtype).reshape(1, 1, 1, -1) for each in (coefficient, bias))
+        return scaled_tanh(4 * average_pool(x, (2, 2)) * coefficient + bias)
+
+    def _sparse_convolution(self, x, name):
+        inputs = np.concatenate([np.array(maps) for maps in C3_INPUTS])
+        outputs = np.repeat(np.arange(len(C3_INPUTS)), [len(maps) for maps in C3_INPUTS])
+        init = fan_in_uniform(25 * len(inputs) // len(C3_INPUTS))
+        # Only the connections there are get a parameter: (5, 5, 60).
+        weights = self.param(f"{name}_kernel", init, (5, 5, len(inputs)), jnp.float32)
+        bias = self.param(f"{name}_bias", init, (len(C3_INPUTS),), jnp.float32)
+        kernel = jnp.zeros((5, 5, x.shape[-1], len(C3_INPUTS))).at[:, :, inputs, outputs].set(weights)
+        return scaled_tanh(
+            conv2d(x, kernel.astype(self.dtype), lowering=self.lowering) + bias.astype(self.dtype).reshape(1, 1, 1, -1)
+        )
+
+
+VARIANTS = (
+    Variant("lenet", "lenet", LeNet, {}, input_size=32, channels=1, num_classes=10),
+    Variant(
+        "lenet5",
+        "lenet",
+        LeNet5,
+        {},
+        input_size=32,
+        channels=1,
+        num_classes=10,
+        published=(Published(0.95, None, "MNIST test set, no distortions", "LeCun et al. 1998, figure 9"),),
+    ),
+)

@@ -1,0 +1,170 @@
+"""Residual networks: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385)."""
+
+import functools
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.layers.blocks import Classifier
+from jaxcnn.layers.conv import Conv
+from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.models.variant import Published, Variant
+from jaxcnn.ops.conv import Lowering
+from jaxcnn.ops.pool import max_pool
+
+Layer = Any
+"""A module class with some of its arguments bound."""
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut (figure 5, left)."""
+
+    features: int
+    strides: int
+    shortcut: Literal["identity", "projection"]
+    conv: Layer
+    norm: Layer
+    last_scale_init: nn.initializers.Initializer = nn.initializers.ones
+    expansion = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns (batch, height / strides, width / strides, features)."""
+        strides = (self.strides, self.strides)
+        y = self.conv(self.features, (3, 3), strides=strides, padding=((1, 1), (1, 1)), name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(self.features, (3, 3), padding=((1, 1), (1, 1)), name="conv2")(y)
+        y = self.norm(scale_init=self.last_scale_init, name="norm2")(y)
+        return nn.relu(y + _shortcut(self, x, y.shape))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5, right)."""
+
+    features: int
+    strides: int
+    shortcut: Literal["identity", "projection"]
+    conv: Layer
+    norm: Layer
+    last_scale_init: nn.initializers.Initializer = nn.initializers.ones
+    expansion = 4
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns (batch, height / strides, width / strides, 4 * features)."""
+        strides = (self.strides, self.strides)
+        y = self.conv(self.features, (1, 1), name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(self.features, (3, 3), strides=strides, padding=((1, 1), (1, 1)), name="conv2")(y)
+        y = nn.relu(self.norm(name="norm2")(y))
+        y = self.conv(self.features * self.expansion, (1, 1), name="conv3")(y)
+        y = self.norm(scale_init=self.last_scale_init, name="norm3")(y)
+        return nn.relu(y + _shortcut(self, x, y.shape))
+
+
+def _shortcut(block: BasicBlock | Bottleneck, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """The identity where shapes agree, else the paper's option A (no parameters) or B (a 1x1 projection)."""
+    if x.shape == shape:
+        return x
+    if block.shortcut == "identity":
+        x = x[:, :: block.strides, :: block.strides]
+        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, shape[-1] - x.shape[-1])))
+    strides = (block.strides, block.strides)
+    x = block.conv(shape[-1], (1, 1), strides=strides, name="shortcut_conv")(x)
+    return block.norm(name="shortcut_norm")(x)
+
+
+class ResNet(nn.Module):
+    """ResNet, in the form whose weights are published: torchvision's, "v1.5".
+
+    It differs from the paper in one place: a bottleneck's stride is in its 3x3 convolution, as in fb.resnet.torch, not
+    in the first 1x1 (4.09 against 3.8 billion multiply-adds for ResNet-50).
+    """
+
+    block: type[BasicBlock] | type[Bottleneck]
+    stage_sizes: tuple[int, ...]
+    """Blocks in each stage; every stage but the first halves the resolution and doubles the features."""
+    width: int
+    """Features of the stem and of the first stage's 3x3 convolutions."""
+    stem: Literal["imagenet", "cifar"]
+    """7x7 convolution at stride 2 and 3x3 max pooling at stride 2, or one 3x3 convolution (section 4.2)."""
+    shortcut: Literal["identity", "projection"]
+    """Where the shape changes: the paper's option A or B."""
+    num_classes: int = 1000
+    dropout_rate: float = 0.0
+    """Before the classifier; the paper has none."""
+    zero_init_residual: bool = False
+    """Start each block as the identity: the last normalization's scale is 0 (arXiv:1706.02677, section 5.1)."""
+    dtype: Any = jnp.float32
+    batch_norm_axis: str | None = None
+    """The mapped axis over which batch normalization averages its statistics."""
+    lowering: Lowering = "auto"
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
+        conv = functools.partial(Conv, dtype=self.dtype, lowering=self.lowering)
+        norm = functools.partial(BatchNorm, train=train, dtype=self.dtype, axis_name=self.batch_norm_axis)
+        if self.stem == "imagenet":
+            x = conv(self.width, (7, 7), strides=(2, 2), padding=((3, 3), (3, 3)), name="conv1")(images)
+            x = nn.relu(norm(name="norm1")(x))
+            x = max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        else:
+            x = conv(self.width, (3, 3), padding=((1, 1), (1, 1)), name="conv1")(images)
+            x = nn.relu(norm(name="norm1")(x))
+        last_scale_init = nn.initializers.zeros if self.zero_init_residual else nn.initializers.ones
+        for stage, blocks in enumerate(self.stage_sizes):
+            for index in range(blocks):
+                x = self.block(
+                    features=self.width * 2**stage,
+                    strides=2 if stage and not index else 1,
+                    shortcut=self.shortcut,
+                    conv=conv,
+                    norm=norm,
+                    last_scale_init=last_scale_init,
+                    name=f"stage{stage + 1}_block{index}",
+                )(x)
+        return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
+
+
+def _imagenet(depth: int, block: type, stage_sizes: tuple[int, ...], *published: Published) -> Variant:
+    arguments = {"block": block, "stage_sizes": stage_sizes, "width": 64, "stem": "imagenet", "shortcut": "projection"}
+    return Variant(f"resnet{depth}", "resnet", ResNet, arguments, published=published)
+
+
+def _cifar(depth: int, top1_error: float) -> Variant:
+    arguments = {"block": BasicBlock, "stage_sizes": ((depth - 2) // 6,) * 3, "width": 16}
+    return Variant(
+        f"resnet{depth}_cifar",
+        "resnet",
+        ResNet,
+        {**arguments, "stem": "cifar", "shortcut": "identity"},
+        input_size=32,
+        num_classes=10,
+        published=(Published(top1_error, None, "CIFAR-10 test set", "arXiv:1512.03385, table 6"),),
+    )
+
+
+def _paper(top1_error: float, top5_error: float | None, where: str) -> Published:
+    return Published(top1_error, top5_error, "10-crop, ILSVRC-2012 validation", f"arXiv:1512.03385, {where}")
+
+
+def _torchvision(top1_accuracy: float, top5_accuracy: float) -> Published:
+    errors = round(100 - top1_accuracy, 3), round(100 - top5_accuracy, 3)
+    return Published(*errors, "centre crop 224 of 256, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1")
+
+
+VARIANTS = (
+    _imagenet(18, BasicBlock, (2, 2, 2, 2), _torchvision(69.758, 89.078), _paper(27.88, None, "table 2, option A")),
+    _imagenet(34, BasicBlock, (3, 4, 6, 3), _torchvision(73.314, 91.42), _paper(24.52, 7.46, "table 3, option B")),
+    _imagenet(50, Bottleneck, (3, 4, 6, 3), _torchvision(76.13, 92.862), _paper(22.85, 6.71, "table 3")),
+    _imagenet(101, Bottleneck, (3, 4, 23, 3), _torchvision(77.374, 93.546), _paper(21.75, 6.05, "table 3")),
+    _imagenet(152, Bottleneck, (3, 8, 36, 3), _torchvision(78.312, 94.046), _paper(21.43, 5.71, "table 3")),
+    _cifar(20, 8.75),
+    _cifar(32, 7.51),
+    _cifar(44, 7.17),
+    _cifar(56, 6.97),
+    _cifar(110, 6.43),
+)

@@ -1,0 +1,51 @@
+"""Windows over an image: where they lie. Shared by convolution and pooling."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+Pair = tuple[int, int]
+Padding = Literal["same", "valid"] | tuple[Pair, Pair]
+
+
+def resolve_padding(
+    padding: Padding,
+    size: Sequence[int],
+    window: Sequence[int],
+    strides: Sequence[int],
+    dilation: Sequence[int] = (1, 1),
+) -> tuple[Pair, Pair]:
+    """Returns explicit (before, after) padding for height and width.
+
+    Args:
+        padding: explicit pairs, ``"valid"`` (none), or ``"same"``: TensorFlow's, which makes ceil(size / stride)
+            outputs and puts the odd pixel after; at stride 2 it differs from PyTorch's symmetric padding.
+        size: input (height, width).
+        window: kernel (height, width).
+        strides: (vertical, horizontal).
+        dilation: (vertical, horizontal) distance between taps.
+
+    Raises:
+        ValueError: ``padding`` is none of these.
+    """
+    if padding == "valid":
+        return (0, 0), (0, 0)
+    if padding == "same":
+        pairs = []
+        for length, taps, stride, gap in zip(size, window, strides, dilation, strict=True):
+            total = max((-(-length // stride) - 1) * stride + (taps - 1) * gap + 1 - length, 0)
+            pairs.append((total // 2, total - total // 2))
+        return tuple(pairs)
+    if isinstance(padding, str):
+        raise ValueError(f"padding {padding!r} is none of 'same', 'valid' and ((top, bottom), (left, right))")
+    (top, bottom), (left, right) = padding
+    return (top, bottom), (left, right)
+
+
+def output_length(length: int, window: int, stride: int, dilation: int = 1) -> int:
+    """Returns how many windows fit in a padded ``length``; 0 where the window is longer."""
+    return max((length - (window - 1) * dilation - 1) // stride + 1, 0)
+
+
+def tap(start: int, count: int, stride: int) -> slice:
+    """Returns the slice of ``count`` pixels that one tap of the window sees."""
+    return slice(start, start + (count - 1) * stride + 1, stride)

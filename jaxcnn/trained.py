@@ -1,0 +1,159 @@
+"""Networks that have been trained, here or elsewhere: load, evaluate, predict."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from jaxcnn.augment.compose import normalize
+from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization
+from jaxcnn.data.crop import CropError, cut
+from jaxcnn.data.decode import DecodeError, decode
+from jaxcnn.data.pipeline import open_split
+from jaxcnn.errors import UserError
+from jaxcnn.evaluation.evaluate import Result, make_evaluation_step
+from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.runs import (
+    check_image_shape,
+    check_normalization,
+    evaluate_split,
+    fetch,
+    load_config,
+    make_model,
+    split_arrays,
+)
+from jaxcnn.training.checkpoint import CheckpointError, Checkpoints
+from jaxcnn.training.optimizer import make_optimizer
+from jaxcnn.training.parallel import DataParallel
+from jaxcnn.training.report import read_metrics
+from jaxcnn.training.state import create_state
+from jaxcnn.weights.load import load_pretrained
+
+
+@dataclasses.dataclass(frozen=True)
+class Trained:
+    """A network, its variables, and what it expects of an image."""
+
+    model: nn.Module
+    variables: Any
+    num_classes: int
+    class_names: tuple[str, ...] | None
+    """None where they are not known."""
+    data: DataConfig
+    """How it was, or by default is, evaluated; its crop and channels make an image fit."""
+    normalization: Normalization
+
+    def evaluate(self, data: DataConfig, *, batch_size: int, top_k: tuple[int, ...]) -> Result:
+        """Returns the errors on the evaluation split of a data set.
+
+        Raises:
+            UserError: the data set cannot be had, is of other classes, or some k says nothing.
+        """
+        check_top_k(top_k, self.num_classes)
+        self._check(data)
+        parallel = DataParallel.over_all_devices()
+        split = open_split(data)
+        if len(split.class_names) != self.num_classes:
+            raise UserError(
+                f"{split.name} has {len(split.class_names)} classes, and the network {self.num_classes}: "
+                "evaluate it on the classes it was trained for"
+            )
+
+        def prepare(batch, arrays):
+            images, labels = fetch(batch, arrays)
+            return normalize(images, self.normalization), labels
+
+        return evaluate_split(
+            make_evaluation_step(self.model.apply, prepare, top_k),
+            jax.device_put(self.variables, parallel.replicated),
+            split,
+            split_arrays(split, parallel),
+            batch_size=batch_size,
+            top_k=top_k,
+            parallel=parallel,
+        )
+
+    def predict(self, paths: list[Path], top_k: int) -> list[list[tuple[str, float]]]:
+        """Returns, for each image file, the k most probable classes, best first, with their probabilities.
+
+        A class is given by its name, or by its number where names are not known.
+
+        Raises:
+            UserError: a file is missing or is not an image, or there are fewer than k classes.
+        """
+        if not 1 <= top_k <= self.num_classes:
+            raise UserError(
+                f"--top-k {top_k} cannot be had of {self.num_classes} classes: give 1 to {self.num_classes}"
+            )
+        self._check(self.data)
+        images = np.stack([self._read(path) for path in paths])
+
+        @jax.jit
+        def most_probable(variables, images):
+            logits = self.model.apply(variables, normalize(images, self.normalization), train=False)
+            return jax.lax.top_k(jax.nn.softmax(logits), top_k)
+
+        values, classes = jax.device_get(most_probable(self.variables, images))
+        names = self.class_names or tuple(map(str, range(self.num_classes)))
+        return [
+            [(names[index], float(value)) for index, value in zip(*row, strict=True)]
+            for row in zip(classes, values, strict=True)
+        ]
+
+    def _check(self, data: DataConfig) -> None:
+        check_normalization(self.normalization, data.channels)
+        size = data.evaluation_crop.size
+        check_image_shape(self.model, self.variables, (size, size, data.channels))
+
+    def _read(self, path: Path) -> np.ndarray:
+        try:
+            return cut(decode(path.read_bytes(), self.data.channels, self.data.max_pixels), self.data.evaluation_crop)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error.strerror}") from None
+        except (DecodeError, CropError) as error:
+            raise UserError(f"{path} cannot be used: {error}") from None
+
+
+def load_run(folder: Path, checkpoint: Literal["latest", "best"] = "latest") -> Trained:
+    """Loads what a run has trained.
+
+    Raises:
+        UserError: the folder is not a run's, or holds no whole checkpoint.
+    """
+    config = load_config(folder)
+    model = make_model(config.model, config.model.num_classes)
+    _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
+    shape = (config.data.train_crop.size, config.data.train_crop.size, config.data.channels)
+    target = jax.eval_shape(lambda: create_state(model, optimizer, jax.random.key(0), shape))
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(target, checkpoint)
+    if restored is None:
+        raise CheckpointError(f"{folder} holds no checkpoint yet: train it with scripts/train.py {folder}")
+    starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
+    names = tuple(starts[-1]["class_names"]) if starts else None
+    variables = restored.state.variables
+    return Trained(model, variables, config.model.num_classes, names, config.data, config.normalization)
+
+
+def load_published(name: str, weights: Path | None) -> Trained:
+    """Loads published weights into a network of `list_models`, with ILSVRC's usual preprocessing.
+
+    Raises:
+        UserError: the name is no model's, or the weights are not given or not the network's.
+    """
+    variant = get_variant(name)
+    if weights is None:
+        raise ConfigError(f"{name} is a model and not a run folder: give the file of its weights with --weights")
+    crop = CenterCrop(size=variant.input_size, resize=round(variant.input_size / 0.875))
+    data = DataConfig(train_crop=crop, evaluation_crop=crop, channels=variant.channels)
+    variables = load_pretrained(name, weights)
+    return Trained(create_model(name), variables, variant.num_classes, None, data, Normalization())
+
+
+def load(name: str, weights: Path | None = None, checkpoint: Literal["latest", "best"] = "latest") -> Trained:
+    """Loads a run folder, or a named model with a file of weights; see `load_run` and `load_published`."""
+    return load_run(Path(name), checkpoint) if Path(name).is_dir() else load_published(name, weights)

@@ -1,0 +1,51 @@
+"""What changes during training. With config and seed it is all that is needed to go on."""
+
+from typing import Any
+
+import flax.linen as nn
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxcnn.errors import UserError
+
+
+@flax.struct.dataclass
+class TrainState:
+    """Step, parameters, batch statistics, optimizer state: a pytree."""
+
+    step: jax.Array
+    """() int32, how many updates have been made."""
+    params: Any
+    batch_stats: Any
+    """Running statistics; empty for a network without batch normalization."""
+    optimizer_state: optax.OptState
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """What ``model.apply`` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+    model: nn.Module, optimizer: optax.GradientTransformation, key: jax.Array, image_shape: tuple[int, int, int]
+) -> TrainState:
+    """Returns the state before the first step. Pure: `jax.eval_shape` of it gives the abstract state.
+
+    Args:
+        model: called as ``model(images, train=...)``.
+        optimizer: what `make_optimizer` returns.
+        key: of the initial parameters.
+        image_shape: (height, width, channels).
+
+    Raises:
+        UserError: the network cannot take images of this shape.
+    """
+    try:
+        variables = model.init(key, jnp.zeros((1, *image_shape)), train=False)
+    except ValueError as error:
+        shape = "x".join(map(str, image_shape))
+        raise UserError(f"{type(model).__name__} cannot take images of {shape}: {error}") from error
+    params = variables["params"]
+    return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), optimizer.init(params))

@@ -1,0 +1,130 @@
+"""Pretrained weights in: PyTorch names and layouts to Flax variables, strictly."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import flax.traverse_util
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.errors import UserError
+from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.weights.rules import RULES, Rules
+
+
+class WeightsError(UserError):
+    """Weights that are not those of the network they are for."""
+
+
+def load_pretrained(name: str, source: str | Path | Mapping[str, Any], **options: Any) -> dict[str, Any]:
+    """Returns a network's variables, filled from PyTorch's.
+
+    Args:
+        name: one of ``jaxcnn.list_models()``.
+        source: a ``.safetensors`` file, or a mapping from PyTorch's names (torchvision's) to arrays in PyTorch's
+            layouts (convolutions OIHW, dense layers OI).
+        **options: as for `create_model`.
+
+    Returns:
+        ``{"params": ..., "batch_stats": ...}``, float32, for ``create_model(name, **options).apply``.
+
+    Raises:
+        WeightsError: the file is not a safetensors file, or a key is left over, missing or of another shape.
+        ModelError: the name or an option is unknown.
+    """
+    variant = get_variant(name)
+    model = create_model(name, **options)
+    if variant.family not in RULES:
+        raise WeightsError(f"there are no published weights to load for {name}: its family has no table of names")
+    images = jax.ShapeDtypeStruct((1, variant.input_size, variant.input_size, variant.channels), jnp.float32)
+    target = jax.eval_shape(lambda key, images: model.init(key, images, train=False), jax.random.key(0), images)
+    state = source if isinstance(source, Mapping) else _read(Path(source))
+    return convert(state, RULES[variant.family], target)
+
+
+def _read(path: Path) -> Mapping[str, np.ndarray]:
+    import safetensors
+    import safetensors.numpy
+
+    if not path.is_file():
+        raise WeightsError(f"there is no file {path}: give the path of a .safetensors file")
+    try:
+        return safetensors.numpy.load_file(path)
+    except safetensors.SafetensorError as error:
+        raise WeightsError(f"{path} is not a whole safetensors file ({error})") from None
+
+
+def convert(state: Mapping[str, Any], rules: Rules, target: Mapping[str, Any]) -> dict[str, Any]:
+    """Renames and transposes a PyTorch state dict into a tree of variables.
+
+    Args:
+        state: name to array. ``num_batches_tracked`` counters are passed over.
+        rules: see `jaxcnn.weights.rules`.
+        target: the variables wanted: a tree whose leaves have a shape.
+
+    Returns:
+        The tree, every leaf float32.
+
+    Raises:
+        WeightsError: listing what is left over on both sides, or the first shape that differs.
+    """
+    wanted = flax.traverse_util.flatten_dict(target, sep="/")
+    found: dict[str, np.ndarray] = {}
+    unknown = []
+    for key, value in state.items():
+        if key.endswith("num_batches_tracked"):
+            continue
+        value = np.asarray(value)
+        places = {place for pattern, replacement in rules if (place := _place(key, value, pattern, replacement))}
+        if len(places) != 1 or (place := places.pop()) not in wanted:
+            unknown.append(key)
+            continue
+        value = _transpose(value)
+        if value.shape != wanted[place].shape:
+            raise WeightsError(f"{key} has shape {value.shape}, and {place} needs {wanted[place].shape}")
+        found[place] = value.astype(np.float32)
+    missing = sorted(wanted.keys() - found.keys())
+    if unknown or missing:
+        raise WeightsError(
+            "these are weights of another network: "
+            f"without a place in it {_listing(unknown)}; not filled by them {_listing(missing)}"
+        )
+    return flax.traverse_util.unflatten_dict({key: jnp.asarray(found[key]) for key in wanted}, sep="/")
+
+
+def _place(key: str, value: np.ndarray, pattern: str, replacement: str) -> str | None:
+    """Where one PyTorch key goes under one rule: ``params/conv1/kernel``."""
+    module, _, leaf = key.rpartition(".")
+    match = re.fullmatch(pattern, module)
+    if not match:
+        return None
+    leaves = {
+        "weight": ("params", "kernel" if value.ndim > 1 else "scale"),
+        "bias": ("params", "bias"),
+        "running_mean": ("batch_stats", "mean"),
+        "running_var": ("batch_stats", "var"),
+    }
+    if leaf not in leaves:
+        return None
+    collection, ours = leaves[leaf]
+    return f"{collection}/{match.expand(replacement)}/{ours}"
+
+
+def _transpose(value: np.ndarray) -> np.ndarray:
+    """OIHW to HWIO, OI to IO."""
+    match value.ndim:
+        case 4:
+            return value.transpose(2, 3, 1, 0)
+        case 2:
+            return value.T
+    return value
+
+
+def _listing(names: list[str]) -> str:
+    if not names:
+        return "nothing"
+    shown = ", ".join(names[:5])
+    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

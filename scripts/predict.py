@@ -1,0 +1,48 @@
+#!/usr/bin/env python3
+"""Names what is in image files.
+
+predict.py PHOTO... --model RUN_FOLDER_OR_MODEL [--weights FILE] [--top-k 5]
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import rich.console
+import rich.table
+import tyro
+
+from jaxcnn import trained
+from jaxcnn.errors import run_script
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Name what is in image files."""
+
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """JPEG, PNG and other image files."""
+    model: str = "runs/lenet_digits"
+    """A run folder, or a model's name."""
+    weights: Path | None = None
+    """A .safetensors file in PyTorch's names, for a model."""
+    top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
+    """How many classes to name."""
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    chosen = tyro.cli(Arguments, args=arguments)
+    predictions = trained.load(chosen.model, chosen.weights).predict(list(chosen.images), chosen.top_k)
+    console = rich.console.Console()
+    for path, classes in zip(chosen.images, predictions, strict=True):
+        table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=str(path))
+        for name, probability in classes:
+            table.add_row(name, f"{probability:.4f}")
+        console.print(table)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

@@ -1,0 +1,52 @@
+#!/usr/bin/env python3
+"""Trains a recipe, or goes on with a run.
+
+    train.py [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
+
+Without arguments it trains configs/lenet_digits.py. Exit codes: 0, trained and evaluated; 2, something in the recipe
+or the command cannot be, said in a sentence; 75, stopped by SIGTERM or SIGINT with everything saved: run it again to go
+on.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import rich.console
+import tyro
+
+from jaxcnn import runs
+from jaxcnn.config import TrainConfig
+from jaxcnn.errors import run_script
+from jaxcnn.training.interrupt import EXIT_STOPPED
+
+DEFAULT_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_digits.py"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Train a recipe, or go on with a run."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    workdir: Path | None = None
+    """The run folder; by default runs/NAME, or the one named as first argument."""
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    named = bool(arguments) and not arguments[0].startswith("-")
+    recipe = Path(arguments[0]) if named else DEFAULT_RECIPE
+    default = Arguments(runs.load_config(recipe), recipe if recipe.is_dir() else None)
+    chosen = tyro.cli(Arguments, default=default, args=arguments[named:], config=(tyro.conf.AvoidSubcommands,))
+    workdir = chosen.workdir or Path("runs") / chosen.config.name
+    result = runs.train(chosen.config, workdir, rich.console.Console())
+    if result is None:
+        print(f"stopped as asked, everything is saved; go on with: {sys.argv[0]} {workdir}")
+        return EXIT_STOPPED
+    print(result)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(main))

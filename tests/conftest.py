@@ -1,0 +1,30 @@
+"""Every test runs strict, and sees eight devices."""
+
+import os
+
+# Eight devices, so that sharding is tested; little optimization, because tests spend their time in the compiler.
+FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
+os.environ["JAX_PLATFORMS"] = "cpu"
+
+import jax
+import pytest
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+@pytest.fixture(autouse=True)
+def _warnings_are_errors(recwarn):
+    """Fails a test in which our own code warned."""
+    yield
+    ours = [warning for warning in recwarn if "jaxcnn" in str(warning.filename)]
+    assert not ours, [str(warning.message) for warning in ours]
+
+
+@pytest.fixture
+def one_device():
+    """A mesh of one device, as most users have."""
+    from jaxcnn.training.parallel import DataParallel
+
+    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+    return DataParallel(mesh)

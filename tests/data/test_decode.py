@@ -1,0 +1,132 @@
+"""Decoding: every format and mode comes out as uint8 grey or RGB, and damage is named, not guessed at."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from jaxcnn.data.decode import DecodeError, decode, looks_like_image, with_channels
+
+LIMIT = 1 << 20
+
+
+def encode(image: Image.Image, kind: str, **options) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def picture(mode: str = "RGB") -> Image.Image:
+    rows, columns = np.mgrid[:20, :30]
+    return Image.fromarray(np.stack([rows * 12, columns * 8, rows + columns], -1).astype(np.uint8)).convert(mode)
+
+
+def png_claiming(width: int, height: int) -> bytes:
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
+def test_reads_each_format_as_pillow_does(kind):
+    encoded = encode(picture(), kind)
+    assert looks_like_image(encoded[:12])
+    expected = Image.open(io.BytesIO(encoded))
+    np.testing.assert_array_equal(decode(encoded, 3, LIMIT), np.asarray(expected.convert("RGB")))
+    np.testing.assert_array_equal(decode(encoded, 1, LIMIT)[..., 0], np.asarray(expected.convert("L")))
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [("1", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("CMYK", "JPEG"), ("YCbCr", "JPEG")],
+)
+def test_converts_each_mode(mode, kind):
+    encoded = encode(picture(mode), kind)
+    assert decode(encoded, 3, LIMIT).shape == (20, 30, 3)
+    assert decode(encoded, 1, LIMIT).shape == (20, 30, 1)
+
+
+@pytest.mark.filterwarnings("error")
+def test_drops_alpha_and_does_not_warn_of_a_transparent_palette():
+    rgba = picture("RGBA")
+    rgba.putalpha(0)
+    np.testing.assert_array_equal(decode(encode(rgba, "PNG"), 3, LIMIT), np.asarray(picture()))
+    decode(encode(picture("P"), "PNG", transparency=bytes(range(256))), 3, LIMIT)
+
+
+def test_scales_16_bits_to_8():
+    values = np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16)
+    for kind in ("PNG", "TIFF"):
+        decoded = decode(encode(Image.fromarray(values), kind), 1, LIMIT)
+        np.testing.assert_array_equal(decoded[..., 0], values >> 8)
+
+
+def test_refuses_pixels_of_unknown_range():
+    with pytest.raises(DecodeError, match="mode F"):
+        decode(encode(Image.fromarray(np.zeros((4, 4), np.float32)), "TIFF"), 1, LIMIT)
+
+
+def test_leaves_exif_orientation_alone():
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert decode(encode(picture(), "JPEG", exif=exif), 3, LIMIT).shape == (20, 30, 3)
+
+
+@pytest.mark.parametrize(
+    ("encoded", "reason"),
+    [
+        (b"", "is empty"),
+        (b"this is a text file", "is not an image"),
+        (b"\xff\xd8\xff", "cannot be decoded"),
+        (encode(picture(), "JPEG")[:-20], "truncated"),
+        (encode(picture(), "PNG")[:-40], "cannot be decoded"),
+        (png_claiming(60000, 60000), "60000 by 60000"),
+    ],
+    ids=["empty", "text", "magic alone", "truncated JPEG", "truncated PNG", "bomb"],
+)
+@pytest.mark.filterwarnings("error")
+def test_names_what_is_wrong(encoded, reason):
+    with pytest.raises(DecodeError, match=reason):
+        decode(encoded, 3, LIMIT)
+
+
+def test_the_limit_is_the_given_one_and_not_pillows():
+    decode(encode(picture(), "PNG"), 3, 600)
+    with pytest.raises(DecodeError, match="max_pixels=599"):
+        decode(encode(picture(), "PNG"), 3, 599)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"]),
+    position=st.floats(0, 1, exclude_max=True),
+    value=st.integers(0, 255),
+    kept=st.floats(0, 1),
+)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_damage_raises_decode_error_or_nothing(kind, position, value, kept):
+    encoded = bytearray(encode(picture(), kind))
+    encoded[int(position * len(encoded))] = value
+    try:
+        image = decode(bytes(encoded[: int(kept * len(encoded))]), 3, LIMIT)
+    except DecodeError:
+        return
+    assert image.dtype == np.uint8
+    assert image.ndim == 3
+    assert image.shape[2] == 3
+
+
+def test_with_channels_converts_both_ways():
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4, 1)
+    assert with_channels(grey, 1) is grey
+    np.testing.assert_array_equal(with_channels(grey, 3), np.repeat(grey, 3, axis=2))
+    np.testing.assert_array_equal(with_channels(with_channels(grey, 3), 1), grey)

@@ -1,0 +1,96 @@
+"""Makes the golden files beside it from PyTorch: run in an environment that has torch (made with 2.13.0).
+
+    python tests/golden/make_golden.py
+
+sgd.npz: parameters over 50 steps of torch.optim.SGD on a small least-squares problem, for several settings.
+batch_norm.npz: outputs, gradients and running statistics of torch.nn.BatchNorm2d over three training batches.
+cross_entropy.npz: torch.nn.functional.cross_entropy with label smoothing.
+pools.npz: torch.nn.functional.max_pool2d and avg_pool2d with ceil mode.
+"""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+HERE = Path(__file__).parent
+SGD_SETTINGS = {
+    "plain": {"lr": 0.05},
+    "momentum": {"lr": 0.02, "momentum": 0.9},
+    "decay": {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1},
+    "nesterov": {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.1, "nesterov": True},
+}
+
+
+def sgd():
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((50, 16, 5)).astype(np.float32)
+    targets = rng.standard_normal((50, 16, 3)).astype(np.float32)
+    kernel, bias = rng.standard_normal((5, 3)).astype(np.float32), rng.standard_normal(3).astype(np.float32)
+    saved = {"inputs": inputs, "targets": targets, "kernel": kernel, "bias": bias}
+    for name, settings in SGD_SETTINGS.items():
+        parameters = [torch.tensor(kernel, requires_grad=True), torch.tensor(bias, requires_grad=True)]
+        optimizer = torch.optim.SGD(parameters, **settings)
+        path = []
+        for x, y in zip(torch.tensor(inputs), torch.tensor(targets), strict=True):
+            optimizer.zero_grad()
+            ((x @ parameters[0] + parameters[1] - y) ** 2).mean().backward()
+            optimizer.step()
+            path.append(np.concatenate([leaf.detach().numpy().ravel() for leaf in parameters]))
+        saved[f"path_{name}"] = np.stack(path)
+    np.savez_compressed(HERE / "sgd.npz", **saved)
+
+
+def batch_norm():
+    rng = np.random.default_rng(1)
+    # A mean far from zero is where the one-pass variance goes wrong.
+    images = (rng.standard_normal((3, 4, 5, 6, 7)) * 2 + 300).astype(np.float32)
+    layer = torch.nn.BatchNorm2d(7)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor(rng.uniform(0.5, 1.5, 7)))
+        layer.bias.copy_(torch.tensor(rng.standard_normal(7)))
+    saved = {"images": images, "scale": layer.weight.detach().numpy(), "bias": layer.bias.detach().numpy()}
+    cotangent = rng.standard_normal((4, 5, 6, 7)).astype(np.float32)
+    for batch in images:
+        x = torch.tensor(batch.transpose(0, 3, 1, 2), requires_grad=True)
+        layer.zero_grad()
+        y = layer(x)
+        y.backward(torch.tensor(cotangent.transpose(0, 3, 1, 2)))
+    saved |= {"cotangent": cotangent, "outputs": y.detach().numpy().transpose(0, 2, 3, 1)}
+    saved |= {"images_gradient": x.grad.numpy().transpose(0, 2, 3, 1), "scale_gradient": layer.weight.grad.numpy()}
+    saved |= {"mean": layer.running_mean.numpy(), "var": layer.running_var.numpy()}
+    saved["evaluated"] = layer.eval()(x).detach().numpy().transpose(0, 2, 3, 1)
+    np.savez_compressed(HERE / "batch_norm.npz", **saved)
+
+
+def cross_entropy():
+    rng = np.random.default_rng(2)
+    logits, labels = (rng.standard_normal((20, 7)) * 5).astype(np.float32), rng.integers(0, 7, 20)
+    saved = {"logits": logits, "labels": labels.astype(np.int32)}
+    for smoothing in (0.0, 0.1):
+        loss = torch.nn.functional.cross_entropy(
+            torch.tensor(logits), torch.tensor(labels), reduction="none", label_smoothing=smoothing
+        )
+        saved[f"losses_{smoothing}"] = loss.numpy()
+    np.savez_compressed(HERE / "cross_entropy.npz", **saved)
+
+
+def pools():
+    images = np.random.default_rng(3).standard_normal((2, 11, 12, 3)).astype(np.float32)
+    saved = {"images": images}
+    x = torch.tensor(images.transpose(0, 3, 1, 2))
+    for ceil in (False, True):
+        saved[f"max_{ceil}"] = torch.nn.functional.max_pool2d(x, 3, 2, 1, ceil_mode=ceil)
+        for count in (False, True):
+            saved[f"average_{ceil}_{count}"] = torch.nn.functional.avg_pool2d(x, 3, 2, 1, ceil, count)
+    saved = {name: np.asarray(value) for name, value in saved.items()}
+    np.savez_compressed(
+        HERE / "pools.npz", **{name: a if name == "images" else a.transpose(0, 2, 3, 1) for name, a in saved.items()}
+    )
+
+
+if __name__ == "__main__":
+    sgd()
+    batch_norm()
+    cross_entropy()
+    pools()

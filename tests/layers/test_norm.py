@@ -1,0 +1,59 @@
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec
+
+from jaxcnn.layers.norm import BatchNorm
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def test_three_training_steps_equal_pytorchs():
+    golden = np.load(GOLDEN / "batch_norm.npz")
+    params = {"scale": golden["scale"], "bias": golden["bias"]}
+    stats = {"mean": jnp.zeros(7), "var": jnp.ones(7)}
+
+    def apply(params, images, stats):
+        return BatchNorm(train=True).apply({"params": params, "batch_stats": stats}, images, mutable=["batch_stats"])
+
+    for images in golden["images"]:
+        outputs, pullback, updated = jax.vjp(lambda *xs: apply(*xs, stats), params, images, has_aux=True)  # noqa: B023
+        stats = updated["batch_stats"]
+    params_gradient, images_gradient = pullback(golden["cotangent"])
+    np.testing.assert_allclose(stats["mean"], golden["mean"], rtol=1e-5)
+    np.testing.assert_allclose(stats["var"], golden["var"], rtol=1e-5)
+    np.testing.assert_allclose(outputs, golden["outputs"], rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(params_gradient["scale"], golden["scale_gradient"], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(images_gradient, golden["images_gradient"], rtol=1e-3, atol=1e-4)
+    evaluated = BatchNorm(train=False).apply({"params": params, "batch_stats": stats}, golden["images"][-1])
+    np.testing.assert_allclose(evaluated, golden["evaluated"], rtol=1e-4, atol=1e-4)
+
+
+def test_bfloat16_keeps_float32_statistics():
+    images = (jax.random.normal(jax.random.key(0), (8, 4, 4, 3)) + 20).astype(jnp.bfloat16)
+    layer = BatchNorm(train=True, dtype=jnp.bfloat16)
+    outputs, variables = layer.init_with_output(jax.random.key(0), images)
+    assert outputs.dtype == jnp.bfloat16
+    _, updated = layer.apply(variables, images, mutable=["batch_stats"])
+    assert updated["batch_stats"]["var"].dtype == jnp.float32
+    exact = np.asarray(images, np.float64).var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(updated["batch_stats"]["var"], 0.9 + 0.1 * exact, rtol=1e-5)
+
+
+def test_axis_name_makes_statistics_global():
+    images = jax.random.normal(jax.random.key(0), (16, 3, 3, 2)) * 3 + 1
+    variables = BatchNorm(train=True).init(jax.random.key(0), images)
+    mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
+
+    def run(axis_name):
+        layer = BatchNorm(train=True, axis_name=axis_name)
+        return lambda images: layer.apply(variables, images, mutable=["batch_stats"])
+
+    split, whole = PartitionSpec("data"), PartitionSpec()
+    sharded = jax.shard_map(run("data"), mesh=mesh, in_specs=split, out_specs=(split, whole))
+    outputs, updated = jax.jit(sharded)(images)
+    expected, expected_updated = run(None)(images)
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updated, expected_updated)

@@ -1,0 +1,85 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import reference
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from jax import lax
+
+from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.window import resolve_padding
+
+
+@st.composite
+def problems(draw):
+    window = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    strides = draw(st.tuples(st.integers(1, 3), st.integers(1, 3)))
+    size = draw(st.tuples(st.integers(1, 8), st.integers(1, 8)))
+    # As in PyTorch, at most half a window of padding, so that no window lies wholly in it.
+    half = [st.integers(0, length // 2) for length in window]
+    padding = draw(st.one_of(st.just("same"), st.just("valid"), st.tuples(*(st.tuples(side, side) for side in half))))
+    explicit = resolve_padding(padding, size, window, strides)
+    assume(all(size[i] + sum(explicit[i]) >= window[i] for i in (0, 1)))
+    # Small integers make ties, the interesting case of the maximum's gradient.
+    images = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(-2, 3, (2, *size, 2)).astype(np.float32)
+    return images, window, strides, padding, explicit, draw(st.booleans())
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems())
+def test_max_pool(problem):
+    images, window, strides, padding, explicit, ceil_mode = problem
+
+    def largest(values, kinds):
+        return np.max(values[:, [kind == "pixel" for kind in kinds]], axis=1)
+
+    expected = reference.pool(images, window, strides, explicit, ceil_mode, largest)
+    found = max_pool(jnp.asarray(images), window, strides=strides, padding=padding, ceil_mode=ceil_mode)
+    np.testing.assert_array_equal(found, expected)
+
+
+@settings(max_examples=60, deadline=None)
+@given(problems(), st.booleans())
+def test_average_pool(problem, count_padding):
+    images, window, strides, padding, explicit, ceil_mode = problem
+    counted = {"pixel", "padding"} if count_padding else {"pixel"}
+
+    def mean(values, kinds):
+        return values.sum(1) / sum(kind in counted for kind in kinds)
+
+    expected = reference.pool(images, window, strides, explicit, ceil_mode, mean)
+    options = {"strides": strides, "padding": padding, "ceil_mode": ceil_mode, "count_padding": count_padding}
+    np.testing.assert_allclose(average_pool(jnp.asarray(images), window, **options), expected, rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=30, deadline=None)
+@given(problems())
+def test_gradient_of_max_pool_goes_to_the_first_of_equals(problem):
+    images, window, strides, _, explicit, _ = problem
+    edges = ((0, 0), *explicit, (0, 0))
+
+    # XLA's select-and-scatter with "greater or equal" keeps the first, too.
+    def by_xla(images):
+        return lax.reduce_window(images, -jnp.inf, lax.max, (1, *window, 1), (1, *strides, 1), edges)
+
+    outputs, pullback = jax.vjp(by_xla, jnp.asarray(images))
+    cotangent = jnp.asarray(np.random.default_rng(0).standard_normal(outputs.shape), jnp.float32)
+    ours = jax.vjp(lambda images: max_pool(images, window, strides=strides, padding=explicit), jnp.asarray(images))[1]
+    np.testing.assert_allclose(ours(cotangent)[0], pullback(cotangent)[0], rtol=1e-5, atol=1e-6)
+
+
+def test_second_derivatives_go_through_max_pool():
+    images = jnp.arange(16.0).reshape(1, 4, 4, 1)
+
+    def cubes(images):
+        return jnp.sum(max_pool(images, (2, 2)) ** 3)
+
+    hessian_diagonal = jax.jvp(jax.grad(cubes), (images,), (jnp.ones_like(images),))[1]
+    assert hessian_diagonal[0, 1, 1, 0] == 6 * 5.0
+    assert hessian_diagonal[0, 0, 0, 0] == 0
+
+
+def test_window_larger_than_image_is_refused():
+    with pytest.raises(ValueError, match="larger than the padded image"):
+        max_pool(jnp.zeros((1, 2, 2, 1)), (3, 3))

@@ -1,0 +1,76 @@
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from jaxcnn.config import (
+    CenterCrop,
+    ConfigError,
+    DataConfig,
+    HorizontalFlip,
+    ModelConfig,
+    OptimizerConfig,
+    RandomCrop,
+    RandomResizedCrop,
+    ScheduleConfig,
+    TrainConfig,
+    differences,
+    flatten,
+    from_json,
+    to_json,
+)
+
+
+def test_json_round_trip_keeps_everything():
+    config = TrainConfig(
+        epochs=0.1 + 0.2,
+        model=ModelConfig(name="resnet50", options={"a": True, "b": 2, "c": 0.5, "d": "x"}),
+        data=DataConfig(train_crop=RandomResizedCrop(scale=(0.1, 0.9)), evaluation_crop=CenterCrop()),
+        augmentations=(RandomCrop(padding=2), HorizontalFlip()),
+    )
+    assert from_json(to_json(config)) == config
+    assert type(from_json(to_json(config)).model.options["a"]) is bool
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda: DataConfig(batch_size=-3), r"^batch_size must be greater than 0, not -3$"),
+        (lambda: DataConfig(batch_size="64"), r"^batch_size must be a valid integer, not '64'$"),
+        (lambda: DataConfig(batch_sise=64), r"^batch_sise is not an option: did you mean 'batch_size'\?$"),
+        (lambda: ScheduleConfig(kind="cosin"), r"^kind must be 'constant', 'step' or 'cosine', not 'cosin'$"),
+        (lambda: OptimizerConfig(momentum=1.0), r"^momentum must be less than 1"),
+        (lambda: OptimizerConfig(learning_rate=float("nan")), r"^learning_rate must be"),
+        (lambda: TrainConfig(name="a/b"), r"^name "),
+        (lambda: TrainConfig(model=DataConfig()), r"^model "),
+        (lambda: DataConfig(train_crop=RandomCrop()), r"train_crop .*'random_resized_crop'"),
+        (
+            lambda: from_json('{"data": {"batchsize": 3}}'),
+            r"^data.batchsize is not an option: did you mean 'batch_size'",
+        ),
+        (lambda: RandomResizedCrop(scale=(1.0, 0.1)), r"^scale must be the smaller bound, then the larger, not \(1"),
+        (lambda: from_json("{"), r"Invalid JSON"),
+    ],
+)
+def test_wrong_options_are_refused_in_a_sentence(make, sentence):
+    with pytest.raises(ConfigError, match=sentence) as error:
+        make()
+    assert "\n" not in str(error.value)
+
+
+def test_configs_are_frozen():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().seed = 3
+
+
+@given(st.integers(0, 2**31 - 1), st.floats(1e-6, 1e6))
+def test_differences_name_full_paths(seed, rate):
+    old = TrainConfig(augmentations=(RandomCrop(),))
+    new = dataclasses.replace(old, seed=seed, optimizer=OptimizerConfig(learning_rate=rate), augmentations=())
+    found = differences(old, new)
+    assert found.pop("augmentations.0.padding") == (4, None)
+    assert found.get("seed", (0, 0)) == (0, seed)
+    assert found.get("optimizer.learning_rate", (0.1, 0.1)) == (0.1, rate)
+    assert differences(new, new) == {}
+    assert flatten(old)["augmentations.0.kind"] == "random_crop"

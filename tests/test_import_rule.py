@@ -1,0 +1,76 @@
+"""Who may import whom, and what importing costs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import jaxcnn
+
+ROOT = Path(jaxcnn.__file__).parent
+
+# What each part may import of ours. `errors` may be imported by all.
+ALLOWED = {
+    "errors": set(),
+    "config": set(),
+    "ops": {"ops"},
+    "layers": {"ops", "layers"},
+    "models": {"ops", "layers", "models"},
+    "weights": {"models", "weights"},
+    "data": {"config", "data"},
+    "augment": {"config", "augment"},
+    "evaluation": {"config", "evaluation"},
+    "training": {"config", "evaluation", "training"},
+    "analysis": {
+        *[
+            "config",
+            "ops",
+            "layers",
+            "models",
+            "weights",
+            "data",
+            "augment",
+            "evaluation",
+            "training",
+            "runs",
+            "trained",
+            "analysis",
+        ]
+    },
+    "runs": {*["config", "models", "weights", "data", "augment", "evaluation", "training"]},
+    "trained": {*["config", "models", "weights", "data", "augment", "evaluation", "training", "runs"]},
+    "__init__": {"models", "weights"},
+}
+
+
+def imports(path):
+    """(module, whether at module level) of everything a file imports."""
+    tree = ast.parse(path.read_text())
+    top = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            yield from ((f"{node.module}.{alias.name}", id(node) in top) for alias in node.names)
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_only_what_it_may(path):
+    part = path.relative_to(ROOT).parts[0].removesuffix(".py")
+    for module, at_top in imports(path):
+        first, *rest = module.split(".")
+        if first == "jaxcnn" and rest:
+            assert rest[0] in ALLOWED[part] | {"errors"}, f"{path} imports {module}"
+        assert first not in ("scripts", "configs", "tests"), f"{path} imports {module}"
+        assert not (first in ("tensorflow", "torch", "torchvision") and at_top), f"{path} imports {module} at its top"
+        assert part not in ("data",) or first != "jax", f"{path} imports {module}"
+
+
+def test_import_is_light():
+    code = "import sys, jaxcnn; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    for heavy in ("tensorflow", "torch", "tensorflow_datasets", "sklearn", "grain", "orbax"):
+        assert f"'{heavy}'" not in loaded

@@ -1,0 +1,71 @@
+"""Networks against the reference's logits for the same weights and inputs, at their own input size."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import parity_weights
+import pytest
+import safetensors.numpy
+
+import jaxcnn
+from jaxcnn.weights.load import WeightsError
+
+PARITY = Path(__file__).parent / "parity"
+
+
+def reference_state(name):
+    """PyTorch's state dict, made from names and shapes alone."""
+    with np.load(PARITY / f"{name}.npz") as stored:
+        shapes = json.loads(str(stored["state_dict"]))
+    return {key: parity_weights.weight(key, tuple(shape)) for key, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in PARITY.glob("*.npz")))
+def test_logits_equal_the_references(name):
+    with np.load(PARITY / f"{name}.npz") as stored:
+        expected, batch, size = stored["logits"], int(stored["batch"]), int(stored["size"])
+    variables = jaxcnn.load_pretrained(name, reference_state(name))
+    images = parity_weights.images(batch, size).transpose(0, 2, 3, 1)
+    found = jaxcnn.create_model(name).apply(variables, images, train=False)
+    assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
+
+
+def test_a_safetensors_file_is_a_source(tmp_path):
+    state = reference_state("resnet18")
+    safetensors.numpy.save_file(state, tmp_path / "w.safetensors")
+    variables = jaxcnn.load_pretrained("resnet18", tmp_path / "w.safetensors")
+    np.testing.assert_array_equal(variables["params"]["norm1"]["scale"], state["bn1.weight"])
+    (tmp_path / "w.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:-1000])
+    with pytest.raises(WeightsError, match=r"w.safetensors is not a whole safetensors file"):
+        jaxcnn.load_pretrained("resnet18", tmp_path / "w.safetensors")
+    with pytest.raises(WeightsError, match=r"there is no file .*nope"):
+        jaxcnn.load_pretrained("resnet18", tmp_path / "nope")
+
+
+def without(state, key):
+    return {name: value for name, value in state.items() if name != key}
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: without(s, "layer1.0.bn1.weight"), "not filled by them params/stage1_block0/norm1/scale$"),
+        (
+            lambda s: s | {"extra.weight": s["fc.bias"]},
+            "without a place in it extra.weight; not filled by them nothing",
+        ),
+        (lambda s: s | {"layer9.0.conv1.weight": s["conv1.weight"]}, "without a place in it layer9.0.conv1.weight"),
+        (lambda s: s | {"fc.gamma": s["fc.bias"]}, "without a place in it fc.gamma"),
+        (lambda s: s | {"fc.weight": s["fc.weight"][:10]}, r"fc.weight has shape \(512, 10\), .* needs \(512, 1000\)"),
+        (lambda s: {}, "and 97 more"),
+    ],
+)
+def test_weights_of_another_network_are_refused_with_what_is_left_over(change, sentence):
+    with pytest.raises(WeightsError, match=sentence):
+        jaxcnn.load_pretrained("resnet18", change(reference_state("resnet18")))
+
+
+def test_a_family_without_names_is_refused():
+    with pytest.raises(WeightsError, match="no published weights to load for lenet"):
+        jaxcnn.load_pretrained("lenet", {})
