@@ -105,7 +105,7 @@ def check_normalization(normalization: Normalization, channels: int) -> None:
         given = len(getattr(normalization, option))
         if given not in (1, channels):
             raise ConfigError(
-                f"normalization.{option} has {given} values for data.channels {channels}: give {channels} or 1"
+                f"normalization.{option} has {given} values, and images have {channels} channels: give one each, or one"
             )
 
 
@@ -175,9 +175,7 @@ def assemble(config: TrainConfig) -> Assembly:
     check_normalization(config.normalization, config.data.channels)
     data = open_data(config.data)
     if num_classes is not None and num_classes < len(data.class_names):
-        raise ConfigError(
-            f"model.num_classes {num_classes} is less than the data set's {len(data.class_names)} classes"
-        )
+        raise ConfigError(f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes")
     config = dataclasses.replace(
         config, model=dataclasses.replace(config.model, num_classes=num_classes or len(data.class_names))
     )

@@ -26,7 +26,7 @@ from jaxcnn.runs import (
     make_model,
     split_arrays,
 )
-from jaxcnn.training.checkpoint import CheckpointError, Checkpoints
+from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import read_metrics
@@ -125,6 +125,26 @@ def load_run(folder: Path, checkpoint: Literal["latest", "best"] = "latest") -> 
         UserError: the folder is not a run's, or holds no whole checkpoint.
     """
     config = load_config(folder)
+    restored = restore_state(folder, checkpoint)
+    starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
+    names = tuple(starts[-1]["class_names"]) if starts else None
+    return Trained(
+        model=make_model(config.model, config.model.num_classes),
+        variables=restored.state.variables,
+        num_classes=config.model.num_classes,
+        class_names=names,
+        data=config.data,
+        normalization=config.normalization,
+    )
+
+
+def restore_state(folder: Path, checkpoint: Literal["latest", "best"] = "latest") -> Restored:
+    """Returns a run's whole training state, with its step and metrics.
+
+    Raises:
+        UserError: the folder is not a run's, or holds no whole checkpoint.
+    """
+    config = load_config(folder)
     model = make_model(config.model, config.model.num_classes)
     _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
     shape = (config.data.train_crop.size, config.data.train_crop.size, config.data.channels)
@@ -133,10 +153,7 @@ def load_run(folder: Path, checkpoint: Literal["latest", "best"] = "latest") -> 
         restored = checkpoints.restore(target, checkpoint)
     if restored is None:
         raise CheckpointError(f"{folder} holds no checkpoint yet: train it with scripts/train.py {folder}")
-    starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
-    names = tuple(starts[-1]["class_names"]) if starts else None
-    variables = restored.state.variables
-    return Trained(model, variables, config.model.num_classes, names, config.data, config.normalization)
+    return restored
 
 
 def load_published(name: str, weights: Path | None) -> Trained:

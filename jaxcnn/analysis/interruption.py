@@ -10,6 +10,10 @@ import sys
 import time
 from pathlib import Path
 
+import jax
+import numpy as np
+
+from jaxcnn.trained import restore_state
 from jaxcnn.training.interrupt import EXIT_STOPPED
 
 
@@ -23,7 +27,7 @@ class Outcome:
     """The steps from which the runs went on, each after a kill; 0 where nothing had been saved yet."""
     finished_runs: int
     differing: tuple[str, ...]
-    """Files of the final checkpoints that differ in some bit from the uninterrupted run's; empty is right."""
+    """Leaves of the final states that differ in some bit from the uninterrupted run's; empty is right."""
 
 
 def interrupt_repeatedly(
@@ -60,7 +64,9 @@ def interrupt_repeatedly(
             if not killed:
                 break
             sent += 1
-            resumed.append(max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()), default=0))
+            resumed.append(
+                max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()), default=0)
+            )
         found = _final_state(workdir)
         differing += [
             f"{workdir.name}: {name}" for name in sorted(expected | found) if expected.get(name) != found.get(name)
@@ -85,5 +91,9 @@ def _run(command: list[str], delay: float | None, number: signal.Signals) -> boo
     return process.returncode != 0
 
 
-def _final_state(workdir: Path) -> dict[str, str]:
-    raise NotImplementedError
+def _final_state(workdir: Path) -> dict[str, bytes]:
+    """The bits of every leaf of the last checkpoint, and what was measured there."""
+    restored = restore_state(workdir)
+    leaves = jax.tree_util.tree_leaves_with_path(restored.state)
+    bits = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf).tobytes() for path, leaf in leaves}
+    return bits | {"metrics": json.dumps(restored.metrics).encode()}

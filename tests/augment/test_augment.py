@@ -52,9 +52,8 @@ def test_an_images_fate_does_not_depend_on_its_batch():
     keys = keys_of(0, 8)
     whole = augment(keys, images, steps)
     for index in (0, 5):
-        np.testing.assert_array_equal(
-            augment(keys[index : index + 1], images[index : index + 1], steps)[0], whole[index]
-        )
+        alone = augment(keys[index : index + 1], images[index : index + 1], steps)
+        np.testing.assert_array_equal(alone[0], whole[index])
     assert not np.array_equal(whole, images)
     np.testing.assert_array_equal(augment(keys, images, ()), images)
 

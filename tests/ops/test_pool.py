@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +11,8 @@ from jax import lax
 
 from jaxcnn.ops.pool import average_pool, max_pool
 from jaxcnn.ops.window import resolve_padding
+
+GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 @st.composite
@@ -67,6 +71,17 @@ def test_gradient_of_max_pool_goes_to_the_first_of_equals(problem):
     cotangent = jnp.asarray(np.random.default_rng(0).standard_normal(outputs.shape), jnp.float32)
     ours = jax.vjp(lambda images: max_pool(images, window, strides=strides, padding=explicit), jnp.asarray(images))[1]
     np.testing.assert_allclose(ours(cotangent)[0], pullback(cotangent)[0], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("ceil_mode", [False, True])
+def test_pools_equal_pytorchs(ceil_mode):
+    golden = np.load(GOLDEN / "pools.npz")
+    options = {"strides": (2, 2), "padding": ((1, 1), (1, 1)), "ceil_mode": ceil_mode}
+    found = max_pool(jnp.asarray(golden["images"]), (3, 3), **options)
+    np.testing.assert_array_equal(found, golden[f"max_{ceil_mode}"])
+    for count_padding in (False, True):
+        found = average_pool(jnp.asarray(golden["images"]), (3, 3), **options, count_padding=count_padding)
+        np.testing.assert_allclose(found, golden[f"average_{ceil_mode}_{count_padding}"], rtol=1e-5, atol=1e-6)
 
 
 def test_second_derivatives_go_through_max_pool():

@@ -1,0 +1,300 @@
+"""Whole runs, in process: what they leave, how they go on, what they refuse."""
+
+import dataclasses
+import json
+import os
+import signal
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import rich.console
+
+from jaxcnn import runs, trained
+from jaxcnn.config import ConfigError, DataConfig, EvaluationConfig, ModelConfig, Normalization, Pad, Resize
+from jaxcnn.errors import UserError
+from jaxcnn.training.parallel import DataParallel
+from jaxcnn.training.report import read_metrics
+
+RECIPES = Path(__file__).parent / "recipes"
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture(autouse=True)
+def _few_devices(monkeypatch, one_device):
+    """One device, unless a test says otherwise."""
+    monkeypatch.setattr(DataParallel, "over_all_devices", lambda: one_device)
+
+
+def tiny(**changes):
+    return dataclasses.replace(runs.load_config(RECIPES / "tiny.py"), **changes)
+
+
+def run(config, workdir):
+    console = rich.console.Console(file=(workdir.parent / "output.txt").open("a"), width=200)
+    return runs.train(config, workdir, console)
+
+
+def final_state(workdir):
+    return jax.tree.map(np.asarray, trained.restore_state(workdir).state)
+
+
+def assert_same(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, monkeypatch_module):
+    """An uninterrupted run."""
+    workdir = tmp_path_factory.mktemp("run") / "tiny"
+    return workdir, run(tiny(), workdir)
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        mesh = jax.make_mesh((1,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
+        patch.setattr(DataParallel, "over_all_devices", lambda: DataParallel(mesh))
+        yield patch
+
+
+def test_what_a_run_leaves(finished):
+    workdir, result = finished
+    assert {path.name for path in workdir.iterdir()} == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert list((workdir / "tensorboard").iterdir())
+    config = runs.load_config(workdir)
+    assert config.model.num_classes == 10  # resolved
+    assert config == dataclasses.replace(tiny(), model=config.model)
+    assert result.images == 360
+
+    lines = read_metrics(workdir / "metrics.jsonl")
+    start, *rest = lines
+    assert start["kind"] == "start"
+    assert start["training_images"] == 1437
+    assert start["class_names"] == list("0123456789")
+    training = [line for line in rest if line["kind"] == "train"]
+    steps = 45  # ceil(2 * 1437 / 64)
+    assert sum(line["images"] for line in training) == steps * 64
+    assert {line["step"] for line in training} == {*range(3, steps + 1, 3), 23}
+    assert [line["step"] for line in rest if line["kind"] == "evaluation"] == [23, 45]
+    assert training[-1]["loss"] < training[0]["loss"]
+    assert training[0]["learning_rate"] == pytest.approx(0.1 * 2 / 12)
+    assert 0 <= training[0]["data_wait_share"] <= 1
+    output = (workdir.parent / "output.txt").read_text()
+    assert "optimizer.schedule.warmup_epochs = 0.5" in output
+    assert str(result) in output
+
+
+def test_a_finished_run_measures_the_same_again(finished):
+    workdir, result = finished
+    before = (workdir / "metrics.jsonl").read_text()
+    assert run(tiny(), workdir) == result
+    lines = (workdir / "metrics.jsonl").read_text().removeprefix(before).splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["start"]
+    network = trained.load(str(workdir))
+    for batch_size in (7, 360, 1000):
+        assert network.evaluate(network.data, batch_size=batch_size, top_k=(1, 5)).errors == result.errors
+
+
+def test_a_run_is_a_function_of_its_seed(finished, tmp_path):
+    workdir, result = finished
+    assert run(tiny(), tmp_path / "again") == result
+    assert_same(final_state(tmp_path / "again"), final_state(workdir))
+    run(tiny(seed=1), tmp_path / "other")
+    with pytest.raises(AssertionError):
+        assert_same(final_state(tmp_path / "other").params, final_state(workdir).params)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch, number):
+    workdir, result = finished
+    advance = runs.Reporter.advance
+
+    def interrupt_after_step_ten(self, step):
+        advance(self, step)
+        if step == 10:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(runs.Reporter, "advance", interrupt_after_step_ten)
+    assert run(tiny(), tmp_path / "run") is None
+    assert trained.restore_state(tmp_path / "run").step == 10
+    monkeypatch.setattr(runs.Reporter, "advance", advance)
+    assert run(tiny(), tmp_path / "run") == result
+    assert_same(final_state(tmp_path / "run"), final_state(workdir))
+    assert signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
+
+    def evaluations(folder):
+        return [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "evaluation"]
+
+    assert evaluations(tmp_path / "run") == evaluations(workdir)
+
+
+def test_a_signal_in_evaluation_saves_and_the_evaluation_is_made_later(finished, tmp_path, monkeypatch):
+    workdir, result = finished
+    evaluate_split = runs.evaluate_split
+
+    def interrupted(*args, **kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        return evaluate_split(*args, **kwargs)
+
+    monkeypatch.setattr(runs, "evaluate_split", interrupted)
+    assert run(tiny(), tmp_path / "run") is None
+    saved = trained.restore_state(tmp_path / "run")
+    assert (saved.step, saved.metrics) == (23, {})
+    monkeypatch.setattr(runs, "evaluate_split", evaluate_split)
+    assert run(tiny(), tmp_path / "run") == result
+    assert_same(final_state(tmp_path / "run"), final_state(workdir))
+    steps = [line["step"] for line in read_metrics(tmp_path / "run/metrics.jsonl") if line["kind"] == "evaluation"]
+    assert steps == [23, 45]
+
+
+def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(finished, tmp_path):
+    workdir, result = finished
+    run(tiny(), tmp_path / "run")
+    newest = tmp_path / "run/checkpoints/45"
+    largest = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    content = bytearray(largest.read_bytes())
+    content[len(content) // 2] ^= 1
+    largest.write_bytes(content)
+    assert run(tiny(), tmp_path / "run") == result
+    output = (tmp_path / "output.txt").read_text()
+    assert f"{largest.relative_to(newest)} is not what was written: its SHA-256 differs" in output
+    assert "checkpoint 44 is used instead" in output
+    assert "going on from step 44 of 45" in output
+    assert_same(final_state(tmp_path / "run"), final_state(workdir))
+
+
+def test_stream_and_device_train_the_same(finished, tmp_path):
+    workdir, result = finished
+    config = tiny()
+    streamed = dataclasses.replace(config, data=dataclasses.replace(config.data, residence="stream", workers=3))
+    assert run(streamed, tmp_path / "run").errors == result.errors
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
+        final_state(tmp_path / "run").params,
+        final_state(workdir).params,
+    )
+
+
+def test_eight_devices_train_as_one(finished, tmp_path, monkeypatch):
+    workdir, _ = finished
+    monkeypatch.setattr(
+        DataParallel,
+        "over_all_devices",
+        lambda: DataParallel(jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))),
+    )
+    result = run(tiny(epochs=1.0), tmp_path / "eight")
+    assert result.images == 360
+    # The schedules part after warm-up, so the first line of the logs is of the same training.
+    first, expected = (
+        next(line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "train")
+        for folder in (tmp_path / "eight", workdir)
+    )
+    assert first["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+
+
+def test_predict_names_the_digit(finished, tmp_path):
+    from PIL import Image
+    from sklearn.datasets import load_digits
+
+    workdir, _ = finished
+    digits = load_digits()
+    paths = []
+    for index in range(3):
+        paths.append(tmp_path / f"{index}.png")
+        Image.fromarray(np.round(digits.images[index] * 255 / 16).astype(np.uint8)).save(paths[-1])
+    network = trained.load(str(workdir))
+    predictions = network.predict(paths, 10)
+    for row in predictions:
+        probabilities = [probability for _, probability in row]
+        assert sum(probabilities) == pytest.approx(1, abs=1e-5)
+        assert probabilities == sorted(probabilities, reverse=True)
+        assert {name for name, _ in row} == set("0123456789")
+    with pytest.raises(UserError, match="--top-k 11 cannot be had of 10 classes: give 1 to 10"):
+        network.predict(paths, 11)
+    (tmp_path / "no.png").write_text("no")
+    with pytest.raises(UserError, match=r"no.png cannot be used: is not an image"):
+        network.predict([tmp_path / "no.png"], 1)
+    with pytest.raises(UserError, match=r"gone.png cannot be read"):
+        network.predict([tmp_path / "gone.png"], 1)
+
+
+def with_data(**changes):
+    config = tiny()
+    return dataclasses.replace(config, data=dataclasses.replace(config.data, **changes))
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (lambda: tiny(model=ModelConfig(name="tinny")), "there is no model 'tinny': did you mean 'tiny'"),
+        (lambda: tiny(model=ModelConfig(name="tiny", options={"dropout": 0.1})), "no option 'dropout': did you mean"),
+        (lambda: tiny(model=ModelConfig(name="tiny", num_classes=3)), "num_classes is 3, and the data set has 10"),
+        (lambda: tiny(evaluation=EvaluationConfig(top_k=(1, 10))), "top-10 error of 10 classes is always 0"),
+        (lambda: with_data(name="digit"), "'digit' is not a data set: did you mean 'digits'"),
+        (
+            lambda: tiny(normalization=Normalization(mean=(0.5, 0.5), std=(1.0,))),
+            "normalization.mean has 2 values, and images have 1 channels",
+        ),
+        (
+            lambda: dataclasses.replace(with_data(evaluation_crop=Resize(size=7)), model=ModelConfig(name="lenet")),
+            "LeNet cannot take images of 8x8x1: kernel",
+        ),
+        (
+            lambda: dataclasses.replace(
+                with_data(train_crop=Pad(size=32), evaluation_crop=Pad(size=28)), model=ModelConfig(name="lenet")
+            ),
+            r"images of 28x28x1 \(data.evaluation_crop, data.channels\) do not fit this network",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_is_written(config, sentence, tmp_path):
+    with pytest.raises(UserError, match=sentence):
+        run(config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_another_config_in_the_same_folder_is_refused(finished):
+    workdir, _ = finished
+    before = (workdir / "metrics.jsonl").read_text()
+    with pytest.raises(ConfigError, match=r"tiny holds a run of another config, seed 0 there and 9 here"):
+        run(tiny(seed=9), workdir)
+    assert (workdir / "metrics.jsonl").read_text() == before
+
+
+def test_a_batch_that_devices_cannot_share_is_refused():
+    mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
+    with pytest.raises(UserError, match=r"data.batch_size 12 cannot be split over 8 devices: use 8 or 16"):
+        DataParallel(mesh).check_batch_size("data.batch_size", 12)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("", r"is not a recipe: it must set config = TrainConfig"),
+        ("from jaxcnn.config import DataConfig\nDataConfig(batch_sise=3)", r"r.py: batch_sise is not an option"),
+    ],
+)
+def test_recipes_that_are_none(content, sentence, tmp_path):
+    (tmp_path / "r.py").write_text(content)
+    with pytest.raises(UserError, match=sentence):
+        runs.load_config(tmp_path / "r.py")
+    with pytest.raises(UserError, match="there is no recipe or run folder"):
+        runs.load_config(tmp_path / "nope")
+    with pytest.raises(UserError, match=r"is not a run folder: it has no config.json"):
+        runs.load_config(tmp_path)
+
+
+def test_a_data_set_of_other_classes_is_refused(finished):
+    network = trained.load(str(finished[0]))
+    synthetic = DataConfig(name="synthetic:12", channels=1, evaluation_crop=Resize(size=8))
+    with pytest.raises(UserError, match="has 12 classes, and the network 10"):
+        network.evaluate(synthetic, batch_size=8, top_k=(1,))
+
+
+@pytest.mark.parametrize(
+    "recipe", sorted((Path(__file__).parent.parent / "configs").glob("*.py")), ids=lambda p: p.stem
+)
+def test_every_recipe_is_one(recipe):
+    assert runs.load_config(recipe).name == recipe.stem

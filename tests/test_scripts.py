@@ -1,0 +1,75 @@
+"""The scripts, as a person runs them."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from jaxcnn.analysis.interruption import interrupt_repeatedly
+
+ROOT = Path(__file__).parent.parent
+SCRIPTS = ROOT / "scripts"
+TINY = str(Path(__file__).parent / "recipes" / "tiny.py")
+
+
+def script(name, *arguments, folder=None):
+    command = [sys.executable, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300)
+
+
+def test_train_evaluate_predict(tmp_path):
+    trained = script("train", TINY, "--epochs", "0.6", "--workdir", "run", folder=tmp_path)
+    assert trained.returncode == 0, trained.stderr
+    assert trained.stderr == ""
+    last = trained.stdout.splitlines()[-1]
+    assert re.fullmatch(r"top-1 error \d+\.\d\d %  top-5 error \d+\.\d\d %  \(360 images\)", last)
+    assert "epochs = 0.6" in trained.stdout
+    # The model is registered by the recipe, so the scripts that only load a run do not know it.
+    unknown = script("evaluate", "run", folder=tmp_path)
+    assert unknown.returncode == 2
+    assert unknown.stderr.startswith("error: there is no model 'tiny'")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, number):
+    outcome = interrupt_repeatedly([str(SCRIPTS / "train.py"), TINY], tmp_path / "runs", kills=3, number=number, seed=3)
+    assert outcome.kills == 3
+    assert outcome.finished_runs >= 1
+    assert not outcome.differing
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("train", "nope.py"), "error: there is no recipe or run folder nope.py"),
+        (("train", "--model.name", "lenett"), "error: there is no model 'lenett': did you mean 'lenet'"),
+        (("train", "--data.batch-sise", "3"), "--data.batch-size"),
+        (("train", "--data.batch-size", "x"), "--data.batch-size"),
+        (("train", "--data.batch-size=-3"), "batch_size must be greater than 0, not -3"),
+        (("train", "--optimizer.schedule.kind", "cosin"), "cosine"),
+        (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder: give the file of its weights"),
+        (("evaluate", "resnet5"), "error: there is no model 'resnet5': did you mean 'resnet50'"),
+        (
+            ("predict", "photo.jpg", "--model", "resnet50", "--weights", "w.safetensors"),
+            "there is no file w.safetensors",
+        ),
+        (("models", "vgg*"), "no model matches 'vgg*'"),
+    ],
+)
+def test_mistakes_are_answered_in_a_sentence(arguments, sentence, tmp_path):
+    answer = script(*arguments, folder=tmp_path)
+    assert answer.returncode == 2
+    assert sentence in answer.stderr
+    assert "Traceback" not in answer.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_models_prints_the_table():
+    table = script("models", "resnet*0")
+    assert table.returncode == 0, table.stderr
+    assert re.search(
+        r"resnet50 +│ 25,557,032 │ +4,089.2 M │ 224x224x3 │ +23.87 % │ +7.14 % │ centre crop", table.stdout
+    )
