@@ -18,16 +18,30 @@ Layer = Any
 """A module class with some of its arguments bound."""
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (figure 5, left)."""
+class Block(nn.Module):
+    """What both kinds of residual block have: their arguments and their shortcut."""
 
     features: int
+    """Of the 3x3 convolutions."""
     strides: int
     shortcut: Literal["identity", "projection"]
     conv: Layer
     norm: Layer
     last_scale_init: nn.initializers.Initializer = nn.initializers.ones
-    expansion = 1
+
+    def _shortcut(self, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        """The identity where shapes agree, else the paper's option A (no parameters) or B (a 1x1 projection)."""
+        if x.shape == shape:
+            return x
+        if self.shortcut == "identity":
+            x = x[:, :: self.strides, :: self.strides]
+            return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, shape[-1] - x.shape[-1])))
+        x = self.conv(shape[-1], (1, 1), strides=(self.strides, self.strides), name="shortcut_conv")(x)
+        return self.norm(name="shortcut_norm")(x)
+
+
+class BasicBlock(Block):
+    """Two 3x3 convolutions and a shortcut (figure 5, left)."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -37,19 +51,11 @@ class BasicBlock(nn.Module):
         y = nn.relu(self.norm(name="norm1")(y))
         y = self.conv(self.features, (3, 3), padding=((1, 1), (1, 1)), name="conv2")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm2")(y)
-        return nn.relu(y + _shortcut(self, x, y.shape))
+        return nn.relu(y + self._shortcut(x, y.shape))
 
 
-class Bottleneck(nn.Module):
+class Bottleneck(Block):
     """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5, right)."""
-
-    features: int
-    strides: int
-    shortcut: Literal["identity", "projection"]
-    conv: Layer
-    norm: Layer
-    last_scale_init: nn.initializers.Initializer = nn.initializers.ones
-    expansion = 4
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -59,21 +65,9 @@ class Bottleneck(nn.Module):
         y = nn.relu(self.norm(name="norm1")(y))
         y = self.conv(self.features, (3, 3), strides=strides, padding=((1, 1), (1, 1)), name="conv2")(y)
         y = nn.relu(self.norm(name="norm2")(y))
-        y = self.conv(self.features * self.expansion, (1, 1), name="conv3")(y)
+        y = self.conv(self.features * 4, (1, 1), name="conv3")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm3")(y)
-        return nn.relu(y + _shortcut(self, x, y.shape))
-
-
-def _shortcut(block: BasicBlock | Bottleneck, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """The identity where shapes agree, else the paper's option A (no parameters) or B (a 1x1 projection)."""
-    if x.shape == shape:
-        return x
-    if block.shortcut == "identity":
-        x = x[:, :: block.strides, :: block.strides]
-        return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, shape[-1] - x.shape[-1])))
-    strides = (block.strides, block.strides)
-    x = block.conv(shape[-1], (1, 1), strides=strides, name="shortcut_conv")(x)
-    return block.norm(name="shortcut_norm")(x)
+        return nn.relu(y + self._shortcut(x, y.shape))
 
 
 class ResNet(nn.Module):
@@ -83,7 +77,7 @@ class ResNet(nn.Module):
     in the first 1x1 (4.09 against 3.8 billion multiply-adds for ResNet-50).
     """
 
-    block: type[BasicBlock] | type[Bottleneck]
+    block: type[Block]
     stage_sizes: tuple[int, ...]
     """Blocks in each stage; every stage but the first halves the resolution and doubles the features."""
     width: int
