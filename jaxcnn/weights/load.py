@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.models.registry import create_model, get_variant
-from jaxcnn.weights.rules import RULES, Rules
+from jaxcnn.weights.rules import RULES, Rule
 
 
 class WeightsError(UserError):
@@ -57,7 +57,7 @@ def _read(path: Path) -> Mapping[str, np.ndarray]:
         raise WeightsError(f"{path} is not a whole safetensors file ({error})") from None
 
 
-def convert(state: Mapping[str, Any], rules: Rules, target: Mapping[str, Any]) -> dict[str, Any]:
+def convert(state: Mapping[str, Any], rules: tuple[Rule, ...], target: Mapping[str, Any]) -> dict[str, Any]:
     """Renames and transposes a PyTorch state dict into a tree of variables.
 
     Args:
@@ -78,8 +78,8 @@ def convert(state: Mapping[str, Any], rules: Rules, target: Mapping[str, Any]) -
         if key.endswith("num_batches_tracked"):
             continue
         value = np.asarray(value)
-        places = {place for pattern, replacement in rules if (place := _place(key, value, pattern, replacement))}
-        if len(places) != 1 or (place := places.pop()) not in wanted:
+        places = {place for rule in rules if (place := _place(key, value, rule))}
+        if len(places) != 1 or (place := places.pop()) not in wanted or place in found:
             unknown.append(key)
             continue
         value = _transpose(value)
@@ -95,10 +95,10 @@ def convert(state: Mapping[str, Any], rules: Rules, target: Mapping[str, Any]) -
     return flax.traverse_util.unflatten_dict({key: jnp.asarray(found[key]) for key in wanted}, sep="/")
 
 
-def _place(key: str, value: np.ndarray, pattern: str, replacement: str) -> str | None:
+def _place(key: str, value: np.ndarray, rule: Rule) -> str | None:
     """Where one PyTorch key goes under one rule: ``params/conv1/kernel``."""
     module, _, leaf = key.rpartition(".")
-    match = re.fullmatch(pattern, module)
+    match = re.fullmatch(rule.pattern, module)
     if not match:
         return None
     leaves = {
@@ -110,7 +110,7 @@ def _place(key: str, value: np.ndarray, pattern: str, replacement: str) -> str |
     if leaf not in leaves:
         return None
     collection, ours = leaves[leaf]
-    return f"{collection}/{match.expand(replacement)}/{ours}"
+    return f"{collection}/{match.expand(rule.replacement)}/{ours}"
 
 
 def _transpose(value: np.ndarray) -> np.ndarray:
