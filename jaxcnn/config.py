@@ -151,6 +151,9 @@ class ModelConfig:
     """Outputs of the network; by default the data set's number of classes."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the computation; parameters, statistics, logits and loss are float32 whatever it is."""
+    lowering: str = "auto"
+    """How convolutions are said: ``auto``, one of ``xla``, ``gemm``, ``shift``, ``dense``, ``toeplitz``, or a file that
+    ``scripts/benchmark.py tune`` wrote."""
     options: dict[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
     """What this family takes besides, such as ``dropout_rate``."""
 

@@ -29,10 +29,12 @@ from jaxcnn.config import (
     to_json,
 )
 from jaxcnn.data.pipeline import Data, Split, open_data
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.evaluate import Result, evaluate, make_evaluation_step
 from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.models.registry import create_model
+from jaxcnn.ops.lowering_rules import Lowering, read_tuned
+from jaxcnn.ops.lowerings import LOWERINGS
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.loop import fit
@@ -76,8 +78,23 @@ def make_model(config: ModelConfig, num_classes: int) -> nn.Module:
         ModelError: the name or an option is unknown.
     """
     return create_model(
-        config.name, num_classes=config.num_classes or num_classes, dtype=jnp.dtype(config.dtype), **config.options
+        config.name,
+        num_classes=config.num_classes or num_classes,
+        dtype=jnp.dtype(config.dtype),
+        lowering=_lowering(config.lowering),
+        **config.options,
     )
+
+
+def _lowering(name: str) -> Lowering:
+    """A lowering's name, or the table in a file."""
+    if name in ("auto", *LOWERINGS):
+        return name
+    try:
+        return read_tuned(Path(name))
+    except (OSError, ValueError) as error:
+        choices = nearest(name, ("auto", *LOWERINGS))
+        raise ConfigError(f"model.lowering {name!r} is no lowering ({choices}) and no tuned table: {error}") from None
 
 
 def split_arrays(split: Split, parallel: DataParallel) -> dict[str, jax.Array] | None:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import jax
 import numpy as np
 import parity_weights
 import pytest
@@ -13,6 +14,16 @@ from jaxcnn.weights.load import WeightsError
 
 PARITY = Path(__file__).parent / "parity"
 
+# Files that are not a network of ours with its own options: its name, and the options that make it theirs.
+NETWORKS = {
+    "tf_efficientnet_b0": ("efficientnet_b0", {"padding": "same", "batch_norm_epsilon": 1e-3}),
+    "efficientnet_lite0": ("efficientnet_lite0", {"padding": "symmetric", "batch_norm_epsilon": 1e-5}),
+}
+
+# These networks with these weights multiply float32's rounding. The reference's logits are themselves 1.7e-4 (RegNet)
+# and 6e-3 (EfficientNet-B3) from the same network's in float64, ours 2.5e-4 and 5e-3.
+TOLERANCES = {"regnet_y_1_6gf": 1e-3, "efficientnet_b3": 2e-2}
+
 
 def reference_state(name):
     """PyTorch's state dict, made from names and shapes alone."""
@@ -21,14 +32,15 @@ def reference_state(name):
     return {key: parity_weights.weight(key, tuple(shape)) for key, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("name", sorted(path.stem for path in PARITY.glob("*.npz")))
-def test_logits_equal_the_references(name):
-    with np.load(PARITY / f"{name}.npz") as stored:
+@pytest.mark.parametrize("reference", sorted(path.stem for path in PARITY.glob("*.npz")))
+def test_logits_equal_the_references(reference):
+    with np.load(PARITY / f"{reference}.npz") as stored:
         expected, batch, size = stored["logits"], int(stored["batch"]), int(stored["size"])
-    variables = jaxcnn.load_pretrained(name, reference_state(name))
+    name, options = NETWORKS.get(reference, (reference, {}))
+    variables = jaxcnn.load_pretrained(name, reference_state(reference), **options)
     images = parity_weights.images(batch, size).transpose(0, 2, 3, 1)
-    found = jaxcnn.create_model(name).apply(variables, images, train=False)
-    assert np.linalg.norm(found - expected) <= 1e-4 * np.linalg.norm(expected)
+    found = jax.jit(jaxcnn.create_model(name, **options).apply)(variables, images)
+    assert np.linalg.norm(found - expected) <= TOLERANCES.get(reference, 1e-4) * np.linalg.norm(expected)
 
 
 def test_a_safetensors_file_is_a_source(tmp_path):

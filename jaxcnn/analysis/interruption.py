@@ -36,7 +36,8 @@ def interrupt_repeatedly(
     """Runs a training command once in peace, then again and again under fire.
 
     Each interrupted run is started again until it ends by itself; if kills are still due then, another run begins. A
-    kill comes at a moment drawn uniformly from the time an uninterrupted run takes, imports and compilation included.
+    kill comes at a moment drawn uniformly from the time that the quickest run so far took, imports and compilation
+    included.
 
     Args:
         command: takes ``--workdir FOLDER`` and trains.
@@ -60,8 +61,10 @@ def interrupt_repeatedly(
         workdir = folder / f"interrupted{finished}"
         while True:
             delay = moments.uniform(0, duration) if sent < kills else None
-            killed = _run([*command, "--workdir", str(workdir)], delay, number)
-            if not killed:
+            started = time.monotonic()
+            if not _run([*command, "--workdir", str(workdir)], delay, number):
+                # It had less to do than the first, or the machine is faster now: aim earlier.
+                duration = min(duration, time.monotonic() - started)
                 break
             sent += 1
             resumed.append(

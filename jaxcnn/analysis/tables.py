@@ -55,11 +55,11 @@ def count_multiply_adds(jaxpr: Jaxpr) -> int:
             left = equation.invars[0].aval
             total += math.prod(equation.outvars[0].aval.shape) * math.prod(left.shape[axis] for axis in contracted)
         else:
-            total += sum(map(count_multiply_adds, _inner_jaxprs(equation.params)))
+            total += sum(map(count_multiply_adds, inner_jaxprs(equation.params)))
     return total
 
 
-def _inner_jaxprs(params: dict[str, Any]) -> Iterator[Jaxpr]:
+def inner_jaxprs(params: dict[str, Any]) -> Iterator[Jaxpr]:
     """What a call, a custom derivative or a loop holds in its parameters."""
     for value in params.values():
         for item in value if isinstance(value, (tuple, list)) else (value,):

@@ -6,7 +6,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
-Activation = Literal["relu", "sigmoid", "tanh", "scaled_tanh", "gelu", "silu"]
+Activation = Literal["relu", "relu6", "sigmoid", "tanh", "scaled_tanh", "gelu", "silu"]
 
 
 def scaled_tanh(x: jax.Array) -> jax.Array:
@@ -18,6 +18,7 @@ def activation(name: Activation) -> Callable[[jax.Array], jax.Array]:
     """Returns the function of that name; ``gelu`` is the exact one (erf), as PyTorch's, not JAX's tanh form."""
     return {
         "relu": jax.nn.relu,
+        "relu6": jax.nn.relu6,
         "sigmoid": jax.nn.sigmoid,
         "tanh": jnp.tanh,
         "scaled_tanh": scaled_tanh,

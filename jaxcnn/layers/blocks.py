@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.conv import Conv
-from jaxcnn.ops.conv import Lowering
+from jaxcnn.ops.lowering_rules import Lowering
 
 
 class Classifier(nn.Module):

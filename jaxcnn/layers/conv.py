@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 
-from jaxcnn.ops.conv import Lowering, conv2d
-from jaxcnn.ops.window import Padding, Pair
+from jaxcnn.ops.conv import conv2d
+from jaxcnn.ops.lowering_rules import Lowering
+from jaxcnn.ops.window import Padding, Pair, output_length, resolve_padding
 
 # He et al. 2015 (arXiv:1502.01852): variance 2 / fan_out, as the ResNets were trained and torchvision sets it.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -36,13 +37,18 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
         """Applies the layer; raises ValueError where the kernel does not fit (see `conv2d`)."""
+        window, size = self.kernel_size, images.shape[1:3]
+        padding = resolve_padding(self.padding, size, window, self.strides, self.dilation)
+        for length, taps, stride, gap, edges in zip(size, window, self.strides, self.dilation, padding, strict=True):
+            if not output_length(length + sum(edges), taps, stride, gap):
+                raise ValueError(f"kernel {window} is larger than the image {size} with padding {padding}")
         shape = (*self.kernel_size, images.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         outputs = conv2d(
             images.astype(self.dtype),
             kernel.astype(self.dtype),
             strides=self.strides,
-            padding=self.padding,
+            padding=padding,
             dilation=self.dilation,
             groups=self.groups,
             lowering=self.lowering,

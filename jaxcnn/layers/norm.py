@@ -8,12 +8,13 @@ import jax.numpy as jnp
 from jax import lax
 from jax.nn.initializers import Initializer
 
+from jaxcnn.ops.norm import affine_norm, batch_norm
+
 
 class BatchNorm(nn.Module):
     """Batch normalization over all axes but the last (Ioffe and Szegedy, arXiv:1502.03167).
 
-    Statistics are float32 whatever the compute dtype, by two passes: the one-pass form E[x^2] - E[x]^2 loses all digits
-    where the mean is large beside the deviation. The running variance is the unbiased one, n / (n - 1) times the
+    Statistics are float32 whatever the compute dtype. The running variance is the unbiased one, n / (n - 1) times the
     batch's, as in PyTorch, whose weights and running statistics this must reproduce; Flax's own layer keeps the biased.
 
     Parameters ``scale`` and ``bias``; batch statistics ``mean`` and ``var``; all (channels,), float32.
@@ -38,22 +39,14 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
         scale = self.param("scale", self.scale_init, features, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, features, jnp.float32)
-        x = x.astype(jnp.float32)
-        broadcast = (1,) * (x.ndim - 1) + features
-        if self.train:
-            axes = tuple(range(x.ndim - 1))
-            count = x.size // x.shape[-1] * (1 if self.axis_name is None else lax.axis_size(self.axis_name))
-            mean = self._average(x.mean(axes))
-            var = self._average(jnp.square(x - mean.reshape(broadcast)).mean(axes))
-            if not self.is_initializing():
-                unbiased = var * (count / max(count - 1, 1))
-                running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
-                running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
-        else:
-            mean, var = running_mean.value, running_var.value
-        multiplier = lax.rsqrt(var + self.epsilon) * scale
-        normalized = (x - mean.reshape(broadcast)) * multiplier.reshape(broadcast) + bias.reshape(broadcast)
-        return normalized.astype(self.dtype)
-
-    def _average(self, value: jax.Array) -> jax.Array:
-        return value if self.axis_name is None else lax.pmean(value, self.axis_name)
+        x = x.astype(self.dtype)
+        if not self.train:
+            return affine_norm(x, scale, bias, running_mean.value, running_var.value, epsilon=self.epsilon)
+        normalized, mean, var = batch_norm(x, scale, bias, epsilon=self.epsilon, axis_name=self.axis_name)
+        if not self.is_initializing():
+            devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
+            count = x.size // x.shape[-1] * devices
+            unbiased = var * (count / max(count - 1, 1))
+            running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
+            running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
+        return normalized

@@ -12,7 +12,8 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation, scaled_tanh
 from jaxcnn.layers.conv import Conv, he_normal
 from jaxcnn.models.variant import Published, Variant
-from jaxcnn.ops.conv import Lowering, conv2d
+from jaxcnn.ops.conv import conv2d
+from jaxcnn.ops.lowering_rules import Lowering
 from jaxcnn.ops.pool import average_pool, max_pool
 
 

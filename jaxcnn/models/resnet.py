@@ -1,4 +1,8 @@
-"""Residual networks: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385)."""
+"""Residual networks: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385).
+
+And two relatives that change only what is inside a bottleneck: Wide ResNet (Zagoruyko and Komodakis, arXiv:1605.07146)
+makes it wider, ResNeXt (Xie et al., arXiv:1611.05431) wider and its 3x3 convolution grouped.
+"""
 
 import functools
 from typing import Any, Literal
@@ -11,7 +15,7 @@ from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.models.variant import Published, Variant
-from jaxcnn.ops.conv import Lowering
+from jaxcnn.ops.lowering_rules import Lowering
 from jaxcnn.ops.pool import max_pool
 
 Layer = Any
@@ -55,15 +59,22 @@ class BasicBlock(Block):
 
 
 class Bottleneck(Block):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5, right)."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5, right); the fields are explained in `ResNet`."""
+
+    groups: int = 1
+    width_per_group: int = 64
+    stride_in_first_conv: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns (batch, height / strides, width / strides, 4 * features)."""
-        strides = (self.strides, self.strides)
-        y = self.conv(self.features, (1, 1), name="conv1")(x)
+        width = self.features * self.width_per_group // 64 * self.groups
+        first, second = (self.strides, 1) if self.stride_in_first_conv else (1, self.strides)
+        y = self.conv(width, (1, 1), strides=(first, first), name="conv1")(x)
         y = nn.relu(self.norm(name="norm1")(y))
-        y = self.conv(self.features, (3, 3), strides=strides, padding=((1, 1), (1, 1)), name="conv2")(y)
+        y = self.conv(
+            width, (3, 3), strides=(second, second), padding=((1, 1), (1, 1)), groups=self.groups, name="conv2"
+        )(y)
         y = nn.relu(self.norm(name="norm2")(y))
         y = self.conv(self.features * 4, (1, 1), name="conv3")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm3")(y)
@@ -74,7 +85,8 @@ class ResNet(nn.Module):
     """ResNet, in the form whose weights are published: torchvision's, "v1.5".
 
     It differs from the paper in one place: a bottleneck's stride is in its 3x3 convolution, as in fb.resnet.torch, not
-    in the first 1x1 (4.09 against 3.8 billion multiply-adds for ResNet-50).
+    in the first 1x1 (4.09 against 3.8 billion multiply-adds for ResNet-50). ``stride_in_first_conv`` is the paper's
+    form.
     """
 
     block: type[Block]
@@ -86,6 +98,13 @@ class ResNet(nn.Module):
     """7x7 convolution at stride 2 and 3x3 max pooling at stride 2, or one 3x3 convolution (section 4.2)."""
     shortcut: Literal["identity", "projection"]
     """Where the shape changes: the paper's option A or B."""
+    groups: int = 1
+    """Of a bottleneck's 3x3 convolution; ResNeXt's cardinality."""
+    width_per_group: int = 64
+    """Channels of each group where the stage's features are 64; they double with them."""
+    stride_in_first_conv: bool = False
+    """Whether a bottleneck's stride is in its first 1x1 convolution, as the ResNet paper has it, or in the 3x3: the
+    default, because the published weights were trained so, and so was ResNeXt by its authors."""
     num_classes: int = 1000
     dropout_rate: float = 0.0
     """Before the classifier; the paper has none."""
@@ -108,28 +127,42 @@ class ResNet(nn.Module):
         else:
             x = conv(self.width, (3, 3), padding=((1, 1), (1, 1)), name="conv1")(images)
             x = nn.relu(norm(name="norm1")(x))
-        last_scale_init = nn.initializers.zeros if self.zero_init_residual else nn.initializers.ones
+        block = functools.partial(
+            self.block,
+            shortcut=self.shortcut,
+            conv=conv,
+            norm=norm,
+            last_scale_init=nn.initializers.zeros if self.zero_init_residual else nn.initializers.ones,
+        )
+        if self.block is Bottleneck:
+            block = functools.partial(
+                block,
+                groups=self.groups,
+                width_per_group=self.width_per_group,
+                stride_in_first_conv=self.stride_in_first_conv,
+            )
         for stage, blocks in enumerate(self.stage_sizes):
             for index in range(blocks):
-                x = self.block(
-                    features=self.width * 2**stage,
-                    strides=2 if stage and not index else 1,
-                    shortcut=self.shortcut,
-                    conv=conv,
-                    norm=norm,
-                    last_scale_init=last_scale_init,
-                    name=f"stage{stage + 1}_block{index}",
-                )(x)
+                strides = 2 if stage and not index else 1
+                x = block(self.width * 2**stage, strides, name=f"stage{stage + 1}_block{index}")(x)
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
 
 
-def _imagenet(depth: int, block: type, stage_sizes: tuple[int, ...], *published: Published) -> Variant:
-    arguments = {"block": block, "stage_sizes": stage_sizes, "width": 64, "stem": "imagenet", "shortcut": "projection"}
-    return Variant(f"resnet{depth}", "resnet", ResNet, arguments, published=published)
+# What a basic block does not have, fixed, so that nobody can ask for it in vain.
+_BASIC = {"block": BasicBlock, "groups": 1, "width_per_group": 64, "stride_in_first_conv": False}
+
+
+def _imagenet(name: str, block: dict[str, Any], stage_sizes: tuple[int, ...], *published: Published) -> Variant:
+    arguments = {**block, "stage_sizes": stage_sizes, "width": 64, "stem": "imagenet", "shortcut": "projection"}
+    return Variant(name, "resnet", ResNet, arguments, published=published)
+
+
+def _bottleneck(groups: int = 1, width_per_group: int = 64) -> dict[str, Any]:
+    return {"block": Bottleneck, "groups": groups, "width_per_group": width_per_group}
 
 
 def _cifar(depth: int, top1_error: float) -> Variant:
-    arguments = {"block": BasicBlock, "stage_sizes": ((depth - 2) // 6,) * 3, "width": 16}
+    arguments = {**_BASIC, "stage_sizes": ((depth - 2) // 6,) * 3, "width": 16}
     return Variant(
         f"resnet{depth}_cifar",
         "resnet",
@@ -145,20 +178,42 @@ def _paper(top1_error: float, top5_error: float | None, where: str) -> Published
     return Published(top1_error, top5_error, "10-crop, ILSVRC-2012 validation", f"arXiv:1512.03385, {where}")
 
 
-def _torchvision(top1_accuracy: float, top5_accuracy: float) -> Published:
+def _resnext_paper(top1_error: float, top5_error: float | None, where: str) -> Published:
+    return Published(top1_error, top5_error, "centre crop 224, ILSVRC-2012 validation", f"arXiv:1611.05431, {where}")
+
+
+def _torchvision(top1_accuracy: float, top5_accuracy: float, resize: int = 256) -> Published:
     errors = round(100 - top1_accuracy, 3), round(100 - top5_accuracy, 3)
-    return Published(*errors, "centre crop 224 of 256, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1")
+    return Published(*errors, f"centre crop 224 of {resize}, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1")
 
 
 VARIANTS = (
-    _imagenet(18, BasicBlock, (2, 2, 2, 2), _torchvision(69.758, 89.078), _paper(27.88, None, "table 2, option A")),
-    _imagenet(34, BasicBlock, (3, 4, 6, 3), _torchvision(73.314, 91.42), _paper(24.52, 7.46, "table 3, option B")),
-    _imagenet(50, Bottleneck, (3, 4, 6, 3), _torchvision(76.13, 92.862), _paper(22.85, 6.71, "table 3")),
-    _imagenet(101, Bottleneck, (3, 4, 23, 3), _torchvision(77.374, 93.546), _paper(21.75, 6.05, "table 3")),
-    _imagenet(152, Bottleneck, (3, 8, 36, 3), _torchvision(78.312, 94.046), _paper(21.43, 5.71, "table 3")),
+    _imagenet("resnet18", _BASIC, (2, 2, 2, 2), _torchvision(69.758, 89.078), _paper(27.88, None, "table 2, option A")),
+    _imagenet("resnet34", _BASIC, (3, 4, 6, 3), _torchvision(73.314, 91.42), _paper(24.52, 7.46, "table 3, option B")),
+    _imagenet("resnet50", _bottleneck(), (3, 4, 6, 3), _torchvision(76.13, 92.862), _paper(22.85, 6.71, "table 3")),
+    _imagenet("resnet101", _bottleneck(), (3, 4, 23, 3), _torchvision(77.374, 93.546), _paper(21.75, 6.05, "table 3")),
+    _imagenet("resnet152", _bottleneck(), (3, 8, 36, 3), _torchvision(78.312, 94.046), _paper(21.43, 5.71, "table 3")),
+    _imagenet("wide_resnet50_2", _bottleneck(1, 128), (3, 4, 6, 3), _torchvision(78.468, 94.086)),
+    _imagenet("wide_resnet101_2", _bottleneck(1, 128), (3, 4, 23, 3), _torchvision(78.848, 94.284)),
+    _imagenet(
+        "resnext50_32x4d",
+        _bottleneck(32, 4),
+        (3, 4, 6, 3),
+        _torchvision(77.618, 93.698),
+        _resnext_paper(22.2, None, "table 3"),
+    ),
+    _imagenet("resnext101_32x8d", _bottleneck(32, 8), (3, 4, 23, 3), _torchvision(79.312, 94.526)),
+    _imagenet(
+        "resnext101_64x4d",
+        _bottleneck(64, 4),
+        (3, 4, 23, 3),
+        _torchvision(83.246, 96.454, resize=232),
+        _resnext_paper(20.4, 5.3, "table 4"),
+    ),
     _cifar(20, 8.75),
     _cifar(32, 7.51),
     _cifar(44, 7.17),
     _cifar(56, 6.97),
     _cifar(110, 6.43),
 )
+"""Networks by name."""

@@ -1,20 +1,16 @@
-"""Convolution, and the ways to say it.
+"""Convolution, with a choice of how it is said.
 
-A convolution is one linear map with several spellings. Which is fastest depends on shape and backend: XLA's CPU
-backend runs a 5x5 convolution of one channel at a small part of what a matrix product of the same size reaches.
-`conv2d` takes the spelling as an argument; ``"auto"`` follows `choose_lowering`.
+A convolution is one bilinear map with several spellings (`jaxcnn.ops.lowerings`). Which is fastest depends on backend
+and shape, and differs between the forward pass and the two gradients, so each of the three is lowered on its own.
 """
 
-from typing import Literal, get_args
+import functools
 
 import jax
-import jax.numpy as jnp
-import numpy as np
-from jax import lax
 
-from jaxcnn.ops.window import Padding, Pair, output_length, resolve_padding, tap
-
-Lowering = Literal["auto", "xla", "gemm", "toeplitz"]
+from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, xla
+from jaxcnn.ops.window import Padding, Pair, resolve_padding
 
 
 def conv2d(
@@ -29,6 +25,8 @@ def conv2d(
 ) -> jax.Array:
     """Convolves (cross-correlates) images with a kernel.
 
+    Every lowering computes the same map to rounding, and so do its derivatives, of any order.
+
     Args:
         images: (batch, height, width, in_channels).
         kernel: (kernel_height, kernel_width, in_channels // groups, features), of the images' dtype.
@@ -36,93 +34,72 @@ def conv2d(
         padding: explicit pairs, ``"same"`` (TensorFlow's) or ``"valid"``.
         dilation: distance between the kernel's taps.
         groups: how many groups the channels fall into; ``in_channels`` is depthwise.
-        lowering: ``xla``, one ``lax.conv_general_dilated``; ``gemm``, patches and one matrix product, the lecture's
-            picture; ``toeplitz``, whole rows times a banded (block Toeplitz) matrix: more arithmetic, no patches;
-            ``auto``, the one measured to be fastest on this backend. The last three agree to rounding.
+        lowering: how it is said: a name of `jaxcnn.ops.lowerings.LOWERINGS` for the forward pass and both gradients,
+            three names (`Lowerings`), a `TunedLowerings` table, or ``"auto"``, which follows `lowering_rules`.
 
     Returns:
-        (batch, out_height, out_width, features).
+        (batch, out_height, out_width, features). A padded image smaller than the kernel gives an output without pixels.
 
     Raises:
-        ValueError: shapes do not fit, the kernel does not fit in the padded image, or the lowering cannot do groups.
+        ValueError: shapes do not fit, or there is no such lowering.
     """
     if images.ndim != 4 or kernel.ndim != 4:
         raise ValueError(f"conv2d takes 4-D images and kernel, not {images.shape} and {kernel.shape}")
     channels, features = images.shape[3], kernel.shape[3]
     if channels != kernel.shape[2] * groups or features % groups:
         raise ValueError(f"kernel {kernel.shape} in {groups} groups does not fit images with {channels} channels")
+    if images.dtype != kernel.dtype:
+        raise ValueError(f"images are {images.dtype} and the kernel is {kernel.dtype}: cast one of them")
     padding = resolve_padding(padding, images.shape[1:3], kernel.shape[:2], strides, dilation)
-    height, width = (
-        output_length(images.shape[1 + i] + sum(padding[i]), kernel.shape[i], strides[i], dilation[i]) for i in (0, 1)
+    shape = ConvShape(images.shape, kernel.shape, strides, padding, dilation, groups, images.dtype.name)
+    if not all(shape.size):
+        # Through the operands, so that derivatives are zeros of the right shapes.
+        return xla(images, kernel, shape)
+    # Under shard_map a replicated kernel meets split images. Casting it here, where JAX sees it, makes the sum of the
+    # kernel's gradient over devices part of ordinary differentiation.
+    if missing := _varying_axes(images) - _varying_axes(kernel):
+        kernel = jax.lax.pcast(kernel, tuple(missing), to="varying")
+    return _conv2d(images, kernel, shape, choose(lowering, jax.default_backend(), shape))
+
+
+def _varying_axes(array: jax.Array) -> frozenset[str]:
+    """The mesh axes over which an array differs inside ``shard_map``."""
+    return frozenset(jax.typeof(array).manual_axis_type.varying)
+
+
+def _forward(images: jax.Array, kernel: jax.Array, shape: ConvShape, lowerings: Lowerings) -> jax.Array:
+    return LOWERINGS[lowerings.forward](images, kernel, shape)
+
+
+_conv2d = jax.custom_vjp(_forward, nondiff_argnums=(2, 3))
+
+
+def _save(images: jax.Array, kernel: jax.Array, shape: ConvShape, lowerings: Lowerings):
+    return _forward(images, kernel, shape, lowerings), (images, kernel)
+
+
+def _pull_back(shape: ConvShape, lowerings: Lowerings, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array):
+    images, kernel = saved
+    return (
+        input_gradient(cotangent, images, kernel, shape, lowerings.input_gradient),
+        weight_gradient(cotangent, images, kernel, shape, lowerings.weight_gradient),
     )
-    if not height or not width:
-        raise ValueError(f"kernel {kernel.shape[:2]} is larger than the padded image {images.shape[1:3]} + {padding}")
-    if lowering == "auto":
-        lowering = choose_lowering(jax.default_backend(), images.shape, kernel.shape, strides, groups)
-    match lowering:
-        case "xla":
-            return lax.conv_general_dilated(
-                images,
-                kernel,
-                strides,
-                padding,
-                rhs_dilation=dilation,
-                feature_group_count=groups,
-                dimension_numbers=("NHWC", "HWIO", "NHWC"),
-            )
-        case "gemm" | "toeplitz" if groups > 1:
-            raise ValueError(f"lowering {lowering!r} has no groups: use 'xla' or 'auto'")
-        case "gemm":
-            return _gemm(_pad(images, padding), kernel, (height, width), strides, dilation)
-        case "toeplitz":
-            return _toeplitz(_pad(images, padding), kernel, (height, width), strides, dilation)
-    raise ValueError(f"lowering {lowering!r} is none of {get_args(Lowering)}")
 
 
-def choose_lowering(
-    backend: str, images_shape: tuple[int, ...], kernel_shape: tuple[int, ...], strides: Pair, groups: int
-) -> Lowering:
-    """Returns the lowering that ``auto`` stands for.
-
-    Measured on two x86 cores with jax 0.10.2: LeNet's two convolutions, batch 128, forward and gradients together, take
-    2 to 3 times as long under ``xla`` as under ``toeplitz``.
-    """
-    _, _, width, channels = images_shape
-    if backend == "cpu" and groups == 1 and strides == (1, 1) and kernel_shape[1] > 1 and channels <= 8 and width <= 32:
-        return "toeplitz"
-    return "xla"
+_conv2d.defvjp(_save, _pull_back)
 
 
-def _pad(images: jax.Array, padding: tuple[Pair, Pair]) -> jax.Array:
-    return jnp.pad(images, ((0, 0), *padding, (0, 0))) if any(map(any, padding)) else images
+def input_gradient(
+    cotangent: jax.Array, images: jax.Array, kernel: jax.Array, shape: ConvShape, lowering: str
+) -> jax.Array:
+    """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels)."""
+    forward = functools.partial(LOWERINGS[lowering], kernel=kernel, shape=shape)
+    return jax.linear_transpose(forward, images)(cotangent)[0]
 
 
-def _gemm(images: jax.Array, kernel: jax.Array, size: Pair, strides: Pair, dilation: Pair) -> jax.Array:
-    """(batch * out_height * out_width, taps * channels) patches times the kernel as a matrix."""
-    kernel_height, kernel_width, _, features = kernel.shape
-    taps = [
-        images[:, tap(i * dilation[0], size[0], strides[0]), tap(j * dilation[1], size[1], strides[1])]
-        for i in range(kernel_height)
-        for j in range(kernel_width)
-    ]
-    patches = jnp.concatenate(taps, axis=-1) if len(taps) > 1 else taps[0]
-    product = patches.reshape(-1, patches.shape[-1]) @ kernel.reshape(-1, features)
-    return product.reshape(images.shape[0], *size, features)
-
-
-def _toeplitz(images: jax.Array, kernel: jax.Array, size: Pair, strides: Pair, dilation: Pair) -> jax.Array:
-    """Rows of the image, as vectors, times the banded matrix that the kernel's rows make."""
-    kernel_height, kernel_width, channels, features = kernel.shape
-    batch, _, width, _ = images.shape
-    columns = np.arange(size[1])[:, None]
-    band = jnp.zeros((kernel_height, width, channels, size[1], features), kernel.dtype)
-    taps = jnp.broadcast_to(kernel.transpose(1, 0, 2, 3), (size[1], kernel_width, kernel_height, channels, features))
-    band = band.at[:, columns * strides[1] + np.arange(kernel_width) * dilation[1], :, columns].set(
-        taps, unique_indices=True
-    )
-    rows = [
-        images[:, tap(i * dilation[0], size[0], strides[0])].reshape(batch, size[0], width * channels)
-        for i in range(kernel_height)
-    ]
-    stacked = jnp.concatenate(rows, axis=-1).reshape(batch * size[0], -1)
-    return (stacked @ band.reshape(stacked.shape[1], -1)).reshape(batch, *size, features)
+def weight_gradient(
+    cotangent: jax.Array, images: jax.Array, kernel: jax.Array, shape: ConvShape, lowering: str
+) -> jax.Array:
+    """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape."""
+    forward = functools.partial(LOWERINGS[lowering], images, shape=shape)
+    return jax.linear_transpose(forward, kernel)(cotangent)[0]

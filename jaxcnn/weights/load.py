@@ -106,6 +106,7 @@ def _place(key: str, value: np.ndarray, rule: Rule) -> str | None:
         "bias": ("params", "bias"),
         "running_mean": ("batch_stats", "mean"),
         "running_var": ("batch_stats", "var"),
+        "layer_scale": ("params", "layer_scale/scale"),
     }
     if leaf not in leaves:
         return None
@@ -114,10 +115,12 @@ def _place(key: str, value: np.ndarray, rule: Rule) -> str | None:
 
 
 def _transpose(value: np.ndarray) -> np.ndarray:
-    """OIHW to HWIO, OI to IO."""
+    """OIHW to HWIO, O11 (a layer scale) to O, OI to IO."""
     match value.ndim:
         case 4:
             return value.transpose(2, 3, 1, 0)
+        case 3 if value.shape[1:] == (1, 1):
+            return value[:, 0, 0]
         case 2:
             return value.T
     return value

@@ -7,6 +7,7 @@ import jaxcnn
 from jaxcnn.errors import UserError
 from jaxcnn.models.lenet import C3_INPUTS, DIGIT_PICTURES
 from jaxcnn.models.registry import ModelError, get_variant, options_of, register
+from jaxcnn.models.regnet import RegNet
 
 PARAMETERS = {
     "lenet": 61_706,
@@ -16,11 +17,58 @@ PARAMETERS = {
     "resnet50": 25_557_032,
     "resnet101": 44_549_160,
     "resnet152": 60_192_808,
+    "wide_resnet50_2": 68_883_240,  # these five: torchvision
+    "wide_resnet101_2": 126_886_696,
+    "resnext50_32x4d": 25_028_904,
+    "resnext101_32x8d": 88_791_336,
+    "resnext101_64x4d": 83_455_272,
     "resnet20_cifar": 269_722,
     "resnet32_cifar": 464_154,
     "resnet44_cifar": 658_586,
     "resnet56_cifar": 853_018,
     "resnet110_cifar": 1_727_962,
+    "regnet_x_200mf": 2_684_792,  # these: torchvision, or timm where it has none
+    "regnet_x_400mf": 5_495_976,
+    "regnet_x_600mf": 6_196_040,
+    "regnet_x_800mf": 7_259_656,
+    "regnet_x_1_6gf": 9_190_136,
+    "regnet_x_3_2gf": 15_296_552,
+    "regnet_x_4gf": 22_118_248,
+    "regnet_x_6_4gf": 26_209_256,
+    "regnet_x_8gf": 39_572_648,
+    "regnet_x_12gf": 46_106_056,
+    "regnet_x_16gf": 54_278_536,
+    "regnet_x_32gf": 107_811_560,
+    "regnet_y_200mf": 3_162_996,
+    "regnet_y_400mf": 4_344_144,
+    "regnet_y_600mf": 6_055_160,
+    "regnet_y_800mf": 6_432_512,
+    "regnet_y_1_6gf": 11_202_430,
+    "regnet_y_3_2gf": 19_436_338,
+    "regnet_y_4gf": 20_646_656,
+    "regnet_y_6_4gf": 30_583_252,
+    "regnet_y_8gf": 39_381_472,
+    "regnet_y_12gf": 51_822_544,
+    "regnet_y_16gf": 83_590_140,
+    "regnet_y_32gf": 145_046_770,
+    "efficientnet_b0": 5_288_548,  # these eight: torchvision
+    "efficientnet_b1": 7_794_184,
+    "efficientnet_b2": 9_109_994,
+    "efficientnet_b3": 12_233_232,
+    "efficientnet_b4": 19_341_616,
+    "efficientnet_b5": 30_389_784,
+    "efficientnet_b6": 43_040_704,
+    "efficientnet_b7": 66_347_960,
+    "efficientnet_lite0": 4_652_008,  # these five: timm
+    "efficientnet_lite1": 5_416_680,
+    "efficientnet_lite2": 6_092_072,
+    "efficientnet_lite3": 8_197_096,
+    "efficientnet_lite4": 13_006_568,
+    "convnext_tiny": 28_589_128,  # these four: torchvision
+    "convnext_small": 50_223_688,
+    "convnext_base": 88_591_464,
+    "convnext_large": 197_767_336,
+    "convnext_xlarge": 350_196_968,  # timm
 }
 
 
@@ -41,7 +89,7 @@ def test_parameters_and_logits(name):
     assert (logits.shape, logits.dtype) == ((2, get_variant(name).num_classes), jnp.float32)
 
 
-@pytest.mark.parametrize("name", ["lenet", "lenet5", "resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["lenet", "lenet5", "resnet18", "resnet50", "efficientnet_b0", "convnext_tiny"])
 def test_logits_are_float32_in_bfloat16_and_batch_statistics_too(name):
     variables, logits = abstract(name, train=True, dtype=jnp.bfloat16)
     assert logits.dtype == jnp.float32
@@ -83,6 +131,83 @@ def test_zero_init_residual_starts_as_the_identity():
     variables = model.init(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
     assert not variables["params"]["stage1_block0"]["norm2"]["scale"].any()
     assert variables["params"]["stage1_block0"]["norm1"]["scale"].all()
+
+
+@pytest.mark.parametrize("first", [False, True])
+def test_the_papers_bottleneck_has_its_stride_in_the_first_convolution(first):
+    model = jaxcnn.create_model("resnet50", stride_in_first_conv=first)
+    images = jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32)
+    _, state = jax.eval_shape(
+        lambda images: model.init_with_output(jax.random.key(0), images, capture_intermediates=True), images
+    )
+    block = state["intermediates"]["stage2_block0"]
+    assert [block[f"conv{i}"]["__call__"][0].shape[1] for i in (1, 2, 3)] == [28 if first else 56, 28, 28]
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("regnet_x_400mf", 5_157_512), ("regnet_y_800mf", 6_263_168), ("regnet_y_8gf", 39_180_068)],
+)
+def test_the_papers_regnets_that_differ_from_torchvisions(name, count):
+    """The counts are timm's, which are the paper's."""
+    assert sum(leaf.size for leaf in jax.tree.leaves(abstract(name, widths="paper")[0]["params"])) == count
+
+
+def test_regnet_has_finite_gradients_and_drops_paths():
+    model = RegNet(3, 8, 4, 2, 8, squeeze_excite=True, num_classes=3, drop_path_rate=0.5)
+    images = jax.random.normal(jax.random.key(1), (4, 32, 32, 3))
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+
+    @jax.jit
+    @jax.value_and_grad
+    def loss(params, key):
+        state = {**variables, "params": params}
+        logits, _ = model.apply(state, images, train=True, rngs={"dropout": key}, mutable=["batch_stats"])
+        return jnp.square(logits).mean()
+
+    value, gradients = loss(variables["params"], jax.random.key(2))
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradients))
+    assert value != loss(variables["params"], jax.random.key(3))[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "smaller"),
+    [
+        ("efficientnet_b0", {"width": 0.25, "depth": 0.5, "dropout_rate": 0.0}),
+        ("convnext_tiny", {"stage_sizes": (1, 1, 1, 1), "width": 8}),
+    ],
+)
+def test_gradients_are_finite_and_paths_are_dropped(name, smaller):
+    # One operation a convolution: the others take longer to compile.
+    model = jaxcnn.create_model(name, num_classes=3, drop_path_rate=0.2, lowering="xla").clone(**smaller)
+    images = jax.random.normal(jax.random.key(1), (8, 32, 32, 3))
+    # Made without the initializers, which take as long to compile as the network.
+    shapes, random = jax.eval_shape(model.init, jax.random.key(0), images), np.random.default_rng(0)
+    variables = jax.tree.map(lambda leaf: 0.2 * random.standard_normal(leaf.shape, np.float32), shapes)
+
+    @jax.jit
+    @jax.grad
+    def gradient(params, key):
+        state = {**variables, "params": params}
+        logits, _ = model.apply(state, images, train=True, rngs={"dropout": key}, mutable=["batch_stats"])
+        return jnp.square(logits).mean()
+
+    first, second = (jax.tree.leaves(gradient(variables["params"], jax.random.key(seed))) for seed in (2, 3))
+    assert all(jnp.isfinite(leaf).all() for leaf in first)
+    assert any(not np.allclose(one, other, rtol=0.01, atol=0) for one, other in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "epsilon", "momentum", "padding"),
+    [
+        ("efficientnet_b[0-4]", 1e-5, 0.9, "symmetric"),
+        ("efficientnet_b[5-7]", 1e-3, 0.99, "symmetric"),
+        ("efficientnet_lite*", 1e-3, 0.99, "same"),
+    ],
+)
+def test_efficientnets_normalize_and_pad_as_their_published_weights_need(pattern, epsilon, momentum, padding):
+    for name in jaxcnn.list_models(pattern):
+        assert get_variant(name).arguments["defaults"][1:] == (padding, epsilon, momentum)
 
 
 def test_lenet5_is_the_papers():
@@ -143,12 +268,14 @@ def test_names():
     ("name", "options", "sentence"),
     [
         ("resnet5", {}, "there is no model 'resnet5': did you mean 'resnet50'"),
-        ("vgg", {}, "there is no model 'vgg': choose from 'lenet'"),
+        ("vgg", {}, "there is no model 'vgg': choose from '"),
         ("lenet", {"dropout": 0.5}, "lenet has no option 'dropout': did you mean 'dropout_rate'"),
         ("lenet", {"dropout_rate": "0.5"}, "option 'dropout_rate' of lenet cannot be '0.5'"),
         ("lenet", {"activation": "relo"}, "option 'activation' of lenet cannot be 'relo'"),
         ("lenet", {"dtype": "float33"}, "option 'dtype' of lenet cannot be 'float33'"),
         ("resnet50", {"stage_sizes": (1, 1, 1, 1)}, "resnet50 has no option 'stage_sizes'"),
+        ("resnet18", {"stride_in_first_conv": True}, "resnet18 has no option 'stride_in_first_conv'"),
+        ("regnet_x_4gf", {"widths": "torchvision"}, "regnet_x_4gf has no option 'widths'"),
     ],
 )
 def test_wrong_names_and_options_are_refused(name, options, sentence):

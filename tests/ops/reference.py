@@ -12,8 +12,8 @@ def pad(images, padding, value=0.0):
 def conv2d(images, kernel, strides, padding, dilation, groups):
     images = pad(images, padding)
     kernel_height, kernel_width, group_channels, features = kernel.shape
-    height = (images.shape[1] - (kernel_height - 1) * dilation[0] - 1) // strides[0] + 1
-    width = (images.shape[2] - (kernel_width - 1) * dilation[1] - 1) // strides[1] + 1
+    height = max((images.shape[1] - (kernel_height - 1) * dilation[0] - 1) // strides[0] + 1, 0)
+    width = max((images.shape[2] - (kernel_width - 1) * dilation[1] - 1) // strides[1] + 1, 0)
     outputs = np.zeros((images.shape[0], height, width, features))
     for y, x, i, j, f in itertools.product(*map(range, (height, width, kernel_height, kernel_width, features))):
         first = f // (features // groups) * group_channels

@@ -1,0 +1,147 @@
+"""The convolutions of a network, and how long each lowering of each takes."""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Jaxpr
+
+from jaxcnn.analysis.tables import inner_jaxprs
+from jaxcnn.analysis.timing import take_turns
+from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.ops.conv import input_gradient, weight_gradient
+from jaxcnn.ops.lowering_rules import DIRECTIONS, Direction, automatic
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+
+MOST_ARITHMETIC = 32
+"""A lowering that multiplies by zero this many times as often as it must is not worth timing."""
+
+
+def network_convolutions(name: str, batch: int, size: int | None = None) -> dict[ConvShape, int]:
+    """Returns a network's distinct convolutions and how often each occurs, in the order of their first use.
+
+    Args:
+        name: one of ``jaxcnn.list_models()``.
+        batch: images.
+        size: of the input; by default the network's own.
+
+    Raises:
+        ModelError: there is no such network.
+    """
+    variant, model = get_variant(name), create_model(name, lowering="xla")
+    size = size or variant.input_size
+    images = jax.ShapeDtypeStruct((batch, size, size, variant.channels), jnp.float32)
+    traced = jax.make_jaxpr(lambda images: model.init_with_output(jax.random.key(0), images, train=False))(images)
+    return dict(collections.Counter(_convolutions(traced.jaxpr)))
+
+
+def _convolutions(jaxpr: Jaxpr) -> Iterable[ConvShape]:
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            images, kernel = (operand.aval for operand in equation.invars)
+            found = equation.params
+            yield ConvShape(
+                images=images.shape,
+                kernel=kernel.shape,
+                strides=found["window_strides"],
+                padding=found["padding"],
+                dilation=found["rhs_dilation"],
+                groups=found["feature_group_count"],
+                dtype=images.dtype.name,
+            )
+        for inner in inner_jaxprs(equation.params):
+            yield from _convolutions(inner)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """One direction of one convolution."""
+
+    shape: ConvShape
+    direction: Direction
+    seconds: dict[str, float]
+    """Median of one call, by lowering."""
+
+    @property
+    def chosen(self) -> str:
+        """What ``auto`` takes here."""
+        return getattr(automatic(jax.default_backend(), self.shape), self.direction)
+
+    @property
+    def best(self) -> str:
+        """The fastest that was timed."""
+        return min(self.seconds, key=self.seconds.__getitem__)
+
+    @property
+    def ratio(self) -> float:
+        """How much slower than the best the chosen one is: 1 where it is the best."""
+        return self.seconds[self.chosen] / self.seconds[self.best]
+
+    def gigaflops(self, lowering: str) -> float:
+        """Useful GFLOP/s: two a multiply-add of the convolution, whatever the lowering does besides."""
+        return 2e-9 * self.shape.multiply_adds / self.seconds[lowering]
+
+
+def candidates(shape: ConvShape, direction: Direction) -> list[str]:
+    """Returns the lowerings worth timing for a shape, those that ``auto`` may choose among them."""
+    names = []
+    for name in LOWERINGS:
+        waste = {
+            "dense": shape.groups,
+            "toeplitz": shape.groups * (shape.images[2] + sum(shape.padding[1])) / shape.kernel[1],
+        }.get(name, 1)
+        single = {
+            "dense": shape.groups == 1,
+            "toeplitz": shape.taps == 1,
+            "shift": shape.taps == 1 and shape.groups == 1,
+        }
+        if waste <= MOST_ARITHMETIC and not single.get(name, False):
+            names.append(name)
+    return names
+
+
+def time_convolution(shape: ConvShape, *, rounds: int, seconds: float = 1.0) -> list[Timing]:
+    """Times every worthwhile lowering of a convolution: forward, input gradient, weight gradient.
+
+    Args:
+        shape: which.
+        rounds: as for `take_turns`.
+        seconds: as for `take_turns`.
+    """
+    keys = jax.random.split(jax.random.key(0), 3)
+    dtype = jnp.dtype(shape.dtype)
+    images, kernel, cotangent = (
+        jax.random.normal(key, dimensions, dtype)
+        for key, dimensions in zip(keys, (shape.images, shape.kernel, shape.outputs), strict=True)
+    )
+    return [
+        Timing(
+            shape,
+            direction,
+            take_turns(
+                {
+                    name: functools.partial(_jitted(shape, direction, name), images, kernel, cotangent)
+                    for name in candidates(shape, direction)
+                },
+                rounds=rounds,
+                seconds=seconds,
+            ),
+        )
+        for direction in DIRECTIONS
+    ]
+
+
+def _jitted(shape: ConvShape, direction: Direction, name: str) -> Callable[..., jax.Array]:
+    def run(images, kernel, cotangent):
+        match direction:
+            case "forward":
+                return LOWERINGS[name](images, kernel, shape)
+            case "input_gradient":
+                return input_gradient(cotangent, images, kernel, shape, name)
+            case "weight_gradient":
+                return weight_gradient(cotangent, images, kernel, shape, name)
+
+    return jax.jit(run)

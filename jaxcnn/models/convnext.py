@@ -1,0 +1,119 @@
+"""ConvNeXt: Liu, Mao, Wu, Feichtenhofer, Darrell and Xie, "A ConvNet for the 2020s" (arXiv:2201.03545)."""
+
+import functools
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.layers.activation import activation
+from jaxcnn.layers.blocks import LayerScale, StochasticDepth
+from jaxcnn.layers.conv import Conv
+from jaxcnn.models.variant import Published, Variant
+from jaxcnn.ops.lowering_rules import Lowering
+
+Layer = Any
+"""A module class with some of its arguments bound."""
+
+# The paper's "truncated normal" is cut at -2 and 2, a hundred deviations out: plainly a normal distribution, unlike
+# JAX's truncated_normal, which cuts at two deviations and so has a deviation of 0.0176.
+small_normal = nn.initializers.normal(0.02)
+
+
+class Block(nn.Module):
+    """7x7 depthwise convolution, normalization, 1x1 expansion by 4, GELU, 1x1 back (figure 4)."""
+
+    conv: Layer
+    norm: Layer
+    dense: Layer
+    drop_path: Layer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns (batch, height, width, channels), the shape of what it takes."""
+        channels = x.shape[-1]
+        y = self.conv(channels, (7, 7), padding=((3, 3), (3, 3)), groups=channels, name="depthwise_conv")(x)
+        y = self.dense(4 * channels, name="expand")(self.norm(name="norm")(y))
+        y = self.dense(channels, name="project")(activation("gelu")(y))
+        return x + self.drop_path()(LayerScale(name="layer_scale")(y))
+
+
+class Head(nn.Module):
+    """Global average pooling, normalization and one dense layer."""
+
+    num_classes: int
+    norm: Layer
+    dense: Layer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns float32 logits, (batch, num_classes)."""
+        x = self.norm(name="norm")(x.mean((1, 2), dtype=jnp.float32))
+        return self.dense(self.num_classes, name="dense")(x).astype(jnp.float32)
+
+
+class ConvNeXt(nn.Module):
+    """ConvNeXt: a ResNet's stages with a Transformer's blocks, and no batch normalization."""
+
+    stage_sizes: tuple[int, ...]
+    """Blocks in each stage; every stage but the first halves the resolution and doubles the features."""
+    width: int
+    """Features of the first stage."""
+    default_drop_path_rate: float
+    num_classes: int = 1000
+    drop_path_rate: float | None = None
+    """Of stochastic depth at the last block, growing from 0 at the first by equal steps; None is the variant's own: the
+    paper's for training on ILSVRC, and for xlarge, which is not trained on it alone, the authors' for fine-tuning."""
+    dtype: Any = jnp.float32
+    lowering: Lowering = "auto"
+    """Of the convolutions; the 1x1 ones are matrix products already."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
+        conv = functools.partial(
+            Conv, use_bias=True, kernel_init=small_normal, dtype=self.dtype, lowering=self.lowering
+        )
+        # As for batch normalization, two passes: E[x^2] - E[x]^2 loses digits where the mean is large.
+        norm = functools.partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False, dtype=self.dtype)
+        dense = functools.partial(nn.Dense, kernel_init=small_normal, dtype=self.dtype)
+        rate = self.default_drop_path_rate if self.drop_path_rate is None else self.drop_path_rate
+
+        x = conv(self.width, (4, 4), strides=(4, 4), name="stem_conv")(images)
+        x = norm(name="stem_norm")(x)
+        done, last = 0, sum(self.stage_sizes) - 1
+        for stage, blocks in enumerate(self.stage_sizes, 1):
+            if stage > 1:
+                x = norm(name=f"stage{stage}_downsample_norm")(x)
+                x = conv(2 * x.shape[-1], (2, 2), strides=(2, 2), name=f"stage{stage}_downsample_conv")(x)
+            for index in range(blocks):
+                drop_path = functools.partial(StochasticDepth, rate * done / last, train)
+                x = Block(conv, norm, dense, drop_path, name=f"stage{stage}_block{index}")(x)
+                done += 1
+        return Head(self.num_classes, norm, dense, name="classifier")(x)
+
+
+def _variant(size: str, stage_sizes: tuple[int, ...], width: int, rate: float, *published: Published) -> Variant:
+    arguments = {"stage_sizes": stage_sizes, "width": width, "default_drop_path_rate": rate}
+    return Variant(f"convnext_{size}", "convnext", ConvNeXt, arguments, published=published)
+
+
+def _torchvision(top1_accuracy: float, top5_accuracy: float, resize: int) -> Published:
+    errors = round(100 - top1_accuracy, 3), round(100 - top5_accuracy, 3)
+    protocol = f"centre crop 224 of {resize}, ILSVRC-2012 validation"
+    return Published(*errors, protocol, "torchvision 0.28, IMAGENET1K_V1")
+
+
+def _paper(top1_accuracy: float, training: str = "") -> Published:
+    protocol = f"{training}centre crop 224 of 256, ILSVRC-2012 validation"
+    return Published(round(100 - top1_accuracy, 3), None, protocol, "arXiv:2201.03545, table 1")
+
+
+VARIANTS = (
+    _variant("tiny", (3, 3, 9, 3), 96, 0.1, _torchvision(82.52, 96.146, 236), _paper(82.1)),
+    _variant("small", (3, 3, 27, 3), 96, 0.4, _torchvision(83.616, 96.65, 230), _paper(83.1)),
+    _variant("base", (3, 3, 27, 3), 128, 0.5, _torchvision(84.062, 96.87, 232), _paper(83.8)),
+    _variant("large", (3, 3, 27, 3), 192, 0.5, _torchvision(84.414, 96.976, 232), _paper(84.3)),
+    _variant("xlarge", (3, 3, 27, 3), 256, 0.4, _paper(87.0, "trained on ImageNet-22k first, ")),
+)

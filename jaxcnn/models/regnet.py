@@ -1,0 +1,203 @@
+"""RegNet: Radosavovic, Kosaraju, Girshick, He and Dollár, "Designing Network Design Spaces" (arXiv:2003.13678)."""
+
+import functools
+import itertools
+import math
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
+from jaxcnn.layers.conv import Conv
+from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.models.variant import Published, Variant
+from jaxcnn.ops.lowering_rules import Lowering
+
+Layer = Any
+"""A module class with some of its arguments bound."""
+
+Widths = Literal["torchvision", "paper"]
+"""How a stage's width is made a multiple of its group width."""
+
+
+class Stage(NamedTuple):
+    """Blocks of one shape."""
+
+    blocks: int
+    features: int
+    groups: int
+
+
+def quantized_stages(
+    depth: int, initial_width: int, slope: float, ratio: float, group_width: int, widths: Widths
+) -> list[Stage]:
+    """Returns the stages that five numbers stand for (section 3.3, equations 2 to 4).
+
+    Block j would have the width initial_width + slope * j; it gets the nearest initial_width * ratio^s with s whole, to
+    a multiple of 8. Blocks of one width are a stage, and its width becomes a multiple of the group width.
+
+    >>> quantized_stages(13, 24, 36.44, 2.49, 8, "paper")[:2]
+    [Stage(blocks=1, features=24, groups=3), Stage(blocks=1, features=56, groups=7)]
+
+    Args:
+        depth: number of blocks.
+        initial_width: w_0, of the first block.
+        slope: w_a, by which the width grows from block to block.
+        ratio: w_m, between the widths of two stages.
+        group_width: channels of each group; a stage that is narrower has one group.
+        widths: see `RegNet`.
+    """
+
+    def quantized(block: int) -> int:
+        power = round(math.log((initial_width + slope * block) / initial_width) / math.log(ratio))
+        return round(initial_width * ratio**power / 8) * 8
+
+    stages = []
+    for width, blocks in itertools.groupby(map(quantized, range(depth))):
+        group = min(group_width, width)
+        if widths == "paper":
+            groups = round(width / group)
+        else:
+            groups = math.floor(width / group + 0.5)
+            groups += groups * group < 0.9 * width
+        stages.append(Stage(len(list(blocks)), groups * group, groups))
+    return stages
+
+
+class RegNetBlock(nn.Module):
+    """1x1, grouped 3x3, squeeze and excitation in RegNetY, 1x1, and a shortcut (figure 4): no bottleneck."""
+
+    features: int
+    groups: int
+    strides: int
+    conv: Layer
+    norm: Layer
+    squeeze_excite: Layer | None
+    drop_path: Layer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns (batch, height / strides, width / strides, features)."""
+        strides = (self.strides, self.strides)
+        y = self.conv(self.features, (1, 1), name="conv1")(x)
+        y = nn.relu(self.norm(name="norm1")(y))
+        y = self.conv(
+            self.features, (3, 3), strides=strides, padding=((1, 1), (1, 1)), groups=self.groups, name="conv2"
+        )(y)
+        y = nn.relu(self.norm(name="norm2")(y))
+        if self.squeeze_excite is not None:
+            # A quarter of what enters the block, not of what is squeezed.
+            y = self.squeeze_excite(round(0.25 * x.shape[-1]), name="squeeze_excite")(y)
+        y = self.conv(self.features, (1, 1), name="conv3")(y)
+        y = self.norm(name="norm3")(y)
+        if x.shape != y.shape:
+            x = self.conv(self.features, (1, 1), strides=strides, name="shortcut_conv")(x)
+            x = self.norm(name="shortcut_norm")(x)
+        return nn.relu(x + self.drop_path(name="drop_path")(y))
+
+
+class RegNet(nn.Module):
+    """RegNetX, and RegNetY with squeeze and excitation.
+
+    ``widths`` says how widths are rounded to whole groups, and is an option where torchvision has the network. Three
+    differ: ``regnet_x_400mf``, ``regnet_y_800mf`` and ``regnet_y_8gf``. The default is ``torchvision``, because the
+    names are torchvision's and so are the weights that `load_pretrained` reads; ``paper`` makes the network of the
+    paper and of pycls, whose errors are published under it. Networks that torchvision has not have the paper's widths.
+    """
+
+    depth: int
+    """Blocks in all; every stage's first halves the resolution."""
+    initial_width: int
+    slope: float
+    ratio: float
+    group_width: int
+    squeeze_excite: bool
+    num_classes: int = 1000
+    dropout_rate: float = 0.0
+    """Before the classifier; the paper has none."""
+    drop_path_rate: float = 0.0
+    """Share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has
+    none."""
+    widths: Widths = "torchvision"
+    """To the nearest whole number of groups: ``torchvision`` takes halves up and never loses over a tenth, ``paper``
+    takes halves to even."""
+    dtype: Any = jnp.float32
+    batch_norm_axis: str | None = None
+    """The mapped axis over which batch normalization averages its statistics."""
+    lowering: Lowering = "auto"
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
+        conv = functools.partial(Conv, dtype=self.dtype, lowering=self.lowering)
+        norm = functools.partial(BatchNorm, train=train, dtype=self.dtype, axis_name=self.batch_norm_axis)
+        squeeze_excite = functools.partial(SqueezeExcite, dtype=self.dtype, lowering=self.lowering)
+        x = conv(32, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)), name="stem_conv")(images)
+        x = nn.relu(norm(name="stem_norm")(x))
+        stages = quantized_stages(self.depth, self.initial_width, self.slope, self.ratio, self.group_width, self.widths)
+        rates = iter(np.linspace(0, self.drop_path_rate, self.depth))
+        for number, stage in enumerate(stages, 1):
+            for index in range(stage.blocks):
+                x = RegNetBlock(
+                    stage.features,
+                    stage.groups,
+                    strides=1 if index else 2,
+                    conv=conv,
+                    norm=norm,
+                    squeeze_excite=squeeze_excite if self.squeeze_excite else None,
+                    drop_path=functools.partial(StochasticDepth, float(next(rates)), train),
+                    name=f"stage{number}_block{index}",
+                )(x)
+        return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
+
+
+Numbers = tuple[int, int, float, float, int]
+"""Depth, w_0, w_a, w_m and group width."""
+
+
+def _variant(
+    name: str, numbers: Numbers, paper: tuple[float, float], torchvision: tuple[float, float] | None = None
+) -> Variant:
+    """One network: its errors in the paper, top-1 and top-5, and its accuracies in torchvision, where it is there."""
+    arguments = dict(zip(("depth", "initial_width", "slope", "ratio", "group_width"), numbers, strict=True))
+    arguments["squeeze_excite"] = name.startswith("regnet_y")
+    protocol = "centre crop 224 of 256, ILSVRC-2012 validation"
+    published = [Published(*paper, f"{protocol}, mean of 5 runs", "arXiv:2003.13678 and pycls; widths='paper'")]
+    if torchvision is None:
+        arguments["widths"] = "paper"
+    else:
+        errors = [round(100 - accuracy, 3) for accuracy in torchvision]
+        published.insert(0, Published(*errors, protocol, "torchvision 0.28, IMAGENET1K_V1; widths='torchvision'"))
+    return Variant(name, "regnet", RegNet, arguments, published=tuple(published))
+
+
+VARIANTS = (
+    _variant("regnet_x_200mf", (13, 24, 36.44, 2.49, 8), (31.088, 11.342)),
+    _variant("regnet_x_400mf", (22, 24, 24.48, 2.54, 16), (27.382, 9.076), (72.834, 90.95)),
+    _variant("regnet_x_600mf", (16, 48, 36.97, 2.24, 24), (25.864, 8.198)),
+    _variant("regnet_x_800mf", (16, 56, 35.73, 2.28, 16), (24.846, 7.592), (75.212, 92.348)),
+    _variant("regnet_x_1_6gf", (18, 80, 34.01, 2.25, 24), (23.038, 6.484), (77.04, 93.44)),
+    _variant("regnet_x_3_2gf", (25, 88, 26.31, 2.25, 48), (21.736, 5.862), (78.364, 93.992)),
+    _variant("regnet_x_4gf", (23, 96, 38.65, 2.43, 40), (21.356, 5.736)),
+    _variant("regnet_x_6_4gf", (17, 184, 60.83, 2.07, 56), (20.844, 5.434)),
+    _variant("regnet_x_8gf", (23, 80, 49.56, 2.88, 120), (20.728, 5.42), (79.344, 94.686)),
+    _variant("regnet_x_12gf", (19, 168, 73.36, 2.37, 112), (20.288, 5.284)),
+    _variant("regnet_x_16gf", (22, 216, 55.59, 2.1, 128), (19.956, 5.022), (80.058, 94.944)),
+    _variant("regnet_x_32gf", (23, 320, 69.86, 2.0, 168), (19.498, 4.878), (80.622, 95.248)),
+    _variant("regnet_y_200mf", (13, 24, 36.44, 2.49, 8), (29.658, 10.378)),
+    _variant("regnet_y_400mf", (16, 48, 27.89, 2.09, 8), (25.898, 8.07), (74.046, 91.716)),
+    _variant("regnet_y_600mf", (15, 48, 32.54, 2.32, 16), (24.54, 7.28)),
+    _variant("regnet_y_800mf", (14, 56, 38.84, 2.4, 16), (23.684, 6.846), (76.42, 93.136)),
+    _variant("regnet_y_1_6gf", (27, 48, 20.71, 2.65, 24), (22.066, 6.134), (77.95, 93.966)),
+    _variant("regnet_y_3_2gf", (21, 80, 42.63, 2.66, 24), (21.074, 5.454), (78.948, 94.576)),
+    _variant("regnet_y_4gf", (22, 96, 31.41, 2.24, 64), (20.64, 5.336)),
+    _variant("regnet_y_6_4gf", (25, 112, 33.22, 2.27, 72), (20.11, 5.1)),
+    _variant("regnet_y_8gf", (17, 192, 76.82, 2.19, 56), (20.052, 5.06), (80.032, 95.048)),
+    _variant("regnet_y_12gf", (19, 168, 73.36, 2.37, 112), (19.67, 4.856)),
+    _variant("regnet_y_16gf", (18, 200, 106.23, 2.48, 112), (19.608, 4.944), (80.424, 95.24)),
+    _variant("regnet_y_32gf", (20, 232, 115.89, 2.53, 232), (19.066, 4.568), (80.878, 95.34)),
+)
+"""Networks by name."""

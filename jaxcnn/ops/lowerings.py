@@ -1,0 +1,164 @@
+"""The ways to say a convolution: each is the same bilinear map of images and kernel, as other operations.
+
+Only the forward pass is written here. A lowering's gradients are its transposes, which JAX derives: the transpose of
+patches and a matrix product is a matrix product and a sum of shifted patches, and so on.
+"""
+
+import dataclasses
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxcnn.ops.window import Pair, output_length, tap
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvShape:
+    """One convolution, as far as its speed depends on it."""
+
+    images: tuple[int, int, int, int]
+    """(batch, height, width, channels)."""
+    kernel: tuple[int, int, int, int]
+    """(kernel_height, kernel_width, channels // groups, features)."""
+    strides: Pair = (1, 1)
+    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))
+    dilation: Pair = (1, 1)
+    groups: int = 1
+    dtype: str = "float32"
+
+    @functools.cached_property
+    def size(self) -> Pair:
+        """Height and width of the output; 0 where the kernel does not fit."""
+        lengths = (self.images[1 + i] + sum(self.padding[i]) for i in (0, 1))
+        return tuple(map(output_length, lengths, self.kernel[:2], self.strides, self.dilation))
+
+    @property
+    def outputs(self) -> tuple[int, int, int, int]:
+        """(batch, out_height, out_width, features)."""
+        return self.images[0], *self.size, self.kernel[3]
+
+    @property
+    def taps(self) -> int:
+        """Pixels under the kernel."""
+        return self.kernel[0] * self.kernel[1]
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether each channel is a group of its own."""
+        return self.kernel[2] == 1 and self.groups > 1
+
+    @property
+    def multiply_adds(self) -> int:
+        """Of the forward pass, and of each of the two gradients."""
+        return math.prod(self.outputs) * math.prod(self.kernel[:3])
+
+
+Lowered = Callable[[jax.Array, jax.Array, ConvShape], jax.Array]
+
+
+def xla(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+    """One ``lax.conv_general_dilated``: whatever the backend makes of it."""
+    return lax.conv_general_dilated(
+        images,
+        kernel,
+        shape.strides,
+        shape.padding,
+        rhs_dilation=shape.dilation,
+        feature_group_count=shape.groups,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def gemm(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+    """Patches and one matrix product, one a group: the lecture's picture. A 1x1 kernel needs no patches."""
+    pixels = [images[:, rows, columns] for images in [_pad(images, shape)] for rows, columns in _taps(shape)]
+    group_channels, features = shape.kernel[2:]
+    if shape.groups == 1:
+        patches = jnp.concatenate(pixels, axis=-1) if len(pixels) > 1 else pixels[0]
+        product = patches.reshape(-1, shape.taps * group_channels) @ kernel.reshape(-1, features)
+        return product.reshape(shape.outputs)
+    grouped = [each.reshape(-1, shape.groups, group_channels) for each in pixels]
+    patches = jnp.concatenate(grouped, axis=-1)
+    matrices = kernel.reshape(-1, shape.groups, features // shape.groups)
+    return jnp.einsum("pgk,kgf->pgf", patches, matrices).reshape(shape.outputs)
+
+
+def shift(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+    """The images shifted by each tap, times that tap's matrix (depthwise: its numbers), summed."""
+    images, (_, _, group_channels, features) = _pad(images, shape), shape.kernel
+    matrices = kernel.reshape(shape.taps, group_channels, features)
+    # Sums over taps are kept in float32: in bfloat16 they would lose a bit or two each.
+    wide = jnp.promote_types(images.dtype, jnp.float32)
+    total = jnp.zeros((), wide)
+    for (rows, columns), matrix in zip(_taps(shape), matrices, strict=True):
+        pixels = images[:, rows, columns]
+        if shape.depthwise:
+            repeated = jnp.repeat(pixels, features // shape.groups, axis=-1) if features > shape.groups else pixels
+            product = repeated.astype(wide) * matrix.astype(wide).reshape(1, 1, 1, -1)
+        elif shape.groups == 1:
+            product = jnp.matmul(pixels, matrix, preferred_element_type=wide)
+        else:
+            grouped = pixels.reshape(*pixels.shape[:3], shape.groups, group_channels)
+            matrix = matrix.reshape(group_channels, shape.groups, -1)
+            product = jnp.einsum("nhwgc,cgf->nhwgf", grouped, matrix, preferred_element_type=wide)
+            product = product.reshape(shape.outputs)
+        total = product + total
+    return total.astype(images.dtype)
+
+
+def dense(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+    """Groups as one dense convolution whose kernel is zero between the groups: more arithmetic, no small matrices."""
+    return xla(images, _densified(kernel, shape.groups), dataclasses.replace(shape, groups=1))
+
+
+def toeplitz(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+    """Whole rows of the image times a banded (block Toeplitz) matrix: more arithmetic, but no thin matrices."""
+    images, kernel = _pad(images, shape), _densified(kernel, shape.groups)
+    kernel_height, kernel_width, channels, features = kernel.shape
+    batch, _, width, _ = images.shape
+    height, out_width = shape.size
+    columns = np.arange(out_width)[:, None]
+    touched = columns * shape.strides[1] + np.arange(kernel_width)[None] * shape.dilation[1]
+    taps = jnp.broadcast_to(
+        kernel.transpose(1, 0, 2, 3)[None], (out_width, kernel_width, kernel_height, channels, features)
+    )
+    band = jnp.zeros((kernel_height, width, channels, out_width, features), kernel.dtype)
+    band = band.at[:, touched, :, columns].set(taps, unique_indices=True)
+    rows = [
+        images[:, tap(i * shape.dilation[0], height, shape.strides[0])].reshape(batch, height, width * channels)
+        for i in range(kernel_height)
+    ]
+    stacked = jnp.concatenate(rows, axis=-1).reshape(batch * height, -1)
+    return (stacked @ band.reshape(stacked.shape[1], -1)).reshape(shape.outputs)
+
+
+LOWERINGS: dict[str, Lowered] = {"xla": xla, "gemm": gemm, "shift": shift, "dense": dense, "toeplitz": toeplitz}
+
+
+def _pad(images: jax.Array, shape: ConvShape) -> jax.Array:
+    return jnp.pad(images, ((0, 0), *shape.padding, (0, 0))) if any(map(any, shape.padding)) else images
+
+
+def _taps(shape: ConvShape) -> Iterator[tuple[slice, slice]]:
+    """The rows and columns of the padded image that each tap of the kernel sees."""
+    for i, j in itertools.product(range(shape.kernel[0]), range(shape.kernel[1])):
+        yield (
+            tap(i * shape.dilation[0], shape.size[0], shape.strides[0]),
+            tap(j * shape.dilation[1], shape.size[1], shape.strides[1]),
+        )
+
+
+def _densified(kernel: jax.Array, groups: int) -> jax.Array:
+    """(h, w, channels // groups, features) to (h, w, channels, features), zero between the groups."""
+    if groups == 1:
+        return kernel
+    height, width, group_channels, features = kernel.shape
+    blocks = kernel.reshape(height, width, 1, group_channels, groups, features // groups)
+    diagonal = jnp.eye(groups, dtype=kernel.dtype).reshape(1, 1, groups, 1, groups, 1)
+    return (blocks * diagonal).reshape(height, width, groups * group_channels, features)

@@ -1,0 +1,110 @@
+"""Normalizations: of a batch, and of neighbouring channels."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+def batch_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, *, epsilon: float, axis_name: str | None = None
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Normalizes by the batch's own statistics (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1).
+
+    Statistics are float32, by two passes: the one-pass form E[x^2] - E[x]^2 loses all digits where the mean is large
+    beside the deviation. The gradient is the closed form of the paper's section 3, which reads x twice where
+    differentiating the two passes would read it four times.
+
+    Args:
+        x: (..., channels).
+        scale: (channels,), float32.
+        bias: (channels,), float32.
+        epsilon: added to the variance.
+        axis_name: the mapped axis over which statistics are averaged too.
+
+    Returns:
+        The normalized x, of its dtype; the mean and the biased variance, (channels,) float32, which carry no gradient.
+    """
+    varying = jax.typeof(x).manual_axis_type.varying
+
+    def spread(array: jax.Array) -> jax.Array:
+        # As in `conv2d`: makes the sum over devices of a replicated parameter's gradient JAX's business.
+        missing = varying - jax.typeof(array).manual_axis_type.varying
+        return lax.pcast(array, tuple(missing), to="varying") if missing else array
+
+    normalized, mean, var = _batch_norm(x, spread(scale), spread(bias), epsilon, axis_name)
+    return normalized, lax.stop_gradient(mean), lax.stop_gradient(var)
+
+
+def _forward(x, scale, bias, epsilon, axis_name):
+    axes = tuple(range(x.ndim - 1))
+    mean = _average(x.mean(axes, dtype=jnp.float32), axis_name)
+    var = _average(jnp.square(x.astype(jnp.float32) - _broadcast(mean, x)).mean(axes), axis_name)
+    return affine_norm(x, scale, bias, mean, var, epsilon=epsilon), mean, var
+
+
+_batch_norm = jax.custom_vjp(_forward, nondiff_argnums=(3, 4))
+
+
+def _save(x, scale, bias, epsilon, axis_name):
+    outputs = _, mean, var = _forward(x, scale, bias, epsilon, axis_name)
+    return outputs, (x, scale, mean, var)
+
+
+def _pull_back(epsilon, axis_name, saved, cotangents):
+    x, scale, mean, var = saved
+    axes = tuple(range(x.ndim - 1))
+    cotangent = cotangents[0].astype(jnp.float32)
+    inverse = lax.rsqrt(var + epsilon)
+    centred = x.astype(jnp.float32) - _broadcast(mean, x)
+    bias_gradient = cotangent.sum(axes)
+    scale_gradient = (cotangent * centred).sum(axes) * inverse
+    count = x.size // x.shape[-1]
+    offset = _average(bias_gradient / count, axis_name)
+    slope = _average(scale_gradient / count, axis_name) * inverse
+    x_gradient = cotangent - _broadcast(offset, x) - centred * _broadcast(slope, x)
+    return (x_gradient * _broadcast(scale * inverse, x)).astype(x.dtype), scale_gradient, bias_gradient
+
+
+_batch_norm.defvjp(_save, _pull_back)
+
+
+def affine_norm(
+    x: jax.Array, scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array, *, epsilon: float
+) -> jax.Array:
+    """Returns ``(x - mean) / sqrt(var + epsilon) * scale + bias`` in x's dtype: batch normalization in evaluation."""
+    normalized = (x.astype(jnp.float32) - _broadcast(mean, x)) * _broadcast(lax.rsqrt(var + epsilon) * scale, x)
+    return (normalized + _broadcast(bias, x)).astype(x.dtype)
+
+
+def _broadcast(vector: jax.Array, x: jax.Array) -> jax.Array:
+    return vector.reshape((1,) * (x.ndim - 1) + vector.shape)
+
+
+def _average(value: jax.Array, axis_name: str | None) -> jax.Array:
+    return value if axis_name is None else lax.pmean(value, axis_name)
+
+
+def local_response_norm(
+    x: jax.Array, *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
+) -> jax.Array:
+    """Divides each value by a power of the squares of its neighbours across channels.
+
+    ``x / (k + alpha * sum(x^2 over size channels)) ** beta``: Krizhevsky et al. 2012, section 3.3, whose constants are
+    the defaults. Caffe and PyTorch divide alpha by the size; for their numbers multiply it here.
+
+    Args:
+        x: (..., channels).
+        size: how many channels are summed, centred on each; beyond the first and last channel there are zeros.
+        alpha: of the plain sum.
+        beta: exponent.
+        k: bias.
+
+    Returns:
+        The same shape and dtype; sums are float32.
+    """
+    squares = jnp.square(x.astype(jnp.float32))
+    padded = jnp.pad(squares, ((0, 0),) * (x.ndim - 1) + (((size - 1) // 2, size // 2),))
+    channels = x.shape[-1]
+    # Differences of a running sum would be cheaper for large windows and lose digits; the window here is five.
+    total = sum(lax.slice_in_dim(padded, i, i + channels, axis=-1) for i in range(size))
+    return (x * (k + alpha * total) ** -beta).astype(x.dtype)
