@@ -87,18 +87,18 @@ class Timing:
 
 def candidates(shape: ConvShape, direction: Direction) -> list[str]:
     """Returns the lowerings worth timing for a shape, those that ``auto`` may choose among them."""
+    chosen = getattr(automatic(jax.default_backend(), shape), direction)
     names = []
     for name in LOWERINGS:
         waste = {
             "dense": shape.groups,
             "toeplitz": shape.groups * (shape.images[2] + sum(shape.padding[1])) / shape.kernel[1],
         }.get(name, 1)
-        single = {
-            "dense": shape.groups == 1,
-            "toeplitz": shape.taps == 1,
-            "shift": shape.taps == 1 and shape.groups == 1,
-        }
-        if waste <= MOST_ARITHMETIC and not single.get(name, False):
+        # Without groups or neighbours these would be another lowering under a second name.
+        pointless = {"dense": shape.groups == 1, "toeplitz": shape.taps == 1, "shift": shape.taps == 1}.get(name, False)
+        # XLA's grouped weight gradient takes seconds on a CPU, and for some shapes it ends the process.
+        hopeless = name == "xla" and direction == "weight_gradient" and shape.groups > 1 and chosen != "xla"
+        if name == chosen or not (waste > MOST_ARITHMETIC or pointless or hopeless):
             names.append(name)
     return names
 

