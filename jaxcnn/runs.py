@@ -32,6 +32,7 @@ from jaxcnn.data.pipeline import Data, Split, open_data
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.evaluate import Result, evaluate, make_evaluation_step
 from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.memory import keep_freed_memory
 from jaxcnn.models.registry import create_model
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS
@@ -255,6 +256,7 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
     Raises:
         UserError: something in the config is impossible, or the folder holds a run of another config.
     """
+    keep_freed_memory()
     with StopRequest() as stop:
         assembly = assemble(config)
         config, data, parallel = assembly.config, assembly.data, assembly.parallel

@@ -1,20 +1,126 @@
 #!/usr/bin/env python3
 """Measures speed, as ratios in one run.
 
-benchmark.py loop [RECIPE]: the training loop of a LeNet recipe beside a plain PyTorch loop over the same network.
+benchmark.py conv MODEL...     each lowering of a network's most expensive convolutions, beside what auto chooses
+benchmark.py train MODEL...    the full training step beside plain flax.linen layers and PyTorch
+benchmark.py tune MODEL FILE   times all lowerings of one network and keeps the winners, for --model.lowering FILE
+benchmark.py loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
 """
 
 import dataclasses
 import sys
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
+from jaxcnn.analysis.convolutions import most_expensive, plot_timings, tune_network
 from jaxcnn.analysis.loops import compare_with_pytorch
+from jaxcnn.analysis.training_speed import CONTENDERS, Job, compare
 from jaxcnn.errors import run_script
+from jaxcnn.memory import keep_freed_memory
+from jaxcnn.ops.lowering_rules import DIRECTIONS, write_tuned
 from jaxcnn.runs import load_config
 
 MNIST_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_mnist.py"
+
+
+def conv(
+    models: tyro.conf.Positional[tuple[str, ...]],
+    *,
+    batch: int = 16,
+    size: int | None = None,
+    count: int = 12,
+    rounds: int = 9,
+    plot: Path | None = None,
+) -> None:
+    """Milliseconds and GFLOP/s of each lowering of a network's most expensive distinct convolutions.
+
+    Args:
+        models: names of networks.
+        batch: images.
+        size: of the input; by default each network's own.
+        count: how many convolutions, those first that take most of the network's time as auto runs it.
+        rounds: turns each; medians are printed.
+        plot: a PNG to draw the table to.
+    """
+    keep_freed_memory()
+    timings = []
+    for model in models:
+        print(f"{model}, batch {batch}, float32: milliseconds (GFLOP/s) of each lowering; * is what auto takes")
+        worst = 0.0
+        for occurrences, rows in most_expensive(model, batch, size, count=count, rounds=rounds):
+            shape = rows[0].shape
+            print(
+                f"{occurrences}x {shape.kernel[0]}x{shape.kernel[1]}/{shape.strides[0]}  "
+                f"{shape.images[1]}x{shape.images[2]}  {shape.images[3]}->{shape.kernel[3]}"
+                + (f"  {shape.groups} groups" if shape.groups > 1 else "")
+            )
+            for row in rows:
+                cells = [
+                    f"{name}{'*' if name == row.chosen else ''} {1e3 * seconds:.1f} ({row.gigaflops(name):.0f})"
+                    for name, seconds in sorted(row.seconds.items(), key=lambda item: item[1])
+                ]
+                print(f"    {row.direction.replace('_', ' '):16} {row.ratio:5.2f}  {'  '.join(cells)}")
+                worst = max(worst, row.ratio)
+            timings += rows
+        print(f"auto is at most {worst:.2f} times as slow as the best lowering for a shape and direction\n", flush=True)
+    if plot:
+        plot_timings(timings, plot)
+
+
+def train(
+    models: tyro.conf.Positional[tuple[str, ...]],
+    *,
+    against: tuple[str, ...] = ("flax", "flax_kept", "pytorch"),
+    batch: int = 16,
+    size: int = 224,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    rounds: int = 5,
+    steps: int = 1,
+) -> None:
+    """Images a second of the full training step: forward, backward, optimizer, batch statistics.
+
+    Args:
+        models: names of networks.
+        against: of xla, flax, flax_kept, pytorch, pytorch_compiled.
+        batch: images.
+        size: of the input.
+        dtype: of the computation.
+        rounds: turns each; medians are printed.
+        steps: updates a turn.
+    """
+    for model in models:
+        found = compare(Job(model, batch, size, dtype), ["jaxcnn", *against], rounds=rounds, steps=steps)
+        print(f"{model}, batch {batch}, {size}x{size}, {dtype}")
+        for name, rate in found.items():
+            ratio = f"jaxcnn is {found['jaxcnn'] / rate:6.2f} times as fast" if name != "jaxcnn" else " " * 28
+            print(f"  {name:16} {rate:10.2f} images/s  {ratio}  ({CONTENDERS[name]})", flush=True)
+
+
+def tune(
+    model: tyro.conf.Positional[str],
+    file: tyro.conf.Positional[Path],
+    *,
+    batch: int,
+    size: int | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    rounds: int = 9,
+) -> None:
+    """Times all lowerings of one network's convolutions here, and keeps the winners in a file.
+
+    Args:
+        model: the network.
+        file: what ``--model.lowering`` then names.
+        batch: images on each device.
+        size: of the input; by default the network's own.
+        dtype: of the computation.
+        rounds: turns each.
+    """
+    keep_freed_memory()
+    tuned = tune_network(model, batch, size, dtype, rounds=rounds)
+    write_tuned(file, tuned)
+    print(f"{file}: the fastest lowerings of {len(tuned.winners)} convolutions, {', '.join(DIRECTIONS)}")
 
 
 def loop(
@@ -39,7 +145,7 @@ def loop(
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    tyro.extras.subcommand_cli_from_dict({"loop": loop}, args=arguments)
+    tyro.extras.subcommand_cli_from_dict({"conv": conv, "train": train, "tune": tune, "loop": loop}, args=arguments)
     return 0
 
 

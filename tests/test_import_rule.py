@@ -13,35 +13,24 @@ ROOT = Path(jaxcnn.__file__).parent
 
 # What each part may import of ours. `errors` may be imported by all.
 ALLOWED = {
-    "errors": set(),
-    "config": set(),
-    "ops": {"ops"},
-    "layers": {"ops", "layers"},
-    "models": {"ops", "layers", "models"},
-    "weights": {"models", "weights"},
-    "data": {"config", "data"},
-    "augment": {"config", "augment"},
-    "evaluation": {"config", "evaluation"},
-    "training": {"config", "evaluation", "training"},
-    "analysis": {
-        *[
-            "config",
-            "ops",
-            "layers",
-            "models",
-            "weights",
-            "data",
-            "augment",
-            "evaluation",
-            "training",
-            "runs",
-            "trained",
-            "analysis",
-        ]
-    },
-    "runs": {*["config", "models", "weights", "data", "augment", "evaluation", "training"]},
-    "trained": {*["config", "models", "weights", "data", "augment", "evaluation", "training", "runs"]},
-    "__init__": {"models", "weights"},
+    part: set(others.split())
+    for part, others in {
+        "errors": "",
+        "memory": "",
+        "config": "",
+        "ops": "ops",
+        "layers": "ops layers",
+        "models": "ops layers models",
+        "weights": "models weights",
+        "data": "config data",
+        "augment": "config augment",
+        "evaluation": "config evaluation",
+        "training": "config evaluation training",
+        "runs": "config memory ops models data augment evaluation training",
+        "trained": "config models weights data augment evaluation training runs",
+        "analysis": "config memory ops layers models weights data augment evaluation training runs trained analysis",
+        "__init__": "models weights",
+    }.items()
 }
 
 

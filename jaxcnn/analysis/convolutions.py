@@ -4,6 +4,7 @@ import collections
 import dataclasses
 import functools
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -11,27 +12,31 @@ from jax.extend.core import Jaxpr
 
 from jaxcnn.analysis.tables import inner_jaxprs
 from jaxcnn.analysis.timing import take_turns
+from jaxcnn.errors import UserError
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.ops.conv import input_gradient, weight_gradient
-from jaxcnn.ops.lowering_rules import DIRECTIONS, Direction, automatic
+from jaxcnn.ops.lowering_rules import DIRECTIONS, Direction, Lowerings, TunedLowerings, automatic
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
 
 MOST_ARITHMETIC = 32
 """A lowering that multiplies by zero this many times as often as it must is not worth timing."""
 
 
-def network_convolutions(name: str, batch: int, size: int | None = None) -> dict[ConvShape, int]:
+def network_convolutions(
+    name: str, batch: int, size: int | None = None, dtype: str = "float32"
+) -> dict[ConvShape, int]:
     """Returns a network's distinct convolutions and how often each occurs, in the order of their first use.
 
     Args:
         name: one of ``jaxcnn.list_models()``.
         batch: images.
         size: of the input; by default the network's own.
+        dtype: of the computation.
 
     Raises:
         ModelError: there is no such network.
     """
-    variant, model = get_variant(name), create_model(name, lowering="xla")
+    variant, model = get_variant(name), create_model(name, lowering="xla", dtype=jnp.dtype(dtype))
     size = size or variant.input_size
     images = jax.ShapeDtypeStruct((batch, size, size, variant.channels), jnp.float32)
     traced = jax.make_jaxpr(lambda images: model.init_with_output(jax.random.key(0), images, train=False))(images)
@@ -145,3 +150,78 @@ def _jitted(shape: ConvShape, direction: Direction, name: str) -> Callable[..., 
                 return weight_gradient(cotangent, images, kernel, shape, name)
 
     return jax.jit(run)
+
+
+def most_expensive(
+    name: str, batch: int, size: int | None = None, *, count: int, rounds: int
+) -> list[tuple[int, list[Timing]]]:
+    """Times all of a network's convolutions and returns those it spends most time in as ``auto`` runs it.
+
+    Args:
+        name: one of ``jaxcnn.list_models()``.
+        batch: images.
+        size: of the input; by default the network's own.
+        count: how many to return.
+        rounds: as for `take_turns`.
+
+    Returns:
+        (occurrences in the network, its three timings), most expensive first.
+    """
+    timed = [
+        (occurrences, time_convolution(shape, rounds=rounds))
+        for shape, occurrences in network_convolutions(name, batch, size).items()
+    ]
+
+    def cost(item: tuple[int, list[Timing]]) -> float:
+        return item[0] * sum(timing.seconds[timing.chosen] for timing in item[1])
+
+    return sorted(timed, key=cost, reverse=True)[:count]
+
+
+def tune_network(name: str, batch: int, size: int | None, dtype: str, *, rounds: int) -> TunedLowerings:
+    """Times all of a network's convolutions and keeps the fastest lowering of each direction.
+
+    Args:
+        name: one of ``jaxcnn.list_models()``.
+        batch: images on each device.
+        size: of the input; by default the network's own.
+        dtype: of the computation.
+        rounds: as for `take_turns`.
+    """
+    return TunedLowerings(
+        tuple(
+            (shape, Lowerings(*(timing.best for timing in time_convolution(shape, rounds=rounds))))
+            for shape in network_convolutions(name, batch, size, dtype)
+        )
+    )
+
+
+def plot_timings(timings: list[Timing], path: Path) -> None:
+    """Draws each convolution's lowerings side by side, milliseconds on a logarithmic axis, the chosen one outlined.
+
+    Raises:
+        UserError: matplotlib is not installed.
+    """
+    try:
+        from matplotlib import pyplot
+    except ImportError:
+        raise UserError("drawing needs matplotlib: pip install matplotlib") from None
+    figure, axes = pyplot.subplots(1, 3, figsize=(16, 0.22 * len(timings) + 2), sharey=True, layout="constrained")
+    colours = dict(zip(LOWERINGS, pyplot.get_cmap("tab10").colors, strict=False))
+    for axis, direction in zip(axes, DIRECTIONS, strict=True):
+        rows = [timing for timing in timings if timing.direction == direction]
+        for place, timing in enumerate(rows):
+            for name, seconds in timing.seconds.items():
+                chosen = name == timing.chosen
+                axis.scatter(1e3 * seconds, place, color=colours[name], s=60, edgecolors="black" if chosen else "none")
+        axis.set(xscale="log", xlabel="milliseconds", title=direction.replace("_", " "))
+        axis.grid(axis="x", alpha=0.3)
+    labels = [
+        f"{s.kernel[0]}x{s.kernel[1]}/{s.strides[0]} {s.images[1]}² {s.images[3]}→{s.kernel[3]} g{s.groups}"
+        for s in (timing.shape for timing in rows)
+    ]
+    axes[0].set_yticks(range(len(labels)), labels, fontsize=8)
+    axes[0].invert_yaxis()
+    handles = [pyplot.Line2D([], [], marker="o", linestyle="", color=colours[name], label=name) for name in LOWERINGS]
+    axes[-1].legend(handles=handles, title="lowering (outlined: auto)")
+    figure.savefig(path, dpi=120)
