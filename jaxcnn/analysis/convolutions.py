@@ -205,7 +205,7 @@ def plot_timings(timings: list[Timing], path: Path) -> None:
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise UserError("drawing needs matplotlib: pip install matplotlib") from None
+        raise UserError("drawing needs matplotlib: install the extra plot") from None
     figure, axes = pyplot.subplots(1, 3, figsize=(16, 0.22 * len(timings) + 2), sharey=True, layout="constrained")
     colours = dict(zip(LOWERINGS, pyplot.get_cmap("tab10").colors, strict=False))
     for axis, direction in zip(axes, DIRECTIONS, strict=True):

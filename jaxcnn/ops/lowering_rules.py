@@ -100,7 +100,8 @@ def automatic(backend: str, shape: ConvShape) -> Lowerings:
     if backend != "cpu":
         return Lowerings("xla", "xla", "xla")
     if shape.depthwise:
-        return Lowerings("shift", "shift", "shift")
+        few_taps = shape.taps <= 9 and shape.strides == (1, 1)
+        return Lowerings("shift", "gemm" if few_taps else "shift", "shift")
     if shape.groups > 1:
         return _grouped_on_cpu(shape)
     if shape.taps == 1:
@@ -109,11 +110,11 @@ def automatic(backend: str, shape: ConvShape) -> Lowerings:
 
 
 def _grouped_on_cpu(shape: ConvShape) -> Lowerings:
-    _, height, _, channels = shape.images
+    _, height, width, channels = shape.images
     return Lowerings(
         # Few channels make patches of tiny pieces, and multiplying by zeros costs less than gathering them.
         forward="dense" if channels <= 128 else "gemm",
-        input_gradient="shift" if height >= 28 else "gemm",
+        input_gradient="shift" if height * width * channels > 300_000 else "gemm",
         # `xla` expands a grouped weight gradient to a dense one: 20 to 200 times slower.
         weight_gradient="shift" if shape.kernel[2] >= 16 else "gemm",
     )
@@ -127,10 +128,13 @@ def _dense_on_cpu(shape: ConvShape) -> Lowerings:
     few_patches = shape.strides == shape.kernel[:2] or shape.taps * channels <= 64 or shape.size[0] <= 7
     if channels <= 8:
         input_gradient = "gemm" if shape.taps <= 9 else "xla"
+    elif height <= 14:
+        input_gradient = "gemm"
     else:
-        input_gradient = "xla" if 16 < height < 40 and shape.strides == (1, 1) else "shift"
+        input_gradient = "xla" if height < 40 and shape.strides == (1, 1) else "shift"
+    overlapping = shape.strides == (1, 1) and height >= 14 and channels > 8
     return Lowerings(
         forward="gemm" if few_patches else "xla",
         input_gradient=input_gradient,
-        weight_gradient="xla" if 32 <= channels <= 64 and height >= 40 else "gemm",
+        weight_gradient="xla" if overlapping else "gemm",
     )
