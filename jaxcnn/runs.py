@@ -47,6 +47,8 @@ from jaxcnn.training.state import TrainState, create_state
 from jaxcnn.training.step import make_train_step
 
 CONFIG_FILE = "config.json"
+LARGE_BATCH = 1 << 20
+"""Bytes of a uint8 batch above which a step's buffers are worth keeping (see `keep_freed_memory`)."""
 
 
 def load_config(path: Path) -> TrainConfig:
@@ -256,9 +258,10 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
     Raises:
         UserError: something in the config is impossible, or the folder holds a run of another config.
     """
-    keep_freed_memory()
     with StopRequest() as stop:
         assembly = assemble(config)
+        if math.prod(assembly.data.train.image_shape) * config.data.batch_size > LARGE_BATCH:
+            keep_freed_memory()
         config, data, parallel = assembly.config, assembly.data, assembly.parallel
         _claim(workdir, config)
         for option, value in flatten(config).items():

@@ -35,9 +35,9 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code: 1 where a bit differs."""
-    ours, _, overrides = " ".join(arguments).partition(" -- ")
-    chosen = tyro.cli(Arguments, args=ours.split())
-    command = [str(SCRIPTS / "train.py"), str(chosen.recipe), *overrides.split()]
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    chosen = tyro.cli(Arguments, args=arguments[:end])
+    command = [str(SCRIPTS / "train.py"), str(chosen.recipe), *arguments[end + 1 :]]
     with tempfile.TemporaryDirectory() as folder:
         number = signal.Signals[f"SIG{chosen.signal}"]
         outcome = interrupt_repeatedly(

@@ -216,6 +216,7 @@ def plot_timings(timings: list[Timing], path: Path) -> None:
                 axis.scatter(1e3 * seconds, place, color=colours[name], s=60, edgecolors="black" if chosen else "none")
         axis.set(xscale="log", xlabel="milliseconds", title=direction.replace("_", " "))
         axis.grid(axis="x", alpha=0.3)
+        axis.margins(y=0.5 / len(rows))
     labels = [
         f"{s.kernel[0]}x{s.kernel[1]}/{s.strides[0]} {s.images[1]}² {s.images[3]}→{s.kernel[3]} g{s.groups}"
         for s in (timing.shape for timing in rows)

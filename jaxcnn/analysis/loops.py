@@ -3,13 +3,14 @@
 import dataclasses
 import itertools
 import statistics
-import time
+import sys
 from collections.abc import Callable
 
 import jax
 import numpy as np
 
-from jaxcnn.config import TrainConfig
+from jaxcnn.analysis.training_speed import serve, workers
+from jaxcnn.config import TrainConfig, from_json, to_json
 from jaxcnn.errors import UserError
 from jaxcnn.runs import Assembly, assemble, split_arrays
 from jaxcnn.training.step import zero_totals
@@ -29,9 +30,9 @@ class Comparison:
 def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Comparison:
     """Times the recipe's whole training step (gather, augmentation, update) and PyTorch's on ready tensors.
 
-    The two take turns, round by round, so that whatever else the machine does harms both alike. PyTorch gets its images
-    as normalized float32 tensors in memory and makes no augmentation; ours gathers uint8 and augments as the recipe
-    says.
+    The two take turns, each in a process of its own, so that whatever else the machine does harms both alike. PyTorch
+    gets its images as normalized float32 tensors in memory and makes no augmentation; ours gathers uint8 and augments
+    as the recipe says.
 
     Args:
         config: a recipe for ``lenet``, on one device.
@@ -43,16 +44,13 @@ def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Com
     """
     if config.model.name != "lenet":
         raise UserError(f"the PyTorch side of this comparison is LeNet, and the recipe trains {config.model.name}")
-    assembly = assemble(config)
-    loops = {"jaxcnn": _our_loop(assembly), "pytorch": _pytorch_loop(assembly)}
-    for loop in loops.values():
-        loop(steps)  # compiles, warms up
-    rates: dict[str, list[float]] = {name: [] for name in loops}
-    for _ in range(rounds):
-        for name, loop in loops.items():
-            started = time.perf_counter()
-            loop(steps)
-            rates[name].append(steps * config.data.batch_size / (time.perf_counter() - started))
+    with workers({name: [__name__, name, to_json(config)] for name in ("jaxcnn", "pytorch")}) as turns:
+        for turn in turns.values():
+            turn(steps)  # warms up
+        rates: dict[str, list[float]] = {name: [] for name in turns}
+        for _ in range(rounds):
+            for name, turn in turns.items():
+                rates[name].append(steps * config.data.batch_size / turn(steps))
     return Comparison(rates)
 
 
@@ -61,11 +59,13 @@ def _our_loop(assembly: Assembly) -> Callable[[int], None]:
     arrays = split_arrays(train, parallel)
     state, totals = assembly.make_state(), zero_totals()
     batches = train.training_batches(config.seed, config.data.batch_size, 0, 1 << 30)
+    first = parallel.put_batch(next(batches))
+    step = assembly.train_step.lower(state, totals, first, arrays).compile()  # as `fit` does
 
     def run(steps: int) -> None:
         nonlocal state, totals
         for batch in itertools.islice(batches, steps):
-            state, totals = assembly.train_step(state, totals, parallel.put_batch(batch), arrays)
+            state, totals = step(state, totals, parallel.put_batch(batch), arrays)
         jax.block_until_ready(state)
 
     return run
@@ -105,3 +105,8 @@ def _pytorch_loop(assembly: Assembly) -> Callable[[int], None]:
             optimizer.step()
 
     return run
+
+
+if __name__ == "__main__":
+    loop = {"jaxcnn": _our_loop, "pytorch": _pytorch_loop}[sys.argv[1]]
+    serve(loop(assemble(from_json(sys.argv[2]))))

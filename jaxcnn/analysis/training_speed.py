@@ -4,13 +4,15 @@ A process of its own, because thread pools that wait by spinning, and an allocat
 be the others' too. While one runs, the others sleep on their standard input.
 """
 
+import contextlib
 import dataclasses
+import functools
 import json
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -52,23 +54,50 @@ def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> dict
     for name in contenders:
         if name not in CONTENDERS:
             raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
-    workers = {}
-    try:
-        for name in contenders:
-            command = [sys.executable, "-m", __name__, name, json.dumps(dataclasses.asdict(job))]
-            workers[name] = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-            )
-            _turn(name, workers[name], 2)  # compiles, warms up
+    commands = {name: [__name__, name, json.dumps(dataclasses.asdict(job))] for name in contenders}
+    with workers(commands) as turns:
+        for turn in turns.values():
+            turn(2)  # compiles, warms up
         taken: dict[str, list[float]] = {name: [] for name in contenders}
         for _ in range(rounds):
-            for name, worker in workers.items():
-                taken[name].append(_turn(name, worker, steps) / steps)
+            for name, turn in turns.items():
+                taken[name].append(turn(steps) / steps)
+    return {name: job.batch / statistics.median(times) for name, times in taken.items()}
+
+
+@contextlib.contextmanager
+def workers(commands: dict[str, list[str]]) -> Iterator[dict[str, Callable[[int], float]]]:
+    """Starts a process for each contender; gives, by name, functions from a number of steps to the seconds they took.
+
+    Args:
+        commands: for each, a module whose main calls `serve`, and its arguments.
+
+    Raises:
+        UserError: from those functions, where a worker cannot run; its last words are quoted.
+    """
+    started = {}
+    try:
+        for name, command in commands.items():
+            started[name] = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        yield {name: functools.partial(_turn, name, worker) for name, worker in started.items()}
     finally:
-        for worker in workers.values():
+        for worker in started.values():
             worker.kill()
             worker.communicate()
-    return {name: job.batch / statistics.median(times) for name, times in taken.items()}
+
+
+def serve(run: Callable[[int], None]) -> None:
+    """A worker's life: for each number on standard input, makes so many steps and answers with their seconds."""
+    for line in sys.stdin:
+        started = time.perf_counter()
+        run(int(line))
+        print(time.perf_counter() - started, flush=True)
 
 
 def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
@@ -204,23 +233,16 @@ def _pytorch_step(job: Job, *, compiled: bool) -> Callable[[int], None]:
     return run
 
 
-def _work(name: str, job: Job) -> None:
-    """The worker: for each number on standard input, makes so many steps and answers with the seconds they took."""
-    match name:
-        case "pytorch" | "pytorch_compiled":
-            run = _pytorch_step(job, compiled=name == "pytorch_compiled")
-        case _:
-            run = _jax_step(
-                job,
-                keep_memory=name != "flax",
-                plain_flax=name.startswith("flax"),
-                lowering="xla" if name == "xla" else "auto",
-            )
-    for line in sys.stdin:
-        started = time.perf_counter()
-        run(int(line))
-        print(time.perf_counter() - started, flush=True)
+def _make_step(name: str, job: Job) -> Callable[[int], None]:
+    if name.startswith("pytorch"):
+        return _pytorch_step(job, compiled=name == "pytorch_compiled")
+    return _jax_step(
+        job,
+        keep_memory=name != "flax",
+        plain_flax=name.startswith("flax"),
+        lowering="xla" if name == "xla" else "auto",
+    )
 
 
 if __name__ == "__main__":
-    _work(sys.argv[1], Job(**json.loads(sys.argv[2])))
+    serve(_make_step(sys.argv[1], Job(**json.loads(sys.argv[2]))))
