@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from jaxcnn.analysis.interruption import interrupt_repeatedly
+from jaxcnn.runs import load_config
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -35,6 +36,7 @@ def test_train_evaluate_predict(tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, number):
+    load_config(Path(TINY))  # registers its model here too, where the final states are read
     outcome = interrupt_repeatedly([str(SCRIPTS / "train.py"), TINY], tmp_path / "runs", kills=3, number=number, seed=3)
     assert outcome.kills == 3
     assert outcome.finished_runs >= 1
