@@ -115,6 +115,18 @@ def fetch(batch: Mapping[str, jax.Array], arrays: Mapping[str, jax.Array] | None
     return pick(arrays["image"]), pick(arrays["label"])
 
 
+def evaluation_step(
+    model: nn.Module, normalization: Normalization, top_k: tuple[int, ...]
+) -> Callable[..., dict[str, jax.Array]]:
+    """Returns `make_evaluation_step` for a network: images fetched and normalized, not augmented."""
+
+    def prepare(batch, arrays):
+        images, labels = fetch(batch, arrays)
+        return normalize(images, normalization), labels
+
+    return make_evaluation_step(model.apply, prepare, top_k)
+
+
 def check_normalization(normalization: Normalization, channels: int) -> None:
     """Refuses means and deviations that do not fit the channels.
 
@@ -213,10 +225,6 @@ def assemble(config: TrainConfig) -> Assembly:
         images = augment(place_key(batch["epoch"], batch["place"]), images, config.augmentations)
         return normalize(images, config.normalization), labels
 
-    def prepare_evaluation(batch, arrays):
-        images, labels = fetch(batch, arrays)
-        return normalize(images, config.normalization), labels
-
     make_state = jax.jit(
         lambda: create_state(model, optimizer, init_key, data.train.image_shape), out_shardings=parallel.replicated
     )
@@ -237,7 +245,7 @@ def assemble(config: TrainConfig) -> Assembly:
             optimizer=optimizer,
             dropout_key=dropout_key,
         ),
-        evaluation_step=make_evaluation_step(model.apply, prepare_evaluation, config.evaluation.top_k),
+        evaluation_step=evaluation_step(model, config.normalization, config.evaluation.top_k),
     )
 
 

@@ -14,14 +14,14 @@ from jaxcnn.data.crop import CropError, cut
 from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.data.pipeline import open_split
 from jaxcnn.errors import UserError
-from jaxcnn.evaluation.evaluate import Result, make_evaluation_step
+from jaxcnn.evaluation.evaluate import Result
 from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.runs import (
     check_image_shape,
     check_normalization,
     evaluate_split,
-    fetch,
+    evaluation_step,
     load_config,
     make_model,
     split_arrays,
@@ -63,12 +63,8 @@ class Trained:
                 "evaluate it on the classes it was trained for"
             )
 
-        def prepare(batch, arrays):
-            images, labels = fetch(batch, arrays)
-            return normalize(images, self.normalization), labels
-
         return evaluate_split(
-            make_evaluation_step(self.model.apply, prepare, top_k),
+            evaluation_step(self.model, self.normalization, top_k),
             jax.device_put(self.variables, parallel.replicated),
             split,
             split_arrays(split, parallel),

@@ -9,7 +9,7 @@ from jax.nn.initializers import Initializer
 
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.lowering_rules import Lowering
-from jaxcnn.ops.window import Padding, Pair, output_length, resolve_padding
+from jaxcnn.ops.window import Padding, Pair
 
 # He et al. 2015 (arXiv:1502.01852): variance 2 / fan_out, as the ResNets were trained and torchvision sets it.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
@@ -36,23 +36,21 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Applies the layer; raises ValueError where the kernel does not fit (see `conv2d`)."""
-        window, size = self.kernel_size, images.shape[1:3]
-        padding = resolve_padding(self.padding, size, window, self.strides, self.dilation)
-        for length, taps, stride, gap, edges in zip(size, window, self.strides, self.dilation, padding, strict=True):
-            if not output_length(length + sum(edges), taps, stride, gap):
-                raise ValueError(f"kernel {window} is larger than the image {size} with padding {padding}")
+        """Applies the layer; raises ValueError where the kernel does not fit in the padded image."""
         shape = (*self.kernel_size, images.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         outputs = conv2d(
             images.astype(self.dtype),
             kernel.astype(self.dtype),
             strides=self.strides,
-            padding=padding,
+            padding=self.padding,
             dilation=self.dilation,
             groups=self.groups,
             lowering=self.lowering,
         )
+        if not all(outputs.shape[1:3]):
+            size = images.shape[1:3]
+            raise ValueError(f"kernel {self.kernel_size} is larger than the image {size} with padding {self.padding}")
         if self.use_bias:
             bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
             outputs += bias.astype(self.dtype).reshape(1, 1, 1, -1)

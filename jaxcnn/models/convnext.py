@@ -10,11 +10,8 @@ import jax.numpy as jnp
 from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import LayerScale, StochasticDepth
 from jaxcnn.layers.conv import Conv
-from jaxcnn.models.variant import Published, Variant
+from jaxcnn.models.variant import Layer, Published, Variant
 from jaxcnn.ops.lowering_rules import Lowering
-
-Layer = Any
-"""A module class with some of its arguments bound."""
 
 # The paper's "truncated normal" is cut at -2 and 2, a hundred deviations out: plainly a normal distribution, unlike
 # JAX's truncated_normal, which cuts at two deviations and so has a deviation of 0.0176.

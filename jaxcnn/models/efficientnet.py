@@ -13,12 +13,9 @@ from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm
-from jaxcnn.models.variant import Published, Variant
+from jaxcnn.models.variant import Layer, Published, Variant
 from jaxcnn.ops import window
 from jaxcnn.ops.lowering_rules import Lowering
-
-Layer = Any
-"""A module class with some of its arguments bound."""
 
 Padding = Literal["symmetric", "same"]
 """PyTorch's (kernel - 1) / 2 zeros on each side, or TensorFlow's, which at stride 2 puts the odd one after."""

@@ -13,11 +13,8 @@ import numpy as np
 from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm
-from jaxcnn.models.variant import Published, Variant
+from jaxcnn.models.variant import Layer, Published, Variant
 from jaxcnn.ops.lowering_rules import Lowering
-
-Layer = Any
-"""A module class with some of its arguments bound."""
 
 Widths = Literal["torchvision", "paper"]
 """How a stage's width is made a multiple of its group width."""

@@ -14,12 +14,9 @@ import jax.numpy as jnp
 from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm
-from jaxcnn.models.variant import Published, Variant
+from jaxcnn.models.variant import Layer, Published, Variant
 from jaxcnn.ops.lowering_rules import Lowering
 from jaxcnn.ops.pool import max_pool
-
-Layer = Any
-"""A module class with some of its arguments bound."""
 
 
 class Block(nn.Module):

@@ -6,6 +6,9 @@ from typing import Any
 
 import flax.linen as nn
 
+Layer = Any
+"""A module class with some of its arguments bound."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Published:

@@ -10,6 +10,7 @@ import jax
 
 from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, depthwise_shift_input_gradient, xla
+from jaxcnn.ops.sharding import vary_like
 from jaxcnn.ops.window import Padding, Pair, resolve_padding
 
 
@@ -55,16 +56,7 @@ def conv2d(
     if not all(shape.size):
         # Through the operands, so that derivatives are zeros of the right shapes.
         return xla(images, kernel, shape)
-    # Under shard_map a replicated kernel meets split images. Casting it here, where JAX sees it, makes the sum of the
-    # kernel's gradient over devices part of ordinary differentiation.
-    if missing := _varying_axes(images) - _varying_axes(kernel):
-        kernel = jax.lax.pcast(kernel, tuple(missing), to="varying")
-    return _conv2d(images, kernel, shape, choose(lowering, jax.default_backend(), shape))
-
-
-def _varying_axes(array: jax.Array) -> frozenset[str]:
-    """The mesh axes over which an array differs inside ``shard_map``."""
-    return frozenset(jax.typeof(array).manual_axis_type.varying)
+    return _conv2d(images, vary_like(kernel, images), shape, choose(lowering, jax.default_backend(), shape))
 
 
 def _forward(images: jax.Array, kernel: jax.Array, shape: ConvShape, lowerings: Lowerings) -> jax.Array:

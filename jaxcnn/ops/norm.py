@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcnn.ops.sharding import vary_like
+
 
 def batch_norm(
     x: jax.Array, scale: jax.Array, bias: jax.Array, *, epsilon: float, axis_name: str | None = None
@@ -24,14 +26,7 @@ def batch_norm(
     Returns:
         The normalized x, of its dtype; the mean and the biased variance, (channels,) float32, which carry no gradient.
     """
-    varying = jax.typeof(x).manual_axis_type.varying
-
-    def spread(array: jax.Array) -> jax.Array:
-        # As in `conv2d`: makes the sum over devices of a replicated parameter's gradient JAX's business.
-        missing = varying - jax.typeof(array).manual_axis_type.varying
-        return lax.pcast(array, tuple(missing), to="varying") if missing else array
-
-    normalized, mean, var = _batch_norm(x, spread(scale), spread(bias), epsilon, axis_name)
+    normalized, mean, var = _batch_norm(x, vary_like(scale, x), vary_like(bias, x), epsilon, axis_name)
     return normalized, lax.stop_gradient(mean), lax.stop_gradient(var)
 
 
