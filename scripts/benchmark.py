@@ -2,6 +2,7 @@
 """Measures speed, as ratios in one run.
 
 benchmark.py conv MODEL...     each lowering of a network's most expensive convolutions, beside what auto chooses
+benchmark.py layers            pooling and normalization beside flax.linen's
 benchmark.py train MODEL...    the full training step beside plain flax.linen layers and PyTorch
 benchmark.py tune MODEL FILE   times all lowerings of one network and keeps the winners, for --model.lowering FILE
 benchmark.py loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
@@ -15,6 +16,7 @@ from typing import Literal
 import tyro
 
 from jaxcnn.analysis.convolutions import most_expensive, plot_timings, tune_network
+from jaxcnn.analysis.layer_speed import time_layers
 from jaxcnn.analysis.loops import compare_with_pytorch
 from jaxcnn.analysis.training_speed import CONTENDERS, Job, compare
 from jaxcnn.errors import run_script
@@ -31,7 +33,7 @@ def conv(
     batch: int = 16,
     size: int | None = None,
     count: int = 12,
-    rounds: int = 9,
+    rounds: int = 25,
     plot: Path | None = None,
 ) -> None:
     """Milliseconds and GFLOP/s of each lowering of a network's most expensive distinct convolutions.
@@ -67,6 +69,21 @@ def conv(
         print(f"auto is at most {worst:.2f} times as slow as the best lowering for a shape and direction\n", flush=True)
     if plot:
         plot_timings(timings, plot)
+
+
+def layers(*, batch: int = 16, rounds: int = 9) -> None:
+    """Milliseconds of pooling and normalization, forward and with their gradients, beside flax.linen's.
+
+    Args:
+        batch: images.
+        rounds: turns each; medians are printed.
+    """
+    keep_freed_memory()
+    for row in time_layers(batch=batch, rounds=rounds):
+        print(
+            f"{row.name:45} {row.direction:14} {1e3 * row.ours:7.1f}  plain {1e3 * row.plain:7.1f}"
+            f"  ratio {row.plain / row.ours:6.2f}"
+        )
 
 
 def train(
@@ -145,7 +162,8 @@ def loop(
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    tyro.extras.subcommand_cli_from_dict({"conv": conv, "train": train, "tune": tune, "loop": loop}, args=arguments)
+    commands = {"conv": conv, "layers": layers, "train": train, "tune": tune, "loop": loop}
+    tyro.extras.subcommand_cli_from_dict(commands, args=arguments)
     return 0
 
 

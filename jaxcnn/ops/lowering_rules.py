@@ -111,10 +111,15 @@ def automatic(backend: str, shape: ConvShape) -> Lowerings:
 
 def _grouped_on_cpu(shape: ConvShape) -> Lowerings:
     _, height, width, channels = shape.images
+    pixels = height * width
+    if pixels * channels > 350_000 or (channels > 128 and pixels * channels > 200_000):
+        input_gradient = "shift"
+    else:
+        input_gradient = "dense" if channels <= 128 else "gemm"
     return Lowerings(
         # Few channels make patches of tiny pieces, and multiplying by zeros costs less than gathering them.
         forward="dense" if channels <= 128 else "gemm",
-        input_gradient="shift" if height * width * channels > 300_000 else "gemm",
+        input_gradient=input_gradient,
         # `xla` expands a grouped weight gradient to a dense one: 20 to 200 times slower.
         weight_gradient="shift" if shape.kernel[2] >= 16 else "gemm",
     )
@@ -126,9 +131,7 @@ def _dense_on_cpu(shape: ConvShape) -> Lowerings:
         return Lowerings("toeplitz", "toeplitz", "toeplitz")  # LeNet: patches would make thin matrices
     # Patches cost little where they do not overlap, are short, or are few.
     few_patches = shape.strides == shape.kernel[:2] or shape.taps * channels <= 64 or shape.size[0] <= 7
-    if channels <= 8:
-        input_gradient = "gemm" if shape.taps <= 9 else "xla"
-    elif height <= 14:
+    if channels <= 8 or height <= 14:
         input_gradient = "gemm"
     else:
         input_gradient = "xla" if height < 40 and shape.strides == (1, 1) else "shift"

@@ -97,9 +97,48 @@ def local_response_norm(
     Returns:
         The same shape and dtype; sums are float32.
     """
-    squares = jnp.square(x.astype(jnp.float32))
-    padded = jnp.pad(squares, ((0, 0),) * (x.ndim - 1) + (((size - 1) // 2, size // 2),))
-    channels = x.shape[-1]
+    return _local_response_norm(x, size, alpha, beta, k)
+
+
+def _respond(x, size, alpha, beta, k):
+    x = x.astype(jnp.float32)
+    base = k + alpha * _window_sum(jnp.square(x), (size - 1) // 2, size // 2)
+    return x, base, _negative_power(base, beta)
+
+
+def _divide(x, size, alpha, beta, k):
+    wide, _, factor = _respond(x, size, alpha, beta, k)
+    return (wide * factor).astype(x.dtype)
+
+
+_local_response_norm = jax.custom_vjp(_divide, nondiff_argnums=(1, 2, 3, 4))
+
+
+def _divide_and_save(x, size, alpha, beta, k):
+    return _divide(x, size, alpha, beta, k), x
+
+
+def _divide_backward(size, alpha, beta, k, x, cotangent):
+    wide, base, factor = _respond(x, size, alpha, beta, k)
+    cotangent = cotangent.astype(jnp.float32)
+    # Each value is in the windows of its neighbours: the window turned round.
+    shared = _window_sum(cotangent * wide * factor / base, size // 2, (size - 1) // 2)
+    return ((cotangent * factor - 2 * alpha * beta * wide * shared).astype(x.dtype),)
+
+
+_local_response_norm.defvjp(_divide_and_save, _divide_backward)
+
+
+def _window_sum(x: jax.Array, before: int, after: int) -> jax.Array:
+    """Sums so many channels before and after each."""
+    padded = jnp.pad(x, ((0, 0),) * (x.ndim - 1) + ((before, after),))
     # Differences of a running sum would be cheaper for large windows and lose digits; the window here is five.
-    total = sum(lax.slice_in_dim(padded, i, i + channels, axis=-1) for i in range(size))
-    return (x * (k + alpha * total) ** -beta).astype(x.dtype)
+    return sum(lax.slice_in_dim(padded, i, i + x.shape[-1], axis=-1) for i in range(before + after + 1))
+
+
+def _negative_power(base: jax.Array, exponent: float) -> jax.Array:
+    """``base ** -exponent``; for the papers' 0.75 by square roots, several times faster than a logarithm."""
+    if exponent == 0.75:
+        root = lax.rsqrt(base)
+        return root * jnp.sqrt(root)
+    return base**-exponent

@@ -1,8 +1,8 @@
 """Max and average pooling with explicit padding, ceil mode and a stated divisor."""
 
-import functools
 import itertools
 import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -16,8 +16,7 @@ def max_pool(
 ) -> jax.Array:
     """Takes the maximum of each window.
 
-    Among equal values the gradient goes to the first in row-major order, as in PyTorch; it is said as comparisons
-    and sums, which XLA's CPU backend runs several times faster than its own select-and-scatter.
+    Among equal values the gradient goes to the first in row-major order, as in PyTorch.
 
     Args:
         images: (batch, height, width, channels), floating point.
@@ -66,12 +65,11 @@ def average_pool(
     """
     strides = strides or window
     (padded, size), asked = _geometry(images.shape, window, strides, padding, ceil_mode)
-    images = lax.pad(images, jnp.zeros((), images.dtype), _edges(padded))
-    total = sum(images[:, rows, columns] for rows, columns in _taps(window, strides, size))
+    total = _sum_pool(images, window, strides, padded, size)
     counts = []
     for axis in (0, 1):
         before, after = asked[axis]
-        length = images.shape[1 + axis] - sum(padded[axis])
+        length = images.shape[1 + axis]
         low, high = (0, before + length + after) if count_padding else (before, before + length)
         starts = [i * strides[axis] for i in range(size[axis])]
         counts.append([min(start + window[axis], high) - max(start, low) for start in starts])
@@ -79,8 +77,30 @@ def average_pool(
     return total / divisor[None, :, :, None]
 
 
+def _sum(images, window, strides, padding, size):
+    images = lax.pad(images, jnp.zeros((), images.dtype), _edges(padding))
+    return sum(images[:, rows, columns] for rows, columns in _taps(window, strides, size))
+
+
+_sum_pool = jax.custom_vjp(_sum, nondiff_argnums=(1, 2, 3, 4))
+
+
+def _sum_pool_forward(images, window, strides, padding, size):
+    return _sum(images, window, strides, padding, size), None
+
+
+def _sum_pool_backward(window, strides, padding, size, _, cotangent):
+    return (_scatter(lambda _, share: share, (cotangent,), window, strides, padding),)
+
+
+_sum_pool.defvjp(_sum_pool_forward, _sum_pool_backward)
+
+
 def _geometry(shape, window, strides, padding, ceil_mode):
-    """((padding that makes every window whole, output size), padding as asked for)."""
+    """((padding that leaves whole windows and nothing else, output size), padding as asked for).
+
+    The first is negative after the last window where pixels are left over.
+    """
     asked = resolve_padding(padding, shape[1:3], window, strides)
     size, padded = [], []
     for axis in (0, 1):
@@ -93,7 +113,7 @@ def _geometry(shape, window, strides, padding, ceil_mode):
         if count < 1:
             raise ValueError(f"pooling window {window} is larger than the padded image {shape[1:3]} + {asked}")
         size.append(count)
-        padded.append((before, max(after, (count - 1) * strides[axis] + window[axis] - length - before)))
+        padded.append((before, (count - 1) * strides[axis] + window[axis] - length - before))
     return (tuple(padded), tuple(size)), asked
 
 
@@ -107,36 +127,76 @@ def _taps(window: Pair, strides: Pair, size: Pair):
         yield tap(i, size[0], strides[0]), tap(j, size[1], strides[1])
 
 
-def _maximum(images, window, strides, padding, size):
+def _winners(images, window, strides, padding, size):
+    """Each window's maximum, and which place of the window holds it, counted row by row."""
     images = lax.pad(images, jnp.array(-jnp.inf, images.dtype), _edges(padding))
-    return functools.reduce(jnp.maximum, (images[:, rows, columns] for rows, columns in _taps(window, strides, size)))
+    taps = enumerate(images[:, rows, columns] for rows, columns in _taps(window, strides, size))
+    _, best = next(taps)
+    place = jnp.zeros(best.shape, jnp.int16)
+    for index, pixels in taps:
+        wins = pixels > best
+        best, place = jnp.maximum(best, pixels), jnp.where(wins, jnp.int16(index), place)
+    return best, place
+
+
+def _maximum(images, window, strides, padding, size):
+    return _winners(images, window, strides, padding, size)[0]
 
 
 _max_pool = jax.custom_vjp(_maximum, nondiff_argnums=(1, 2, 3, 4))
 
 
 def _max_pool_forward(images, window, strides, padding, size):
-    pooled = _maximum(images, window, strides, padding, size)
-    return pooled, (images, pooled)
+    return _winners(images, window, strides, padding, size)
 
 
-def _max_pool_backward(window, strides, padding, size, saved, cotangent):
-    images, pooled = saved
-    padded = lax.pad(images, jnp.array(-jnp.inf, images.dtype), _edges(padding))
-    gradient = jnp.zeros(padded.shape, cotangent.dtype)
-    free = jnp.ones(pooled.shape, bool)
-    zero = jnp.zeros((), cotangent.dtype)
-    for rows, columns in _taps(window, strides, size):
-        wins = free & (padded[:, rows, columns] == pooled)
-        free &= ~wins
-        share = jnp.where(wins, cotangent, zero)
-        edges = [
-            (slices.start, padded.shape[1 + axis] - slices.stop, strides[axis] - 1)
-            for axis, slices in enumerate((rows, columns))
-        ]
-        gradient += lax.pad(share, zero, ((0, 0, 0), *edges, (0, 0, 0)))
-    (top, _), (left, _) = padding
-    return (gradient[:, top : top + images.shape[1], left : left + images.shape[2]],)
+def _max_pool_backward(window, strides, padding, size, place, cotangent):
+    def share(index, place, cotangent):
+        return jnp.where(place == index, cotangent, jnp.zeros((), cotangent.dtype))
+
+    return (_scatter(share, (place, cotangent), window, strides, padding),)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+
+
+def _scatter(
+    share: Callable[..., jax.Array],
+    arrays: tuple[jax.Array, ...],
+    window: Pair,
+    strides: Pair,
+    padding: tuple[Pair, Pair],
+) -> jax.Array:
+    """Gives each pixel of an image the sum of its shares in the windows that it lies in.
+
+    Said from the pixel's side: pixels at the same distance from the last start of a window see the same taps, so each
+    such phase is one fused loop over slices, and the phases are interleaved at the end. XLA's CPU backend runs this
+    several times faster than sums of dilated arrays, and an order of magnitude faster than its select-and-scatter.
+
+    Args:
+        share: ``share(tap, *arrays)``, the part of a window's values that its tap-th pixel gets.
+        arrays: (batch, out_height, out_width, channels), a value a window.
+        window: (height, width).
+        strides: of the windows.
+        padding: such that there are whole windows and nothing else.
+    """
+    batch, *size, channels = arrays[0].shape
+    covered = [(size[i] - 1) * strides[i] + window[i] for i in (0, 1)]
+    length = [-(-covered[i] // strides[i]) for i in (0, 1)]
+    reach = [-(-window[i] // strides[i]) - 1 for i in (0, 1)]
+    edges = ((0, 0, 0), *((reach[i], length[i] - size[i], 0) for i in (0, 1)), (0, 0, 0))
+    arrays = tuple(lax.pad(array, jnp.zeros((), array.dtype), edges) for array in arrays)
+
+    def seen(back):
+        start = [reach[i] - back[i] for i in (0, 1)]
+        return [a[:, start[0] : start[0] + length[0], start[1] : start[1] + length[1]] for a in arrays]
+
+    phases = []
+    for row, column in itertools.product(range(strides[0]), range(strides[1])):
+        taps = itertools.product(range(row, window[0], strides[0]), range(column, window[1], strides[1]))
+        shares = [share(i * window[1] + j, *seen((i // strides[0], j // strides[1]))) for i, j in taps]
+        phases.append(sum(shares) if shares else jnp.zeros((batch, *length, channels), arrays[-1].dtype))
+    pixels = jnp.stack(phases, 3).reshape(batch, *length, *strides, channels).transpose(0, 1, 3, 2, 4, 5)
+    pixels = pixels.reshape(batch, length[0] * strides[0], length[1] * strides[1], channels)
+    edges = [(-padding[i][0], covered[i] - length[i] * strides[i] - padding[i][1], 0) for i in (0, 1)]
+    return lax.pad(pixels, jnp.zeros((), pixels.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
