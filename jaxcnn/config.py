@@ -154,6 +154,9 @@ class ModelConfig:
     lowering: str = "auto"
     """How convolutions are said: ``auto``, one of ``xla``, ``gemm``, ``shift``, ``dense``, ``toeplitz``, or a file that
     ``scripts/benchmark.py tune`` wrote."""
+    remat: tuple[PositiveInt, ...] = ()
+    """Stages of the network, counted from 1, that compute their activations again in the backward pass instead of
+    keeping them: less memory for more time."""
     options: dict[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
     """What this family takes besides, such as ``dropout_rate``."""
 

@@ -85,6 +85,7 @@ def make_model(config: ModelConfig, num_classes: int) -> nn.Module:
         num_classes=config.num_classes or num_classes,
         dtype=jnp.dtype(config.dtype),
         lowering=_lowering(config.lowering),
+        remat=config.remat,
         **config.options,
     )
 

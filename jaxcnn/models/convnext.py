@@ -1,7 +1,6 @@
 """ConvNeXt: Liu, Mao, Wu, Feichtenhofer, Darrell and Xie, "A ConvNet for the 2020s" (arXiv:2201.03545)."""
 
 import functools
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -9,9 +8,8 @@ import jax.numpy as jnp
 
 from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import LayerScale, StochasticDepth
-from jaxcnn.layers.conv import Conv
+from jaxcnn.models.network import Network
 from jaxcnn.models.variant import Layer, Published, Variant
-from jaxcnn.ops.lowering_rules import Lowering
 
 # The paper's "truncated normal" is cut at -2 and 2, a hundred deviations out: plainly a normal distribution, unlike
 # JAX's truncated_normal, which cuts at two deviations and so has a deviation of 0.0176.
@@ -50,7 +48,7 @@ class Head(nn.Module):
         return self.dense(self.num_classes, name="dense")(x).astype(jnp.float32)
 
 
-class ConvNeXt(nn.Module):
+class ConvNeXt(Network):
     """ConvNeXt: a ResNet's stages with a Transformer's blocks, and no batch normalization."""
 
     stage_sizes: tuple[int, ...]
@@ -58,20 +56,17 @@ class ConvNeXt(nn.Module):
     width: int
     """Features of the first stage."""
     default_drop_path_rate: float
-    num_classes: int = 1000
     drop_path_rate: float | None = None
     """Of stochastic depth at the last block, growing from 0 at the first by equal steps; None is the variant's own: the
     paper's for training on ILSVRC, and for xlarge, which is not trained on it alone, the authors' for fine-tuning."""
-    dtype: Any = jnp.float32
-    lowering: Lowering = "auto"
-    """Of the convolutions; the 1x1 ones are matrix products already."""
+
+    smallest_size = 32
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        conv = functools.partial(
-            Conv, use_bias=True, kernel_init=small_normal, dtype=self.dtype, lowering=self.lowering
-        )
+        self.check(images, stages=len(self.stage_sizes))
+        conv = self.conv(use_bias=True, kernel_init=small_normal)
         # As for batch normalization, two passes: E[x^2] - E[x]^2 loses digits where the mean is large.
         norm = functools.partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False, dtype=self.dtype)
         dense = functools.partial(nn.Dense, kernel_init=small_normal, dtype=self.dtype)
@@ -86,7 +81,7 @@ class ConvNeXt(nn.Module):
                 x = conv(2 * x.shape[-1], (2, 2), strides=(2, 2), name=f"stage{stage}_downsample_conv")(x)
             for index in range(blocks):
                 drop_path = functools.partial(StochasticDepth, rate * done / last, train)
-                x = Block(conv, norm, dense, drop_path, name=f"stage{stage}_block{index}")(x)
+                x = self.block(Block, stage)(conv, norm, dense, drop_path, name=f"stage{stage}_block{index}")(x)
                 done += 1
         return Head(self.num_classes, norm, dense, name="classifier")(x)
 

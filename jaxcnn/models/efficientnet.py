@@ -3,19 +3,16 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 
 from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
-from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.variant import Layer, Published, Variant
 from jaxcnn.ops import window
-from jaxcnn.ops.lowering_rules import Lowering
 
 Padding = Literal["symmetric", "same"]
 """PyTorch's (kernel - 1) / 2 zeros on each side, or TensorFlow's, which at stride 2 puts the odd one after."""
@@ -106,7 +103,7 @@ class Defaults(NamedTuple):
     batch_norm_momentum: float
 
 
-class EfficientNet(nn.Module):
+class EfficientNet(BatchNormNetwork):
     """EfficientNet B0 to B7 and Lite 0 to 4: one network, its width, depth and input scaled together.
 
     Padding and batch normalization are by default those of the published weights, which differ:
@@ -133,7 +130,6 @@ class EfficientNet(nn.Module):
     """Multiplies the blocks of each stage."""
     lite: bool
     defaults: Defaults
-    num_classes: int = 1000
     dropout_rate: float | None = None
     """Before the classifier; None is the variant's own, 0.2 to 0.5."""
     drop_path_rate: float = 0.2
@@ -142,25 +138,15 @@ class EfficientNet(nn.Module):
     batch_norm_epsilon: float | None = None
     batch_norm_momentum: float | None = None
     """The share of the running statistics kept at each step: 1 minus PyTorch's momentum."""
-    dtype: Any = jnp.float32
-    batch_norm_axis: str | None = None
-    """The mapped axis over which batch normalization averages its statistics."""
-    lowering: Lowering = "auto"
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
         settings = self._settings()
         act = activation("relu6" if self.lite else "silu")
-        conv = functools.partial(Conv, dtype=self.dtype, lowering=self.lowering)
-        norm = functools.partial(
-            BatchNorm,
-            train=train,
-            epsilon=settings.batch_norm_epsilon,
-            momentum=settings.batch_norm_momentum,
-            dtype=self.dtype,
-            axis_name=self.batch_norm_axis,
-        )
+        self.check(images, stages=len(STAGES))
+        conv = self.conv()
+        norm = self.norm(train, epsilon=settings.batch_norm_epsilon, momentum=settings.batch_norm_momentum)
         squeeze_excite = functools.partial(SqueezeExcite, activation="silu", dtype=self.dtype, lowering=self.lowering)
         stem, head = (round_features(n * (1 if self.lite else self.width)) for n in (STEM_FEATURES, HEAD_FEATURES))
 
@@ -169,7 +155,7 @@ class EfficientNet(nn.Module):
         depths, done = self._depths(), 0
         for number, (stage, blocks) in enumerate(zip(STAGES, depths, strict=True), 1):
             for index in range(blocks):
-                x = InvertedBottleneck(
+                x = self.block(InvertedBottleneck, number)(
                     expansion=stage.expansion,
                     kernel=stage.kernel,
                     strides=1 if index else stage.strides,

@@ -1,8 +1,5 @@
 """LeNet: the lecture's, and LeNet-5 as published in 1998."""
 
-import functools
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,14 +7,14 @@ import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation, scaled_tanh
-from jaxcnn.layers.conv import Conv, he_normal
+from jaxcnn.layers.conv import he_normal
+from jaxcnn.models.network import Network
 from jaxcnn.models.variant import Published, Variant
 from jaxcnn.ops.conv import conv2d
-from jaxcnn.ops.lowering_rules import Lowering
 from jaxcnn.ops.pool import average_pool, max_pool
 
 
-class LeNet(nn.Module):
+class LeNet(Network):
     """The lecture's LeNet: two 5x5 convolutions, each with ReLU and 2x2 max pooling, then 120, 84 and the classes.
 
     Any number of input channels; any input of at least 16 pixels a side (32 gives the 400 features of the lecture).
@@ -27,18 +24,22 @@ class LeNet(nn.Module):
     activation: Activation = "relu"
     dropout_rate: float = 0.0
     """Before each of the two hidden dense layers."""
-    dtype: Any = jnp.float32
-    lowering: Lowering = "auto"
+
+    smallest_size = 16
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
+        self.check(images, stages=2)
         activate = activation(self.activation)
         x = images
         for index, features in enumerate((6, 16), start=1):
-            conv = functools.partial(Conv, use_bias=True, dtype=self.dtype, lowering=self.lowering)
-            x = conv(features, (5, 5), name=f"conv{index}")(x)
-            x = max_pool(activate(x), (2, 2))
+
+            def convolve_and_pool(network, x, features=features, name=f"conv{index}"):
+                x = network.conv(use_bias=True)(features, (5, 5), name=name)(x)
+                return max_pool(activate(x), (2, 2))
+
+            x = self.stage(index, convolve_and_pool, x)
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate((120, 84), start=1):
             x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
@@ -87,7 +88,7 @@ def fan_in_uniform(fan_in: int) -> nn.initializers.Initializer:
     return init
 
 
-class LeNet5(nn.Module):
+class LeNet5(Network):
     """LeNet-5 as published: LeCun, Bottou, Bengio and Haffner, Proc. IEEE 1998, section II-B.
 
     Scaled tanh everywhere; subsampling sums 2x2 pixels, then scales and shifts each map by trainable numbers; C3 sees a
@@ -99,8 +100,6 @@ class LeNet5(nn.Module):
     """
 
     num_classes: int = 10
-    dtype: Any = jnp.float32
-    lowering: Lowering = "auto"
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -116,10 +115,9 @@ class LeNet5(nn.Module):
             )
         if self.num_classes > len(DIGIT_PICTURES):
             raise UserError(f"lenet5 has pictures of ten digits, not of {self.num_classes} classes: use lenet")
-        x = self._convolution(images, 6, "c1")
-        x = self._subsampling(x, "s2")
-        x = self._sparse_convolution(x, "c3")
-        x = self._subsampling(x, "s4")
+        self.check(images, stages=2)
+        x = self.stage(1, lambda self, x: self._subsampling(self._convolution(x, 6, "c1"), "s2"), images)
+        x = self.stage(2, lambda self, x: self._subsampling(self._sparse_convolution(x, "c3"), "s4"), x)
         x = self._convolution(x, 120, "c5").reshape(-1, 120)
         dense = nn.Dense(
             84, kernel_init=fan_in_uniform(120), bias_init=fan_in_uniform(120), dtype=self.dtype, name="f6"
@@ -130,8 +128,8 @@ class LeNet5(nn.Module):
 
     def _convolution(self, x, features, name):
         init = fan_in_uniform(25 * x.shape[-1])
-        conv = functools.partial(Conv, use_bias=True, dtype=self.dtype, lowering=self.lowering)
-        return scaled_tanh(conv(features, (5, 5), kernel_init=init, bias_init=init, name=name)(x))
+        conv = self.conv(use_bias=True, kernel_init=init, bias_init=init)
+        return scaled_tanh(conv(features, (5, 5), name=name)(x))
 
     def _subsampling(self, x, name):
         maps = x.shape[-1:]

@@ -3,18 +3,15 @@
 import functools
 import itertools
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
-from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.variant import Layer, Published, Variant
-from jaxcnn.ops.lowering_rules import Lowering
 
 Widths = Literal["torchvision", "paper"]
 """How a stage's width is made a multiple of its group width."""
@@ -96,7 +93,7 @@ class RegNetBlock(nn.Module):
         return nn.relu(x + self.drop_path(name="drop_path")(y))
 
 
-class RegNet(nn.Module):
+class RegNet(BatchNormNetwork):
     """RegNetX, and RegNetY with squeeze and excitation.
 
     ``widths`` says how widths are rounded to whole groups, and is an option where torchvision has the network. Three
@@ -112,7 +109,6 @@ class RegNet(nn.Module):
     ratio: float
     group_width: int
     squeeze_excite: bool
-    num_classes: int = 1000
     dropout_rate: float = 0.0
     """Before the classifier; the paper has none."""
     drop_path_rate: float = 0.0
@@ -121,24 +117,20 @@ class RegNet(nn.Module):
     widths: Widths = "torchvision"
     """To the nearest whole number of groups: ``torchvision`` takes halves up and never loses over a tenth, ``paper``
     takes halves to even."""
-    dtype: Any = jnp.float32
-    batch_norm_axis: str | None = None
-    """The mapped axis over which batch normalization averages its statistics."""
-    lowering: Lowering = "auto"
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        conv = functools.partial(Conv, dtype=self.dtype, lowering=self.lowering)
-        norm = functools.partial(BatchNorm, train=train, dtype=self.dtype, axis_name=self.batch_norm_axis)
+        conv, norm = self.conv(), self.norm(train)
         squeeze_excite = functools.partial(SqueezeExcite, dtype=self.dtype, lowering=self.lowering)
+        stages = quantized_stages(self.depth, self.initial_width, self.slope, self.ratio, self.group_width, self.widths)
+        self.check(images, stages=len(stages))
         x = conv(32, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)), name="stem_conv")(images)
         x = nn.relu(norm(name="stem_norm")(x))
-        stages = quantized_stages(self.depth, self.initial_width, self.slope, self.ratio, self.group_width, self.widths)
         rates = iter(np.linspace(0, self.drop_path_rate, self.depth))
         for number, stage in enumerate(stages, 1):
             for index in range(stage.blocks):
-                x = RegNetBlock(
+                x = self.block(RegNetBlock, number)(
                     stage.features,
                     stage.groups,
                     strides=1 if index else 2,

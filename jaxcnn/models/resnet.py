@@ -4,7 +4,6 @@ And two relatives that change only what is inside a bottleneck: Wide ResNet (Zag
 makes it wider, ResNeXt (Xie et al., arXiv:1611.05431) wider and its 3x3 convolution grouped.
 """
 
-import functools
 from typing import Any, Literal
 
 import flax.linen as nn
@@ -12,10 +11,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.layers.blocks import Classifier
-from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.variant import Layer, Published, Variant
-from jaxcnn.ops.lowering_rules import Lowering
 from jaxcnn.ops.pool import max_pool
 
 
@@ -78,7 +75,7 @@ class Bottleneck(Block):
         return nn.relu(y + self._shortcut(x, y.shape))
 
 
-class ResNet(nn.Module):
+class ResNet(BatchNormNetwork):
     """ResNet, in the form whose weights are published: torchvision's, "v1.5".
 
     It differs from the paper in one place: a bottleneck's stride is in its 3x3 convolution, as in fb.resnet.torch, not
@@ -86,7 +83,7 @@ class ResNet(nn.Module):
     form.
     """
 
-    block: type[Block]
+    block_type: type[Block]
     stage_sizes: tuple[int, ...]
     """Blocks in each stage; every stage but the first halves the resolution and doubles the features."""
     width: int
@@ -102,21 +99,16 @@ class ResNet(nn.Module):
     stride_in_first_conv: bool = False
     """Whether a bottleneck's stride is in its first 1x1 convolution, as the ResNet paper has it, or in the 3x3: the
     default, because the published weights were trained so, and so was ResNeXt by its authors."""
-    num_classes: int = 1000
     dropout_rate: float = 0.0
     """Before the classifier; the paper has none."""
     zero_init_residual: bool = False
     """Start each block as the identity: the last normalization's scale is 0 (arXiv:1706.02677, section 5.1)."""
-    dtype: Any = jnp.float32
-    batch_norm_axis: str | None = None
-    """The mapped axis over which batch normalization averages its statistics."""
-    lowering: Lowering = "auto"
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        conv = functools.partial(Conv, dtype=self.dtype, lowering=self.lowering)
-        norm = functools.partial(BatchNorm, train=train, dtype=self.dtype, axis_name=self.batch_norm_axis)
+        self.check(images, stages=len(self.stage_sizes))
+        conv, norm = self.conv(), self.norm(train)
         if self.stem == "imagenet":
             x = conv(self.width, (7, 7), strides=(2, 2), padding=((3, 3), (3, 3)), name="conv1")(images)
             x = nn.relu(norm(name="norm1")(x))
@@ -124,29 +116,28 @@ class ResNet(nn.Module):
         else:
             x = conv(self.width, (3, 3), padding=((1, 1), (1, 1)), name="conv1")(images)
             x = nn.relu(norm(name="norm1")(x))
-        block = functools.partial(
-            self.block,
-            shortcut=self.shortcut,
-            conv=conv,
-            norm=norm,
-            last_scale_init=nn.initializers.zeros if self.zero_init_residual else nn.initializers.ones,
-        )
-        if self.block is Bottleneck:
-            block = functools.partial(
-                block,
-                groups=self.groups,
-                width_per_group=self.width_per_group,
-                stride_in_first_conv=self.stride_in_first_conv,
-            )
-        for stage, blocks in enumerate(self.stage_sizes):
+        arguments = {
+            "shortcut": self.shortcut,
+            "conv": conv,
+            "norm": norm,
+            "last_scale_init": nn.initializers.zeros if self.zero_init_residual else nn.initializers.ones,
+        }
+        if self.block_type is Bottleneck:
+            arguments |= {
+                "groups": self.groups,
+                "width_per_group": self.width_per_group,
+                "stride_in_first_conv": self.stride_in_first_conv,
+            }
+        for stage, blocks in enumerate(self.stage_sizes, 1):
             for index in range(blocks):
-                strides = 2 if stage and not index else 1
-                x = block(self.width * 2**stage, strides, name=f"stage{stage + 1}_block{index}")(x)
+                strides = 2 if stage > 1 and not index else 1
+                block = self.block(self.block_type, stage)
+                x = block(self.width * 2 ** (stage - 1), strides, **arguments, name=f"stage{stage}_block{index}")(x)
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
 
 
 # What a basic block does not have, fixed, so that nobody can ask for it in vain.
-_BASIC = {"block": BasicBlock, "groups": 1, "width_per_group": 64, "stride_in_first_conv": False}
+_BASIC = {"block_type": BasicBlock, "groups": 1, "width_per_group": 64, "stride_in_first_conv": False}
 
 
 def _imagenet(name: str, block: dict[str, Any], stage_sizes: tuple[int, ...], *published: Published) -> Variant:
@@ -155,7 +146,7 @@ def _imagenet(name: str, block: dict[str, Any], stage_sizes: tuple[int, ...], *p
 
 
 def _bottleneck(groups: int = 1, width_per_group: int = 64) -> dict[str, Any]:
-    return {"block": Bottleneck, "groups": groups, "width_per_group": width_per_group}
+    return {"block_type": Bottleneck, "groups": groups, "width_per_group": width_per_group}
 
 
 def _cifar(depth: int, top1_error: float) -> Variant:

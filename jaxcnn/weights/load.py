@@ -1,5 +1,6 @@
 """Pretrained weights in: PyTorch names and layouts to Flax variables, strictly."""
 
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -61,7 +62,8 @@ def convert(state: Mapping[str, Any], rules: tuple[Rule, ...], target: Mapping[s
     """Renames and transposes a PyTorch state dict into a tree of variables.
 
     Args:
-        state: name to array. ``num_batches_tracked`` counters are passed over.
+        state: name to array. ``num_batches_tracked`` counters are passed over, and auxiliary heads where the network
+            is made without.
         rules: see `jaxcnn.weights.rules`.
         target: the variables wanted: a tree whose leaves have a shape.
 
@@ -72,6 +74,7 @@ def convert(state: Mapping[str, Any], rules: tuple[Rule, ...], target: Mapping[s
         WeightsError: listing what is left over on both sides, or the first shape that differs.
     """
     wanted = flax.traverse_util.flatten_dict(target, sep="/")
+    has_auxiliary_heads = any(map(_auxiliary, wanted))
     found: dict[str, np.ndarray] = {}
     unknown = []
     for key, value in state.items():
@@ -79,13 +82,15 @@ def convert(state: Mapping[str, Any], rules: tuple[Rule, ...], target: Mapping[s
             continue
         value = np.asarray(value)
         places = {place for rule in rules if (place := _place(key, value, rule))}
+        if len(places) == 1 and _auxiliary(*places) and not has_auxiliary_heads:
+            continue
         if len(places) != 1 or (place := places.pop()) not in wanted or place in found:
             unknown.append(key)
             continue
-        value = _transpose(value)
-        if value.shape != wanted[place].shape:
-            raise WeightsError(f"{key} has shape {value.shape}, and {place} needs {wanted[place].shape}")
-        found[place] = value.astype(np.float32)
+        arranged = _arranged(value, wanted[place].shape)
+        if arranged.shape != wanted[place].shape:
+            raise WeightsError(f"{key} has shape {value.shape}, which does not fit {place}, {wanted[place].shape}")
+        found[place] = arranged.astype(np.float32)
     missing = sorted(wanted.keys() - found.keys())
     if unknown or missing:
         raise WeightsError(
@@ -114,14 +119,20 @@ def _place(key: str, value: np.ndarray, rule: Rule) -> str | None:
     return f"{collection}/{match.expand(rule.replacement)}/{ours}"
 
 
-def _transpose(value: np.ndarray) -> np.ndarray:
-    """OIHW to HWIO, O11 (a layer scale) to O, OI to IO."""
-    match value.ndim:
-        case 4:
+def _auxiliary(place: str) -> bool:
+    return place.split("/")[1].startswith("auxiliary")
+
+
+def _arranged(value: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
+    """OIHW to HWIO, O11 (a layer scale) to O, OI to IO; and a dense layer over flattened (C, H, W) to a convolution."""
+    match value.ndim, len(wanted):
+        case 2, 4 if value.shape == (wanted[3], math.prod(wanted[:3])):
+            return value.reshape(wanted[3], wanted[2], *wanted[:2]).transpose(2, 3, 1, 0)
+        case 4, _:
             return value.transpose(2, 3, 1, 0)
-        case 3 if value.shape[1:] == (1, 1):
+        case 3, _ if value.shape[1:] == (1, 1):
             return value[:, 0, 0]
-        case 2:
+        case 2, _:
             return value.T
     return value
 

@@ -210,6 +210,48 @@ def test_efficientnets_normalize_and_pad_as_their_published_weights_need(pattern
         assert get_variant(name).arguments["defaults"][1:] == (padding, epsilon, momentum)
 
 
+@pytest.mark.parametrize(("name", "size", "stages"), [("lenet", 20, (1, 2)), ("resnet20_cifar", 8, (1, 3))])
+def test_computing_again_changes_nothing(name, size, stages):
+    images = jax.random.normal(jax.random.key(1), (2, size, size, 3))
+    variables = jaxcnn.create_model(name).init(jax.random.key(0), images)
+    found = []
+    for remat in ((), stages):
+        model = jaxcnn.create_model(name, remat=remat, lowering="xla")
+        jax.tree.map(np.testing.assert_array_equal, model.init(jax.random.key(0), images), variables)
+
+        def loss(params, model=model):
+            outputs = model.apply({**variables, "params": params}, images, train=True, mutable=["batch_stats"])
+            return jnp.square(outputs[0]).sum(), outputs[1]
+
+        gradient = jax.jit(jax.grad(loss, has_aux=True))
+        found.append(gradient(variables["params"]))
+        assert ("remat" in str(jax.make_jaxpr(gradient)(variables["params"]))) == bool(remat)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), *found)
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "options", "sentence"),
+    [
+        ("lenet", 15, {}, "images of 15x15 pixels are too small for the strides of LeNet: give at least 16x16"),
+        ("convnext_tiny", 31, {}, "too small for the strides of ConvNeXt: give at least 32x32"),
+        ("resnet18", 32, {"remat": (5,)}, "remat names stage 5, and ResNet has stages 1 to 4"),
+    ],
+)
+def test_what_a_network_cannot_compute_is_refused(name, size, options, sentence):
+    model = jaxcnn.create_model(name, **options)
+    with pytest.raises(UserError, match=sentence):
+        jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
+
+
+@pytest.mark.parametrize("name", jaxcnn.list_models())
+def test_the_smallest_size_is_enough(name):
+    model, size = jaxcnn.create_model(name), jaxcnn.create_model(name).smallest_size
+    if name != "lenet5":
+        images = jnp.zeros((2, size, size, 3))
+        logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
+        assert logits.shape == (2, model.num_classes)
+
+
 def test_lenet5_is_the_papers():
     assert sum(map(len, C3_INPUTS)) == 60
     assert [sum(i in inputs for inputs in C3_INPUTS) for i in range(6)] == [10] * 6
