@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.conv import Conv
 from jaxcnn.ops.lowering_rules import Lowering
+from jaxcnn.ops.precision import wide
 
 
 class Classifier(nn.Module):
@@ -22,8 +23,7 @@ class Classifier(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns logits, (batch, num_classes)."""
-        # The mean is taken in float32: bfloat16 sums of 49 values lose two of their eight bits.
-        x = x.mean((1, 2), dtype=jnp.float32)
+        x = wide(x).mean((1, 2))
         x = nn.Dropout(self.dropout_rate, deterministic=not self.train)(x)
         return nn.Dense(self.num_classes, dtype=self.dtype, name="dense")(x).astype(jnp.float32)
 
@@ -43,7 +43,7 @@ class SqueezeExcite(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Scales each channel of (batch, h, w, channels)."""
-        gates = x.mean((1, 2), keepdims=True, dtype=jnp.float32)
+        gates = wide(x).mean((1, 2), keepdims=True)
         gates = Conv(self.features, (1, 1), use_bias=True, dtype=self.dtype, lowering=self.lowering, name="reduce")(
             gates
         )

@@ -14,8 +14,9 @@ from jaxcnn.ops.norm import affine_norm, batch_norm
 class BatchNorm(nn.Module):
     """Batch normalization over all axes but the last (Ioffe and Szegedy, arXiv:1502.03167).
 
-    Statistics are float32 whatever the compute dtype. The running variance is the unbiased one, n / (n - 1) times the
-    batch's, as in PyTorch, whose weights and running statistics this must reproduce; Flax's own layer keeps the biased.
+    Statistics are computed in float32 at least, and kept in float32. The running variance is the unbiased one,
+    n / (n - 1) times the batch's, as in PyTorch, whose weights and running statistics this must reproduce; Flax's own
+    layer keeps the biased.
 
     Parameters ``scale`` and ``bias``; batch statistics ``mean`` and ``var``; all (channels,), float32.
     """
@@ -47,6 +48,6 @@ class BatchNorm(nn.Module):
             devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
             count = x.size // x.shape[-1] * devices
             unbiased = var * (count / max(count - 1, 1))
-            running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
-            running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
+            for running, value in ((running_mean, mean), (running_var, unbiased)):
+                running.value = (self.momentum * running.value + (1 - self.momentum) * value).astype(jnp.float32)
         return normalized

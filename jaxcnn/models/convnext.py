@@ -10,6 +10,7 @@ from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import LayerScale, StochasticDepth
 from jaxcnn.models.network import Network
 from jaxcnn.models.variant import Layer, Published, Variant
+from jaxcnn.ops.precision import wide
 
 # The paper's "truncated normal" is cut at -2 and 2, a hundred deviations out: plainly a normal distribution, unlike
 # JAX's truncated_normal, which cuts at two deviations and so has a deviation of 0.0176.
@@ -44,7 +45,7 @@ class Head(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns float32 logits, (batch, num_classes)."""
-        x = self.norm(name="norm")(x.mean((1, 2), dtype=jnp.float32))
+        x = self.norm(name="norm")(wide(x).mean((1, 2)))
         return self.dense(self.num_classes, name="dense")(x).astype(jnp.float32)
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxcnn.ops.precision import wide
 from jaxcnn.ops.window import Pair, output_length, tap
 
 
@@ -94,19 +95,19 @@ def shift(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
     images, (_, _, group_channels, features) = _pad(images, shape), shape.kernel
     matrices = kernel.reshape(shape.taps, group_channels, features)
     # Sums over taps are kept in float32: in bfloat16 they would lose a bit or two each.
-    wide = jnp.promote_types(images.dtype, jnp.float32)
-    total = jnp.zeros((), wide)
+    sums = jnp.promote_types(images.dtype, jnp.float32)
+    total = jnp.zeros((), sums)
     for (rows, columns), matrix in zip(_taps(shape), matrices, strict=True):
         pixels = images[:, rows, columns]
         if shape.depthwise:
             repeated = jnp.repeat(pixels, features // shape.groups, axis=-1) if features > shape.groups else pixels
-            product = repeated.astype(wide) * matrix.astype(wide).reshape(1, 1, 1, -1)
+            product = wide(repeated) * wide(matrix).reshape(1, 1, 1, -1)
         elif shape.groups == 1:
-            product = jnp.matmul(pixels, matrix, preferred_element_type=wide)
+            product = jnp.matmul(pixels, matrix, preferred_element_type=sums)
         else:
             grouped = pixels.reshape(*pixels.shape[:3], shape.groups, group_channels)
             matrix = matrix.reshape(group_channels, shape.groups, -1)
-            product = jnp.einsum("nhwgc,cgf->nhwgf", grouped, matrix, preferred_element_type=wide)
+            product = jnp.einsum("nhwgc,cgf->nhwgf", grouped, matrix, preferred_element_type=sums)
             product = product.reshape(shape.outputs)
         total = product + total
     return total.astype(images.dtype)

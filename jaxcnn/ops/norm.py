@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcnn.ops.precision import wide
 from jaxcnn.ops.sharding import vary_like
 
 
@@ -12,8 +13,8 @@ def batch_norm(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalizes by the batch's own statistics (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1).
 
-    Statistics are float32, by two passes: the one-pass form E[x^2] - E[x]^2 loses all digits where the mean is large
-    beside the deviation. The gradient is the closed form of the paper's section 3, which reads x twice where
+    Statistics are at least float32, by two passes: the one-pass form E[x^2] - E[x]^2 loses all digits where the mean is
+    large beside the deviation. The gradient is the closed form of the paper's section 3, which reads x twice where
     differentiating the two passes would read it four times.
 
     Args:
@@ -32,8 +33,8 @@ def batch_norm(
 
 def _forward(x, scale, bias, epsilon, axis_name):
     axes = tuple(range(x.ndim - 1))
-    mean = _average(x.mean(axes, dtype=jnp.float32), axis_name)
-    var = _average(jnp.square(x.astype(jnp.float32) - _broadcast(mean, x)).mean(axes), axis_name)
+    mean = _average(wide(x).mean(axes), axis_name)
+    var = _average(jnp.square(wide(x) - _broadcast(mean, x)).mean(axes), axis_name)
     return affine_norm(x, scale, bias, mean, var, epsilon=epsilon), mean, var
 
 
@@ -48,16 +49,17 @@ def _save(x, scale, bias, epsilon, axis_name):
 def _pull_back(epsilon, axis_name, saved, cotangents):
     x, scale, mean, var = saved
     axes = tuple(range(x.ndim - 1))
-    cotangent = cotangents[0].astype(jnp.float32)
+    cotangent = wide(cotangents[0])
     inverse = lax.rsqrt(var + epsilon)
-    centred = x.astype(jnp.float32) - _broadcast(mean, x)
+    centred = wide(x) - _broadcast(mean, x)
     bias_gradient = cotangent.sum(axes)
     scale_gradient = (cotangent * centred).sum(axes) * inverse
     count = x.size // x.shape[-1]
     offset = _average(bias_gradient / count, axis_name)
     slope = _average(scale_gradient / count, axis_name) * inverse
     x_gradient = cotangent - _broadcast(offset, x) - centred * _broadcast(slope, x)
-    return (x_gradient * _broadcast(scale * inverse, x)).astype(x.dtype), scale_gradient, bias_gradient
+    x_gradient = (x_gradient * _broadcast(scale * inverse, x)).astype(x.dtype)
+    return x_gradient, scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
 
 
 _batch_norm.defvjp(_save, _pull_back)
@@ -67,8 +69,9 @@ def affine_norm(
     x: jax.Array, scale: jax.Array, bias: jax.Array, mean: jax.Array, var: jax.Array, *, epsilon: float
 ) -> jax.Array:
     """Returns ``(x - mean) / sqrt(var + epsilon) * scale + bias`` in x's dtype: batch normalization in evaluation."""
-    normalized = (x.astype(jnp.float32) - _broadcast(mean, x)) * _broadcast(lax.rsqrt(var + epsilon) * scale, x)
-    return (normalized + _broadcast(bias, x)).astype(x.dtype)
+    values = wide(x)
+    factor = lax.rsqrt(var.astype(values.dtype) + epsilon) * scale
+    return ((values - _broadcast(mean, x)) * _broadcast(factor, x) + _broadcast(bias, x)).astype(x.dtype)
 
 
 def _broadcast(vector: jax.Array, x: jax.Array) -> jax.Array:
@@ -95,20 +98,20 @@ def local_response_norm(
         k: bias.
 
     Returns:
-        The same shape and dtype; sums are float32.
+        The same shape and dtype; sums are at least float32.
     """
     return _local_response_norm(x, size, alpha, beta, k)
 
 
 def _respond(x, size, alpha, beta, k):
-    x = x.astype(jnp.float32)
+    x = wide(x)
     base = k + alpha * _window_sum(jnp.square(x), (size - 1) // 2, size // 2)
     return x, base, _negative_power(base, beta)
 
 
 def _divide(x, size, alpha, beta, k):
-    wide, _, factor = _respond(x, size, alpha, beta, k)
-    return (wide * factor).astype(x.dtype)
+    values, _, factor = _respond(x, size, alpha, beta, k)
+    return (values * factor).astype(x.dtype)
 
 
 _local_response_norm = jax.custom_vjp(_divide, nondiff_argnums=(1, 2, 3, 4))
@@ -119,11 +122,11 @@ def _divide_and_save(x, size, alpha, beta, k):
 
 
 def _divide_backward(size, alpha, beta, k, x, cotangent):
-    wide, base, factor = _respond(x, size, alpha, beta, k)
-    cotangent = cotangent.astype(jnp.float32)
+    values, base, factor = _respond(x, size, alpha, beta, k)
+    cotangent = wide(cotangent)
     # Each value is in the windows of its neighbours: the window turned round.
-    shared = _window_sum(cotangent * wide * factor / base, size // 2, (size - 1) // 2)
-    return ((cotangent * factor - 2 * alpha * beta * wide * shared).astype(x.dtype),)
+    shared = _window_sum(cotangent * values * factor / base, size // 2, (size - 1) // 2)
+    return ((cotangent * factor - 2 * alpha * beta * values * shared).astype(x.dtype),)
 
 
 _local_response_norm.defvjp(_divide_and_save, _divide_backward)

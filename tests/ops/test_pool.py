@@ -57,7 +57,7 @@ def test_average_pool(problem, count_padding):
     np.testing.assert_allclose(average_pool(jnp.asarray(images), window, **options), expected, rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(problems())
 def test_gradient_of_max_pool_goes_to_the_first_of_equals(problem):
     images, window, strides, _, explicit, _ = problem

@@ -33,3 +33,8 @@ def weight(name: str, shape: tuple[int, ...]) -> np.ndarray:
 def images(batch: int, size: int, channels: int = 3, seed: int = 7) -> np.ndarray:
     """float32 NCHW inputs of shape (batch, channels, size, size), roughly unit variance."""
     return np.random.default_rng(seed).standard_normal((batch, channels, size, size)).astype(np.float32)
+
+
+def probe(name: str, shape: tuple[int, ...]) -> np.ndarray:
+    """float32 array of a parameter's shape, to multiply its gradient with: tells places apart."""
+    return np.random.default_rng(zlib.crc32(f"probe {name}".encode())).standard_normal(shape).astype(np.float32)
