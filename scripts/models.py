@@ -1,18 +1,20 @@
 #!/usr/bin/env python3
-"""Prints the table of networks: parameters, multiply-adds, input, and the errors that others published.
+"""Prints the table of networks: parameters, multiply-adds, depth, input, and the errors that others published.
 
-models.py [PATTERN]
+models.py [PATTERN] [--plot FOLDER]
 """
 
 import dataclasses
 import sys
+from pathlib import Path
 
 import rich.console
 import rich.table
 import tyro
 
 from jaxcnn import list_models
-from jaxcnn.analysis.tables import describe
+from jaxcnn.analysis.table_plots import plot_depth, plot_error_against_cost
+from jaxcnn.analysis.tables import Row, describe
 from jaxcnn.errors import UserError, run_script
 
 
@@ -22,28 +24,41 @@ class Arguments:
 
     pattern: tyro.conf.Positional[str] = "*"
     """A shell pattern of names."""
+    plot: Path | None = None
+    """A folder to draw to: error_against_cost.png of these networks, and depth.png of ILSVRC's winners."""
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    pattern = tyro.cli(Arguments, args=arguments).pattern
-    names = list_models(pattern)
-    if not names:
-        raise UserError(f"no model matches {pattern!r}: try one of {', '.join(list_models())}")
+    chosen = tyro.cli(Arguments, args=arguments)
+    rows = [describe(name) for name in list_models(chosen.pattern)]
+    if not rows:
+        raise UserError(f"no model matches {chosen.pattern!r}: try one of {', '.join(list_models())}")
+    print_table(rows)
+    if chosen.plot:
+        chosen.plot.mkdir(parents=True, exist_ok=True)
+        plot_error_against_cost(rows, chosen.plot / "error_against_cost.png")
+        plot_depth(chosen.plot / "depth.png")
+    return 0
+
+
+def print_table(rows: list[Row]) -> None:
+    """One line a network, and one more for each further published error."""
     right = {"justify": "right", "no_wrap": True}
     table = rich.table.Table(
         rich.table.Column("model", no_wrap=True),
         rich.table.Column("parameters", **right),
         rich.table.Column("multiply-adds", **right),
+        rich.table.Column("depth", **right),
         rich.table.Column("input", **right),
         rich.table.Column("published top-1 error", **right),
         rich.table.Column("top-5", **right),
         "protocol",
         "published by",
     )
-    for name in names:
-        row = describe(name)
-        facts = [name, f"{row.parameters:,}", f"{row.multiply_adds / 1e6:,.1f} M", "x".join(map(str, row.input_shape))]
+    for row in rows:
+        size = "x".join(map(str, row.input_shape))
+        facts = [row.name, f"{row.parameters:,}", f"{row.multiply_adds / 1e6:,.1f} M", str(row.depth), size]
         if not row.published:
             table.add_row(*facts)
         for index, figure in enumerate(row.published):
@@ -53,7 +68,6 @@ def main(arguments: list[str]) -> int:
     # Where the output is not a terminal there is no width to fit, and a wrapped table is hard to read and to grep.
     width = None if sys.stdout.isatty() else 200
     rich.console.Console(width=width).print(table)
-    return 0
 
 
 if __name__ == "__main__":

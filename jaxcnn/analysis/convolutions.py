@@ -10,9 +10,9 @@ import jax
 import jax.numpy as jnp
 from jax.extend.core import Jaxpr
 
+from jaxcnn.analysis.plotting import import_pyplot
 from jaxcnn.analysis.tables import inner_jaxprs
 from jaxcnn.analysis.timing import take_turns
-from jaxcnn.errors import UserError
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.ops.conv import input_gradient, weight_gradient
 from jaxcnn.ops.lowering_rules import DIRECTIONS, Direction, Lowerings, TunedLowerings, automatic
@@ -202,10 +202,7 @@ def plot_timings(timings: list[Timing], path: Path) -> None:
     Raises:
         UserError: matplotlib is not installed.
     """
-    try:
-        from matplotlib import pyplot
-    except ImportError:
-        raise UserError("drawing needs matplotlib: install the extra plot") from None
+    pyplot = import_pyplot()
     figure, axes = pyplot.subplots(1, 3, figsize=(16, 0.22 * len(timings) + 2), sharey=True, layout="constrained")
     colours = dict(zip(LOWERINGS, pyplot.get_cmap("tab10").colors, strict=False))
     for axis, direction in zip(axes, DIRECTIONS, strict=True):

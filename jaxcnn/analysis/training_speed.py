@@ -188,9 +188,24 @@ def _use_plain_flax() -> None:
 
     Conv.__call__ = nn.compact(convolve)
     BatchNorm.__call__ = nn.compact(normalize)
+    def average_pool(
+        images: Any,
+        window: Any,
+        *,
+        strides: Any = None,
+        padding: Any = "valid",
+        ceil_mode: bool = False,
+        count_padding: bool = False,
+    ) -> Any:
+        if ceil_mode:
+            raise UserError("flax.linen has no pooling with ceil mode to compare with")
+        padding = padding.upper() if isinstance(padding, str) else padding
+        return nn.avg_pool(images, window, strides or window, padding, count_include_pad=count_padding)
+
     for module in vars(models).values():
-        if hasattr(module, "max_pool"):
-            module.max_pool = max_pool
+        for name, plain in (("max_pool", max_pool), ("average_pool", average_pool)):
+            if hasattr(module, name):
+                setattr(module, name, plain)
 
 
 def _batch(job: Job) -> tuple[np.ndarray, np.ndarray]:

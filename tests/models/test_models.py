@@ -1,5 +1,8 @@
+import json
+
 import jax
 import jax.numpy as jnp
+import make_parameter_trees
 import numpy as np
 import pytest
 
@@ -71,6 +74,8 @@ PARAMETERS = {
     "convnext_xlarge": 350_196_968,  # timm
 }
 
+TREES = json.loads(make_parameter_trees.FILE.read_text())
+
 
 def abstract(name, train=False, **options):
     """Variables and logits of a network, as shapes."""
@@ -83,8 +88,9 @@ def abstract(name, train=False, **options):
 
 @pytest.mark.parametrize("name", jaxcnn.list_models())
 def test_parameters_and_logits(name):
-    variables, logits = abstract(name)
+    variables, logits = make_parameter_trees.build(name)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == PARAMETERS[name]
+    assert make_parameter_trees.tree_of(variables) == TREES[name]
     assert {leaf.dtype for leaf in jax.tree.leaves(variables)} == {jnp.dtype("float32")}
     assert (logits.shape, logits.dtype) == ((2, get_variant(name).num_classes), jnp.float32)
 
@@ -245,7 +251,8 @@ def test_what_a_network_cannot_compute_is_refused(name, size, options, sentence)
 
 @pytest.mark.parametrize("name", jaxcnn.list_models())
 def test_the_smallest_size_is_enough(name):
-    model, size = jaxcnn.create_model(name), jaxcnn.create_model(name).smallest_size
+    model = jaxcnn.create_model(name, lowering="xla")
+    size = model.smallest_size
     if name != "lenet5":
         images = jnp.zeros((2, size, size, 3))
         logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
