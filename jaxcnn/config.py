@@ -222,6 +222,9 @@ class LossConfig:
 
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of the target spread evenly over all classes (arXiv:1512.00567, section 7)."""
+    auxiliary_weight: NonNegativeFloat = 0.3
+    """Of the loss of each auxiliary head, where the network has the option ``auxiliary_heads`` on: 0.3 in GoogLeNet's
+    paper, 0.4 in the code of Inception v3 and NASNet."""
 
 
 @_option_group

@@ -245,6 +245,7 @@ def assemble(config: TrainConfig) -> Assembly:
             loss=functools.partial(softmax_cross_entropy, label_smoothing=config.loss.label_smoothing),
             optimizer=optimizer,
             dropout_key=dropout_key,
+            auxiliary_weight=config.loss.auxiliary_weight,
         ),
         evaluation_step=evaluation_step(model, config.normalization, config.evaluation.top_k),
     )

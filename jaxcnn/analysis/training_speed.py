@@ -188,6 +188,7 @@ def _use_plain_flax() -> None:
 
     Conv.__call__ = nn.compact(convolve)
     BatchNorm.__call__ = nn.compact(normalize)
+
     def average_pool(
         images: Any,
         window: Any,

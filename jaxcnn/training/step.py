@@ -26,6 +26,7 @@ def make_train_step(
     loss: Callable[[jax.Array, jax.Array], jax.Array],
     optimizer: optax.GradientTransformation,
     dropout_key: jax.Array,
+    auxiliary_weight: float = 0.3,
 ) -> TrainStep:
     """Returns the jitted step ``(state, totals, batch, arrays) -> (state, totals)``.
 
@@ -39,6 +40,7 @@ def make_train_step(
         loss: ``loss(logits, labels)`` returns (batch,) losses.
         optimizer: what `make_optimizer` returned.
         dropout_key: folded with the step.
+        auxiliary_weight: of the loss of each auxiliary head, where the network returns their logits beside its own.
     """
 
     def step(state: TrainState, totals: Totals, batch: Any, arrays: Any) -> tuple[TrainState, Totals]:
@@ -47,8 +49,9 @@ def make_train_step(
 
         def mean_loss(params):
             variables = {"params": params, "batch_stats": state.batch_stats}
-            logits, updated = apply(variables, images, train=True, mutable=["batch_stats"], rngs=rngs)
-            losses = loss(logits, labels)
+            outputs, updated = apply(variables, images, train=True, mutable=["batch_stats"], rngs=rngs)
+            logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
+            losses = loss(logits, labels) + auxiliary_weight * sum(loss(each, labels) for each in auxiliary)
             return losses.mean(), (losses, logits, updated.get("batch_stats", {}))
 
         gradients, (losses, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
