@@ -1,50 +1,26 @@
-"""Where the parts meet: a config in, a trained and evaluated network in a run folder out."""
+"""Runs: a config in, a trained and evaluated network in a folder out."""
 
-import dataclasses
-import functools
 import importlib.metadata
 import math
 import os
 import runpy
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import flax.errors
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
-import optax
 import rich.console
 
-from jaxcnn.augment.compose import augment, normalize
-from jaxcnn.config import (
-    ConfigError,
-    ModelConfig,
-    Normalization,
-    TrainConfig,
-    differences,
-    flatten,
-    from_json,
-    to_json,
-)
-from jaxcnn.data.pipeline import Data, Split, open_data
-from jaxcnn.errors import UserError, nearest
-from jaxcnn.evaluation.evaluate import Result, evaluate, make_evaluation_step
-from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.assembly import Assembly, assemble, evaluate_split, split_arrays
+from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, from_json, to_json
+from jaxcnn.data.pipeline import Data
+from jaxcnn.errors import UserError
+from jaxcnn.evaluation.evaluate import Result
 from jaxcnn.memory import keep_freed_memory
-from jaxcnn.models.registry import create_model
-from jaxcnn.ops.lowering_rules import Lowering, read_tuned
-from jaxcnn.ops.lowerings import LOWERINGS
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.loop import fit
-from jaxcnn.training.losses import softmax_cross_entropy
-from jaxcnn.training.optimizer import make_optimizer
-from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import Reporter
-from jaxcnn.training.state import TrainState, create_state
-from jaxcnn.training.step import make_train_step
+from jaxcnn.training.state import TrainState
 
 CONFIG_FILE = "config.json"
 LARGE_BATCH = 1 << 20
@@ -72,183 +48,6 @@ def load_config(path: Path) -> TrainConfig:
     if not isinstance(config, TrainConfig):
         raise UserError(f"{path} is not a recipe: it must set config = TrainConfig(...)")
     return config
-
-
-def make_model(config: ModelConfig, num_classes: int) -> nn.Module:
-    """Returns the network a config names, with the data set's number of classes unless the config says otherwise.
-
-    Raises:
-        ModelError: the name or an option is unknown.
-    """
-    return create_model(
-        config.name,
-        num_classes=config.num_classes or num_classes,
-        dtype=jnp.dtype(config.dtype),
-        lowering=_lowering(config.lowering),
-        remat=config.remat,
-        **config.options,
-    )
-
-
-def _lowering(name: str) -> Lowering:
-    """A lowering's name, or the table in a file."""
-    if name in ("auto", *LOWERINGS):
-        return name
-    try:
-        return read_tuned(Path(name))
-    except (OSError, ValueError) as error:
-        choices = nearest(name, ("auto", *LOWERINGS))
-        raise ConfigError(f"model.lowering {name!r} is no lowering ({choices}) and no tuned table: {error}") from None
-
-
-def split_arrays(split: Split, parallel: DataParallel) -> dict[str, jax.Array] | None:
-    """Returns a resident split's images and labels on every device, else None."""
-    if not split.resident:
-        return None
-    return jax.device_put({"image": split.images, "label": split.labels}, parallel.replicated)
-
-
-def fetch(batch: Mapping[str, jax.Array], arrays: Mapping[str, jax.Array] | None) -> tuple[jax.Array, jax.Array]:
-    """Returns a batch's uint8 images and labels: its own, or those its ``index`` picks from the device's arrays."""
-    if arrays is None:
-        return batch["image"], batch["label"]
-    pick = functools.partial(jnp.take, indices=batch["index"], axis=0, mode="clip")
-    return pick(arrays["image"]), pick(arrays["label"])
-
-
-def evaluation_step(
-    model: nn.Module, normalization: Normalization, top_k: tuple[int, ...]
-) -> Callable[..., dict[str, jax.Array]]:
-    """Returns `make_evaluation_step` for a network: images fetched and normalized, not augmented."""
-
-    def prepare(batch, arrays):
-        images, labels = fetch(batch, arrays)
-        return normalize(images, normalization), labels
-
-    return make_evaluation_step(model.apply, prepare, top_k)
-
-
-def check_normalization(normalization: Normalization, channels: int) -> None:
-    """Refuses means and deviations that do not fit the channels.
-
-    Raises:
-        ConfigError: naming the option.
-    """
-    for option in ("mean", "std"):
-        given = len(getattr(normalization, option))
-        if given not in (1, channels):
-            raise ConfigError(
-                f"normalization.{option} has {given} values, and images have {channels} channels: give one each, or one"
-            )
-
-
-def check_image_shape(model: nn.Module, variables: Any, shape: tuple[int, int, int]) -> None:
-    """Refuses images that a network's parameters do not fit, without computing anything.
-
-    Raises:
-        UserError: naming the shape; dense layers on feature maps take only the size they were made for.
-    """
-    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    try:
-        jax.eval_shape(lambda variables, images: model.apply(variables, images, train=False), variables, images)
-    except (ValueError, flax.errors.FlaxError) as error:
-        size = "x".join(map(str, shape))
-        said = str(error).splitlines()[0].split(" (http")[0]
-        raise UserError(
-            f"images of {size} (data.evaluation_crop, data.channels) do not fit this network: {said}"
-        ) from None
-
-
-@dataclasses.dataclass(frozen=True)
-class Assembly:
-    """A config's parts, joined and checked; nothing compiled yet."""
-
-    config: TrainConfig
-    """With everything resolved."""
-    data: Data
-    model: nn.Module
-    parallel: DataParallel
-    learning_rate: optax.Schedule
-    total_steps: int
-    make_state: Callable[[], TrainState]
-    """Jitted; pure."""
-    train_step: jax.stages.Wrapped
-    evaluation_step: Callable[..., Any]
-
-    @property
-    def steps_per_epoch(self) -> float:
-        """Need not be whole: batches run on from one epoch into the next."""
-        return self.data.train.size / self.config.data.batch_size
-
-    @property
-    def evaluation_steps(self) -> frozenset[int]:
-        """The steps after which to evaluate."""
-        every, last = self.config.evaluation.every_epochs, math.floor(self.config.epochs)
-        steps = {math.ceil(epoch * self.steps_per_epoch) for epoch in range(every, last + 1, every)}
-        return frozenset(step for step in steps if step < self.total_steps) | {self.total_steps}
-
-    @property
-    def abstract_state(self) -> TrainState:
-        """Shapes, dtypes and shardings of the state, made without computing it."""
-        replicated = self.parallel.replicated
-        state = jax.eval_shape(self.make_state)
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated), state)
-
-
-def assemble(config: TrainConfig) -> Assembly:
-    """Joins a config's parts. Everything that can be refused is refused here, before anything is compiled.
-
-    Raises:
-        UserError: an option does not fit the data set, the network or the devices.
-    """
-    num_classes = config.model.num_classes
-    make_model(config.model, num_classes or 1)  # a wrong name is refused before a data set is read
-    parallel = DataParallel.over_all_devices()
-    parallel.check_batch_size("data.batch_size", config.data.batch_size)
-    check_normalization(config.normalization, config.data.channels)
-    data = open_data(config.data)
-    if num_classes is not None and num_classes < len(data.class_names):
-        raise ConfigError(f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes")
-    config = dataclasses.replace(
-        config, model=dataclasses.replace(config.model, num_classes=num_classes or len(data.class_names))
-    )
-    check_top_k(config.evaluation.top_k, config.model.num_classes)
-    model = make_model(config.model, config.model.num_classes)
-
-    steps_per_epoch = data.train.size / config.data.batch_size
-    total_steps = math.ceil(config.epochs * steps_per_epoch)
-    learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps)
-    init_key, augment_key, dropout_key = jax.random.split(jax.random.key(config.seed), 3)
-
-    def prepare_training(batch, arrays):
-        images, labels = fetch(batch, arrays)
-        place_key = jax.vmap(lambda epoch, place: jax.random.fold_in(jax.random.fold_in(augment_key, epoch), place))
-        images = augment(place_key(batch["epoch"], batch["place"]), images, config.augmentations)
-        return normalize(images, config.normalization), labels
-
-    make_state = jax.jit(
-        lambda: create_state(model, optimizer, init_key, data.train.image_shape), out_shardings=parallel.replicated
-    )
-    # An image too small for the network is refused here.
-    check_image_shape(model, jax.eval_shape(make_state).variables, data.evaluation.image_shape)
-    return Assembly(
-        config=config,
-        data=data,
-        model=model,
-        parallel=parallel,
-        learning_rate=learning_rate,
-        total_steps=total_steps,
-        make_state=make_state,
-        train_step=make_train_step(
-            apply=model.apply,
-            prepare=prepare_training,
-            loss=functools.partial(softmax_cross_entropy, label_smoothing=config.loss.label_smoothing),
-            optimizer=optimizer,
-            dropout_key=dropout_key,
-            auxiliary_weight=config.loss.auxiliary_weight,
-        ),
-        evaluation_step=evaluation_step(model, config.normalization, config.evaluation.top_k),
-    )
 
 
 def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> Result | None:
@@ -337,39 +136,6 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                     reporter=reporter,
                     stop=stop,
                 )
-    return result
-
-
-def evaluate_split(
-    step: Callable[..., Any],
-    variables: Any,
-    split: Split,
-    arrays: Mapping[str, jax.Array] | None,
-    *,
-    batch_size: int,
-    top_k: tuple[int, ...],
-    parallel: DataParallel,
-    stop: Callable[[], bool] = lambda: False,
-) -> Result:
-    """Evaluates a network on a whole split, and checks that every readable image was counted once.
-
-    Args:
-        step: what `make_evaluation_step` returned.
-        variables: the network's.
-        split: where the images come from.
-        arrays: what `split_arrays` returned for it.
-        batch_size: rounded up to a multiple of the number of devices; it does not change the result.
-        top_k: as given to `make_evaluation_step`.
-        parallel: the devices.
-        stop: see `evaluate`.
-    """
-    unreadable = len(split.bad)
-    batches = split.evaluation_batches(-(-batch_size // parallel.mesh.size) * parallel.mesh.size)
-    put = parallel.put_batch
-    result = evaluate(step, variables, batches, arrays, top_k=top_k, put=put, stop=stop)
-    found_unreadable = len(split.bad) - unreadable
-    if not split.size - len(split.bad) <= result.images <= split.size - found_unreadable:
-        raise RuntimeError(f"{result.images} images were counted of the {split.size} of {split.name}")
     return result
 
 

@@ -8,8 +8,16 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from jaxcnn.assembly import (
+    check_image_shape,
+    check_normalization,
+    evaluate_split,
+    evaluation_step,
+    make_model,
+    split_arrays,
+)
 from jaxcnn.augment.compose import normalize
-from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization
+from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
 from jaxcnn.data.crop import CropError, cut
 from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.data.pipeline import open_split
@@ -17,15 +25,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Result
 from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.models.registry import create_model, get_variant
-from jaxcnn.runs import (
-    check_image_shape,
-    check_normalization,
-    evaluate_split,
-    evaluation_step,
-    load_config,
-    make_model,
-    split_arrays,
-)
+from jaxcnn.runs import load_config
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.parallel import DataParallel
@@ -121,7 +121,7 @@ def load_run(folder: Path, checkpoint: Literal["latest", "best"] = "latest") -> 
         UserError: the folder is not a run's, or holds no whole checkpoint.
     """
     config = load_config(folder)
-    restored = restore_state(folder, checkpoint)
+    restored = _restore(folder, config, checkpoint)
     starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
     names = tuple(starts[-1]["class_names"]) if starts else None
     return Trained(
@@ -140,7 +140,10 @@ def restore_state(folder: Path, checkpoint: Literal["latest", "best"] = "latest"
     Raises:
         UserError: the folder is not a run's, or holds no whole checkpoint.
     """
-    config = load_config(folder)
+    return _restore(folder, load_config(folder), checkpoint)
+
+
+def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "best"]) -> Restored:
     model = make_model(config.model, config.model.num_classes)
     _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
     shape = (config.data.train_crop.size, config.data.train_crop.size, config.data.channels)

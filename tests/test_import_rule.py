@@ -26,9 +26,11 @@ ALLOWED = {
         "augment": "config augment",
         "evaluation": "config evaluation",
         "training": "config evaluation training",
-        "runs": "config memory ops models data augment evaluation training",
-        "trained": "config models weights data augment evaluation training runs",
-        "analysis": "config memory ops layers models weights data augment evaluation training runs trained analysis",
+        "assembly": "config ops models data augment evaluation training",
+        "runs": "config memory assembly data evaluation training",
+        "trained": "config models weights data augment evaluation training assembly runs",
+        "analysis": "config memory ops layers models weights data augment evaluation training assembly runs trained "
+        "analysis",
         "__init__": "models weights",
     }.items()
 }

@@ -239,7 +239,7 @@ def with_data(**changes):
         ),
         (
             lambda: dataclasses.replace(with_data(evaluation_crop=Resize(size=7)), model=ModelConfig(name="lenet")),
-            "LeNet cannot take images of 8x8x1: kernel",
+            "images of 8x8 pixels are too small for the strides of LeNet: give at least 16x16",
         ),
         (
             lambda: dataclasses.replace(

@@ -73,5 +73,5 @@ def test_models_prints_the_table():
     table = script("models", "resnet*0")
     assert table.returncode == 0, table.stderr
     assert re.search(
-        r"resnet50 +│ 25,557,032 │ +4,089.2 M │ 224x224x3 │ +23.87 % │ +7.14 % │ centre crop", table.stdout
+        r"resnet50 +│ 25,557,032 │ +4,089.2 M │ +50 │ 224x224x3 │ +23.87 % │ +7.14 % │ centre crop", table.stdout
     )

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 
 from jaxcnn.analysis.training_speed import serve, workers
+from jaxcnn.assembly import Assembly, assemble, split_arrays
 from jaxcnn.config import TrainConfig, from_json, to_json
 from jaxcnn.errors import UserError
-from jaxcnn.runs import Assembly, assemble, split_arrays
 from jaxcnn.training.step import zero_totals
 
 

@@ -7,10 +7,10 @@ import pytest
 from jaxcnn.analysis.convolutions import candidates, network_convolutions, plot_timings, time_convolution
 from jaxcnn.analysis.tables import describe
 from jaxcnn.analysis.timing import take_turns
+from jaxcnn.assembly import make_model
 from jaxcnn.config import ConfigError, ModelConfig
 from jaxcnn.ops.lowering_rules import DIRECTIONS, Lowerings, TunedLowerings, automatic, read_tuned, write_tuned
 from jaxcnn.ops.lowerings import ConvShape
-from jaxcnn.runs import make_model
 
 SHAPE = ConvShape((2, 8, 8, 4), (3, 3, 2, 4), padding=((1, 1), (1, 1)), groups=2)
 

@@ -18,7 +18,7 @@ from jaxcnn.models.resnet import BasicBlock, ResNet
 from jaxcnn.models.variant import Variant
 
 if "tiny" not in list_models():
-    tiny = {"block": BasicBlock, "stage_sizes": (1,), "width": 4, "stem": "cifar", "shortcut": "identity"}
+    tiny = {"block_type": BasicBlock, "stage_sizes": (1,), "width": 4, "stem": "cifar", "shortcut": "identity"}
     register(Variant("tiny", "tiny", ResNet, tiny, input_size=8, channels=1, num_classes=10))
 
 config = TrainConfig(
