@@ -1,4 +1,4 @@
-"""Max and average pooling with explicit padding, ceil mode and a stated divisor."""
+"""Max and average pooling with explicit padding, ceil mode and a stated divisor; average pooling to a given size."""
 
 import itertools
 import math
@@ -75,6 +75,31 @@ def average_pool(
         counts.append([min(start + window[axis], high) - max(start, low) for start in starts])
     divisor = jnp.array([[rows * columns for columns in counts[1]] for rows in counts[0]], images.dtype)
     return total / divisor[None, :, :, None]
+
+
+def adaptive_average_pool(images: jax.Array, size: Pair) -> jax.Array:
+    """Takes the means of ``size`` bins that cover the image, as PyTorch lays them.
+
+    Of n bins over a length L the i-th reaches from floor(i L / n) to ceil((i + 1) L / n): they overlap where n does not
+    divide L, and where L is smaller than n some see the same pixels. Where L is n, nothing changes.
+
+    Args:
+        images: (batch, height, width, channels), floating point.
+        size: (out_height, out_width).
+
+    Returns:
+        (batch, out_height, out_width, channels), of the images' dtype; sums are float32.
+    """
+    wide = jnp.promote_types(images.dtype, jnp.float32)
+    pooled = images
+    # A bin is a rectangle, so its mean is the mean over columns of the means over rows.
+    for axis, bins in enumerate(size, start=1):
+        length = images.shape[axis]
+        if length != bins:
+            bounds = [(i * length // bins, -(-(i + 1) * length // bins)) for i in range(bins)]
+            slices = [lax.slice_in_dim(pooled, start, end, axis=axis) for start, end in bounds]
+            pooled = jnp.stack([each.mean(axis, dtype=wide) for each in slices], axis)
+    return pooled.astype(images.dtype)
 
 
 def _sum(images, window, strides, padding, size):

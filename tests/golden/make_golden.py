@@ -6,6 +6,7 @@ sgd.npz: parameters over 50 steps of torch.optim.SGD on a small least-squares pr
 batch_norm.npz: outputs, gradients and running statistics of torch.nn.BatchNorm2d over three training batches.
 cross_entropy.npz: torch.nn.functional.cross_entropy with label smoothing.
 pools.npz: torch.nn.functional.max_pool2d and avg_pool2d with ceil mode.
+adaptive_pools.npz: torch.nn.functional.adaptive_avg_pool2d and its gradient, to fewer places, as many and more.
 """
 
 from pathlib import Path
@@ -89,8 +90,25 @@ def pools():
     )
 
 
+def adaptive_pools():
+    rng = np.random.default_rng(4)
+    saved = {}
+    for (height, width), size in (((13, 9), (6, 6)), ((14, 6), (7, 6)), ((3, 5), (7, 7)), ((1, 8), (6, 3))):
+        images = rng.standard_normal((2, height, width, 3)).astype(np.float32)
+        cotangent = rng.standard_normal((2, *size, 3)).astype(np.float32)
+        x = torch.tensor(images.transpose(0, 3, 1, 2), requires_grad=True)
+        y = torch.nn.functional.adaptive_avg_pool2d(x, size)
+        y.backward(torch.tensor(cotangent.transpose(0, 3, 1, 2)))
+        arrays = {"outputs": y.detach().numpy(), "gradient": x.grad.numpy()}
+        arrays = {key: value.transpose(0, 2, 3, 1) for key, value in arrays.items()}
+        arrays |= {"images": images, "cotangent": cotangent}
+        saved |= {f"{height}x{width}/{key}": value for key, value in arrays.items()}
+    np.savez_compressed(HERE / "adaptive_pools.npz", **saved)
+
+
 if __name__ == "__main__":
     sgd()
     batch_norm()
     cross_entropy()
     pools()
+    adaptive_pools()

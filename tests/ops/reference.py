@@ -45,3 +45,29 @@ def pool(images, window, strides, padding, ceil_mode, reduce):
             kinds.append("pixel" if inside else "padding" if padded else "beyond")
         rows.append(reduce(np.stack(values, 1), kinds))
     return np.stack(rows, 1).reshape(images.shape[0], *sizes, images.shape[3])
+
+
+def adaptive_bins(length, bins):
+    """(bins, length) of 1 where a pixel is in a bin: those whose interval [p, p + 1) meets [i L / n, (i + 1) L / n)."""
+    return np.array(
+        [[(p + 1) * bins > i * length and p * bins < (i + 1) * length for p in range(length)] for i in range(bins)]
+    )
+
+
+def adaptive_average_pool(images, size):
+    outputs = np.zeros((images.shape[0], *size, images.shape[3]))
+    rows, columns = (adaptive_bins(images.shape[1 + axis], size[axis]) for axis in (0, 1))
+    for y, x in itertools.product(*map(range, size)):
+        inside = rows[y][:, None] & columns[x][None]
+        outputs[:, y, x] = images[:, inside].mean(1)
+    return outputs
+
+
+def adaptive_average_pool_gradient(cotangent, size):
+    """Each bin's cotangent, divided among its pixels; ``size`` is the image's."""
+    gradient = np.zeros((cotangent.shape[0], *size, cotangent.shape[3]))
+    rows, columns = (adaptive_bins(size[axis], cotangent.shape[1 + axis]) for axis in (0, 1))
+    for y, x in itertools.product(*map(range, cotangent.shape[1:3])):
+        inside = rows[y][:, None] & columns[x][None]
+        gradient[:, inside] += cotangent[:, y, x][:, None] / inside.sum()
+    return gradient

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
 from jaxcnn.ops.window import resolve_padding
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -71,6 +71,47 @@ def test_gradient_of_max_pool_goes_to_the_first_of_equals(problem):
     cotangent = jnp.asarray(np.random.default_rng(0).standard_normal(outputs.shape), jnp.float32)
     ours = jax.vjp(lambda images: max_pool(images, window, strides=strides, padding=explicit), jnp.asarray(images))[1]
     np.testing.assert_allclose(ours(cotangent)[0], pullback(cotangent)[0], rtol=1e-5, atol=1e-6)
+
+
+@jax.jit
+def adaptive_average_pool_and_gradient(images, cotangent):
+    outputs, pullback = jax.vjp(lambda images: adaptive_average_pool(images, cotangent.shape[1:3]), images)
+    return outputs, pullback(cotangent)[0]
+
+
+sides = st.tuples(st.integers(1, 8), st.integers(1, 8))
+
+
+@settings(max_examples=30, deadline=None)
+@given(sides, sides, st.integers(0, 2**32 - 1))
+def test_adaptive_average_pool_and_its_gradient(length, size, seed):
+    random = np.random.default_rng(seed)
+    images, cotangent = (random.standard_normal((2, *shape, 2)).astype(np.float32) for shape in (length, size))
+    found, gradient = adaptive_average_pool_and_gradient(images, cotangent)
+    np.testing.assert_allclose(found, reference.adaptive_average_pool(images, size), rtol=1e-5, atol=1e-6)
+    expected = reference.adaptive_average_pool_gradient(cotangent, length)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_adaptive_average_pool_equals_pytorchs():
+    golden = np.load(GOLDEN / "adaptive_pools.npz")
+    for name in {key.split("/")[0] for key in golden}:
+        images, cotangent, outputs, gradient = (
+            golden[f"{name}/{part}"] for part in ("images", "cotangent", "outputs", "gradient")
+        )
+        found = adaptive_average_pool_and_gradient(images, cotangent)
+        np.testing.assert_allclose(found[0], outputs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(found[1], gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_adaptive_average_pool_changes_nothing_at_its_own_size_and_sums_bfloat16_in_float32():
+    images = jnp.linspace(0, 1, 18).reshape(1, 3, 3, 2)
+    assert adaptive_average_pool(images, (3, 3)) is images
+    # A sum in bfloat16 stays at 256, where adding 1 is lost.
+    ones = jnp.ones((1, 40, 40, 1), jnp.bfloat16)
+    found = adaptive_average_pool(ones, (1, 3))
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_array_equal(found.astype(jnp.float32), jnp.ones((1, 1, 3, 1)))
 
 
 @pytest.mark.parametrize("ceil_mode", [False, True])
