@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pydantic
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.models import convnext, efficientnet, lenet, regnet, resnet
+from jaxcnn.models import alexnet, convnext, efficientnet, lenet, regnet, resnet, vgg
 from jaxcnn.models.variant import Variant
 
 
@@ -32,7 +32,7 @@ def register(variant: Variant) -> None:
     _VARIANTS[variant.name] = variant
 
 
-for _family in (lenet, resnet, regnet, efficientnet, convnext):
+for _family in (lenet, alexnet, vgg, resnet, regnet, efficientnet, convnext):
     for _variant in _family.VARIANTS:
         register(_variant)
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.models.registry import create_model, get_variant
-from jaxcnn.weights.rules import RULES, Rule
+from jaxcnn.weights.rules import Rule, rules_of
 
 
 class WeightsError(UserError):
@@ -33,17 +33,19 @@ def load_pretrained(name: str, source: str | Path | Mapping[str, Any], **options
         ``{"params": ..., "batch_stats": ...}``, float32, for ``create_model(name, **options).apply``.
 
     Raises:
-        WeightsError: the file is not a safetensors file, or a key is left over, missing or of another shape.
+        WeightsError: the file is not a safetensors file, or a key is left over, missing or of another shape,
+            or there are no published weights of the network.
         ModelError: the name or an option is unknown.
     """
     variant = get_variant(name)
     model = create_model(name, **options)
-    if variant.family not in RULES:
-        raise WeightsError(f"there are no published weights to load for {name}: its family has no table of names")
+    rules = rules_of(variant)
+    if not rules:
+        raise WeightsError(f"there are no published weights to load for {name}: initialize it, and train it")
     images = jax.ShapeDtypeStruct((1, variant.input_size, variant.input_size, variant.channels), jnp.float32)
     target = jax.eval_shape(lambda key, images: model.init(key, images, train=False), jax.random.key(0), images)
     state = source if isinstance(source, Mapping) else _read(Path(source))
-    return convert(state, RULES[variant.family], target)
+    return convert(state, rules, target)
 
 
 def _read(path: Path) -> Mapping[str, np.ndarray]:

@@ -15,6 +15,18 @@ from jaxcnn.models.regnet import RegNet
 PARAMETERS = {
     "lenet": 61_706,
     "lenet5": 60_000,  # the paper's own count
+    "alexnet": 61_100_840,  # torchvision
+    "alexnet_2012": 60_965_224,  # computed from the paper's layers, with their groups
+    "vgg11": 132_863_336,  # these eight: torchvision; the four without normalization are the paper's 133 to 144 million
+    "vgg11_bn": 132_868_840,
+    "vgg13": 133_047_848,
+    "vgg13_bn": 133_053_736,
+    "vgg16": 138_357_544,
+    "vgg16_bn": 138_365_992,
+    "vgg19": 143_667_240,
+    "vgg19_bn": 143_678_248,
+    "vgg11_lrn": 132_863_336,  # as vgg11
+    "vgg16_1x1": 133_638_952,  # the paper's 134 million
     "resnet18": 11_689_512,  # these five: torchvision
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
@@ -317,7 +329,7 @@ def test_names():
     ("name", "options", "sentence"),
     [
         ("resnet5", {}, "there is no model 'resnet5': did you mean 'resnet50'"),
-        ("vgg", {}, "there is no model 'vgg': choose from '"),
+        ("perceptron", {}, "there is no model 'perceptron': choose from '"),
         ("lenet", {"dropout": 0.5}, "lenet has no option 'dropout': did you mean 'dropout_rate'"),
         ("lenet", {"dropout_rate": "0.5"}, "option 'dropout_rate' of lenet cannot be '0.5'"),
         ("lenet", {"activation": "relo"}, "option 'activation' of lenet cannot be 'relo'"),
@@ -325,6 +337,7 @@ def test_names():
         ("resnet50", {"stage_sizes": (1, 1, 1, 1)}, "resnet50 has no option 'stage_sizes'"),
         ("resnet18", {"stride_in_first_conv": True}, "resnet18 has no option 'stride_in_first_conv'"),
         ("regnet_x_4gf", {"widths": "torchvision"}, "regnet_x_4gf has no option 'widths'"),
+        ("vgg16", {"batch_norm_axis": "data"}, "vgg16 has no option 'batch_norm_axis'"),
     ],
 )
 def test_wrong_names_and_options_are_refused(name, options, sentence):
