@@ -6,15 +6,22 @@ sgd.npz: parameters over 50 steps of torch.optim.SGD on a small least-squares pr
 batch_norm.npz: outputs, gradients and running statistics of torch.nn.BatchNorm2d over three training batches.
 cross_entropy.npz: torch.nn.functional.cross_entropy with label smoothing.
 pools.npz: torch.nn.functional.max_pool2d and avg_pool2d with ceil mode.
+classical.npz: logits of the paper's AlexNet, VGG A-LRN and VGG C, narrow, written in PyTorch's functions.
 adaptive_pools.npz: torch.nn.functional.adaptive_avg_pool2d and its gradient, to fewer places, as many and more.
 """
 
+import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent / "parity"))
+import parity_weights  # noqa: E402
+
 SGD_SETTINGS = {
     "plain": {"lr": 0.05},
     "momentum": {"lr": 0.02, "momentum": 0.9},
@@ -106,9 +113,76 @@ def adaptive_pools():
     np.savez_compressed(HERE / "adaptive_pools.npz", **saved)
 
 
+class Weights(dict):
+    """Makes the weights that are asked for, by name and shape."""
+
+    def get(self, name, *shape):
+        self[name] = shape
+        return torch.tensor(parity_weights.weight(name, shape))
+
+
+def conv(weights, name, x, features, kernel, groups=1, **options):
+    kernel = weights.get(f"{name}.weight", features, x.shape[1] // groups, kernel, kernel)
+    return F.conv2d(x, kernel, weights.get(f"{name}.bias", features), groups=groups, **options)
+
+
+def dense(weights, name, x, features):
+    name = f"classifier.{name}"
+    return F.linear(x, weights.get(f"{name}.weight", features, x.shape[1]), weights.get(f"{name}.bias", features))
+
+
+def local_response_norm(x):
+    return F.local_response_norm(x, 5, alpha=5e-4, beta=0.75, k=2.0)  # PyTorch divides alpha by 5, the paper does not
+
+
+def alexnet_2012(weights, x):
+    x = F.relu(conv(weights, "conv1", x, 6, 11, stride=4))
+    x = F.max_pool2d(local_response_norm(x), 3, 2)
+    x = F.relu(conv(weights, "conv2", x, 16, 5, groups=2, padding=2))
+    x = F.max_pool2d(local_response_norm(x), 3, 2)
+    x = F.relu(conv(weights, "conv3", x, 24, 3, padding=1))
+    x = F.relu(conv(weights, "conv4", x, 24, 3, groups=2, padding=1))
+    x = F.relu(conv(weights, "conv5", x, 16, 3, groups=2, padding=1))
+    x = F.adaptive_avg_pool2d(F.max_pool2d(x, 3, 2), 6).flatten(1)
+    x = F.relu(dense(weights, "fc6", x, 20))
+    x = F.relu(dense(weights, "fc7", x, 20))
+    return dense(weights, "fc8", x, 10)
+
+
+def vgg(weights, x, stage_sizes, third_kernel, activation, normalized):
+    for stage, (size, features) in enumerate(zip(stage_sizes, (2, 4, 8, 16, 16), strict=True), 1):
+        for index in range(1, size + 1):
+            kernel = third_kernel if index == 3 else 3
+            x = activation(conv(weights, f"conv{stage}_{index}", x, features, kernel, padding=kernel // 2))
+            if normalized and stage == 1:
+                x = local_response_norm(x)
+        x = F.max_pool2d(x, 2)
+    x = F.adaptive_avg_pool2d(x, 7).flatten(1)
+    for name in ("fc6", "fc7"):
+        x = activation(dense(weights, name, x, 128))
+    return dense(weights, "fc8", x, 10)
+
+
+def classical():
+    networks = {
+        "alexnet_2012": (alexnet_2012, (227, 100)),
+        "vgg11_lrn": (lambda weights, x: vgg(weights, x, (1, 1, 2, 2, 2), 3, F.relu, True), (70,)),
+        "vgg16_1x1": (lambda weights, x: vgg(weights, x, (2, 2, 3, 3, 3), 1, torch.tanh, False), (70,)),
+    }
+    saved = {}
+    for name, (network, sizes) in networks.items():
+        for size in sizes:
+            weights = Weights()
+            # Large inputs, so that the sums of squares weigh in the normalization.
+            saved[f"{name}/{size}"] = network(weights, 100 * torch.tensor(parity_weights.images(2, size))).numpy()
+        saved[f"{name}/state_dict"] = json.dumps(weights)
+    np.savez_compressed(HERE / "classical.npz", **saved)
+
+
 if __name__ == "__main__":
     sgd()
     batch_norm()
     cross_entropy()
     pools()
     adaptive_pools()
+    classical()

@@ -107,7 +107,10 @@ def test_parameters_and_logits(name):
     assert (logits.shape, logits.dtype) == ((2, get_variant(name).num_classes), jnp.float32)
 
 
-@pytest.mark.parametrize("name", ["lenet", "lenet5", "resnet18", "resnet50", "efficientnet_b0", "convnext_tiny"])
+@pytest.mark.parametrize(
+    "name",
+    "lenet lenet5 alexnet_2012 vgg11_bn resnet18 resnet50 efficientnet_b0 convnext_tiny".split(),
+)
 def test_logits_are_float32_in_bfloat16_and_batch_statistics_too(name):
     variables, logits = abstract(name, train=True, dtype=jnp.bfloat16)
     assert logits.dtype == jnp.float32
@@ -228,13 +231,21 @@ def test_efficientnets_normalize_and_pad_as_their_published_weights_need(pattern
         assert get_variant(name).arguments["defaults"][1:] == (padding, epsilon, momentum)
 
 
-@pytest.mark.parametrize(("name", "size", "stages"), [("lenet", 20, (1, 2)), ("resnet20_cifar", 8, (1, 3))])
-def test_computing_again_changes_nothing(name, size, stages):
+@pytest.mark.parametrize(
+    ("name", "smaller", "size", "stages"),
+    [
+        ("lenet", {}, 20, (1, 2)),
+        ("resnet20_cifar", {}, 8, (1, 3)),
+        ("alexnet_2012", {"hidden_features": 8, "dropout_rate": 0.0}, 67, (2, 3)),
+        ("vgg11_bn", {"width": 2, "dropout_rate": 0.0}, 32, (1, 5)),
+    ],
+)
+def test_computing_again_changes_nothing(name, smaller, size, stages):
     images = jax.random.normal(jax.random.key(1), (2, size, size, 3))
-    variables = jaxcnn.create_model(name).init(jax.random.key(0), images)
+    variables = jaxcnn.create_model(name).clone(**smaller).init(jax.random.key(0), images)
     found = []
     for remat in ((), stages):
-        model = jaxcnn.create_model(name, remat=remat, lowering="xla")
+        model = jaxcnn.create_model(name, remat=remat, lowering="xla").clone(**smaller)
         jax.tree.map(np.testing.assert_array_equal, model.init(jax.random.key(0), images), variables)
 
         def loss(params, model=model):
@@ -252,6 +263,11 @@ def test_computing_again_changes_nothing(name, size, stages):
     [
         ("lenet", 15, {}, "images of 15x15 pixels are too small for the strides of LeNet: give at least 16x16"),
         ("convnext_tiny", 31, {}, "too small for the strides of ConvNeXt: give at least 32x32"),
+        ("alexnet", 62, {}, "images of 62x62 .* too small for the strides of AlexNet: give at least 63x63"),
+        ("alexnet_2012", 66, {}, "images of 66x66 .* too small for the strides of AlexNet: give at least 67x67"),
+        ("alexnet", 224, {"remat": (4,)}, "remat names stage 4, and AlexNet has stages 1 to 3"),
+        ("vgg16", 31, {}, "images of 31x31 .* too small for the strides of VGG: give at least 32x32"),
+        ("vgg16", 32, {"remat": (6,)}, "remat names stage 6, and VGG has stages 1 to 5"),
         ("resnet18", 32, {"remat": (5,)}, "remat names stage 5, and ResNet has stages 1 to 4"),
     ],
 )

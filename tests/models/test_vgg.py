@@ -1,0 +1,127 @@
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import parity_weights
+import pytest
+
+import jaxcnn
+from jaxcnn.analysis.tables import describe
+from jaxcnn.models.registry import get_variant
+from jaxcnn.models.vgg import VGG
+from jaxcnn.weights.load import WeightsError, convert
+from jaxcnn.weights.rules import Rule, rules_of
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "classical.npz"
+
+
+def narrow(name, **options):
+    return jaxcnn.create_model(name, num_classes=10, lowering="xla", **options).clone(width=2)
+
+
+@pytest.mark.parametrize(("name", "options"), [("vgg11_lrn", {}), ("vgg16_1x1", {"activation": "tanh"})])
+def test_logits_of_what_torchvision_has_not_equal_those_of_pytorchs_functions(name, options):
+    with np.load(GOLDEN) as golden:
+        shapes, expected = json.loads(str(golden[f"{name}/state_dict"])), golden[f"{name}/70"]
+    model, images = narrow(name, **options), 100 * parity_weights.images(2, 70).transpose(0, 2, 3, 1)
+    state = {key: parity_weights.weight(key, tuple(shape)) for key, shape in shapes.items()}
+    rules = (Rule(r"(conv\d_\d)", r"\1"), Rule(r"classifier\.(fc\d)", r"classifier/\1"))
+    variables = convert(state, rules, jax.eval_shape(model.init, jax.random.key(0), images))
+    found = jax.jit(model.apply)(variables, images)
+    assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
+
+
+def test_at_its_own_size_fully_convolutional_changes_nothing():
+    images = jax.random.normal(jax.random.key(1), (1, 224, 224, 3))
+    model, convolutional = narrow("vgg11"), narrow("vgg11", fully_convolutional=True)
+    variables = model.init(jax.random.key(0), images)
+    np.testing.assert_allclose(
+        jax.jit(convolutional.apply)(variables, images), jax.jit(model.apply)(variables, images), rtol=1e-6, atol=1e-7
+    )
+
+
+def test_the_smallest_size_is_what_the_strides_need(monkeypatch):
+    monkeypatch.setattr(VGG, "smallest_size", 1)
+    with pytest.raises(ValueError, match="larger than the padded image"):
+        jax.eval_shape(narrow("vgg11").init, jax.random.key(0), jnp.zeros((1, 31, 31, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [
+        ("vgg11", 7.609e9),
+        ("vgg11_bn", 7.609e9),
+        ("vgg11_lrn", 7.609e9),  # as vgg11
+        ("vgg13", 11.308e9),
+        ("vgg13_bn", 11.308e9),
+        ("vgg16", 15.47e9),
+        ("vgg16_bn", 15.47e9),
+        ("vgg19", 19.632e9),
+        ("vgg19_bn", 19.632e9),
+    ],
+)
+def test_multiply_adds_are_the_published_ones(name, published):
+    assert abs(describe(name).multiply_adds - published) < 0.01 * published  # torchvision
+
+
+@pytest.mark.parametrize(
+    ("name", "convolutions"),
+    [
+        ("vgg11", "0 3 6 8 11 13 16 18"),
+        ("vgg11_bn", "0 4 8 11 15 18 22 25"),
+        ("vgg13", "0 2 5 7 10 12 15 17 20 22"),
+        ("vgg13_bn", "0 3 7 10 14 17 21 24 28 31"),
+        ("vgg19", "0 2 5 7 10 12 14 16 19 21 23 25 28 30 32 34"),
+        ("vgg19_bn", "0 3 7 10 14 17 20 23 27 30 33 36 40 43 46 49"),
+    ],
+)
+def test_each_of_torchvisions_layers_has_its_place(name, convolutions):
+    table = {rule.replacement: rule.pattern for rule in rules_of(get_variant(name))}
+    assert len(table) == len(rules_of(get_variant(name)))
+    places = [place for place in table if place.startswith("conv")]
+    assert places == sorted(places)
+    indices = [int(index) for index in convolutions.split()]
+    assert [table[place] for place in places] == [rf"features\.{index}" for index in indices]
+    if name.endswith("_bn"):
+        norms = [table[place.replace("conv", "norm")] for place in places]
+        assert norms == [rf"features\.{index + 1}" for index in indices]
+    assert [table[f"classifier/fc{i}"] for i in (6, 7, 8)] == [rf"classifier\.{i}" for i in (0, 3, 6)]
+
+
+@pytest.mark.parametrize("name", ["vgg11_lrn", "vgg16_1x1"])
+def test_there_are_no_pytorch_weights_of_what_torchvision_has_not(name):
+    with pytest.raises(WeightsError, match=f"no published weights to load for {name}: initialize it"):
+        jaxcnn.load_pretrained(name, {})
+
+
+def test_dense_layers_start_small():
+    params = jax.jit(narrow("vgg11").init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+    for layer in params["classifier"].values():
+        assert abs(layer["kernel"].std() - 0.01) < 0.001
+        assert not layer["bias"].any()
+
+
+def test_gradients_flow_and_batch_statistics_follow():
+    model, images = narrow("vgg11_bn"), jax.random.normal(jax.random.key(1), (4, 32, 32, 3))
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+
+    @jax.jit
+    def step(params, key):
+        def loss(params):
+            state = {**variables, "params": params}
+            outputs = model.apply(state, images, train=True, rngs={"dropout": key}, mutable=["batch_stats"])
+            return -jax.nn.log_softmax(outputs[0])[:, 0].mean(), outputs[1]["batch_stats"]
+
+        return jax.grad(loss, has_aux=True)(params)
+
+    gradient, statistics = step(variables["params"], jax.random.key(2))
+    for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
+        assert np.isfinite(leaf).all()
+        # A bias before a normalization changes nothing.
+        assert leaf.any() or "bias" in str(path), path
+    for name, layer in statistics.items():
+        assert not np.allclose(layer["var"], variables["batch_stats"][name]["var"])
+    dropped = step(variables["params"], jax.random.key(3))[0]["classifier"]["fc8"]["kernel"]
+    assert not np.allclose(gradient["classifier"]["fc8"]["kernel"], dropped)
