@@ -24,6 +24,12 @@ def narrow(name, **options):
     return model.clone(convolutions=rows, hidden_features=20)
 
 
+def filled(model, images):
+    """Variables, made without the initializers, which take as long to compile as the network."""
+    shapes, random = jax.eval_shape(model.init, jax.random.key(0), images), np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: 0.2 * random.standard_normal(leaf.shape, np.float32), shapes)
+
+
 @pytest.mark.parametrize("size", [227, 100])
 def test_the_papers_logits_equal_those_of_pytorchs_functions(size):
     with np.load(GOLDEN) as golden:
@@ -41,7 +47,7 @@ def test_at_its_own_size_fully_convolutional_changes_nothing(name):
     size = get_variant(name).input_size
     images = jax.random.normal(jax.random.key(1), (1, size, size, 3))
     model, convolutional = narrow(name), narrow(name, fully_convolutional=True)
-    variables = model.init(jax.random.key(0), images)
+    variables = filled(model, images)
     np.testing.assert_allclose(
         jax.jit(convolutional.apply)(variables, images), jax.jit(model.apply)(variables, images), rtol=1e-6, atol=1e-7
     )
@@ -61,7 +67,9 @@ def test_multiply_adds_are_the_published_ones():
 
 
 def test_the_papers_initialization():
-    params = jax.jit(narrow("alexnet_2012").init)(jax.random.key(0), jnp.zeros((1, 67, 67, 3)))["params"]
+    # Random numbers that compile quickly.
+    key = jax.random.key(0, impl="unsafe_rbg")
+    params = jax.jit(narrow("alexnet_2012").init)(key, jnp.zeros((1, 67, 67, 3)))["params"]
     layers = {name: layer for name, layer in {**params, **params["classifier"]}.items() if name != "classifier"}
     biased = {name for name, layer in layers.items() if (layer["bias"] == 1).all()}
     assert biased == {"conv2", "conv4", "conv5", "fc6", "fc7"}
@@ -72,7 +80,9 @@ def test_the_papers_initialization():
 
 
 def test_pytorchs_initialization():
-    params = jax.jit(narrow("alexnet").init)(jax.random.key(0), jnp.zeros((1, 63, 63, 3)))["params"]
+    # Random numbers that compile quickly.
+    key = jax.random.key(0, impl="unsafe_rbg")
+    params = jax.jit(narrow("alexnet").init)(key, jnp.zeros((1, 63, 63, 3)))["params"]
     inputs = {"conv1": 3 * 121, "conv2": 4 * 25, "conv3": 12 * 9, "conv4": 24 * 9, "conv5": 16 * 9}
     layers = {name: (params[name], count) for name, count in inputs.items()}
     layers |= {name: (params["classifier"][name], count) for name, count in (("fc6", 576), ("fc7", 20), ("fc8", 20))}
@@ -84,7 +94,7 @@ def test_pytorchs_initialization():
 
 def test_dropout_and_activation_are_options():
     images = jax.random.normal(jax.random.key(1), (2, 67, 67, 3))
-    variables = narrow("alexnet_2012").init(jax.random.key(0), images)
+    variables = filled(narrow("alexnet_2012"), images)
 
     def run(**options):
         options = {"train": True, "dropout_rate": 0.5} | options

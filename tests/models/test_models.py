@@ -109,7 +109,7 @@ def test_parameters_and_logits(name):
 
 @pytest.mark.parametrize(
     "name",
-    "lenet lenet5 alexnet_2012 vgg11_bn resnet18 resnet50 efficientnet_b0 convnext_tiny".split(),
+    ["lenet", "lenet5", "alexnet_2012", "vgg11_bn", "resnet18", "resnet50", "efficientnet_b0", "convnext_tiny"],
 )
 def test_logits_are_float32_in_bfloat16_and_batch_statistics_too(name):
     variables, logits = abstract(name, train=True, dtype=jnp.bfloat16)

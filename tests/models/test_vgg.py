@@ -21,6 +21,12 @@ def narrow(name, **options):
     return jaxcnn.create_model(name, num_classes=10, lowering="xla", **options).clone(width=2)
 
 
+def filled(model, images):
+    """Variables, made without the initializers, which take as long to compile as the network."""
+    shapes, random = jax.eval_shape(model.init, jax.random.key(0), images), np.random.default_rng(0)
+    return jax.tree.map(lambda leaf: 0.2 * random.standard_normal(leaf.shape, np.float32), shapes)
+
+
 @pytest.mark.parametrize(("name", "options"), [("vgg11_lrn", {}), ("vgg16_1x1", {"activation": "tanh"})])
 def test_logits_of_what_torchvision_has_not_equal_those_of_pytorchs_functions(name, options):
     with np.load(GOLDEN) as golden:
@@ -36,7 +42,7 @@ def test_logits_of_what_torchvision_has_not_equal_those_of_pytorchs_functions(na
 def test_at_its_own_size_fully_convolutional_changes_nothing():
     images = jax.random.normal(jax.random.key(1), (1, 224, 224, 3))
     model, convolutional = narrow("vgg11"), narrow("vgg11", fully_convolutional=True)
-    variables = model.init(jax.random.key(0), images)
+    variables = filled(model, images)
     np.testing.assert_allclose(
         jax.jit(convolutional.apply)(variables, images), jax.jit(model.apply)(variables, images), rtol=1e-6, atol=1e-7
     )
@@ -97,15 +103,20 @@ def test_there_are_no_pytorch_weights_of_what_torchvision_has_not(name):
 
 
 def test_dense_layers_start_small():
-    params = jax.jit(narrow("vgg11").init)(jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
+    # Random numbers that compile quickly.
+    key = jax.random.key(0, impl="unsafe_rbg")
+    params = jax.jit(narrow("vgg11").init)(key, jnp.zeros((1, 32, 32, 3)))["params"]
     for layer in params["classifier"].values():
         assert abs(layer["kernel"].std() - 0.01) < 0.001
         assert not layer["bias"].any()
 
 
 def test_gradients_flow_and_batch_statistics_follow():
-    model, images = narrow("vgg11_bn"), jax.random.normal(jax.random.key(1), (4, 32, 32, 3))
-    variables = jax.jit(model.init)(jax.random.key(0), images)
+    model, images = (
+        narrow("vgg11_bn").clone(stage_sizes=(1, 1, 1, 1, 1)),
+        jax.random.normal(jax.random.key(1), (4, 32, 32, 3)),
+    )
+    variables = filled(model, images)
 
     @jax.jit
     def step(params, key):
