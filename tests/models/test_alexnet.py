@@ -92,19 +92,36 @@ def test_pytorchs_initialization():
         assert 0.4 * bound < abs(layer["bias"]).max() < bound
 
 
-def test_dropout_and_activation_are_options():
+@pytest.mark.parametrize("name", ["alexnet", "alexnet_2012"])
+def test_dropout_and_activation_are_options(name):
     images = jax.random.normal(jax.random.key(1), (2, 67, 67, 3))
-    variables = filled(narrow("alexnet_2012"), images)
+    variables = filled(narrow(name), images)
 
-    def run(**options):
-        options = {"train": True, "dropout_rate": 0.5} | options
-        train = options.pop("train")
-        rngs = {"dropout": jax.random.key(2)}
-        return narrow("alexnet_2012", **options).apply(variables, images, train=train, rngs=rngs)
+    def run(train=True, **options):
+        run = jax.jit(lambda key: narrow(name, **options).apply(variables, images, train=train, rngs={"dropout": key}))
+        return run(jax.random.key(2))
 
-    np.testing.assert_array_equal(run(train=False), run(dropout_rate=0.0))
-    assert not np.array_equal(run(train=False), run())
-    assert not np.allclose(run(train=False), run(train=False, activation="tanh"))
+    evaluated = run(train=False)
+    np.testing.assert_array_equal(evaluated, run(dropout_rate=0.0))
+    assert not np.array_equal(evaluated, run())
+    assert not np.allclose(evaluated, run(train=False, activation="tanh"))
+    # All outputs of the hidden layers dropped leave the last layer's biases; all inputs leave more.
+    biases = np.broadcast_to(variables["params"]["classifier"]["fc8"]["bias"], (2, 10))
+    assert np.array_equal(run(dropout_rate=1.0), biases) == (name == "alexnet_2012")
+
+
+def test_computing_again_changes_nothing():
+    images = jax.random.normal(jax.random.key(1), (2, 67, 67, 3))
+    variables, found = filled(narrow("alexnet_2012"), images), []
+    for remat in ((), (1, 3)):
+        model = narrow("alexnet_2012", remat=remat)
+        assert jax.tree.structure(jax.eval_shape(model.init, jax.random.key(0), images)) == jax.tree.structure(
+            variables
+        )
+        gradient = jax.grad(lambda variables, model=model: jnp.square(model.apply(variables, images)).mean())
+        assert str(jax.make_jaxpr(gradient)(variables)).count("remat") >= len(remat)
+        found.append(jax.jit(gradient)(variables))
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5), *found)
 
 
 def test_there_are_no_pytorch_weights_of_the_papers_network():

@@ -231,21 +231,13 @@ def test_efficientnets_normalize_and_pad_as_their_published_weights_need(pattern
         assert get_variant(name).arguments["defaults"][1:] == (padding, epsilon, momentum)
 
 
-@pytest.mark.parametrize(
-    ("name", "smaller", "size", "stages"),
-    [
-        ("lenet", {}, 20, (1, 2)),
-        ("resnet20_cifar", {}, 8, (1, 3)),
-        ("alexnet_2012", {"hidden_features": 8, "dropout_rate": 0.0}, 67, (2, 3)),
-        ("vgg11_bn", {"width": 2, "dropout_rate": 0.0}, 32, (1, 5)),
-    ],
-)
-def test_computing_again_changes_nothing(name, smaller, size, stages):
+@pytest.mark.parametrize(("name", "size", "stages"), [("lenet", 20, (1, 2)), ("resnet20_cifar", 8, (1, 3))])
+def test_computing_again_changes_nothing(name, size, stages):
     images = jax.random.normal(jax.random.key(1), (2, size, size, 3))
-    variables = jaxcnn.create_model(name).clone(**smaller).init(jax.random.key(0), images)
+    variables = jaxcnn.create_model(name).init(jax.random.key(0), images)
     found = []
     for remat in ((), stages):
-        model = jaxcnn.create_model(name, remat=remat, lowering="xla").clone(**smaller)
+        model = jaxcnn.create_model(name, remat=remat, lowering="xla")
         jax.tree.map(np.testing.assert_array_equal, model.init(jax.random.key(0), images), variables)
 
         def loss(params, model=model):

@@ -136,3 +136,19 @@ def test_gradients_flow_and_batch_statistics_follow():
         assert not np.allclose(layer["var"], variables["batch_stats"][name]["var"])
     dropped = step(variables["params"], jax.random.key(3))[0]["classifier"]["fc8"]["kernel"]
     assert not np.allclose(gradient["classifier"]["fc8"]["kernel"], dropped)
+
+
+def test_computing_again_changes_nothing():
+    images, found = jax.random.normal(jax.random.key(1), (4, 32, 32, 3)), []
+    for remat in ((), (1, 4)):
+        model = narrow("vgg11_bn", remat=remat, dropout_rate=0.0).clone(stage_sizes=(1, 1, 1, 1, 1))
+        variables = filled(model, images)
+
+        def loss(params, model=model, variables=variables):
+            outputs = model.apply({**variables, "params": params}, images, train=True, mutable=["batch_stats"])
+            return jnp.square(outputs[0]).mean(), outputs[1]
+
+        gradient = jax.grad(loss, has_aux=True)
+        assert str(jax.make_jaxpr(gradient)(variables["params"])).count("remat") >= len(remat)
+        found.append(jax.jit(gradient)(variables["params"]))
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4), *found)
