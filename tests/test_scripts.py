@@ -58,7 +58,7 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "w.safetensors"),
             "there is no file w.safetensors",
         ),
-        (("models", "vgg*"), "no model matches 'vgg*'"),
+        (("models", "perceptron*"), "no model matches 'perceptron*'"),
     ],
 )
 def test_mistakes_are_answered_in_a_sentence(arguments, sentence, tmp_path):
