@@ -167,7 +167,8 @@ def load_published(name: str, weights: Path | None) -> Trained:
     crop = CenterCrop(size=variant.input_size, resize=round(variant.input_size / 0.875))
     data = DataConfig(train_crop=crop, evaluation_crop=crop, channels=variant.channels)
     variables = load_pretrained(name, weights)
-    return Trained(create_model(name), variables, variant.num_classes, None, data, Normalization())
+    model = create_model(name, **variant.published_options)
+    return Trained(model, variables, variant.num_classes, None, data, Normalization())
 
 
 def load(name: str, weights: Path | None = None, checkpoint: Literal["latest", "best"] = "latest") -> Trained:

@@ -62,9 +62,9 @@ def print_table(rows: list[Row]) -> None:
         if not row.published:
             table.add_row(*facts)
         for index, figure in enumerate(row.published):
-            top5 = "" if figure.top5_error is None else f"{figure.top5_error:.2f} %"
-            published = (f"{figure.top1_error:.2f} %", top5, figure.protocol, figure.source)
-            table.add_row(*(facts if index == 0 else [""] * len(facts)), *published)
+            errors = ("" if e is None else f"{e:.2f} %" for e in (figure.top1_error, figure.top5_error))
+            first = facts if index == 0 else [""] * len(facts)
+            table.add_row(*first, *errors, figure.protocol, figure.source)
     # Where the output is not a terminal there is no width to fit, and a wrapped table is hard to read and to grep.
     width = None if sys.stdout.isatty() else 200
     rich.console.Console(width=width).print(table)

@@ -24,13 +24,15 @@ class Classifier(nn.Module):
     train: bool
     dropout_rate: float = 0.0
     dtype: Any = jnp.float32
+    kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """Returns logits, (batch, num_classes)."""
         x = wide(x).mean((1, 2))
         x = nn.Dropout(self.dropout_rate, deterministic=not self.train)(x)
-        return nn.Dense(self.num_classes, dtype=self.dtype, name="dense")(x).astype(jnp.float32)
+        dense = nn.Dense(self.num_classes, kernel_init=self.kernel_init, dtype=self.dtype, name="dense")
+        return dense(x).astype(jnp.float32)
 
 
 class FullyConnectedClassifier(nn.Module):

@@ -1,5 +1,7 @@
-"""The convolution layer that every network uses."""
+"""The convolution layer that every network uses, alone and with what usually follows it."""
 
+import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -55,3 +57,26 @@ class Conv(nn.Module):
             bias = self.param("bias", self.bias_init, (self.features,), jnp.float32)
             outputs += bias.astype(self.dtype).reshape(1, 1, 1, -1)
         return outputs
+
+
+class ConvNormAct(nn.Module):
+    """A convolution, its normalization where there is one, and an activation.
+
+    Submodules ``conv`` and ``norm``. A network binds the last three fields once and hands the rest of the class down.
+    """
+
+    features: int
+    kernel_size: Pair
+    strides: Pair = (1, 1)
+    padding: Padding = "valid"
+    _: dataclasses.KW_ONLY
+    conv: Callable[..., nn.Module]
+    norm: Callable[..., nn.Module] | None
+    """None where the convolution has a bias instead."""
+    activation: Callable[[jax.Array], jax.Array]
+
+    @nn.compact
+    def __call__(self, images: jax.Array) -> jax.Array:
+        """Returns (batch, out_height, out_width, features)."""
+        x = self.conv(self.features, self.kernel_size, strides=self.strides, padding=self.padding, name="conv")(images)
+        return self.activation(x if self.norm is None else self.norm(name="norm")(x))

@@ -10,7 +10,20 @@ import jax.numpy as jnp
 import pydantic
 
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.models import alexnet, convnext, efficientnet, lenet, regnet, resnet, vgg
+from jaxcnn.models import (
+    alexnet,
+    bn_inception,
+    convnext,
+    densenet,
+    efficientnet,
+    googlenet,
+    inception,
+    lenet,
+    nasnet,
+    regnet,
+    resnet,
+    vgg,
+)
 from jaxcnn.models.variant import Variant
 
 
@@ -32,7 +45,20 @@ def register(variant: Variant) -> None:
     _VARIANTS[variant.name] = variant
 
 
-for _family in (lenet, alexnet, vgg, resnet, regnet, efficientnet, convnext):
+for _family in (
+    lenet,
+    alexnet,
+    vgg,
+    googlenet,
+    bn_inception,
+    inception,
+    resnet,
+    densenet,
+    nasnet,
+    efficientnet,
+    regnet,
+    convnext,
+):
     for _variant in _family.VARIANTS:
         register(_variant)
 

@@ -14,7 +14,7 @@ Layer = Any
 class Published:
     """Errors somebody else measured, in percent, and how. Never ours."""
 
-    top1_error: float
+    top1_error: float | None
     top5_error: float | None
     protocol: str
     source: str
@@ -33,3 +33,5 @@ class Variant:
     channels: int = 3
     num_classes: int = 1000
     published: tuple[Published, ...] = ()
+    published_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What the published weights need besides the defaults."""

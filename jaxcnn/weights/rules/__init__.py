@@ -7,13 +7,28 @@ A rule's pattern must match the path of a module whole. Every module of a source
 from collections.abc import Callable
 
 from jaxcnn.models.variant import Variant
-from jaxcnn.weights.rules import alexnet, convnext, efficientnet, regnet, resnet, vgg
+from jaxcnn.weights.rules import (
+    alexnet,
+    convnext,
+    densenet,
+    efficientnet,
+    googlenet,
+    inception,
+    nasnet,
+    regnet,
+    resnet,
+    vgg,
+)
 from jaxcnn.weights.rules.rule import Rule
 
 RULES: dict[str, tuple[Rule, ...] | Callable[[Variant], tuple[Rule, ...]]] = {
     "alexnet": alexnet.rules,
     "convnext": convnext.RULES,
+    "densenet": densenet.RULES,
     "efficientnet": efficientnet.RULES,
+    "googlenet": googlenet.RULES,
+    "inception": inception.RULES,
+    "nasnet": nasnet.RULES,
     "regnet": regnet.RULES,
     "resnet": resnet.RULES,
     "vgg": vgg.rules,

@@ -1,0 +1,108 @@
+"""BN-Inception: Ioffe and Szegedy, "Batch Normalization" (arXiv:1502.03167), figure 5."""
+
+import functools
+from typing import Literal
+
+import flax.linen as nn
+import jax
+
+from jaxcnn.layers.activation import Activation, activation
+from jaxcnn.layers.blocks import Classifier
+from jaxcnn.layers.conv import ConvNormAct
+from jaxcnn.models.googlenet import Inception, Widths
+from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.variant import Published, Variant
+from jaxcnn.ops.pool import average_pool, max_pool
+
+MODULES = (
+    (
+        ("inception3a", Widths(64, 64, 64, 64, 96, 32)),
+        ("inception3b", Widths(64, 64, 96, 64, 96, 64)),
+        ("inception3c", Widths(0, 128, 160, 64, 96, 0)),
+    ),
+    (
+        ("inception4a", Widths(224, 64, 96, 96, 128, 128)),
+        ("inception4b", Widths(192, 96, 128, 96, 128, 128)),
+        ("inception4c", Widths(160, 128, 160, 128, 160, 128)),
+        ("inception4d", Widths(96, 128, 192, 160, 192, 128)),
+        ("inception4e", Widths(0, 128, 192, 192, 256, 0)),
+    ),
+    (
+        ("inception5a", Widths(352, 192, 320, 160, 224, 128)),
+        ("inception5b", Widths(352, 192, 320, 192, 224, 128)),
+    ),
+)
+"""Stages 2, 3 and 4. In the 5x5 branch are two 3x3 convolutions; modules without a 1x1 branch halve the resolution."""
+
+# Where the figure has "max" beside the projection, and TF-Slim's projections where they are not the figure's.
+MAX_POOLED = ("inception3c", "inception4e", "inception5b")
+SLIM_PROJECTIONS = {"inception4c": 96, "inception4d": 96}
+
+
+class BNInception(BatchNormNetwork):
+    """The Inception network of the batch normalization paper, sometimes called Inception v2.
+
+    The figure contradicts itself in modules 4c and 4d: their branches add up to 608 features, and it prints 576. Its
+    authors' later code, TF-Slim's ``inception_v2``, has 96 features after the pooling and so 576, Caffe's replications
+    have the figure's 128 and 608. ``projections`` chooses. The paper counts 13.6 million parameters; the figure's
+    widths make 11.3 with the classifier, and what it counted besides is not said.
+
+    The first convolution is separable, as the paper's text has it: 8 filters for each input channel, then 1x1. What the
+    paper leaves open is as in TF-Slim: padding is TensorFlow's, an average does not count it, epsilon is 1e-3. There is
+    no dropout, by the paper; TF-Slim has 0.2. Initial kernels are He's normal.
+
+    Stages, for ``remat``: all before the first module; modules 3a to 3c; 4a to 4e; 5a and 5b. Blocks are modules.
+    """
+
+    projections: Literal["paper", "slim"] = "paper"
+    activation: Activation = "relu"
+    dropout_rate: float = 0.0
+    """Before the classifier."""
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
+        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
+        self.check(images, stages=1 + len(MODULES))
+        unit = functools.partial(
+            ConvNormAct,
+            conv=self.conv(),
+            norm=self.norm(train, epsilon=1e-3),
+            activation=activation(self.activation),
+        )
+
+        def stem(network, x):
+            channels = x.shape[-1]
+            depthwise = network.conv(strides=(2, 2), padding="same", groups=channels, name="conv1_depthwise")
+            x = unit(64, (1, 1), name="conv1")(depthwise(8 * channels, (7, 7))(x))
+            x = max_pool(x, (3, 3), strides=(2, 2), padding="same")
+            x = unit(192, (3, 3), padding="same", name="conv2")(unit(64, (1, 1), name="conv2_reduce")(x))
+            return max_pool(x, (3, 3), strides=(2, 2), padding="same")
+
+        x = self.stage(1, stem, images)
+        for stage, modules in enumerate(MODULES, 2):
+            for name, widths in modules:
+                if self.projections == "slim":
+                    widths = widths._replace(projection=SLIM_PROJECTIONS.get(name, widths.projection))
+                pool = max_pool if name in MAX_POOLED else average_pool
+                strides = 1 if widths.conv1x1 else 2
+                x = self.block(Inception, stage)(widths, unit, (3, 3), pool, strides, name=name)(x)
+        return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
+
+
+def _paper(top1_error: float, top5_error: float, protocol: str) -> Published:
+    return Published(top1_error, top5_error, f"{protocol}, ILSVRC-2012 validation", "arXiv:1502.03167, figure 4")
+
+
+VARIANTS = (
+    Variant(
+        "bn_inception",
+        "bn_inception",
+        BNInception,
+        {},
+        published=(
+            _paper(25.2, 7.82, "1 crop"),
+            _paper(21.99, 5.82, "144 crops"),
+            Published(26.1, 8.2, "1 crop, ILSVRC-2012 validation", "TF-Slim, inception_v2, 2016_08_28"),
+        ),
+    ),
+)

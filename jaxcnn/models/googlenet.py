@@ -1,0 +1,255 @@
+"""GoogLeNet: Szegedy et al., "Going Deeper with Convolutions" (arXiv:1409.4842)."""
+
+import functools
+from collections.abc import Callable
+from typing import Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.errors import UserError
+from jaxcnn.layers.activation import Activation, activation
+from jaxcnn.layers.blocks import Classifier
+from jaxcnn.layers.conv import ConvNormAct
+from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.variant import Layer, Published, Variant
+from jaxcnn.ops.norm import local_response_norm
+from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
+from jaxcnn.ops.window import Pair
+
+
+class Widths(NamedTuple):
+    """Features of a module's convolutions: a row of the paper's table 1."""
+
+    conv1x1: int
+    """0 where there is no such branch."""
+    reduce3x3: int
+    conv3x3: int
+    reduce5x5: int
+    conv5x5: int
+    projection: int
+    """After the pooling; 0 where the pooled input passes as it is."""
+
+
+MODULES = (
+    (
+        ("inception3a", Widths(64, 96, 128, 16, 32, 32)),
+        ("inception3b", Widths(128, 128, 192, 32, 96, 64)),
+    ),
+    (
+        ("inception4a", Widths(192, 96, 208, 16, 48, 64)),
+        ("inception4b", Widths(160, 112, 224, 24, 64, 64)),
+        ("inception4c", Widths(128, 128, 256, 24, 64, 64)),
+        ("inception4d", Widths(112, 144, 288, 32, 64, 64)),
+        ("inception4e", Widths(256, 160, 320, 32, 128, 128)),
+    ),
+    (
+        ("inception5a", Widths(256, 160, 320, 32, 128, 128)),
+        ("inception5b", Widths(384, 192, 384, 48, 128, 128)),
+    ),
+)
+"""Stages 2, 3 and 4."""
+
+# Which modules the auxiliary heads read.
+AUXILIARY = {"inception4a": "auxiliary1", "inception4d": "auxiliary2"}
+
+
+class Inception(nn.Module):
+    """Four branches side by side: 1x1; 1x1 and 3x3; 1x1 and 5x5; pooling and 1x1 (figure 2b).
+
+    Their outputs are concatenated in this order. At ``strides`` of 2 it halves the resolution.
+    """
+
+    widths: Widths
+    unit: Layer
+    """A `ConvNormAct` of the network."""
+    kernels: tuple[int, ...]
+    """What does a 5x5 convolution's work: (5,), or what later networks have in its place."""
+    pool: Callable[..., jax.Array] = max_pool
+    strides: int = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns (batch, ceil(height / strides), ceil(width / strides), the branches' features)."""
+        widths, strides = self.widths, (self.strides, self.strides)
+        branches = []
+        if widths.conv1x1:
+            branches.append(self.unit(widths.conv1x1, (1, 1), name="conv1x1")(x))
+        y = self.unit(widths.reduce3x3, (1, 1), name="reduce3x3")(x)
+        branches.append(self.unit(widths.conv3x3, (3, 3), strides, "same", name="conv3x3")(y))
+        y = self.unit(widths.reduce5x5, (1, 1), name="reduce5x5")(x)
+        for number, kernel in enumerate(self.kernels, 1):
+            last = number == len(self.kernels)
+            unit = self.unit(
+                widths.conv5x5, (kernel, kernel), strides if last else (1, 1), "same", name=f"conv5x5_{number}"
+            )
+            y = unit(y)
+        branches.append(y)
+        y = self.pool(x, (3, 3), strides=strides, padding="same")
+        branches.append(self.unit(widths.projection, (1, 1), name="projection")(y) if widths.projection else y)
+        return jnp.concatenate(branches, -1)
+
+
+class AuxiliaryHead(nn.Module):
+    """A small classifier on a middle layer, for training alone: pooling, 1x1, two dense layers (section 5)."""
+
+    num_classes: int
+    pool: Callable[[jax.Array], jax.Array]
+    unit: Layer
+    hidden: Layer
+    """The first dense layer: a `ConvNormAct` without normalization, whose kernel covers the pooled map."""
+    dropout: Layer
+    dense: Layer
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Returns float32 logits, (batch, num_classes)."""
+        x = self.unit(128, (1, 1), name="conv")(self.pool(x))
+        x = self.hidden(1024, x.shape[1:3], name="hidden")(x)
+        x = self.dropout()(x.reshape(x.shape[0], -1))
+        return self.dense(self.num_classes, name="dense")(x).astype(jnp.float32)
+
+
+def halve(x: jax.Array, window: Pair = (3, 3)) -> jax.Array:
+    """Max pooling at stride 2 that leaves no pixel out."""
+    return max_pool(x, window, strides=(2, 2), ceil_mode=True)
+
+
+def to_half_normalization(images: jax.Array) -> jax.Array:
+    """Changes images normalized by ImageNet's mean and deviation into (x - 0.5) / 0.5, for pixels x from 0 to 1.
+
+    Raises:
+        UserError: the images, (batch, height, width, channels), do not have three channels.
+    """
+    if images.shape[-1] != 3:
+        raise UserError(f"transform_input is for images of three channels, not {images.shape[-1]}: leave it False")
+    mean, deviation = (
+        jnp.array(values, images.dtype).reshape(1, 1, 1, 3) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    return images * (deviation / 0.5) + (mean - 0.5) / 0.5
+
+
+class GoogLeNet(BatchNormNetwork):
+    """GoogLeNet, in the form of the published weights and in the paper's.
+
+    ==================== ========================================= ==========================================
+    form                 ``torchvision``                           ``paper``
+    ==================== ========================================= ==========================================
+    normalization        batch (epsilon 1e-3)                      local response, after the first pooling
+                                                                   and before the second; biases
+    5x5 convolutions     are 3x3: a mistake made once, and kept    5x5
+                         for the weights' sake
+    last max pooling     2x2                                       3x3
+    pooling in the heads adaptive, to 4x4                          5x5 at stride 3: 4x4 from 224 pixels
+    dropout              0.2                                       0.4
+    initial kernels      normal, deviation 0.01                    uniform, variance 1 / fan_in; biases 0.2
+    ==================== ========================================= ==========================================
+
+    The paper leaves open its padding, its initial weights and the constants of its normalization: these are those of
+    Caffe's replication, ``bvlc_googlenet`` (alpha 1e-4 over the mean of 5 squares, and k 1, beside AlexNet's 1e-4 over
+    their sum, and 2). Torchvision's kernels are from a "truncated" normal distribution, cut 200 deviations out; its
+    dense biases start at random, ours at 0.
+
+    Stages, for ``remat``: all before the first module; modules 3a and 3b; 4a to 4e; 5a and 5b. Blocks are modules.
+    """
+
+    form: Literal["torchvision", "paper"]
+    activation: Activation = "relu"
+    auxiliary_heads: bool = False
+    """Two more classifiers, on modules 4a and 4d. With them, training returns ``(logits, auxiliary1, auxiliary2)``;
+    evaluation returns the logits alone. The paper adds their losses with weight 0.3. In the paper's form their
+    parameters are for images of one size."""
+    dropout_rate: float | None = None
+    """Before the classifier; None is the form's own."""
+    auxiliary_dropout_rate: float = 0.7
+    """Before the last layer of an auxiliary head."""
+    transform_input: bool = False
+    """Whether to take images normalized by ImageNet's mean and deviation, as torchvision's transforms make them, and
+    change them into the (x - 0.5) / 0.5 that its published weights were trained for. Those weights need it; a network
+    trained from the start does not."""
+
+    @property
+    def smallest_size(self) -> int:
+        """Pixels a side: 5 pool layers, each of which needs a whole pixel to start at, and the paper's last another."""
+        return 31 if self.form == "paper" else 15
+
+    @nn.compact
+    def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array | tuple[jax.Array, ...]:
+        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels).
+
+        In training with auxiliary heads, a tuple of them and of the heads' logits, of the same shape.
+        """
+        self.check(images, stages=1 + len(MODULES))
+        heads = self.auxiliary_heads and (train or self.is_initializing())
+        if heads and self.form == "paper" and min(images.shape[1:3]) < 79:
+            raise UserError(
+                f"images of {images.shape[1]}x{images.shape[2]} pixels are too small for the auxiliary heads of "
+                "GoogLeNet: give at least 79x79, or auxiliary_heads=False"
+            )
+        if self.transform_input:
+            images = to_half_normalization(images)
+        paper = self.form == "paper"
+        init = nn.initializers.lecun_uniform() if paper else nn.initializers.normal(0.01)
+        biased = self.conv(kernel_init=init, use_bias=True, bias_init=nn.initializers.constant(0.2 if paper else 0.0))
+        plain = functools.partial(ConvNormAct, conv=biased, norm=None, activation=activation(self.activation))
+        normalized = functools.partial(plain, conv=self.conv(kernel_init=init), norm=self.norm(train, epsilon=1e-3))
+        unit = plain if paper else normalized
+        respond = functools.partial(local_response_norm, alpha=1e-4 / 5, k=1.0) if paper else lambda x: x
+
+        def stem(network, x):
+            del network  # units are made on whichever module is at work
+            x = respond(halve(unit(64, (7, 7), (2, 2), ((3, 3), (3, 3)), name="conv1")(x)))
+            x = unit(64, (1, 1), name="conv2_reduce")(x)
+            return halve(respond(unit(192, (3, 3), (1, 1), "same", name="conv2")(x)))
+
+        x = self.stage(1, stem, images)
+        auxiliary = []
+        for stage, modules in enumerate(MODULES, 2):
+            if stage > 2:
+                x = halve(x, (2, 2) if stage == 4 and not paper else (3, 3))
+            for name, widths in modules:
+                x = self.block(Inception, stage)(widths, unit, (5,) if paper else (3,), name=name)(x)
+                if heads and name in AUXILIARY:
+                    head = AuxiliaryHead(
+                        self.num_classes,
+                        pool=functools.partial(average_pool, window=(5, 5), strides=(3, 3))
+                        if paper
+                        else functools.partial(adaptive_average_pool, size=(4, 4)),
+                        unit=unit,
+                        hidden=plain,
+                        dropout=functools.partial(nn.Dropout, self.auxiliary_dropout_rate, deterministic=not train),
+                        dense=functools.partial(nn.Dense, kernel_init=init, dtype=self.dtype),
+                        name=AUXILIARY[name],
+                    )
+                    auxiliary.append(head(x))
+        rate = (0.4 if paper else 0.2) if self.dropout_rate is None else self.dropout_rate
+        logits = Classifier(self.num_classes, train, rate, self.dtype, init, name="classifier")(x)
+        return (logits, *auxiliary) if train and auxiliary else logits
+
+
+VARIANTS = (
+    Variant(
+        "googlenet",
+        "googlenet",
+        GoogLeNet,
+        {"form": "torchvision"},
+        published=(
+            Published(
+                30.222, 10.47, "centre crop 224 of 256, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1"
+            ),
+        ),
+        published_options={"transform_input": True},
+    ),
+    Variant(
+        "googlenet_2014",
+        "googlenet",
+        GoogLeNet,
+        {"form": "paper", "batch_norm_axis": None, "transform_input": False},
+        published=(
+            Published(None, 10.07, "1 crop, ILSVRC-2012 validation", "arXiv:1409.4842, table 3"),
+            Published(None, 6.67, "7 networks, 144 crops, ILSVRC-2012 validation", "arXiv:1409.4842, table 3"),
+            Published(31.3, 11.1, "centre crop 224, ILSVRC-2012 validation", "Caffe's replication, bvlc_googlenet"),
+        ),
+    ),
+)
