@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxcnn.ops.window import Padding, Pair, output_length, resolve_padding, tap
+from jaxcnn.ops.window import Padding, Pair, resolve_padding, tap
 
 
 def max_pool(
@@ -30,7 +30,7 @@ def max_pool(
         (batch, out_height, out_width, channels).
 
     Raises:
-        ValueError: the window is larger than the padded image.
+        ValueError: the window is larger than the padded image; in ceil mode, by the strides or more.
     """
     strides = strides or window
     (padding, size), _ = _geometry(images.shape, window, strides, padding, ceil_mode)
@@ -131,9 +131,10 @@ def _geometry(shape, window, strides, padding, ceil_mode):
     for axis in (0, 1):
         before, after = asked[axis]
         length = shape[1 + axis]
-        count = output_length(length + before + after, window[axis], strides[axis])
-        if ceil_mode and count:
-            count = math.ceil((length + before + after - window[axis]) / strides[axis]) + 1
+        steps = (length + before + after - window[axis]) / strides[axis]
+        count = math.floor(steps) + 1
+        if ceil_mode:
+            count = math.ceil(steps) + 1
             count -= (count - 1) * strides[axis] >= length + before
         if count < 1:
             raise ValueError(f"pooling window {window} is larger than the padded image {shape[1:3]} + {asked}")

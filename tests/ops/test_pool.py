@@ -24,10 +24,12 @@ def problems(draw):
     half = [st.integers(0, length // 2) for length in window]
     padding = draw(st.one_of(st.just("same"), st.just("valid"), st.tuples(*(st.tuples(side, side) for side in half))))
     explicit = resolve_padding(padding, size, window, strides)
-    assume(all(size[i] + sum(explicit[i]) >= window[i] for i in (0, 1)))
+    ceil_mode = draw(st.booleans())
+    missing = [window[i] - size[i] - sum(explicit[i]) for i in (0, 1)]
+    assume(all(missing[i] <= 0 or (ceil_mode and missing[i] < strides[i]) for i in (0, 1)))
     # Small integers make ties, the interesting case of the maximum's gradient.
     images = np.random.default_rng(draw(st.integers(0, 2**32 - 1))).integers(-2, 3, (2, *size, 2)).astype(np.float32)
-    return images, window, strides, padding, explicit, draw(st.booleans())
+    return images, window, strides, padding, explicit, ceil_mode
 
 
 @settings(max_examples=60, deadline=None)
@@ -137,5 +139,10 @@ def test_second_derivatives_go_through_max_pool():
 
 
 def test_window_larger_than_image_is_refused():
-    with pytest.raises(ValueError, match="larger than the padded image"):
-        max_pool(jnp.zeros((1, 2, 2, 1)), (3, 3))
+    images = jnp.arange(4.0).reshape(1, 2, 2, 1)
+    # As in PyTorch, whose ceil mode knows a partial window also where there is no whole one.
+    assert max_pool(images, (3, 3), strides=(2, 2), ceil_mode=True).tolist() == [[[[3.0]]]]
+    assert average_pool(images, (3, 3), strides=(2, 2), ceil_mode=True).tolist() == [[[[1.5]]]]
+    for options in ({}, {"strides": (1, 1), "ceil_mode": True}):
+        with pytest.raises(ValueError, match="larger than the padded image"):
+            max_pool(images, (3, 3), **options)
