@@ -47,9 +47,10 @@ class BNInception(BatchNormNetwork):
     have the figure's 128 and 608. ``projections`` chooses. The paper counts 13.6 million parameters; the figure's
     widths make 11.3 with the classifier, and what it counted besides is not said.
 
-    The first convolution is separable, as the paper's text has it: 8 filters for each input channel, then 1x1. What the
-    paper leaves open is as in TF-Slim: padding is TensorFlow's, an average does not count it, epsilon is 1e-3. There is
-    no dropout, by the paper; TF-Slim has 0.2. Initial kernels are He's normal.
+    The first convolution is separable, as the paper's text has it: 8 filters for each input channel, then 1x1, and
+    normalization as everywhere, where TF-Slim has a bias. There is no dropout, by the paper; TF-Slim has 0.2. What the
+    paper leaves open is as in TF-Slim: padding is TensorFlow's, an average does not count it, epsilon is 1e-3. Initial
+    kernels are He's normal.
 
     Stages, for ``remat``: all before the first module; modules 3a to 3c; 4a to 4e; 5a and 5b. Blocks are modules.
     """
@@ -58,6 +59,8 @@ class BNInception(BatchNormNetwork):
     activation: Activation = "relu"
     dropout_rate: float = 0.0
     """Before the classifier."""
+    batch_norm_momentum: float = 0.9
+    """The share of the running statistics kept at each step. The paper does not say; TF-Slim keeps 0.9997."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -66,7 +69,7 @@ class BNInception(BatchNormNetwork):
         unit = functools.partial(
             ConvNormAct,
             conv=self.conv(),
-            norm=self.norm(train, epsilon=1e-3),
+            norm=self.norm(train, epsilon=1e-3, momentum=self.batch_norm_momentum),
             activation=activation(self.activation),
         )
 

@@ -116,6 +116,10 @@ def halve(x: jax.Array, window: Pair = (3, 3)) -> jax.Array:
     return max_pool(x, window, strides=(2, 2), ceil_mode=True)
 
 
+def _unchanged(x: jax.Array) -> jax.Array:
+    return x
+
+
 def to_half_normalization(images: jax.Array) -> jax.Array:
     """Changes images normalized by ImageNet's mean and deviation into (x - 0.5) / 0.5, for pixels x from 0 to 1.
 
@@ -171,7 +175,7 @@ class GoogLeNet(BatchNormNetwork):
 
     @property
     def smallest_size(self) -> int:
-        """Pixels a side: 5 pool layers, each of which needs a whole pixel to start at, and the paper's last another."""
+        """Pixels a side: every pooling needs a pixel more than its stride, but torchvision's last, of 2x2, only one."""
         return 31 if self.form == "paper" else 15
 
     @nn.compact
@@ -194,8 +198,23 @@ class GoogLeNet(BatchNormNetwork):
         biased = self.conv(kernel_init=init, use_bias=True, bias_init=nn.initializers.constant(0.2 if paper else 0.0))
         plain = functools.partial(ConvNormAct, conv=biased, norm=None, activation=activation(self.activation))
         normalized = functools.partial(plain, conv=self.conv(kernel_init=init), norm=self.norm(train, epsilon=1e-3))
-        unit = plain if paper else normalized
-        respond = functools.partial(local_response_norm, alpha=1e-4 / 5, k=1.0) if paper else lambda x: x
+        if paper:
+            unit, kernels, last_window, dropout_rate = plain, (5,), (3, 3), 0.4
+            respond = functools.partial(local_response_norm, alpha=1e-4 / 5, k=1.0)
+            head_pool = functools.partial(average_pool, window=(5, 5), strides=(3, 3))
+        else:
+            unit, kernels, last_window, dropout_rate = normalized, (3,), (2, 2), 0.2
+            respond = _unchanged
+            head_pool = functools.partial(adaptive_average_pool, size=(4, 4))
+        head = functools.partial(
+            AuxiliaryHead,
+            self.num_classes,
+            head_pool,
+            unit,
+            hidden=plain,
+            dropout=functools.partial(nn.Dropout, self.auxiliary_dropout_rate, deterministic=not train),
+            dense=functools.partial(nn.Dense, kernel_init=init, dtype=self.dtype),
+        )
 
         def stem(network, x):
             del network  # units are made on whichever module is at work
@@ -207,23 +226,12 @@ class GoogLeNet(BatchNormNetwork):
         auxiliary = []
         for stage, modules in enumerate(MODULES, 2):
             if stage > 2:
-                x = halve(x, (2, 2) if stage == 4 and not paper else (3, 3))
+                x = halve(x, (3, 3) if stage == 3 else last_window)
             for name, widths in modules:
-                x = self.block(Inception, stage)(widths, unit, (5,) if paper else (3,), name=name)(x)
+                x = self.block(Inception, stage)(widths, unit, kernels, name=name)(x)
                 if heads and name in AUXILIARY:
-                    head = AuxiliaryHead(
-                        self.num_classes,
-                        pool=functools.partial(average_pool, window=(5, 5), strides=(3, 3))
-                        if paper
-                        else functools.partial(adaptive_average_pool, size=(4, 4)),
-                        unit=unit,
-                        hidden=plain,
-                        dropout=functools.partial(nn.Dropout, self.auxiliary_dropout_rate, deterministic=not train),
-                        dense=functools.partial(nn.Dense, kernel_init=init, dtype=self.dtype),
-                        name=AUXILIARY[name],
-                    )
-                    auxiliary.append(head(x))
-        rate = (0.4 if paper else 0.2) if self.dropout_rate is None else self.dropout_rate
+                    auxiliary.append(head(name=AUXILIARY[name])(x))
+        rate = dropout_rate if self.dropout_rate is None else self.dropout_rate
         logits = Classifier(self.num_classes, train, rate, self.dtype, init, name="classifier")(x)
         return (logits, *auxiliary) if train and auxiliary else logits
 

@@ -138,9 +138,9 @@ class InceptionV3(BatchNormNetwork):
     It is not quite the paper's table 1: one stem convolution is 1x1 where that has 3x3, a max pooling stands for
     another, and the stages have 3, 5 and 3 modules with those that halve the resolution.
 
-    ``count_padding`` is the one thing in which the two releases differ: the average pooling in the modules counts the
-    zeros at the border in torchvision (the default, because its weights' published accuracy is measured so), and does
-    not in TF-Slim, where the weights were trained.
+    The two releases compute different things at one place: the average pooling in the modules counts the zeros at the
+    border in torchvision, and does not in TF-Slim, where the weights were trained. ``count_padding`` chooses; the
+    default is torchvision's, because the accuracy that it publishes for its weights is measured so.
 
     Initial kernels are normal with deviation 0.1, and 0.001 for the auxiliary head's last layer, as in torchvision,
     whose "truncated" normal is cut 20 deviations out, and whose 0.01 for the head's 5x5 convolution is set where
@@ -155,6 +155,8 @@ class InceptionV3(BatchNormNetwork):
     logits alone. TF-Slim adds its loss with weight 0.4."""
     dropout_rate: float = 0.5
     """Before the classifier."""
+    batch_norm_momentum: float = 0.9
+    """The share of the running statistics kept at each step: 1 minus torchvision's 0.1. TF-Slim keeps 0.9997."""
     count_padding: bool = True
     transform_input: bool = False
     """As in `jaxcnn.models.googlenet.GoogLeNet`: torchvision's weights need it."""
@@ -180,7 +182,7 @@ class InceptionV3(BatchNormNetwork):
         unit = functools.partial(
             ConvNormAct,
             conv=self.conv(kernel_init=init),
-            norm=self.norm(train, epsilon=1e-3),
+            norm=self.norm(train, epsilon=1e-3, momentum=self.batch_norm_momentum),
             activation=activation(self.activation),
         )
         classifier = functools.partial(Classifier, self.num_classes, train, dtype=self.dtype)

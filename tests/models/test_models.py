@@ -27,6 +27,10 @@ PARAMETERS = {
     "vgg19_bn": 143_678_248,
     "vgg11_lrn": 132_863_336,  # as vgg11
     "vgg16_1x1": 133_638_952,  # the paper's 134 million
+    "googlenet": 6_624_904,  # torchvision
+    "googlenet_2014": 6_998_552,  # table 1 of the paper, with biases
+    "bn_inception": 11_278_528,  # figure 5 of the paper, which says 13.6 million
+    "inception_v3": 23_834_568,  # timm; torchvision counts the auxiliary head too
     "resnet18": 11_689_512,  # these five: torchvision
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,
