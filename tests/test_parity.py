@@ -17,6 +17,8 @@ PARITY = Path(__file__).parent / "parity"
 # Files that are not a network of ours with its own options: its name, and the options that make it theirs.
 NETWORKS = {
     "tf_efficientnet_b0": ("efficientnet_b0", {"padding": "same", "batch_norm_epsilon": 1e-3}),
+    "nasnetalarge": ("nasnet_a_large", {"count_padding": True}),
+    "nasnetamobile": ("nasnet_a_mobile", {}),
     "efficientnet_lite0": ("efficientnet_lite0", {"padding": "symmetric", "batch_norm_epsilon": 1e-5}),
 }
 

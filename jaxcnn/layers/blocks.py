@@ -137,13 +137,14 @@ class StochasticDepth(nn.Module):
     train: bool
 
     @nn.compact
-    def __call__(self, branch: jax.Array) -> jax.Array:
-        """Zeroes or scales each image of (batch, ...)."""
+    def __call__(self, branch: jax.Array, progress: jax.Array | float = 1.0) -> jax.Array:
+        """Zeroes or scales each image of (batch, ...); ``progress``, which may be traced, multiplies the rate."""
         if not self.train or not self.rate:
             return branch
         shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
-        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, shape)
-        return jnp.where(kept, branch / (1 - self.rate), jnp.zeros((), branch.dtype))
+        share = 1 - self.rate * progress
+        kept = jax.random.bernoulli(self.make_rng("dropout"), share, shape)
+        return jnp.where(kept, branch / jnp.asarray(share, branch.dtype), jnp.zeros((), branch.dtype))
 
 
 class LayerScale(nn.Module):
