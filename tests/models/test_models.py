@@ -46,6 +46,16 @@ PARAMETERS = {
     "resnet44_cifar": 658_586,
     "resnet56_cifar": 853_018,
     "resnet110_cifar": 1_727_962,
+    "densenet121": 7_978_856,  # these four: torchvision
+    "densenet161": 28_681_000,
+    "densenet169": 14_149_480,
+    "densenet201": 20_013_928,
+    "densenet264": 33_337_704,  # torchvision's module with the sizes of the paper's table 1
+    "densenet40_k12_cifar": 1_019_722,  # 1.0M in the paper, and 0.8M: kernels without biases, scales and offsets of
+    "densenet100_k12_cifar": 769_162,  # the normalizations, a dense layer to ten classes with a bias
+    "nasnet_a_mobile": 5_289_978,  # Cadene's port
+    "nasnet_a_large": 88_753_150,  # timm
+    "nasnet_a_cifar": 3_346_538,  # 3.3M in the paper
     "regnet_x_200mf": 2_684_792,  # these: torchvision, or timm where it has none
     "regnet_x_400mf": 5_495_976,
     "regnet_x_600mf": 6_196_040,
