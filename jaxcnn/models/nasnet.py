@@ -20,12 +20,12 @@ CURRENT, PREVIOUS, FIRST, SECOND = range(4)
 
 
 class Genotype(NamedTuple):
-    """What the search found of one cell: five sums of two operations each, and what is concatenated at the end."""
+    """What the search found of one kind of cell: five sums of two operations each, and what of them is put out."""
 
     combinations: tuple[tuple[tuple[Operation, int], tuple[Operation, int]], ...]
     """(operation, input) of the two sides of each sum."""
     outputs: tuple[int, ...]
-    """Inputs and combinations that no combination takes, and the previous cell's output; counted as the inputs are."""
+    """What is concatenated, counted as the inputs are."""
 
 
 NORMAL = Genotype(
@@ -280,7 +280,7 @@ class NASNet(BatchNormNetwork):
         x = self.conv()(self.stem_features, (3, 3), strides=strides, padding=padding, name="stem_conv")(images)
         x = norm(name="stem_norm")(x)
 
-        places, auxiliary_logits = self._places(), None
+        places, auxiliary_logits = self.places(), None
         # Each output, and how many reductions are behind it.
         outputs = [(None, 0), (x, 0)]
         for number, place in enumerate(places, 1):
@@ -313,8 +313,8 @@ class NASNet(BatchNormNetwork):
         chosen = zip(options, self.defaults, strict=True)
         return Defaults(*(default if option is None else option for option, default in chosen))
 
-    def _places(self) -> list[Place]:
-        """All cells, in order."""
+    def places(self) -> list[Place]:
+        """Returns where the cells are, in order."""
         places = []
         if self.stem == "imagenet":
             places += [Place(f"stem_cell{i}", 1, REDUCTION, self.features // (4 >> i), 2) for i in (0, 1)]
