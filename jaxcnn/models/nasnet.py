@@ -38,7 +38,7 @@ NORMAL = Genotype(
     ),
     outputs=(1, 2, 3, 4, 5, 6),
 )
-"""Figure 4, left."""
+"""Figure 4, the normal cell."""
 
 REDUCTION = Genotype(
     (
@@ -50,7 +50,7 @@ REDUCTION = Genotype(
     ),
     outputs=(3, 4, 5, 6),
 )
-"""Figure 4, right."""
+"""Figure 4, the reduction cell."""
 
 
 class Separable(nn.Module):
@@ -141,9 +141,9 @@ class Cell(nn.Module):
         return x if x.shape[-1] == self.features else self._project(name, x)
 
     def _reduce(self, x: jax.Array) -> jax.Array:
-        """Half the resolution and none of the pixels lost: half the features from even ones, half from odd ones.
+        """Half the resolution: half the features from pixels at even rows and columns, half from those at odd ones.
 
-        Beyond the last pixel of an odd size there are zeros.
+        Beyond the last pixel of an odd size there are zeros. (TF-Slim's "factorized reduction".)
         """
         even = x[:, ::2, ::2]
         odd = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1::2, 1::2]
@@ -224,7 +224,7 @@ class NASNet(BatchNormNetwork):
     ======= ============ ============== ======= ========
 
     The auxiliary head, whose loss TF-Slim weighs 0.4, covers the whole map of its cell: a network that has it trains
-    on images of the size that it was initialized with. It evaluates at any.
+    on images of the size that it was initialized with. It evaluates at others too.
     """
 
     cells: int

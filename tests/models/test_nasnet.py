@@ -77,8 +77,7 @@ def test_any_size_will_do(size):
     assert logits.shape == (2, 3)
 
 
-def test_halving_loses_no_pixel():
-    """The projections of even and odd pixels, one weight each, put side by side."""
+def test_what_has_twice_the_resolution_is_halved_from_even_and_from_odd_pixels():
     cell = Cell(NORMAL, 2, 1, True, False, *(small().conv(), small().norm(False)), lambda: lambda x, _: x)
     images = jnp.arange(1.0, 26).reshape(1, 5, 5, 1)
     variables = cell.init(jax.random.key(0), images[:, :3, :3], images, 1.0)
