@@ -19,7 +19,7 @@ from jaxcnn.models.registry import get_variant, options_of
 
 TOLERANCE = 1e-5
 GOLDEN = Path(__file__).parent / "golden"
-NOTHING_DROPPED = {"dropout_rate": 0.0, "drop_path_rate": 0.0}
+NOTHING_DROPPED = {"dropout_rate": 0.0, "auxiliary_dropout_rate": 0.0, "drop_path_rate": 0.0}
 # Minutes of compilation.
 SLOW = {"inception_v3", "densenet121"}
 
