@@ -55,7 +55,7 @@ PARAMETERS = {
     "densenet100_k12_cifar": 769_162,  # the normalizations, a dense layer to ten classes with a bias
     "nasnet_a_mobile": 5_289_978,  # Cadene's port
     "nasnet_a_large": 88_753_150,  # timm
-    "nasnet_a_cifar": 3_346_538,  # 3.3M in the paper
+    "nasnet_a_cifar": 3_346_538,  # TF-Slim; 3.3M in the paper
     "regnet_x_200mf": 2_684_792,  # these: torchvision, or timm where it has none
     "regnet_x_400mf": 5_495_976,
     "regnet_x_600mf": 6_196_040,
