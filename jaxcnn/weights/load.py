@@ -11,13 +11,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.errors import UserError
 from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.weights.errors import WeightsError
+from jaxcnn.weights.files import read_file
 from jaxcnn.weights.rules import Rule, rules_of
-
-
-class WeightsError(UserError):
-    """Weights that are not those of the network they are for."""
 
 
 def load_pretrained(name: str, source: str | Path | Mapping[str, Any], **options: Any) -> dict[str, Any]:
@@ -44,20 +41,8 @@ def load_pretrained(name: str, source: str | Path | Mapping[str, Any], **options
         raise WeightsError(f"there are no published weights to load for {name}: initialize it, and train it")
     images = jax.ShapeDtypeStruct((1, variant.input_size, variant.input_size, variant.channels), jnp.float32)
     target = jax.eval_shape(lambda key, images: model.init(key, images, train=False), jax.random.key(0), images)
-    state = source if isinstance(source, Mapping) else _read(Path(source))
+    state = source if isinstance(source, Mapping) else read_file(Path(source))
     return convert(state, rules, target)
-
-
-def _read(path: Path) -> Mapping[str, np.ndarray]:
-    import safetensors
-    import safetensors.numpy
-
-    if not path.is_file():
-        raise WeightsError(f"there is no file {path}: give the path of a .safetensors file")
-    try:
-        return safetensors.numpy.load_file(path)
-    except safetensors.SafetensorError as error:
-        raise WeightsError(f"{path} is not a whole safetensors file ({error})") from None
 
 
 def convert(state: Mapping[str, Any], rules: tuple[Rule, ...], target: Mapping[str, Any]) -> dict[str, Any]:
