@@ -17,6 +17,7 @@ import numpy as np
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.files import read_file
+from jaxcnn.weights.published import find_published, is_published
 from jaxcnn.weights.rules import Rule, rules_of
 
 _LOG = logging.getLogger(__name__)
@@ -34,10 +35,11 @@ def load_pretrained(
 
     Args:
         name: one of ``jaxcnn.list_models()``.
-        source: a file that ``torch.save`` or safetensors wrote, read without running anything (see
-            `jaxcnn.weights.files`); or a mapping from names to arrays. Names and layouts are PyTorch's (torchvision's
-            or timm's; convolutions OIHW, dense layers OI), or ours: ``params/conv1/kernel``, as ``scripts/convert.py``
-            writes.
+        source: the name of published weights, ``torchvision``, ``timm`` or ``lite0``, or ``torchvision/IMAGENET1K_V1``
+            (see `jaxcnn.weights.published`), fetched where they are not yet; or a file that ``torch.save`` or
+            safetensors wrote, read without running anything (see `jaxcnn.weights.files`); or a mapping from names to
+            arrays. Names and layouts are PyTorch's (torchvision's or timm's; convolutions OIHW, dense layers OI), or
+            ours: ``params/conv1/kernel``, as ``scripts/convert.py`` writes.
         key: for a classifier of another number of classes; by default ``jax.random.key(0)``.
         **options: as for `create_model`.
 
@@ -45,10 +47,15 @@ def load_pretrained(
         ``{"params": ..., "batch_stats": ...}``, float32, for ``create_model(name, **options).apply``.
 
     Raises:
-        WeightsError: the file cannot be had or read, or a name is left over, missing, or of another shape or dtype.
+        WeightsError: the file cannot be had or read; a name is left over, missing, or of another shape or dtype; or
+            published weights are of a network with other options than these, which would load and compute nonsense.
         ModelError: the name or an option is unknown.
     """
     variant, wanted = get_variant(name), _shapes(name, options)
+    if is_published(source):
+        published = find_published(name, source)
+        published.check_options(options)
+        source = published.path()
     state = source if isinstance(source, Mapping) else read_file(Path(source))
     rules = rules_of(variant)
     if any("/" in name for name in state):
