@@ -52,7 +52,8 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
         (("train", "--data.batch-size", "x"), "--data.batch-size"),
         (("train", "--data.batch-size=-3"), "batch_size must be greater than 0, not -3"),
         (("train", "--optimizer.schedule.kind", "cosin"), "cosine"),
-        (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder: give the file of its weights"),
+        (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder: say with --weights whose weights"),
+        (("evaluate", "resnet18", "--weights", "timm"), "no weights 'timm' of resnet18: choose from 'torchvision/IM"),
         (("evaluate", "resnet5"), "error: there is no model 'resnet5': did you mean 'resnet50'"),
         (
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "w.safetensors"),
