@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import flax.traverse_util
+import jax
 import numpy as np
 
 from jaxcnn.weights import torch_file
@@ -12,7 +14,7 @@ _LONGEST_NAME = 256
 
 
 def read_file(path: Path) -> dict[str, np.ndarray]:
-    """Reads a file that ``torch.save`` or safetensors wrote.
+    """Reads a file that ``torch.save`` or safetensors wrote, or a folder that `jaxcnn.weights.save` wrote with orbax.
 
     Returns:
         Name to array, in the file's shapes and dtypes; see `jaxcnn.weights.torch_file.read_state`.
@@ -37,7 +39,9 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     if path.is_dir():
-        raise FileError("is a folder: give the path of a .pth or .safetensors file")
+        if not (path / "_METADATA").is_file():
+            raise FileError("is a folder, and not an orbax checkpoint: give the path of a .pth or .safetensors file")
+        return _read_orbax(path)
     if not path.exists():
         raise WeightsError(f"there is no file {path}: give the path of a .pth or .safetensors file")
     with path.open("rb") as file:
@@ -67,3 +71,11 @@ def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
     import safetensors.numpy
 
     return safetensors.numpy.load_file(path)
+
+
+def _read_orbax(path: Path) -> dict[str, np.ndarray]:
+    import orbax.checkpoint
+
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        tree = jax.device_get(checkpointer.restore(path.absolute()))
+    return flax.traverse_util.flatten_dict(tree, sep="/")

@@ -51,7 +51,7 @@ def load_pretrained(
             published weights are of a network with other options than these, which would load and compute nonsense.
         ModelError: the name or an option is unknown.
     """
-    variant, wanted = get_variant(name), _shapes(name, options)
+    variant, wanted = get_variant(name), variable_shapes(name, options)
     if is_published(source):
         published = find_published(name, source)
         published.check_options(options)
@@ -79,13 +79,14 @@ def _init(name: str, options: Mapping[str, Any], key: jax.Array) -> dict[str, ja
     return flax.traverse_util.flatten_dict(variables, sep="/")
 
 
-def _shapes(name: str, options: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+def variable_shapes(name: str, options: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the shapes of a network's variables, by their places: ``params/conv1/kernel``."""
     return jax.eval_shape(functools.partial(_init, name, options), jax.random.key(0))
 
 
 def _head(name: str, options: Mapping[str, Any], wanted: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, int]:
     """Where the number of classes shows: the places whose shapes depend on it, each with the axis that does."""
-    others = _shapes(name, {**options, "num_classes": options["num_classes"] + 1})
+    others = variable_shapes(name, {**options, "num_classes": options["num_classes"] + 1})
     pairs = {place: zip(wanted[place].shape, others[place].shape, strict=True) for place in wanted}
     axes = {place: [axis for axis, (size, other) in enumerate(pair) if size != other] for place, pair in pairs.items()}
     return {place: found[0] for place, found in axes.items() if found}

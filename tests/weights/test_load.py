@@ -11,16 +11,14 @@ import pytest
 
 import jaxcnn
 from jaxcnn.weights.errors import WeightsError
+from jaxcnn.weights.load import variable_shapes
+from jaxcnn.weights.save import save_variables
 
 
-def weights(name, num_classes=1000, **options):
+def weights(name, num_classes=1000):
     """A network's variables by their places, made from names and shapes alone."""
-    model = jaxcnn.create_model(name, num_classes=num_classes, **options)
-    shapes = jax.eval_shape(lambda key: model.init(key, jnp.zeros((1, 64, 64, 3)), train=False), jax.random.key(0))
-    return {
-        place: parity_weights.weight(place, leaf.shape)
-        for place, leaf in flax.traverse_util.flatten_dict(shapes, sep="/").items()
-    }
+    shapes = variable_shapes(name, {"num_classes": num_classes})
+    return {place: parity_weights.weight(place, leaf.shape) for place, leaf in shapes.items()}
 
 
 def initial_head(name, key):
@@ -92,3 +90,23 @@ def test_our_own_names_load_into_any_network():
     state = weights("resnet20_cifar", num_classes=10)
     variables = jaxcnn.load_pretrained("resnet20_cifar", state)
     assert flax.traverse_util.flatten_dict(variables, sep="/").keys() == state.keys()
+
+
+@pytest.mark.parametrize("format", ["safetensors", "orbax"])
+def test_what_is_saved_loads_again(format, tmp_path):
+    state = weights("resnet20_cifar", num_classes=10)
+    variables = jaxcnn.load_pretrained("resnet20_cifar", state)
+    save_variables(variables, tmp_path / "new" / "out", format)
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["out"]
+    again = jaxcnn.load_pretrained("resnet20_cifar", tmp_path / "new" / "out")
+    for place, value in flax.traverse_util.flatten_dict(again, sep="/").items():
+        assert value.dtype == jnp.float32
+        np.testing.assert_array_equal(value, state[place])
+    with pytest.raises(WeightsError, match=r"there is .*out already: remove it"):
+        save_variables(variables, tmp_path / "new" / "out", format)
+
+
+def test_where_nothing_can_be_written_a_sentence_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(WeightsError, match=r"out cannot be written: (Not a directory|File exists)"):
+        save_variables({"params": {"a": np.zeros(1)}}, tmp_path / "file" / "out")

@@ -117,7 +117,7 @@ def test_python_itself_obeys_the_files_that_run_something(case, tmp_path, monkey
 
 
 def test_folders_and_missing_files_are_refused(tmp_path):
-    with pytest.raises(WeightsError, match=r"is a folder"):
+    with pytest.raises(WeightsError, match=r"is a folder, and not an orbax checkpoint"):
         read_file(tmp_path)
     with pytest.raises(WeightsError, match=r"there is no file .*nope\.pth: give the path"):
         read_file(tmp_path / "nope.pth")
