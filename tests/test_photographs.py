@@ -13,13 +13,13 @@ PHOTOS = Path(__file__).parent / "photos"
 SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 # The classes of each photograph, and what they must come to together, among the five most probable. Found: cat 0.92,
-# coffee 0.97, cameraman 0.94, rocket 0.52; the clock, blurred as it is, comes third with 0.03.
+# coffee 0.97, cameraman 0.94, rocket 0.52; the clock, blurred as it is, comes third with 0.10.
 EXPECTED = {
     "cat.jpg": ({"tabby", "tiger cat", "Egyptian cat"}, 0.8),
     "coffee.jpg": ({"espresso", "cup", "coffee mug"}, 0.9),
     "cameraman.jpg": ({"tripod"}, 0.85),
     "rocket.jpg": ({"missile", "projectile", "space shuttle"}, 0.4),
-    "clock.jpg": ({"wall clock"}, 0.01),
+    "clock.jpg": ({"wall clock"}, 0.05),
 }
 
 pytestmark = pytest.mark.skipif(

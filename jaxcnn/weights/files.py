@@ -27,10 +27,12 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
         for name in state:
             if not name.isprintable() or len(name) > _LONGEST_NAME:
                 raise FileError(f"holds a tensor of the name {shown(name)}, which is no module's: do not trust it")
+    except WeightsError:
+        raise
     except FileError as error:
         raise WeightsError(f"{path} {error}") from None
-    except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from None
+    except PermissionError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
     except Exception as error:  # what damaged bytes raise inside zipfile, zlib, pickletools and safetensors
         reason = ascii(str(error) or type(error).__name__)[1:-1]
         raise WeightsError(f"{path} is not a whole file of weights ({reason[:200]}): fetch it again") from None
@@ -42,7 +44,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         if not (path / "_METADATA").is_file():
             raise FileError("is a folder, and not an orbax checkpoint: give the path of a .pth or .safetensors file")
         return _read_orbax(path)
-    if not path.exists():
+    if not path.is_file():  # which a pipe or a device is not, either
         raise WeightsError(f"there is no file {path}: give the path of a .pth or .safetensors file")
     with path.open("rb") as file:
         start = file.read(512)
