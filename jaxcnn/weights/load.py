@@ -58,7 +58,7 @@ def load_pretrained(
         source = published.path()
     state = source if isinstance(source, Mapping) else read_file(Path(source))
     rules = rules_of(variant)
-    if any("/" in name for name in state):
+    if any("/" in place for place in state):
         rules = ()
     elif not rules:
         raise WeightsError(f"there are no published weights to load for {name}: initialize it, and train it")

@@ -88,6 +88,8 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     """The archive's entries by their names in its one folder."""
     if sum(entry.file_size for entry in archive.infolist()) > MAX_EXPANSION * size:
         raise FileError(f"claims to hold over {MAX_EXPANSION} times its own size, as no weights do: do not trust it")
+    if not any(entry.filename.partition("/")[2] == "data.pkl" for entry in archive.infolist()):
+        raise FileError("is a zip file, but not PyTorch's: if the weights are inside, unpack it")
     entries: dict[str, zipfile.ZipInfo] = {}
     for entry in archive.infolist():
         _, _, name = entry.filename.partition("/")
@@ -98,8 +100,6 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
         if name in entries:
             raise FileError(f"has two parts named {shown(name)}: do not trust it")
         entries[name] = entry
-    if "data.pkl" not in entries:
-        raise FileError("is a zip file, but not PyTorch's: if the weights are inside, unpack it")
     return entries
 
 

@@ -282,7 +282,7 @@ def containers():
         "zip_big_endian": (one_more("archive/byteorder", "big"), "is of a big-endian machine"),
         "zip_byteorder_bomb": (one_more("archive/byteorder", b"x" * 100), "of 100 bytes, not of 6 at most"),
         "torchscript": (one_more("archive/constants.pkl", b""), "is a TorchScript program, not weights"),
-        "other_zip": (zipped(None, {}, [("a.txt", b"x")]), "is a zip file, but not PyTorch's"),
+        "other_zip": (zipped(None, {}, [("a.txt", b"x"), ("b.txt", b"x")]), "is a zip file, but not PyTorch's"),
         "empty_zip": (zipped(None, {}), "is neither a PyTorch nor a safetensors file"),
         "nested_zip": (zipped(None, {}, [("model.pth", whole)]), "is a zip file, but not PyTorch's"),
         "nested_zip_for_a_pickle": (zipped(whole), "not a whole file of weights"),
