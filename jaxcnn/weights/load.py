@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxcnn.errors import UserError
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.files import read_file
@@ -86,7 +87,10 @@ def variable_shapes(name: str, options: Mapping[str, Any]) -> dict[str, jax.Shap
 
 def _head(name: str, options: Mapping[str, Any], wanted: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, int]:
     """Where the number of classes shows: the places whose shapes depend on it, each with the axis that does."""
-    others = variable_shapes(name, {**options, "num_classes": options["num_classes"] + 1})
+    try:
+        others = variable_shapes(name, {**options, "num_classes": options["num_classes"] + 1})
+    except UserError:  # a network of one number of classes alone
+        return {}
     pairs = {place: zip(wanted[place].shape, others[place].shape, strict=True) for place in wanted}
     axes = {place: [axis for axis, (size, other) in enumerate(pair) if size != other] for place, pair in pairs.items()}
     return {place: found[0] for place, found in axes.items() if found}

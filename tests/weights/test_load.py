@@ -86,9 +86,10 @@ def test_other_precisions_become_float32(dtype):
     np.testing.assert_array_equal(kernel, expected)
 
 
-def test_our_own_names_load_into_any_network():
-    state = weights("resnet20_cifar", num_classes=10)
-    variables = jaxcnn.load_pretrained("resnet20_cifar", state)
+@pytest.mark.parametrize("name", ["resnet20_cifar", "lenet", "lenet5"])
+def test_our_own_names_load_into_any_network(name):
+    state = weights(name, num_classes=10)
+    variables = jaxcnn.load_pretrained(name, state, num_classes=10)
     assert flax.traverse_util.flatten_dict(variables, sep="/").keys() == state.keys()
 
 
