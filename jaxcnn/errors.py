@@ -1,6 +1,7 @@
 """What a person can put right, said in one sentence."""
 
 import difflib
+import logging
 import sys
 from collections.abc import Callable, Iterable
 
@@ -37,7 +38,13 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def run_script(main: Callable[[list[str]], int]) -> int:
-    """Runs a script's ``main`` on the command line's arguments; returns the exit code, 2 after a `UserError`."""
+    """Runs a script's ``main`` on the command line's arguments; returns the exit code, 2 after a `UserError`.
+
+    What the package logs, from level INFO, is printed to the standard error.
+    """
+    log = logging.getLogger("jaxcnn")
+    log.addHandler(logging.StreamHandler())
+    log.setLevel(logging.INFO)
     try:
         return main(sys.argv[1:])
     except UserError as error:

@@ -32,6 +32,7 @@ from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import read_metrics
 from jaxcnn.training.state import create_state
 from jaxcnn.weights.load import load_pretrained
+from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,22 +156,43 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "b
     return restored
 
 
-def load_published(name: str, weights: Path | None) -> Trained:
-    """Loads published weights into a network of `list_models`, with ILSVRC's usual preprocessing.
+def load_published(name: str, weights: str | None) -> Trained:
+    """Loads somebody's weights into a network of `list_models`.
+
+    Args:
+        name: the network.
+        weights: as the ``source`` of `load_pretrained`. Published weights bring their options of the network, their
+            crop and their normalization; a file is taken to be of the network that the first of the published weights
+            are of, and gets ILSVRC's usual preprocessing.
 
     Raises:
         UserError: the name is no model's, or the weights are not given or not the network's.
     """
     variant = get_variant(name)
     if weights is None:
-        raise ConfigError(f"{name} is a model and not a run folder: give the file of its weights with --weights")
-    crop = CenterCrop(size=variant.input_size, resize=round(variant.input_size / 0.875))
-    data = DataConfig(train_crop=crop, evaluation_crop=crop, channels=variant.channels)
-    variables = load_pretrained(name, weights)
-    model = create_model(name, **variant.published_options)
-    return Trained(model, variables, variant.num_classes, None, data, Normalization())
+        known = "".join(f"{entry.source}, " for entry in published_weights(name))
+        raise ConfigError(
+            f"{name} is a model and not a run folder: say with --weights whose weights it has, {known}or a file"
+        )
+    if is_published(weights):
+        published = find_published(name, weights)
+        options = published.options
+        crop = CenterCrop(size=published.crop, resize=published.resize, interpolation=published.interpolation)
+        normalization = Normalization(mean=published.mean, std=published.std)
+    else:
+        options = next((entry.options for entry in published_weights(name)), {})
+        crop = CenterCrop(size=variant.input_size, resize=round(variant.input_size / 0.875))
+        normalization = Normalization()
+    return Trained(
+        model=create_model(name, **options),
+        variables=load_pretrained(name, weights, **options),
+        num_classes=variant.num_classes,
+        class_names=imagenet_classes() if variant.num_classes == len(imagenet_classes()) else None,
+        data=DataConfig(train_crop=crop, evaluation_crop=crop, channels=variant.channels),
+        normalization=normalization,
+    )
 
 
-def load(name: str, weights: Path | None = None, checkpoint: Literal["latest", "best"] = "latest") -> Trained:
-    """Loads a run folder, or a named model with a file of weights; see `load_run` and `load_published`."""
+def load(name: str, weights: str | None = None, checkpoint: Literal["latest", "best"] = "latest") -> Trained:
+    """Loads a run folder, or a named model with somebody's weights; see `load_run` and `load_published`."""
     return load_run(Path(name), checkpoint) if Path(name).is_dir() else load_published(name, weights)

@@ -2,20 +2,19 @@
 """Measures a run, or a model with published weights, on a data set's evaluation split.
 
     evaluate.py RUN_FOLDER [--checkpoint best] [--data.OPTION VALUE ...]
-    evaluate.py MODEL --weights FILE --data.name folder:PATH
+    evaluate.py MODEL --weights SOURCE --data.name folder:PATH
 
 The crop, the normalization and (for a run) the data set are the network's own unless told otherwise.
 """
 
 import dataclasses
 import sys
-from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from jaxcnn import trained
-from jaxcnn.config import DataConfig, EvaluationConfig
+from jaxcnn.config import DataConfig, EvaluationConfig, Normalization
 from jaxcnn.errors import run_script
 
 
@@ -25,8 +24,8 @@ class Source:
 
     network: tyro.conf.Positional[str]
     """A run folder, or a model's name."""
-    weights: Path | None = None
-    """A .safetensors file in PyTorch's names, for a model."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
+    """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints."""
 
@@ -36,6 +35,7 @@ class Measurement:
     """What to measure it on."""
 
     data: DataConfig
+    normalization: Normalization
     batch_size: int = EvaluationConfig().batch_size
     top_k: tuple[int, ...] = EvaluationConfig().top_k
 
@@ -46,7 +46,9 @@ def main(arguments: list[str]) -> int:
     first_help = not arguments or arguments[0] in ("-h", "--help")
     source, rest = tyro.cli(Source, args=arguments, return_unknown_args=True, add_help=first_help)
     network = trained.load(source.network, source.weights, source.checkpoint)
-    chosen = tyro.cli(Measurement, default=Measurement(network.data), args=rest, config=(tyro.conf.AvoidSubcommands,))
+    default = Measurement(network.data, network.normalization)
+    chosen = tyro.cli(Measurement, default=default, args=rest, config=(tyro.conf.AvoidSubcommands,))
+    network = dataclasses.replace(network, normalization=chosen.normalization)
     print(network.evaluate(chosen.data, batch_size=chosen.batch_size, top_k=chosen.top_k))
     return 0
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Names what is in image files.
 
-predict.py PHOTO... --model RUN_FOLDER_OR_MODEL [--weights FILE] [--top-k 5]
+predict.py PHOTO... --model RUN_FOLDER_OR_MODEL [--weights SOURCE] [--top-k 5]
 """
 
 import dataclasses
@@ -25,8 +25,8 @@ class Arguments:
     """JPEG, PNG and other image files."""
     model: str = "runs/lenet_digits"
     """A run folder, or a model's name."""
-    weights: Path | None = None
-    """A .safetensors file in PyTorch's names, for a model."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
+    """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
     top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
     """How many classes to name."""
 

@@ -10,7 +10,7 @@ import pytest
 import safetensors.numpy
 
 import jaxcnn
-from jaxcnn.weights.load import WeightsError
+from jaxcnn.weights.errors import WeightsError
 
 PARITY = Path(__file__).parent / "parity"
 
@@ -65,7 +65,7 @@ def test_a_safetensors_file_is_a_source(tmp_path):
     variables = jaxcnn.load_pretrained("resnet18", tmp_path / "w.safetensors")
     np.testing.assert_array_equal(variables["params"]["norm1"]["scale"], state["bn1.weight"])
     (tmp_path / "w.safetensors").write_bytes((tmp_path / "w.safetensors").read_bytes()[:-1000])
-    with pytest.raises(WeightsError, match=r"w.safetensors is not a whole safetensors file"):
+    with pytest.raises(WeightsError, match=r"w.safetensors is not a whole file of weights"):
         jaxcnn.load_pretrained("resnet18", tmp_path / "w.safetensors")
     with pytest.raises(WeightsError, match=r"there is no file .*nope"):
         jaxcnn.load_pretrained("resnet18", tmp_path / "nope")

@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import safetensors.numpy
+from PIL import Image
 
 from jaxcnn.analysis.interruption import interrupt_repeatedly
 from jaxcnn.runs import load_config
+from jaxcnn.weights import load
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = ROOT / "scripts"
@@ -52,7 +56,8 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
         (("train", "--data.batch-size", "x"), "--data.batch-size"),
         (("train", "--data.batch-size=-3"), "batch_size must be greater than 0, not -3"),
         (("train", "--optimizer.schedule.kind", "cosin"), "cosine"),
-        (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder: give the file of its weights"),
+        (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder: say with --weights whose weights"),
+        (("evaluate", "resnet18", "--weights", "timm"), "no weights 'timm' of resnet18: choose from 'torchvision/IM"),
         (("evaluate", "resnet5"), "error: there is no model 'resnet5': did you mean 'resnet50'"),
         (
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "w.safetensors"),
@@ -67,6 +72,23 @@ def test_mistakes_are_answered_in_a_sentence(arguments, sentence, tmp_path):
     assert sentence in answer.stderr
     assert "Traceback" not in answer.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_convert_writes_what_predict_reads(tmp_path):
+    state = {
+        place: np.zeros(leaf.shape, np.float16) for place, leaf in load.variable_shapes("resnet20_cifar", {}).items()
+    }
+    safetensors.numpy.save_file(state, tmp_path / "theirs.safetensors")
+    Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
+    answer = script("convert", "resnet20_cifar", "theirs.safetensors", "ours.safetensors", folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "ours.safetensors holds the variables of create_model('resnet20_cifar')\n"
+    again = script("convert", "resnet20_cifar", "theirs.safetensors", "ours.safetensors", folder=tmp_path)
+    assert again.stderr == "error: there is ours.safetensors already: remove it, or give another path\n"
+    network = ("--model", "resnet20_cifar", "--weights", "ours.safetensors", "--top-k", "1")
+    answer = script("predict", "photo.png", *network, folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert "0.1000" in answer.stdout
 
 
 def test_models_prints_the_table():

@@ -118,7 +118,8 @@ class EfficientNet(BatchNormNetwork):
 
     For the authors' own B0 to B7 (timm's ``tf_efficientnet_b*``) give ``padding="same"``, ``batch_norm_epsilon=1e-3``
     and ``batch_norm_momentum=0.99``; for timm's own ``efficientnet_lite0``, trained in PyTorch, ``"symmetric"``, 1e-5
-    and 0.9. The wrong choice loads without complaint and costs accuracy.
+    and 0.9. `load_pretrained` checks this for weights that are given by their publisher's name; from a file the wrong
+    choice loads without complaint and costs accuracy.
 
     The Lite networks have no squeeze and excitation, ReLU6 for SiLU, and a stem, head, first and last stage that are
     not scaled (the first and last stage in depth only).

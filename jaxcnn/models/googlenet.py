@@ -247,7 +247,6 @@ VARIANTS = (
                 30.222, 10.47, "centre crop 224 of 256, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1"
             ),
         ),
-        published_options={"transform_input": True},
     ),
     Variant(
         "googlenet_2014",

@@ -223,6 +223,5 @@ VARIANTS = (
             Published(21.2, 5.6, "1 crop, 48,238 images of ILSVRC-2012 validation", "arXiv:1512.00567, table 3"),
             Published(22.0, 6.1, "1 crop, ILSVRC-2012 validation", "TF-Slim, inception_v3, 2016_08_28"),
         ),
-        published_options={"transform_input": True},
     ),
 )

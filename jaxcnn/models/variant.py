@@ -33,5 +33,3 @@ class Variant:
     channels: int = 3
     num_classes: int = 1000
     published: tuple[Published, ...] = ()
-    published_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What the published weights need besides the defaults."""

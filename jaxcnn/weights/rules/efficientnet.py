@@ -1,6 +1,10 @@
-"""Torchvision's and timm's names of EfficientNet, timm's of EfficientNet-Lite."""
+"""Torchvision's and timm's names of EfficientNet, timm's of EfficientNet-Lite, efficientnet_lite_pytorch's of Lite0."""
 
+from jaxcnn.models.efficientnet import STAGES
 from jaxcnn.weights.rules.rule import Rule
+
+_BLOCKS = [(stage, index) for stage, row in enumerate(STAGES, 1) for index in range(row.blocks)]
+"""Stage and block of each block of B0 and Lite0."""
 
 RULES = (
     # torchvision's names.
@@ -48,4 +52,22 @@ RULES = (
     Rule(r"conv_head", "head_conv"),
     Rule(r"bn2", "head_norm"),
     Rule(r"classifier", "classifier/dense"),
+    # efficientnet_lite_pytorch's names, of which there are weights of Lite0; it counts blocks through.
+    Rule(r"_conv_stem", "stem_conv"),
+    Rule(r"_bn0", "stem_norm"),
+    *(
+        Rule(rf"_blocks\.{number}\.{module}", f"stage{stage}_block{index}/{ours}")
+        for number, (stage, index) in enumerate(_BLOCKS)
+        for module, ours in (
+            ("_expand_conv", "expand_conv"),
+            ("_bn0", "expand_norm"),
+            ("_depthwise_conv", "depthwise_conv"),
+            ("_bn1", "depthwise_norm"),
+            ("_project_conv", "project_conv"),
+            ("_bn2", "project_norm"),
+        )
+    ),
+    Rule(r"_conv_head", "head_conv"),
+    Rule(r"_bn1", "head_norm"),
+    Rule(r"_fc", "classifier/dense"),
 )

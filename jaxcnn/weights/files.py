@@ -1,0 +1,83 @@
+"""Files of weights, told apart by what is in them and not by how they are named."""
+
+from pathlib import Path
+
+import flax.traverse_util
+import jax
+import numpy as np
+
+from jaxcnn.weights import torch_file
+from jaxcnn.weights.errors import FileError, WeightsError
+from jaxcnn.weights.torch_pickle import shown
+
+_LONGEST_NAME = 256
+
+
+def read_file(path: Path) -> dict[str, np.ndarray]:
+    """Reads a file that ``torch.save`` or safetensors wrote, or a folder that `jaxcnn.weights.save` wrote with orbax.
+
+    Returns:
+        Name to array, in the file's shapes and dtypes; see `jaxcnn.weights.torch_file.read_state`.
+
+    Raises:
+        WeightsError: there is no such file, or it is not a whole file of weights.
+    """
+    try:
+        state = _read(path)
+        for name in state:
+            if not name.isprintable() or len(name) > _LONGEST_NAME:
+                raise FileError(f"holds a tensor of the name {shown(name)}, which is no module's: do not trust it")
+    except WeightsError:
+        raise
+    except FileError as error:
+        raise WeightsError(f"{path} {error}") from None
+    except PermissionError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
+    except Exception as error:  # what damaged bytes raise inside zipfile, zlib, pickletools and safetensors
+        reason = ascii(str(error) or type(error).__name__)[1:-1]
+        raise WeightsError(f"{path} is not a whole file of weights ({reason[:200]}): fetch it again") from None
+    return state
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if path.is_dir():
+        if not (path / "_METADATA").is_file():
+            raise FileError("is a folder, and not an orbax checkpoint: give the path of a .pth or .safetensors file")
+        return _read_orbax(path)
+    if not path.is_file():  # which a pipe or a device is not, either
+        raise WeightsError(f"there is no file {path}: give the path of a .pth or .safetensors file")
+    with path.open("rb") as file:
+        start = file.read(512)
+        file.seek(0)
+        if start[8:9] == b"{":
+            return _read_safetensors(path)
+        if start.startswith((torch_file.ZIP, torch_file.LEGACY)):
+            return torch_file.read_state(file)
+    raise FileError(_not_weights(start))
+
+
+def _not_weights(start: bytes) -> str:
+    """The clause for a file that begins so."""
+    if not start:
+        return "is empty: fetch it again"
+    if start.startswith(b"version https://git-lfs"):
+        return "is a pointer to a file in Git LFS and not the file: fetch it with git lfs pull"
+    if start.lstrip()[:1] == b"<":
+        return "is a web page and not weights: look into it, and fetch the file again"
+    if start.startswith(b"\x80"):
+        return "is a pickle, but not one of PyTorch's files: save it with torch.save(model.state_dict(), ...)"
+    return "is neither a PyTorch nor a safetensors file: give the path of a .pth or .safetensors file"
+
+
+def _read_safetensors(path: Path) -> dict[str, np.ndarray]:
+    import safetensors.numpy
+
+    return safetensors.numpy.load_file(path)
+
+
+def _read_orbax(path: Path) -> dict[str, np.ndarray]:
+    import orbax.checkpoint
+
+    with orbax.checkpoint.StandardCheckpointer() as checkpointer:
+        tree = jax.device_get(checkpointer.restore(path.absolute()))
+    return flax.traverse_util.flatten_dict(tree, sep="/")

@@ -1,0 +1,191 @@
+"""What ``torch.save`` wrote, read without PyTorch and without running anything.
+
+Two formats: a zip archive (PyTorch 1.6 and later), with a pickle in ``data.pkl`` and a storage in each ``data/KEY``;
+and the legacy one, five pickles and then the storages, one after another. Their description is
+``torch/serialization.py``. The pickles are read by `jaxcnn.weights.torch_pickle`.
+"""
+
+import io
+import math
+import os
+import zipfile
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from jaxcnn.weights.errors import FileError
+from jaxcnn.weights.torch_pickle import Storage, Tensor, run, shown
+
+ZIP = b"PK\x03\x04"
+LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""How files of the two formats begin."""
+MAX_PICKLE_BYTES = 1 << 24
+MAX_EXPANSION = 10
+"""How many times its own size a file may claim to hold. PyTorch does not compress, and weights hardly can be."""
+MAX_DIMENSIONS = 32
+
+_CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Where training scripts put a state dict, the averaged one first: timm's and torchvision's ``references``."""
+
+
+def read_state(file: BinaryIO) -> dict[str, np.ndarray]:
+    """Reads a state dict.
+
+    That is the file's object, if it is a dictionary of nothing but tensors. Else, it is what the object holds under
+    the first of ``state_dict_ema``, ``model_ema``, ``state_dict`` and ``model``. Only its tensors are read. The prefix
+    ``module.`` of a network trained on several GPUs or averaged is taken off, with the average's count.
+
+    Args:
+        file: a whole file, at its beginning, in either format.
+
+    Returns:
+        Name to array, in the file's shapes and dtypes; read-only, and views of one storage where the file shares it.
+
+    Raises:
+        FileError: the file is not of either format, is damaged in a way that shows, is not of weights, or would need
+            much more memory than its own size.
+        Exception: whatever damaged bytes raise in ``zipfile`` and ``pickletools``.
+    """
+    start = file.read(len(LEGACY))
+    file.seek(0)
+    if start.startswith(ZIP):
+        return _read_zip(file)
+    if start == LEGACY:
+        return _read_legacy(file)
+    raise FileError("does not begin as PyTorch's files do: fetch it again")
+
+
+def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
+    with zipfile.ZipFile(file) as archive:
+        entries = _entries(archive, file.seek(0, os.SEEK_END))
+
+        def read(name: str, largest: int) -> bytes:
+            entry = entries[name]
+            if entry.file_size > largest:
+                raise FileError(
+                    f"has a part {shown(name)} of {entry.file_size:,} bytes, not of {largest:,} at most: fetch it again"
+                )
+            with archive.open(entry) as stream:
+                # The size is given because without it zipfile inflates all there is before it looks at the claim.
+                return stream.read(entry.file_size)
+
+        def read_storage(storage: Storage) -> bytes:
+            name = f"data/{storage.key}"
+            if name not in entries:
+                raise FileError(f"lacks its part {shown(name)}: fetch it again")
+            return read(name, storage.size * storage.dtype.itemsize)
+
+        if "constants.pkl" in entries:
+            raise FileError("is a TorchScript program, not weights: load it in PyTorch and save its state_dict()")
+        if "byteorder" in entries and read("byteorder", len(b"little")) != b"little":
+            raise FileError("is of a big-endian machine: save it on a little-endian one")
+        value, _ = run(io.BytesIO(read("data.pkl", MAX_PICKLE_BYTES)))
+        return _arrays(_state_of(value), read_storage)
+
+
+def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The archive's entries by their names in its one folder."""
+    if sum(entry.file_size for entry in archive.infolist()) > MAX_EXPANSION * size:
+        raise FileError(f"claims to hold over {MAX_EXPANSION} times its own size, as no weights do: do not trust it")
+    if not any(entry.filename.partition("/")[2] == "data.pkl" for entry in archive.infolist()):
+        raise FileError("is a zip file, but not PyTorch's: if the weights are inside, unpack it")
+    entries: dict[str, zipfile.ZipInfo] = {}
+    for entry in archive.infolist():
+        _, _, name = entry.filename.partition("/")
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) or entry.flag_bits & 1:
+            raise FileError("is compressed or encrypted in a way that PyTorch does not use: do not trust it")
+        if ".." in entry.filename.split("/") or "\\" in entry.filename or entry.filename.startswith("/"):
+            raise FileError(f"has a part named {shown(entry.filename)}, outside itself: do not trust it")
+        if name in entries:
+            raise FileError(f"has two parts named {shown(name)}: do not trust it")
+        entries[name] = entry
+    return entries
+
+
+def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
+    # In memory, so that no instruction can ask for more bytes than these.
+    pickles = io.BytesIO(file.read(MAX_PICKLE_BYTES))
+    (_, _), (protocol, _), (system, _), (value, storages), (keys, _) = (run(pickles) for _ in range(5))
+    if protocol != 1001:
+        raise FileError("is of an unknown version of PyTorch's legacy format: save it again in PyTorch")
+    if type(system) is not dict or system.get("little_endian") is not True:
+        raise FileError("is of a big-endian machine: save it on a little-endian one")
+    if type(keys) is not list or len(keys) != len(storages) or any(key not in storages for key in keys):
+        raise FileError("does not list the storages that its tensors are in: fetch it again")
+
+    # Each is its number of elements in eight bytes, then the elements.
+    starts, position = {}, pickles.tell()
+    for key in keys:
+        starts[key] = position + 8
+        file.seek(position)
+        if int.from_bytes(file.read(8), "little") != storages[key].size:
+            raise FileError(f"has a storage {shown(key)} of another length than its tensors': fetch it again")
+        position += 8 + storages[key].size * storages[key].dtype.itemsize
+    if position != file.seek(0, os.SEEK_END):
+        raise FileError("is shorter or longer than its tensors: fetch it again")
+
+    def read_storage(storage: Storage) -> bytes:
+        file.seek(starts[storage.key])
+        return file.read(storage.size * storage.dtype.itemsize)
+
+    return _arrays(_state_of(value), read_storage)
+
+
+def _is_state(value: Any) -> bool:
+    return type(value) is dict and all(isinstance(tensor, Tensor) for tensor in value.values())
+
+
+def _state_of(value: Any) -> dict[str, Tensor]:
+    """The state dict in what a file holds."""
+    if not _is_state(value) and type(value) is dict:
+        value = next((value[name] for name in _CONTAINERS if name in value), None)
+    if not _is_state(value):
+        raise FileError(
+            f"holds no state dict, nor one under {', '.join(_CONTAINERS[:-1])} or {_CONTAINERS[-1]}: save "
+            "model.state_dict()"
+        )
+    if not all(type(name) is str for name in value):
+        raise FileError("holds tensors without names: save model.state_dict()")
+    named = {name: tensor for name, tensor in value.items() if name != "n_averaged"}
+    if all(name.startswith("module.") for name in named):
+        return {name.removeprefix("module."): tensor for name, tensor in named.items()}
+    return value
+
+
+def _arrays(state: dict[str, Tensor], read: Callable[[Storage], bytes]) -> dict[str, np.ndarray]:
+    storages: dict[str, np.ndarray] = {}
+
+    def array(name: str, tensor: Tensor) -> np.ndarray:
+        storage = tensor.storage
+        _check(name, tensor)
+        if storage.key not in storages:
+            encoded = read(storage)
+            if len(encoded) != storage.size * storage.dtype.itemsize:
+                raise FileError(f"has too few bytes for the storage of {shown(name)}: fetch it again")
+            storages[storage.key] = np.frombuffer(encoded, storage.dtype)
+        elements = storages[storage.key][storage.start + tensor.offset : storage.start + storage.length]
+        # A stride along which nothing moves may be any number, too large for NumPy.
+        strides = [0 if size < 2 else stride * storage.dtype.itemsize for size, stride in _steps(tensor)]
+        return np.lib.stride_tricks.as_strided(elements, tensor.shape, strides, writeable=False)
+
+    return {name: array(name, tensor) for name, tensor in state.items()}
+
+
+def _steps(tensor: Tensor) -> list[tuple[int, int]]:
+    return list(zip(tensor.shape, tensor.strides, strict=True))
+
+
+def _check(name: str, tensor: Tensor) -> None:
+    """Refuses a view that leaves its storage, or repeats it: the array would need more memory than the file."""
+    length = tensor.storage.length
+    fits = len(tensor.shape) <= MAX_DIMENSIONS
+    if fits:
+        elements = math.prod(tensor.shape)
+        last = tensor.offset + sum((size - 1) * stride for size, stride in _steps(tensor))
+        fits = last < length and elements <= length if elements else tensor.offset <= length
+    if not fits:
+        raise FileError(
+            f"holds the tensor {shown(name)}, whose shape and strides do not fit its {length:,} stored elements: fetch "
+            "it again"
+        )

