@@ -27,9 +27,6 @@ NETWORKS = {
 # precision too, and EfficientNet-B5, whose reference is 0.67 from its own in float64, only so.
 TOLERANCES = {"regnet_y_1_6gf": 1e-3, "efficientnet_b3": 2e-2}
 
-# Compiling and running these takes minutes.
-SLOW = {"nasnetalarge"}
-
 
 def reference_state(name):
     """PyTorch's state dict, made from names and shapes alone."""
@@ -38,13 +35,7 @@ def reference_state(name):
     return {key: parity_weights.weight(key, tuple(shape)) for key, shape in shapes.items()}
 
 
-@pytest.mark.parametrize(
-    "reference",
-    [
-        pytest.param(path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
-        for path in sorted(PARITY.glob("*.npz"))
-    ],
-)
+@pytest.mark.parametrize("reference", sorted(path.stem for path in PARITY.glob("*.npz")))
 def test_logits_equal_the_references(reference):
     with np.load(PARITY / f"{reference}.npz") as stored:
         expected, batch, size = stored["logits"], int(stored["batch"]), int(stored["size"])
