@@ -20,19 +20,22 @@ PUBLISHERS = ("torchvision", "timm", "lite0")
 
 _FREE = frozenset(
     {
+        "auxiliary_dropout_rate",
         "auxiliary_heads",
         "batch_norm_axis",
         "batch_norm_momentum",
         "drop_path_rate",
         "dropout_rate",
         "dtype",
+        "fully_convolutional",
         "lowering",
         "num_classes",
         "remat",
         "zero_init_residual",
     }
 )
-"""Options that leave alone what a trained network computes, but for rounding and the number of classes."""
+"""Options that leave alone what a trained network computes of an image of its size, but for rounding and the number of
+classes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ import safetensors.numpy
 import jaxcnn
 from jaxcnn import trained
 from jaxcnn.config import CenterCrop, Normalization
-from jaxcnn.models.registry import create_model, list_models
+from jaxcnn.models.registry import create_model, get_variant, list_models
 from jaxcnn.weights import cache, load, published
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
@@ -28,6 +28,8 @@ OURS = [entry for name in list_models() for entry in published_weights(name)]
 @pytest.mark.parametrize("entry", OURS, ids=lambda entry: f"{entry.model}-{entry.source}")
 def test_every_entry_is_of_a_network_with_its_options(entry):
     create_model(entry.model, **entry.options)
+    if entry.source.startswith("torchvision"):
+        assert entry.options == get_variant(entry.model).published_options
     entry.check_options(entry.options)
     CenterCrop(size=entry.crop, resize=entry.resize, interpolation=entry.interpolation)
     Normalization(mean=entry.mean, std=entry.std)
@@ -35,6 +37,10 @@ def test_every_entry_is_of_a_network_with_its_options(entry):
     assert entry.sha256 in (entry.url or entry.file)
     assert entry.url is None or entry.url.startswith("https://")
     assert find_published(entry.model, entry.source) is entry
+
+
+def test_there_is_no_entry_of_an_unknown_network():
+    assert {model for models in published._table().values() for model in models} <= set(list_models())
 
 
 def test_the_numbers_of_sets_of_weights():
@@ -96,6 +102,8 @@ def test_weights_nobody_published_are_refused(model, source, sentence):
         ("efficientnet_b0", "timm", {"batch_norm_epsilon": 1e-3}, "with padding='same', and yours has 'symmetric'"),
         ("efficientnet_b0", "torchvision", {"padding": "same"}, "with padding='symmetric', and yours has 'same'"),
         ("efficientnet_lite0", "lite0", {"padding": "symmetric"}, "with padding='same', and yours has 'symmetric'"),
+        ("googlenet", "torchvision", {}, "with transform_input=True, and yours has False: give transform_input=True"),
+        ("nasnet_a_large", "timm", {}, "with count_padding=True, and yours has False"),
         ("resnet50", "torchvision", {"stride_in_first_conv": True}, "with stride_in_first_conv=False, and yours has T"),
     ],
 )
@@ -130,7 +138,9 @@ def test_the_classes():
         ),
         ("efficientnet_lite3", "timm", CenterCrop(size=300, resize=331), 0.5, {}),
         ("efficientnet_lite0", "lite0", CenterCrop(size=224, resize=256, interpolation="bicubic"), 127 / 255, {}),
+        ("inception_v3", "torchvision", CenterCrop(size=299, resize=342), 0.485, {"transform_input": True}),
         ("resnet50", "file.pth", CenterCrop(size=224, resize=256), 0.485, {}),
+        ("googlenet", "file.pth", CenterCrop(size=224, resize=256), 0.485, {"transform_input": True}),
     ],
 )
 def test_published_weights_bring_their_preprocessing_and_options(model, source, crop, mean, options, monkeypatch):
