@@ -1,9 +1,9 @@
-"""Makes training_*.npz beside it from torchvision: one training step of one network of each family.
+"""Makes training_*.npz beside it from torchvision and timm: one training step of one network of each family.
 
     python tests/golden/make_training_golden.py
 
-Needs torch and torchvision (made with 2.13.0 and 0.28, CPU). Weights and images are `parity_weights`' functions of
-names and shapes; nothing is dropped out. Stored are the loss, and of every parameter's gradient and every running
+Needs torch, torchvision and timm (made with 2.13.0, 0.28 and 1.0.31, CPU). Weights and images are `parity_weights`'
+functions of names and shapes; nothing is dropped out. Stored are the loss, and of every parameter's gradient and every running
 statistic after the step two numbers: its norm, and its product with a fixed array (`probe`), which tells where in the
 array the values are.
 """
@@ -37,7 +37,19 @@ NETWORKS = {
     "regnet_y_400mf": (4, 64, 0, {}),
     "efficientnet_b0": (4, 64, 0, {"dropout": 0.0, "stochastic_depth_prob": 0.0}),
     "convnext_tiny": (4, 64, 0, {"stochastic_depth_prob": 0.0}),
+    "nasnet_a_large": (2, 67, 0, {"drop_rate": 0.0}),
 }
+
+NARROW_NASNET = {"stem_size": 12, "num_features": 192}
+"""timm's nasnetalarge in all but width: its own would take gigabytes."""
+
+
+def build(name: str, options: dict) -> torch.nn.Module:
+    if name != "nasnet_a_large":
+        return torchvision.models.get_model(name, **options)
+    from timm.models.nasnet import NASNetALarge
+
+    return NASNetALarge(**NARROW_NASNET, **options)
 
 
 def numbers(name, array):
@@ -47,7 +59,7 @@ def numbers(name, array):
 
 
 def training(name, batch, size, auxiliary_weight, options):
-    model = torchvision.models.get_model(name, **options).train()
+    model = build(name, options).train()
     shapes = {key: list(value.shape) for key, value in model.state_dict().items()}
     model.load_state_dict({key: torch.from_numpy(parity_weights.weight(key, s)) for key, s in shapes.items()})
     # In double precision: then what differs is the other side's rounding alone.

@@ -39,6 +39,21 @@ def test_a_classifier_of_other_classes_starts_anew_and_the_rest_is_loaded(name, 
         np.testing.assert_allclose(value, expected[place], rtol=1e-6, atol=1e-7, err_msg=place)
 
 
+def test_auxiliary_classifiers_start_anew_too():
+    options = {"auxiliary_heads": True, "num_classes": 10}
+    state = {
+        place: np.ones(leaf.shape) for place, leaf in variable_shapes("googlenet", options | {"num_classes": 7}).items()
+    }
+    variables = jaxcnn.load_pretrained("googlenet", state, **options)
+    flat = flax.traverse_util.flatten_dict(variables, sep="/")
+    assert {place: leaf.shape for place, leaf in flat.items()} == {
+        place: leaf.shape for place, leaf in variable_shapes("googlenet", options).items()
+    }
+    heads = ("auxiliary1/dense", "auxiliary2/dense", "classifier/dense")
+    anew = {f"params/{head}/{leaf}" for head in heads for leaf in ("bias", "kernel")}
+    assert {place for place, value in flat.items() if not np.all(value == 1)} == anew
+
+
 def test_weights_of_the_same_classes_are_all_loaded(caplog):
     state = weights("resnet18", num_classes=10)
     with caplog.at_level(logging.INFO, "jaxcnn"):
