@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -181,6 +182,10 @@ def assemble(config: TrainConfig) -> Assembly:
         images = augment(place_key(batch["epoch"], batch["place"]), images, config.augmentations)
         return normalize(images, config.normalization), labels
 
+    def of_step(step):
+        scheduled = "drop_path_progress" in inspect.signature(model.__call__).parameters
+        return {"drop_path_progress": step / total_steps} if scheduled else {}
+
     make_state = jax.jit(
         lambda: create_state(model, optimizer, init_key, data.train.image_shape), out_shardings=parallel.replicated
     )
@@ -201,6 +206,7 @@ def assemble(config: TrainConfig) -> Assembly:
             optimizer=optimizer,
             dropout_key=dropout_key,
             auxiliary_weight=config.loss.auxiliary_weight,
+            of_step=of_step,
         ),
         evaluation_step=evaluation_step(model, config.normalization, config.evaluation.top_k),
     )

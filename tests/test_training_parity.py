@@ -7,17 +7,16 @@ The goldens are PyTorch's in double precision, from the same weights, images and
 import json
 from pathlib import Path
 
-import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import parity_weights
 import pytest
+from parity_variables import variables_of
 
 import jaxcnn
 from jaxcnn.models.registry import get_variant, options_of
-from jaxcnn.weights.load import convert
 from jaxcnn.weights.rules import rules_of
 
 TOLERANCE = 1e-5
@@ -51,11 +50,10 @@ def test_a_training_step_equals_pytorchs(name):
     model = jaxcnn.create_model(name, **options, dtype=jnp.float64).clone(**NARROW.get(name, {}))
 
     images = parity_weights.images(batch, size).transpose(0, 2, 3, 1)
-    wanted = flax.traverse_util.flatten_dict(jax.eval_shape(model.init, jax.random.key(0), images), sep="/")
 
     def load(make):
         state = {key: make(key, tuple(shape)) for key, shape in shapes.items()}
-        return flax.traverse_util.unflatten_dict(convert(state, rules_of(variant), wanted), sep="/")
+        return variables_of(model, images, rules_of(variant), state)
 
     variables = load(parity_weights.weight)
     labels = np.arange(batch) * 7

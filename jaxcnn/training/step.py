@@ -27,6 +27,7 @@ def make_train_step(
     optimizer: optax.GradientTransformation,
     dropout_key: jax.Array,
     auxiliary_weight: float = 0.3,
+    of_step: Callable[[jax.Array], dict[str, Any]] = lambda step: {},
 ) -> TrainStep:
     """Returns the jitted step ``(state, totals, batch, arrays) -> (state, totals)``.
 
@@ -41,6 +42,7 @@ def make_train_step(
         optimizer: what `make_optimizer` returned.
         dropout_key: folded with the step.
         auxiliary_weight: of the loss of each auxiliary head, where the network returns their logits beside its own.
+        of_step: ``of_step(step)`` returns what else ``apply`` is to be given: what a network schedules.
     """
 
     def step(state: TrainState, totals: Totals, batch: Any, arrays: Any) -> tuple[TrainState, Totals]:
@@ -49,7 +51,9 @@ def make_train_step(
 
         def mean_loss(params):
             variables = {"params": params, "batch_stats": state.batch_stats}
-            outputs, updated = apply(variables, images, train=True, mutable=["batch_stats"], rngs=rngs)
+            outputs, updated = apply(
+                variables, images, train=True, mutable=["batch_stats"], rngs=rngs, **of_step(state.step)
+            )
             logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
             losses = loss(logits, labels) + auxiliary_weight * sum(loss(each, labels) for each in auxiliary)
             return losses.mean(), (losses, logits, updated.get("batch_stats", {}))

@@ -3,9 +3,9 @@
     python tests/golden/make_training_golden.py
 
 Needs torch, torchvision and timm (made with 2.13.0, 0.28 and 1.0.31, CPU). Weights and images are `parity_weights`'
-functions of names and shapes; nothing is dropped out. Stored are the loss, and of every parameter's gradient and every running
-statistic after the step two numbers: its norm, and its product with a fixed array (`probe`), which tells where in the
-array the values are.
+functions of names and shapes; nothing is dropped out. Stored are the loss, and of every parameter's gradient and every
+running statistic after the step two numbers: its norm, and its product with a fixed array (`probe`), which tells where
+in the array the values are.
 """
 
 import json

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import parity_weights
 import pytest
+from parity_variables import variables_of
 
 import jaxcnn
 from jaxcnn.analysis.tables import describe
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.registry import get_variant
-from jaxcnn.weights.load import WeightsError, convert
+from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.rules import Rule
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "classical.npz"
@@ -37,7 +38,7 @@ def test_the_papers_logits_equal_those_of_pytorchs_functions(size):
     model, images = narrow("alexnet_2012"), 100 * parity_weights.images(2, size).transpose(0, 2, 3, 1)
     state = {key: parity_weights.weight(key, tuple(shape)) for key, shape in shapes.items()}
     rules = (Rule(r"(conv\d)", r"\1"), Rule(r"classifier\.(fc\d)", r"classifier/\1"))
-    variables = convert(state, rules, jax.eval_shape(model.init, jax.random.key(0), images))
+    variables = variables_of(model, images, rules, state)
     found = jax.jit(model.apply)(variables, images)
     assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
 

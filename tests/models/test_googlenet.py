@@ -164,7 +164,7 @@ def test_transform_input_takes_imagenets_normalization(name):
 
 @pytest.mark.parametrize(("name", "needed"), [("googlenet", True), ("inception_v3", True), ("resnet18", None)])
 def test_published_weights_get_the_input_they_need(name, needed, monkeypatch):
-    monkeypatch.setattr(trained, "load_pretrained", lambda name, weights: {})
+    monkeypatch.setattr(trained, "load_pretrained", lambda name, weights, **options: {})
     assert getattr(trained.load_published(name, Path("w")).model, "transform_input", None) is needed
 
 

@@ -6,12 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 import parity_weights
 import pytest
+from parity_variables import variables_of
 
 import jaxcnn
 from jaxcnn.analysis.tables import describe
 from jaxcnn.models.registry import get_variant
 from jaxcnn.models.vgg import VGG
-from jaxcnn.weights.load import WeightsError, convert
+from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.rules import Rule, rules_of
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "classical.npz"
@@ -34,7 +35,7 @@ def test_logits_of_what_torchvision_has_not_equal_those_of_pytorchs_functions(na
     model, images = narrow(name, **options), 100 * parity_weights.images(2, 70).transpose(0, 2, 3, 1)
     state = {key: parity_weights.weight(key, tuple(shape)) for key, shape in shapes.items()}
     rules = (Rule(r"(conv\d_\d)", r"\1"), Rule(r"classifier\.(fc\d)", r"classifier/\1"))
-    variables = convert(state, rules, jax.eval_shape(model.init, jax.random.key(0), images))
+    variables = variables_of(model, images, rules, state)
     found = jax.jit(model.apply)(variables, images)
     assert np.linalg.norm(found - expected) <= 1e-5 * np.linalg.norm(expected)
 

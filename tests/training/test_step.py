@@ -14,8 +14,8 @@ IMAGES, LABELS = np.eye(4, 3, dtype=np.float32), np.array([0, 1, 2, 1])
 def one_step(heads, **options):
     """The parameters and totals after one step of a linear network that returns its logits so many times."""
 
-    def apply(variables, images, *, train, mutable, rngs):
-        logits = images @ variables["params"]
+    def apply(variables, images, *, train, mutable, rngs, scale=1.0):
+        logits = scale * images @ variables["params"]
         return (logits if heads == 1 else (logits,) * heads), {}
 
     step = make_train_step(
@@ -39,3 +39,8 @@ def test_auxiliary_heads_add_their_weighted_losses_and_only_the_first_head_is_me
     np.testing.assert_allclose(with_heads, (1 + 2 * weight) * update, rtol=1e-6)
     assert with_heads_totals["loss"] == pytest.approx((1 + 2 * weight) * totals["loss"], rel=1e-6)
     assert with_heads_totals["top1"] == totals["top1"]
+
+
+def test_a_network_is_told_what_it_schedules():
+    update, _ = one_step(1, of_step=lambda step: {"scale": 2.0 * (step + 1)})
+    np.testing.assert_allclose(update, 2 * one_step(1)[0], rtol=1e-6)
