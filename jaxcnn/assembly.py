@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcnn.augment.compose import augment, normalize
+from jaxcnn.augment.compose import augment, check_order, normalize
 from jaxcnn.config import ConfigError, ModelConfig, Normalization, TrainConfig
 from jaxcnn.data.pipeline import Data, Split, open_data
 from jaxcnn.errors import UserError, nearest
@@ -162,6 +162,7 @@ def assemble(config: TrainConfig) -> Assembly:
     parallel = DataParallel.over_all_devices()
     parallel.check_batch_size("data.batch_size", config.data.batch_size)
     check_normalization(config.normalization, config.data.channels)
+    check_order(config.augmentations)
     data = open_data(config.data)
     if num_classes is not None and num_classes < len(data.class_names):
         raise ConfigError(f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes")
@@ -179,8 +180,8 @@ def assemble(config: TrainConfig) -> Assembly:
     def prepare_training(batch, arrays):
         images, labels = fetch(batch, arrays)
         place_key = jax.vmap(lambda epoch, place: jax.random.fold_in(jax.random.fold_in(augment_key, epoch), place))
-        images = augment(place_key(batch["epoch"], batch["place"]), images, config.augmentations)
-        return normalize(images, config.normalization), labels
+        keys = place_key(batch["epoch"], batch["place"])
+        return augment(keys, images, labels, config.augmentations, config.normalization, config.model.num_classes)
 
     def of_step(step):
         scheduled = "drop_path_progress" in inspect.signature(model.__call__).parameters

@@ -17,7 +17,7 @@ ALLOWED = {
     for part, others in {
         "errors": "",
         "memory": "",
-        "config": "",
+        "config": "config",
         "ops": "ops",
         "layers": "ops layers",
         "models": "ops layers models",

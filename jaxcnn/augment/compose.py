@@ -1,31 +1,105 @@
-"""From a config's list of augmentations to one function, and from uint8 to what a network takes."""
+"""From a config's list of augmentations to one function, and from uint8 to what a network takes.
+
+An augmentation's function takes the keys, the images and, by name, the fields of its config. It is of one of three
+kinds, in the order in which they are applied: of uint8 pixels; of normalized float32 pixels; of a whole normalized
+batch with its targets.
+"""
+
+import dataclasses
+import itertools
+import types
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 
+from jaxcnn import config
 from jaxcnn.augment.geometric import horizontal_flip, random_crop
-from jaxcnn.config import Augmentation, HorizontalFlip, Normalization, RandomCrop
+from jaxcnn.augment.mix import cutmix, mixup, mixup_or_cutmix
+from jaxcnn.config import Augmentation, ConfigError, Normalization
+
+PIXELS: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(
+    {
+        config.RandomCrop: random_crop,
+        config.HorizontalFlip: horizontal_flip,
+    }
+)
+NORMALIZED: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType({})
+MIXED: Mapping[type, Callable[..., tuple[jax.Array, jax.Array]]] = types.MappingProxyType(
+    {
+        config.MixUp: mixup,
+        config.CutMix: cutmix,
+        config.MixUpOrCutMix: mixup_or_cutmix,
+    }
+)
+_KINDS = (PIXELS, NORMALIZED, MIXED)
 
 
-def augment(keys: jax.Array, images: jax.Array, augmentations: tuple[Augmentation, ...]) -> jax.Array:
-    """Applies augmentations in their order.
+def check_order(augmentations: tuple[Augmentation, ...]) -> None:
+    """Refuses a list in which one kind comes after a later kind.
+
+    Raises:
+        ConfigError: naming the two.
+    """
+    kinds = [next(number for number, kind in enumerate(_KINDS) if type(step) in kind) for step in augmentations]
+    for index, (this, following) in enumerate(itertools.pairwise(kinds)):
+        if this > following:
+            first, second = (augmentations[place].kind for place in (index, index + 1))
+            raise ConfigError(
+                f"augmentations.{index + 1}, {second}, cannot come after {first}: move it before. Erasing, then "
+                "mixing, come last, on normalized images"
+            )
+
+
+def mixes(augmentations: tuple[Augmentation, ...]) -> bool:
+    """Returns whether targets become soft."""
+    return any(type(step) in MIXED for step in augmentations)
+
+
+def augment(
+    keys: jax.Array,
+    images: jax.Array,
+    labels: jax.Array,
+    augmentations: tuple[Augmentation, ...],
+    normalization: Normalization,
+    num_classes: int,
+) -> tuple[jax.Array, jax.Array]:
+    """Applies augmentations in their order, and normalizes.
 
     Args:
         keys: (batch,) typed PRNG keys, a function of each image's epoch and place in it.
         images: (batch, height, width, channels), uint8.
-        augmentations: as the config lists them.
+        labels: (batch,), int32.
+        augmentations: as the config lists them, in the order that `check_order` wants.
+        normalization: applied before the first augmentation of normalized pixels.
+        num_classes: of the targets, where they become soft.
 
     Returns:
-        uint8 images of the same shape.
+        Float32 images, and the labels; where `mixes`, instead of them targets, float32 (batch, num_classes), each a
+        distribution.
     """
-    for index, step in enumerate(augmentations):
-        step_keys = jax.vmap(jax.random.fold_in, (0, None))(keys, index)
-        match step:
-            case RandomCrop():
-                images = random_crop(step_keys, images, padding=step.padding, fill=step.fill)
-            case HorizontalFlip():
-                images = horizontal_flip(step_keys, images, probability=step.probability)
-    return images
+    steps = [
+        (jax.vmap(jax.random.fold_in, (0, None))(keys, index), step, _fields(step))
+        for index, step in enumerate(augmentations)
+    ]
+    for step_keys, step, fields in steps:
+        if type(step) in PIXELS:
+            images = PIXELS[type(step)](step_keys, images, **fields)
+    images = normalize(images, normalization)
+    for step_keys, step, fields in steps:
+        if type(step) in NORMALIZED:
+            images = NORMALIZED[type(step)](step_keys, images, **fields)
+    if not mixes(augmentations):
+        return images, labels
+    targets = jax.nn.one_hot(labels, num_classes)
+    for step_keys, step, fields in steps:
+        if type(step) in MIXED:
+            images, targets = MIXED[type(step)](step_keys, images, targets, **fields)
+    return images, targets
+
+
+def _fields(step: Augmentation) -> dict[str, object]:
+    return {field.name: getattr(step, field.name) for field in dataclasses.fields(step) if field.name != "kind"}
 
 
 def normalize(images: jax.Array, normalization: Normalization) -> jax.Array:

@@ -36,9 +36,10 @@ def make_train_step(
 
     Args:
         apply: ``model.apply``.
-        prepare: ``prepare(batch, arrays)`` returns augmented, normalized float32 images and int32 labels; its
+        prepare: ``prepare(batch, arrays)`` returns augmented, normalized float32 images and targets: int32 labels, or
+            (batch, classes) float32 probabilities, whose greatest is then the label that errors are counted by. Its
             randomness comes from the batch's own ``epoch`` and ``place``.
-        loss: ``loss(logits, labels)`` returns (batch,) losses.
+        loss: ``loss(logits, targets)`` returns (batch,) losses.
         optimizer: what `make_optimizer` returned.
         dropout_key: folded with the step.
         auxiliary_weight: of the loss of each auxiliary head, where the network returns their logits beside its own.
@@ -46,7 +47,8 @@ def make_train_step(
     """
 
     def step(state: TrainState, totals: Totals, batch: Any, arrays: Any) -> tuple[TrainState, Totals]:
-        images, labels = prepare(batch, arrays)
+        images, targets = prepare(batch, arrays)
+        labels = targets if targets.ndim == 1 else jnp.argmax(targets, axis=-1)
         rngs = {"dropout": jax.random.fold_in(dropout_key, state.step)}
 
         def mean_loss(params):
@@ -55,7 +57,7 @@ def make_train_step(
                 variables, images, train=True, mutable=["batch_stats"], rngs=rngs, **of_step(state.step)
             )
             logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
-            losses = loss(logits, labels) + auxiliary_weight * sum(loss(each, labels) for each in auxiliary)
+            losses = loss(logits, targets) + auxiliary_weight * sum(loss(each, targets) for each in auxiliary)
             return losses.mean(), (losses, logits, updated.get("batch_stats", {}))
 
         gradients, (losses, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)

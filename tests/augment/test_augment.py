@@ -50,12 +50,15 @@ def test_an_images_fate_does_not_depend_on_its_batch():
     images = np.random.default_rng(0).integers(0, 256, (8, 6, 6, 3), np.uint8)
     steps = (RandomCrop(padding=2), HorizontalFlip(), RandomCrop(padding=1))
     keys = keys_of(0, 8)
-    whole = augment(keys, images, steps)
+    labels = np.zeros(8, np.int32)
+    plain = Normalization(mean=(0.0,), std=(1.0,))
+    whole, _ = augment(keys, images, labels, steps, plain, 2)
     for index in (0, 5):
-        alone = augment(keys[index : index + 1], images[index : index + 1], steps)
+        one = slice(index, index + 1)
+        alone, _ = augment(keys[one], images[one], labels[one], steps, plain, 2)
         np.testing.assert_array_equal(alone[0], whole[index])
-    assert not np.array_equal(whole, images)
-    np.testing.assert_array_equal(augment(keys, images, ()), images)
+    assert not np.array_equal(whole, normalize(images, plain))
+    np.testing.assert_array_equal(augment(keys, images, labels, (), plain, 2)[0], normalize(images, plain))
 
 
 def test_normalize():

@@ -1,0 +1,104 @@
+"""Augmentations that blend images of a batch, and their targets with them.
+
+The partner of each image is the one before it in the batch, and the draw is one for the whole batch, as in
+torchvision's ``transforms/v2/_augment.py``. It is made with the key of the batch's first image: still a function of
+(seed, step).
+"""
+
+import jax
+import jax.numpy as jnp
+
+
+def _share(key: jax.Array, alpha: float, probability: float) -> jax.Array:
+    """What stays of each image: 1 where the batch is left alone."""
+    drawn, whether = jax.random.split(key)
+    return jnp.where(jax.random.bernoulli(whether, probability), jax.random.beta(drawn, alpha, alpha), 1.0)
+
+
+def _blend(own: jax.Array, share: jax.Array) -> jax.Array:
+    return share * own + (1 - share) * jnp.roll(own, 1, axis=0)
+
+
+def _box(key: jax.Array, share: jax.Array, height: int, width: int) -> jax.Array:
+    """Where a box of the other share of the area lies, its centre anywhere: bool (height, width)."""
+    half = 0.5 * jnp.sqrt(1 - share)
+    inside = []
+    for axis_key, length in zip(jax.random.split(key), (height, width), strict=True):
+        center, reach = jax.random.randint(axis_key, (), 0, length), jnp.floor(half * length)
+        place = jnp.arange(length)
+        inside.append((place >= center - reach) & (place < center + reach))
+    return inside[0][:, None] & inside[1][None]
+
+
+def mixup(
+    keys: jax.Array, images: jax.Array, targets: jax.Array, *, alpha: float, probability: float
+) -> tuple[jax.Array, jax.Array]:
+    """Blends each image and target with its neighbour's (arXiv:1710.09412).
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, channels), float32.
+        targets: (batch, classes), float32: probabilities.
+        alpha: of the Beta distribution that the images' share is drawn from.
+        probability: of blending at all.
+
+    Returns:
+        Images and targets of the same shapes.
+    """
+    share = _share(keys[0], alpha, probability)
+    return _blend(images, share), _blend(targets, share)
+
+
+def cutmix(
+    keys: jax.Array, images: jax.Array, targets: jax.Array, *, alpha: float, probability: float
+) -> tuple[jax.Array, jax.Array]:
+    """Puts a box of each image's neighbour into it, and blends the targets by area (arXiv:1905.04899).
+
+    The box's centre is uniform over the image, and what sticks out is cut off; targets go by what is left of it.
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, channels).
+        targets: (batch, classes), float32: probabilities.
+        alpha: of the Beta distribution that the share of the area that stays is drawn from.
+        probability: of cutting at all.
+
+    Returns:
+        Images and targets of the same shapes.
+    """
+    share_key, box_key = jax.random.split(keys[0])
+    inside = _box(box_key, _share(share_key, alpha, probability), *images.shape[1:3])
+    cut = jnp.where(inside[None, :, :, None], jnp.roll(images, 1, axis=0), images)
+    return cut, _blend(targets, 1 - jnp.mean(inside, dtype=jnp.float32))
+
+
+def mixup_or_cutmix(
+    keys: jax.Array,
+    images: jax.Array,
+    targets: jax.Array,
+    *,
+    mixup_alpha: float,
+    cutmix_alpha: float,
+    cutmix_probability: float,
+    probability: float,
+) -> tuple[jax.Array, jax.Array]:
+    """Does `mixup` or `cutmix` to the whole batch.
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, channels), float32.
+        targets: (batch, classes), float32: probabilities.
+        mixup_alpha: as `mixup`'s.
+        cutmix_alpha: as `cutmix`'s.
+        cutmix_probability: of CutMix rather than MixUp.
+        probability: of either.
+
+    Returns:
+        Images and targets of the same shapes.
+    """
+    choice = jax.random.bernoulli(jax.random.fold_in(keys[0], 2), cutmix_probability)
+    return jax.lax.cond(
+        choice,
+        lambda: cutmix(keys, images, targets, alpha=cutmix_alpha, probability=probability),
+        lambda: mixup(keys, images, targets, alpha=mixup_alpha, probability=probability),
+    )

@@ -1,0 +1,31 @@
+"""A run, written down: frozen dataclasses, checked when they are made.
+
+A recipe is a Python file that sets ``config = TrainConfig(...)``. Types, ranges and names are checked by pydantic at
+construction, wherever the value comes from (a recipe, the command line, ``config.json``), so a wrong one is refused
+before anything is compiled. Nothing is coerced: ``batch_size="64"`` is an error.
+"""
+
+from jaxcnn.config.augmentation import (
+    Augmentation,
+    CutMix,
+    HorizontalFlip,
+    MixUp,
+    MixUpOrCutMix,
+    Normalization,
+    RandomCrop,
+)
+from jaxcnn.config.data import CenterCrop, Crop, DataConfig, Pad, RandomResizedCrop, Resize
+from jaxcnn.config.options import ConfigError
+from jaxcnn.config.train import (
+    CheckpointConfig,
+    EvaluationConfig,
+    LossConfig,
+    ModelConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+    TrainConfig,
+    differences,
+    flatten,
+    from_json,
+    to_json,
+)

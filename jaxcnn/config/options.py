@@ -1,0 +1,65 @@
+"""What groups of options are made of: frozen dataclasses that are checked, strictly, when they are made."""
+
+import dataclasses
+import functools
+import typing
+from typing import Annotated, Any, Literal
+
+import pydantic
+import pydantic.dataclasses
+from pydantic import Field
+
+from jaxcnn.errors import UserError, nearest
+
+PositiveInt = Annotated[int, Field(gt=0)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _in_order(interval: tuple[float, float]) -> tuple[float, float]:
+    if interval[0] > interval[1]:
+        raise ValueError("must be the smaller bound, then the larger")
+    return interval
+
+
+Interval = Annotated[tuple[PositiveFloat, PositiveFloat], pydantic.AfterValidator(_in_order)]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+class ConfigError(UserError):
+    """An option that does not exist, or a value it cannot take."""
+
+
+def _sentence(cls: type, error: dict[str, Any]) -> str:
+    """One pydantic error as a sentence that names the option by its full path."""
+    path = [str(part) for part in error["loc"]]
+    if error["type"] == "unexpected_keyword_argument":
+        parent = cls
+        for part in path[:-1]:
+            parent = typing.get_type_hints(parent).get(part, parent)
+        names = [field.name for field in dataclasses.fields(parent)] if dataclasses.is_dataclass(parent) else []
+        return f"{'.'.join(path)} is not an option: {nearest(path[-1], names)}"
+    said = error["msg"].replace("Input should be ", "must be ").removeprefix("Value error, ")
+    return f"{'.'.join(path) or cls.__name__} {said}, not {error.get('input')!r}"
+
+
+def as_config_error(cls: type, error: pydantic.ValidationError) -> ConfigError:
+    """Returns what pydantic found wrong with a ``cls``, each in a sentence that names the option by its full path."""
+    return ConfigError("; ".join(_sentence(cls, item) for item in error.errors()))
+
+
+def option_group(cls: type) -> type:
+    """A frozen dataclass whose fields are checked, strictly, when it is made; raises `ConfigError`."""
+    checked = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True))(cls)
+    construct = checked.__init__
+
+    @functools.wraps(construct)
+    def __init__(self, *args, **kwargs):
+        try:
+            construct(self, *args, **kwargs)
+        except pydantic.ValidationError as error:
+            raise as_config_error(cls, error) from None
+
+    checked.__init__ = __init__
+    return checked

@@ -1,0 +1,152 @@
+"""The whole of a run, and its JSON."""
+
+import dataclasses
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import Field
+
+from jaxcnn.config.augmentation import Augmentation, Normalization
+from jaxcnn.config.data import DataConfig
+from jaxcnn.config.options import (
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    as_config_error,
+    option_group,
+)
+
+
+@option_group
+class ModelConfig:
+    """Which network."""
+
+    name: str = "lenet"
+    """One of ``jaxcnn.list_models()``."""
+    num_classes: PositiveInt | None = None
+    """Outputs of the network; by default the data set's number of classes."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation; parameters, statistics, logits and loss are float32 whatever it is."""
+    lowering: str = "auto"
+    """How convolutions are said: ``auto``, one of ``xla``, ``gemm``, ``shift``, ``dense``, ``toeplitz``, or a file that
+    ``scripts/benchmark.py tune`` wrote."""
+    remat: tuple[PositiveInt, ...] = ()
+    """Stages of the network, counted from 1, that compute their activations again in the backward pass instead of
+    keeping them: less memory for more time."""
+    options: dict[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
+    """What this family takes besides, such as ``dropout_rate``."""
+
+
+@option_group
+class ScheduleConfig:
+    """How the learning rate moves; times are in epochs and may be fractions."""
+
+    kind: Literal["constant", "step", "cosine"] = "cosine"
+    warmup_epochs: NonNegativeFloat = 0.0
+    """Linear from 0, before the rest."""
+    milestones: tuple[PositiveFloat, ...] = (30.0, 60.0, 80.0)
+    """``step``: when the rate is multiplied by ``factor``, counted from the start of training."""
+    factor: PositiveFloat = 0.1
+
+
+@option_group
+class OptimizerConfig:
+    """Mini-batch SGD: v <- momentum v + (gradient + weight_decay w); w <- w - learning_rate v."""
+
+    learning_rate: PositiveFloat = 0.1
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegativeFloat = 1e-4
+    decayed: Literal["all", "kernels"] = "all"
+    """``kernels`` leaves biases and normalization's scales alone."""
+    schedule: ScheduleConfig = ScheduleConfig()
+
+
+@option_group
+class LossConfig:
+    """Softmax cross-entropy."""
+
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """The share of the target spread evenly over all classes (arXiv:1512.00567, section 7)."""
+    auxiliary_weight: NonNegativeFloat = 0.3
+    """Of the loss of each auxiliary head, where the network has the option ``auxiliary_heads`` on: 0.3 in GoogLeNet's
+    paper, 0.4 in the code of Inception v3 and NASNet."""
+
+
+@option_group
+class EvaluationConfig:
+    """When and how the network is measured."""
+
+    batch_size: PositiveInt = 500
+    every_epochs: PositiveInt = 1
+    top_k: tuple[PositiveInt, ...] = (1, 5)
+
+
+@option_group
+class CheckpointConfig:
+    """When the state is saved: after every evaluation, at the end, on SIGTERM or SIGINT, and as asked for here."""
+
+    every_steps: PositiveInt | None = None
+    keep: PositiveInt = 3
+    """How many of the newest stay; the one of lowest top-1 error stays besides."""
+
+
+@option_group
+class TrainConfig:
+    """Everything a run depends on. The run is a pure function of it."""
+
+    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "run"
+    """The run's folder is ``runs/NAME`` unless ``--workdir`` says otherwise."""
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    epochs: PositiveFloat = 10.0
+    log_every_steps: PositiveInt = 50
+    model: ModelConfig = ModelConfig()
+    data: DataConfig = DataConfig()
+    augmentations: tuple[Augmentation, ...] = ()
+    """Applied to training images on the device, in this order."""
+    normalization: Normalization = Normalization()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    loss: LossConfig = LossConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+
+
+_ADAPTER = pydantic.TypeAdapter(TrainConfig)
+
+
+def to_json(config: TrainConfig) -> str:
+    """Returns everything resolved, as indented JSON that `from_json` reads back."""
+    return _ADAPTER.dump_json(config, indent=2).decode() + "\n"
+
+
+def from_json(text: str) -> TrainConfig:
+    """Reads what `to_json` wrote.
+
+    Raises:
+        ConfigError: the text is not JSON, or an option in it is unknown or out of its range.
+    """
+    try:
+        return _ADAPTER.validate_json(text)
+    except pydantic.ValidationError as error:
+        raise as_config_error(TrainConfig, error) from None
+
+
+def flatten(config: TrainConfig) -> dict[str, Any]:
+    """Returns every option by its full path: ``{"optimizer.learning_rate": 0.1, "augmentations.0.padding": 2}``."""
+
+    def walk(path: str, value: Any) -> dict[str, Any]:
+        if dataclasses.is_dataclass(value):
+            children = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        elif isinstance(value, tuple) and any(map(dataclasses.is_dataclass, value)):
+            children = {str(index): item for index, item in enumerate(value)}
+        else:
+            return {path: value}
+        return {name: leaf for key, child in children.items() for name, leaf in walk(f"{path}.{key}", child).items()}
+
+    return {path.removeprefix("."): value for path, value in walk("", config).items()}
+
+
+def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[Any, Any]]:
+    """Returns the options that differ, by full path: ``{"optimizer.learning_rate": (0.1, 0.2)}``; None if absent."""
+    a, b = flatten(old), flatten(new)
+    return {path: (a.get(path), b.get(path)) for path in a | b if a.get(path) != b.get(path)}
