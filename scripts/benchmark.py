@@ -5,17 +5,24 @@ benchmark.py conv MODEL...     each lowering of a network's most expensive convo
 benchmark.py layers            pooling and normalization beside flax.linen's
 benchmark.py train MODEL...    the full training step beside plain flax.linen layers and PyTorch
 benchmark.py tune MODEL FILE   times all lowerings of one network and keeps the winners, for --model.lowering FILE
+benchmark.py input             the input stream beside tf.data and PyTorch's DataLoader
+benchmark.py augment           each augmentation, and lists of them, beside a training step
 benchmark.py loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
 """
 
 import dataclasses
 import sys
+import tempfile
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
+from jaxcnn import config
+from jaxcnn.analysis.augment_speed import every_augmentation, time_augmentations
 from jaxcnn.analysis.convolutions import most_expensive, plot_timings, tune_network
+from jaxcnn.analysis.input_speed import CONTENDERS as INPUTS
+from jaxcnn.analysis.input_speed import make_corpus, time_input
 from jaxcnn.analysis.layer_speed import time_layers
 from jaxcnn.analysis.loops import compare_with_pytorch
 from jaxcnn.analysis.training_speed import CONTENDERS, Job, compare
@@ -140,6 +147,46 @@ def tune(
     print(f"{file}: the fastest lowerings of {len(tuned.winners)} convolutions, {', '.join(DIRECTIONS)}")
 
 
+def input(
+    *,
+    against: tuple[str, ...] = tuple(name for name in INPUTS if name != "jaxcnn"),
+    images: int = 512,
+    rounds: int = 5,
+    batches: int = 16,
+) -> None:
+    """Images a second of the input stream, from made JPEG files of about 60 kB, 500x375.
+
+    Args:
+        against: of jaxcnn_device, jaxcnn_augmented, jaxcnn_packed, jaxcnn_packed_device, tf_data, dataloader,
+            dataloader_uint8.
+        images: how many are made.
+        rounds: turns each; medians are printed.
+        batches: of 64 images, a turn.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = make_corpus(Path(folder), images)
+        found = time_input(corpus, ["jaxcnn", *against], rounds=rounds, batches=batches)
+    for name, rate in found.items():
+        print(f"{name:20} {rate:10,.0f} images/s  {rate / found['jaxcnn']:6.2f}  ({INPUTS[name]})", flush=True)
+
+
+def augment(*, model: str = "resnet50", batch: int = 16, size: int = 224, rounds: int = 9) -> None:
+    """Images a second of each augmentation on the device, and what it adds to a training step.
+
+    Args:
+        model: whose training step is the measure.
+        batch: images.
+        size: of the square images, in pixels.
+        rounds: turns each; medians are printed.
+    """
+    together = (config.RandAugment(), config.RandomErasing(probability=1.0), config.MixUp(), config.CutMix())
+    lists = {**every_augmentation(), "RandAugment, erasing, MixUp and CutMix": together}
+    step, rows = time_augmentations(lists, model=model, batch=batch, size=size, rounds=rounds)
+    print(f"a training step of {model}, batch {batch}, {size}x{size}: {1e3 * step:.0f} ms")
+    for row in rows:
+        print(f"{row.name:40} {batch / row.seconds:10,.0f} images/s  {1e3 * row.added:8.2f} ms added  {row.share:7.2%}")
+
+
 def loop(
     recipe: tyro.conf.Positional[Path] = MNIST_RECIPE, *, data_dir: str | None = None, rounds: int = 9, steps: int = 100
 ) -> None:
@@ -151,10 +198,10 @@ def loop(
         rounds: turns each; medians are printed.
         steps: updates a turn.
     """
-    config = load_config(recipe)
+    chosen = load_config(recipe)
     if data_dir:
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, data_dir=data_dir))
-    found = compare_with_pytorch(config, rounds=rounds, steps=steps)
+        chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, data_dir=data_dir))
+    found = compare_with_pytorch(chosen, rounds=rounds, steps=steps)
     for name, rates in found.rounds.items():
         print(f"{name:8} {found.median(name):10,.0f} images/s  ({min(rates):,.0f} to {max(rates):,.0f})")
     print(f"ratio    {found.median('jaxcnn') / found.median('pytorch'):10.2f}")
@@ -162,7 +209,15 @@ def loop(
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    commands = {"conv": conv, "layers": layers, "train": train, "tune": tune, "loop": loop}
+    commands = {
+        "conv": conv,
+        "layers": layers,
+        "train": train,
+        "tune": tune,
+        "input": input,
+        "augment": augment,
+        "loop": loop,
+    }
     tyro.extras.subcommand_cli_from_dict(commands, args=arguments)
     return 0
 

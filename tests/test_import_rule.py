@@ -63,5 +63,5 @@ def test_imports_only_what_it_may(path):
 def test_import_is_light():
     code = "import sys, jaxcnn; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    for heavy in ("tensorflow", "torch", "tensorflow_datasets", "sklearn", "grain", "orbax"):
+    for heavy in ("tensorflow", "torch", "tensorflow_datasets", "sklearn", "simplejpeg", "orbax"):
         assert f"'{heavy}'" not in loaded

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from jaxcnn.analysis.training_speed import serve, workers
+from jaxcnn.analysis.contenders import race, serve
 from jaxcnn.assembly import Assembly, assemble, split_arrays
 from jaxcnn.config import TrainConfig, from_json, to_json
 from jaxcnn.errors import UserError
@@ -44,14 +44,9 @@ def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Com
     """
     if config.model.name != "lenet":
         raise UserError(f"the PyTorch side of this comparison is LeNet, and the recipe trains {config.model.name}")
-    with workers({name: [__name__, name, to_json(config)] for name in ("jaxcnn", "pytorch")}) as turns:
-        for turn in turns.values():
-            turn(steps)  # warms up
-        rates: dict[str, list[float]] = {name: [] for name in turns}
-        for _ in range(rounds):
-            for name, turn in turns.items():
-                rates[name].append(steps * config.data.batch_size / turn(steps))
-    return Comparison(rates)
+    commands = {name: [__name__, name, to_json(config)] for name in ("jaxcnn", "pytorch")}
+    taken = race(commands, rounds=rounds, steps=steps, warm_up=steps)
+    return Comparison({name: [config.data.batch_size / seconds for seconds in turns] for name, turns in taken.items()})
 
 
 def _our_loop(assembly: Assembly) -> Callable[[int], None]:

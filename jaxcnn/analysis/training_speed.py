@@ -1,22 +1,15 @@
-"""The full training step beside others': each contender in a process of its own, taking turns.
+"""The full training step beside others'."""
 
-A process of its own, because thread pools that wait by spinning, and an allocator that keeps memory, would otherwise
-be the others' too. While one runs, the others sleep on their standard input.
-"""
-
-import contextlib
 import dataclasses
-import functools
 import json
 import statistics
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from jaxcnn.analysis.contenders import race, serve
 from jaxcnn.errors import UserError
 
 CONTENDERS = {
@@ -55,67 +48,19 @@ def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> dict
         if name not in CONTENDERS:
             raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
     commands = {name: [__name__, name, json.dumps(dataclasses.asdict(job))] for name in contenders}
-    with workers(commands) as turns:
-        for turn in turns.values():
-            turn(2)  # compiles, warms up
-        taken: dict[str, list[float]] = {name: [] for name in contenders}
-        for _ in range(rounds):
-            for name, turn in turns.items():
-                taken[name].append(turn(steps) / steps)
-    return {name: job.batch / statistics.median(times) for name, times in taken.items()}
+    taken = race(commands, rounds=rounds, steps=steps, warm_up=2)
+    return {name: job.batch / statistics.median(seconds) for name, seconds in taken.items()}
 
 
-@contextlib.contextmanager
-def workers(commands: dict[str, list[str]]) -> Iterator[dict[str, Callable[[int], float]]]:
-    """Starts a process for each contender; gives, by name, functions from a number of steps to the seconds they took.
+def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) -> Callable[[int], None]:
+    """Returns a function that makes so many training steps of a job, all on one batch.
 
     Args:
-        commands: for each, a module whose main calls `serve`, and its arguments.
-
-    Raises:
-        UserError: from those functions, where a worker cannot run; its last words are quoted.
+        job: what a step is.
+        keep_memory: whether freed memory is kept for the next step.
+        plain_flax: whether layers are flax.linen's; for the whole process.
+        lowering: of the convolutions.
     """
-    started = {}
-    try:
-        for name, command in commands.items():
-            started[name] = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        yield {name: functools.partial(_turn, name, worker) for name, worker in started.items()}
-    finally:
-        for worker in started.values():
-            worker.kill()
-            worker.communicate()
-
-
-def serve(run: Callable[[int], None]) -> None:
-    """A worker's life: for each number on standard input, makes so many steps and answers with their seconds."""
-    for line in sys.stdin:
-        started = time.perf_counter()
-        run(int(line))
-        print(time.perf_counter() - started, flush=True)
-
-
-def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
-    """Seconds that a worker took for so many steps."""
-    try:
-        worker.stdin.write(f"{steps}\n")
-        worker.stdin.flush()
-    except BrokenPipeError:
-        pass  # it has died; its last words follow
-    answer = worker.stdout.readline()
-    if not answer:
-        _, words = worker.communicate()
-        last = words.strip().splitlines()[-1] if words.strip() else "it died"
-        raise UserError(f"contender {name} cannot run: {last}")
-    return float(answer)
-
-
-def _jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) -> Callable[[int], None]:
     from jaxcnn.memory import keep_freed_memory
 
     if keep_memory:
@@ -252,7 +197,7 @@ def _pytorch_step(job: Job, *, compiled: bool) -> Callable[[int], None]:
 def _make_step(name: str, job: Job) -> Callable[[int], None]:
     if name.startswith("pytorch"):
         return _pytorch_step(job, compiled=name == "pytorch_compiled")
-    return _jax_step(
+    return jax_step(
         job,
         keep_memory=name != "flax",
         plain_flax=name.startswith("flax"),

@@ -72,8 +72,9 @@ class DataConfig:
     """``device`` decodes once and keeps all images there as uint8; ``stream`` decodes as it goes; ``auto`` takes the
     first where the crop is not random and both splits fit in ``resident_bytes``."""
     resident_bytes: PositiveInt = 1 << 30
-    workers: PositiveInt = 2
-    """Threads that decode and crop a stream."""
+    workers: Annotated[int, Field(ge=0)] | None = None
+    """Threads that decode and crop a stream: by default one a core; 0 does it between the steps. The batches are the
+    same for any number."""
     max_bad_share: Probability = 0.01
     """The run stops when more than this share of the files cannot be read as images."""
     max_pixels: PositiveInt = 1 << 26

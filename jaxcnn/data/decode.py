@@ -4,6 +4,7 @@ import io
 import re
 
 import numpy as np
+import simplejpeg
 from PIL import (
     BmpImagePlugin,
     GifImagePlugin,
@@ -60,12 +61,24 @@ def _to_mode(image: Image.Image, channels: int) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
+def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray | None:
+    """What Pillow would give, sooner, for a JPEG file in which libjpeg-turbo finds nothing odd; else None."""
+    try:
+        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
+        # Grey from colour is left to Pillow, which weighs RGB, where libjpeg-turbo would hand out luma.
+        if height * width > max_pixels or colorspace not in (("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")):
+            return None
+        return simplejpeg.decode_jpeg(encoded, "GRAY" if channels == 1 else "RGB")
+    except ValueError:
+        return None
+
+
 def decode(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
     """Decodes one image; of an animation, the first frame.
 
     Palettes, CMYK, 16 bits and grey become 8-bit grey or RGB, and alpha is dropped, as by torchvision's
     ``Image.open(file).convert("RGB")`` (``datasets/folder.py``). Like there and in tfds, the orientation that EXIF
-    gives is not applied.
+    gives is not applied. JPEG files go through libjpeg-turbo without a detour, where that gives Pillow's own pixels.
 
     Args:
         encoded: a whole JPEG, PNG, GIF, BMP, WebP or TIFF file.
@@ -73,7 +86,7 @@ def decode(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
         max_pixels: an image whose header claims more is not decoded.
 
     Returns:
-        uint8 of shape ``(height, width, channels)``, read-only.
+        uint8 of shape ``(height, width, channels)``; it may be read-only.
 
     Raises:
         DecodeError: the bytes are of none of these formats, damaged, truncated, or too many pixels.
@@ -81,6 +94,8 @@ def decode(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
     reader = _format(encoded[:16])
     if reader is None:
         raise DecodeError("is not an image" if encoded else "is empty")
+    if reader is JpegImagePlugin.JpegImageFile and (pixels := _decode_jpeg(encoded, channels, max_pixels)) is not None:
+        return pixels
     try:
         with reader(io.BytesIO(encoded)) as image:
             width, height = image.size

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from jaxcnn.data.decode import DecodeError, decode, looks_like_image, with_channels
 
@@ -130,3 +130,23 @@ def test_with_channels_converts_both_ways():
     assert with_channels(grey, 1) is grey
     np.testing.assert_array_equal(with_channels(grey, 3), np.repeat(grey, 3, axis=2))
     np.testing.assert_array_equal(with_channels(with_channels(grey, 3), 1), grey)
+
+
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 1}, {"subsampling": 2}, {"progressive": True}])
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("size", [(30, 20), (17, 33), (1, 1)])
+def test_the_way_past_pillow_gives_pillows_pixels(options, mode, size, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    encoded = encode(Image.fromarray(pixels).convert(mode), "JPEG", **options)
+    expected = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+    monkeypatch.setattr(JpegImagePlugin, "JpegImageFile", None)
+    np.testing.assert_array_equal(decode(encoded, 3, LIMIT), expected)
+
+
+def test_what_libjpeg_warns_of_is_pillows_to_judge():
+    encoded = encode(picture(), "JPEG")
+    marker = encoded.index(b"\xff\xda")
+    odd = encoded[:marker] + b"junk" + encoded[marker:]  # extraneous bytes: a warning, not an error
+    np.testing.assert_array_equal(decode(odd, 3, LIMIT), decode(encoded, 3, LIMIT))
+    with pytest.raises(DecodeError, match="cannot be decoded"):
+        decode(encoded[: len(encoded) // 2], 3, LIMIT)

@@ -65,7 +65,7 @@ def test_epoch_order_is_the_same_for_good():
 
 
 def test_image_rng_is_the_same_for_good_and_its_own():
-    assert image_rng(0, 0, 0).randint(1000, size=3).tolist() == [787, 952, 50]
+    assert image_rng(0, 0, 0).randint(1000, size=3).tolist() == [155, 612, 434]
     first = {image_rng(seed, epoch, place).randint(1 << 30) for seed in (0, 1) for epoch in (0, 1) for place in (0, 1)}
     assert len(first) == 8
     assert image_rng(0, 0, 0).permutation(10).tolist() != epoch_order(0, 0, 10).tolist()
@@ -139,8 +139,11 @@ def test_a_stream_holds_what_is_resident(name, channels):
 
 def test_a_stream_is_the_same_for_any_number_of_workers_and_from_any_step(photos):
     crop = RandomResizedCrop(size=8)
-    one, four = (open_data(folder_config(photos, train_crop=crop, workers=workers)).train for workers in (1, 4))
-    batches = list(one.training_batches(0, 5, 0, 8))
+    none, one, four = (
+        open_data(folder_config(photos, train_crop=crop, workers=workers)).train for workers in (0, 1, 4)
+    )
+    batches = list(none.training_batches(0, 5, 0, 8))
+    assert_equal(batches, one.training_batches(0, 5, 0, 8))
     assert_equal(batches, four.training_batches(0, 5, 0, 8))
     assert_equal(batches[3:], four.training_batches(0, 5, 3, 8))
     assert {(key, value.shape, str(value.dtype)) for key, value in batches[0].items()} == {
