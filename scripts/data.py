@@ -15,7 +15,11 @@ from typing import Annotated
 
 import tyro
 
+from jaxcnn.config.options import Interpolation
 from jaxcnn.data.check import check as check_data_set
+from jaxcnn.data.folders import in_bytes
+from jaxcnn.data.pack import Format
+from jaxcnn.data.pack import pack as pack_data_set
 from jaxcnn.errors import run_script
 
 Name = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NAME")]]
@@ -35,9 +39,53 @@ def check(name: Name, *, splits: tuple[str, ...] = (), data_dir: str | None = No
     return 0 if report.whole else 1
 
 
+def pack(
+    name: Name,
+    *,
+    short_side: int,
+    format: Format = "jpeg",
+    quality: int = 95,
+    interpolation: Interpolation = "bilinear",
+    splits: tuple[str, ...] = (),
+    data_dir: str | None = None,
+    packed_name: str | None = None,
+    workers: int = 8,
+) -> int:
+    """Writes a copy of a data set whose images are already small, as a tfds data set.
+
+    Args:
+        name: tfds:NAME, folder:PATH, digits or synthetic.
+        short_side: pixels of the short side, usually 256 or 320; smaller images stay as they are.
+        format: jpeg, or raw for uint8 arrays, which need no decoding and several times the room.
+        quality: of JPEG files.
+        interpolation: of the scaling; take the crop's.
+        splits: by default train and the one to evaluate on.
+        data_dir: where tfds keeps its prepared data sets; the copy is put there too.
+        packed_name: of the copy, by default NAME_SIDE_FORMAT.
+        workers: threads.
+    """
+    packed = pack_data_set(
+        name,
+        short_side,
+        format=format,
+        quality=quality,
+        interpolation=interpolation,
+        splits=splits,
+        data_dir=data_dir,
+        packed_name=packed_name,
+        workers=workers,
+    )
+    for split in packed.splits:
+        print(f"{split.split}: {split.images:,} images, {in_bytes(split.size)}, {len(split.left_out):,} left out")
+        for what, reason in split.left_out:
+            print(f"  {what} {reason}")
+    print(f"{packed.name} is in {packed.folder}")
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    commands = {"check": check}
+    commands = {"check": check, "pack": pack}
     try:
         return tyro.extras.subcommand_cli_from_dict(commands, args=arguments)
     except KeyboardInterrupt:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.data.decode import looks_like_image
+from jaxcnn.data.folders import data_root
 from jaxcnn.errors import UserError, nearest
 
 EVALUATION_SPLITS = ("validation", "val", "test")
@@ -272,7 +273,7 @@ def _versions(folder: Path) -> dict[str, Path]:
 
 def _tfds_folder(name: str, data_dir: str | None) -> Path:
     """NAME[/CONFIG][:VERSION] to the folder of its newest version."""
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = data_root(data_dir)
     dataset, _, version = name.partition(":")
     versions = _versions(root / dataset)
     if not versions:

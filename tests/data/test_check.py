@@ -164,7 +164,7 @@ def test_a_flipped_bit_costs_one_record(copied):
 
 
 def test_a_shard_of_other_records(copied):
-    data_dir, shard = copied
+    data_dir, _ = copied
     info = Path(data_dir, "whole", "1.0.0", "dataset_info.json")
     facts = json.loads(info.read_text())
     next(split for split in facts["splits"] if split["name"] == "train")["shardLengths"] = ["7"]
