@@ -11,7 +11,8 @@ the same command starts again cleanly.
 """
 
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 import tyro
 
@@ -20,9 +21,30 @@ from jaxcnn.data.check import check as check_data_set
 from jaxcnn.data.folders import in_bytes
 from jaxcnn.data.pack import Format
 from jaxcnn.data.pack import pack as pack_data_set
+from jaxcnn.data.prepare import prepare_imagenet2012
 from jaxcnn.errors import run_script
 
 Name = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NAME")]]
+
+
+def prepare(
+    name: tyro.conf.Positional[Literal["imagenet2012"]],
+    *,
+    archives: Path,
+    data_dir: str | None = None,
+    allow_other_sizes: bool = False,
+) -> int:
+    """Writes ILSVRC 2012's two archives as a tfds data set, and counts it; needs the extra tf.
+
+    Args:
+        name: imagenet2012, the one data set whose archives one fetches oneself.
+        archives: the folder with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar.
+        data_dir: where tfds keeps its prepared data sets.
+        allow_other_sizes: let archives pass that are not of the official sizes, such as a part of ILSVRC.
+    """
+    report = prepare_imagenet2012(archives.expanduser(), data_dir, allow_other_sizes=allow_other_sizes)
+    print(report)
+    return 0 if report.whole else 1
 
 
 def check(name: Name, *, splits: tuple[str, ...] = (), data_dir: str | None = None, workers: int = 8) -> int:
@@ -85,7 +107,7 @@ def pack(
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    commands = {"check": check, "pack": pack}
+    commands = {"prepare": prepare, "check": check, "pack": pack}
     try:
         return tyro.extras.subcommand_cli_from_dict(commands, args=arguments)
     except KeyboardInterrupt:

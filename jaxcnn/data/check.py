@@ -72,6 +72,8 @@ class Report:
     """Why it is not whole, a sentence each."""
     notes: tuple[str, ...]
     """What one should know and can train with."""
+    thorough: bool
+    """Whether the images were read."""
 
     @property
     def whole(self) -> bool:
@@ -89,11 +91,19 @@ class Report:
                 lines.append(f"  {split.unreadable.count:>11,}  unreadable")
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"problem: {problem}" for problem in self.problems]
-        return "\n".join([*lines, "the data set is whole" if self.whole else "the data set is NOT whole"])
+        if not self.whole:
+            return "\n".join([*lines, "the data set is NOT whole"])
+        return "\n".join([*lines, "the data set is whole" if self.thorough else "counts and classes are right"])
 
 
 def check(
-    name: str, splits: Sequence[str] = (), data_dir: str | None = None, *, workers: int = 8, thorough: bool = True
+    name: str,
+    splits: Sequence[str] = (),
+    data_dir: str | None = None,
+    *,
+    workers: int = 8,
+    thorough: bool = True,
+    official_counts: bool = True,
 ) -> Report:
     """Reads every image of a data set once and says what is wrong with it.
 
@@ -108,6 +118,7 @@ def check(
         data_dir: where tfds keeps its prepared data sets.
         workers: threads that read and decode. Memory is a few of the images and 20 bytes for each.
         thorough: whether to read the images; else only counts, classes and their order are looked at.
+        official_counts: whether ILSVRC must have all of its images.
 
     Raises:
         UserError: no such data set or split.
@@ -123,7 +134,7 @@ def check(
     problems += _class_order(sources[0])
     reports = []
     for source in sources:
-        report = _read(source, _expected(source, data_dir), workers if thorough else 0)
+        report = _read(source, _expected(source, data_dir, official_counts), workers if thorough else 0)
         reports.append(report)
         problems += _shard_problems(source, data_dir)
         if report.expected not in (None, report.images):
@@ -133,7 +144,7 @@ def check(
         if thorough:
             problems += _wrongly_named(report)
             notes += _split_notes(report)
-    return Report(tuple(reports), tuple(problems), (*notes, *_copies(reports)))
+    return Report(tuple(reports), tuple(problems), (*notes, *_copies(reports)), thorough)
 
 
 def ilsvrc_classes() -> tuple[str, ...]:
@@ -149,11 +160,18 @@ def _by_count(encodings: dict[str, Named]) -> list[tuple[str, Named]]:
     return sorted(encodings.items(), key=lambda item: (-item[1].count, item[0]))
 
 
-def _expected(source: Source, data_dir: str | None) -> int | None:
+def _is_imagenet2012(name: str) -> bool:
+    return name.split(":")[:2] == ["tfds", "imagenet2012"]
+
+
+def _expected(source: Source, data_dir: str | None, official: bool) -> int | None:
     """How many images a split should have."""
     kind, _, rest = source.name.partition(":")
-    is_ilsvrc = kind == "folder" and sorted(source.class_names) == sorted(ilsvrc_classes())
-    if is_ilsvrc or (kind == "tfds" and re.split("[/:]", rest)[0] == "imagenet2012"):
+    if kind == "folder":
+        is_ilsvrc = sorted(source.class_names) == sorted(ilsvrc_classes())
+    else:
+        is_ilsvrc = _is_imagenet2012(source.name)
+    if is_ilsvrc and official:
         return ILSVRC_IMAGES.get(source.split)
     return tfds_builder(rest, data_dir).info.splits[source.split].num_examples if kind == "tfds" else None
 
@@ -165,7 +183,7 @@ def _class_order(source: Source) -> list[str]:
         return []
     if list(names) != sorted(set(names)):
         return ["the classes are WordNet ids, but not in sorted order"]
-    if source.name.partition(":")[2] == "imagenet2012" and names != ilsvrc_classes():
+    if _is_imagenet2012(source.name) and names != ilsvrc_classes():
         return ["the classes are not ILSVRC's"]
     return []
 
