@@ -45,6 +45,7 @@ def run_script(main: Callable[[list[str]], int]) -> int:
     log = logging.getLogger("jaxcnn")
     log.addHandler(logging.StreamHandler())
     log.setLevel(logging.INFO)
+    log.propagate = False  # absl, which tensorflow-datasets imports, would print it again
     try:
         return main(sys.argv[1:])
     except UserError as error:

@@ -64,6 +64,9 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
             "there is no file w.safetensors",
         ),
         (("models", "perceptron*"), "no model matches 'perceptron*'"),
+        (("data", "check", "digit"), "error: 'digit' is not a data set: did you mean 'digits'"),
+        (("data", "prepare", "imagenet2012", "--archives", "nowhere"), "error: nowhere does not hold ILSVRC2012_img_"),
+        (("data", "pack", "folder:nowhere", "--short-side", "8"), "error: there is no folder nowhere"),
     ],
 )
 def test_mistakes_are_answered_in_a_sentence(arguments, sentence, tmp_path):
@@ -101,3 +104,25 @@ def test_models_prints_the_table():
     assert re.search(
         r"googlenet_2014 +│ +6,998,552 │ +1,582.7 M │ +22 │ 224x224x3 │ +│ +10.07 % │ 1 crop", table.stdout
     )
+
+
+def test_data_checks_and_packs(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "photos" / split / "black").mkdir(parents=True)
+        Image.new("RGB", (20, 30)).save(tmp_path / "photos" / split / "black" / "a.png")
+    assert script("data", "check", "folder:photos", folder=tmp_path).returncode == 0
+    (tmp_path / "photos" / "train" / "black" / "b.png").write_bytes(b"<html>")
+    answer = script("data", "check", "folder:photos", folder=tmp_path)
+    assert answer.returncode == 1, answer.stderr
+    assert answer.stdout.endswith("b.png is not an image\nthe data set is NOT whole\n")
+    options = ("--short-side", "16", "--format", "raw", "--data-dir", "prepared")
+    answer = script("data", "pack", "folder:photos", *options, folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == (
+        "train: 1 images, 0.0 MB, 1 left out\n"
+        "  photos/train/black/b.png is not an image\n"
+        "test: 1 images, 0.0 MB, 0 left out\n"
+        "tfds:photos_16_raw is in prepared/photos_16_raw/1.0.0\n"
+    )
+    answer = script("data", "check", "tfds:photos_16_raw", "--data-dir", "prepared", folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr

@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcnn.config import CenterCrop, Crop, Pad, RandomResizedCrop, Resize
+from jaxcnn.config.options import Interpolation
 
 _MAX_RESIZED_PIXELS = 1 << 28
 """Scaling the short side of a sliver would otherwise take all memory there is."""
@@ -79,6 +80,18 @@ def _resize(image: Image.Image, height: int, width: int, interpolation: str) -> 
     return image.resize((width, height), Image.Resampling[interpolation.upper()])
 
 
+def scale_short_side(image: Image.Image, short: int, interpolation: Interpolation) -> Image.Image:
+    """Returns the image with its short side scaled to ``short`` pixels, antialiased where that shrinks it.
+
+    Raises:
+        CropError: it is so elongated that it would take all memory.
+    """
+    height, width = short_side_shape(image.height, image.width, short)
+    if height * width > _MAX_RESIZED_PIXELS:
+        raise CropError(f"is {image.height} by {image.width} pixels, too elongated to scale its short side to {short}")
+    return _resize(image, height, width, interpolation)
+
+
 def _center(image: Image.Image, size: int) -> Image.Image:
     """The centred square; black where it sticks out of the image."""
     top, left = center_box(image.height, image.width, size)
@@ -111,10 +124,7 @@ def cut(image: np.ndarray, crop: Crop, rng: np.random.RandomState | None = None)
                 raise CropError(f"is {height} by {width} pixels, too large to be padded to {size} by {size}")
             picture = _center(picture, size)
         case CenterCrop(size=size):
-            resized = short_side_shape(height, width, crop.resize)
-            if math.prod(resized) > _MAX_RESIZED_PIXELS:
-                raise CropError(f"is {height} by {width} pixels, too elongated for a centre crop")
-            picture = _center(_resize(picture, *resized, crop.interpolation), size)
+            picture = _center(scale_short_side(picture, crop.resize, crop.interpolation), size)
         case RandomResizedCrop(size=size):
             top, left, box_height, box_width = random_resized_box(rng, height, width, crop.scale, crop.ratio)
             picture = picture.crop((left, top, left + box_width, top + box_height))

@@ -48,6 +48,22 @@ def looks_like_image(first_bytes: bytes) -> bool:
     return _format(first_bytes) is not None
 
 
+def encoding(encoded: bytes) -> str:
+    """Returns how an image's header says its pixels are stored: ``RGB JPEG``, ``grey JPEG``, ``CMYK JPEG``, ``P PNG``.
+
+    Raises:
+        DecodeError: the bytes are of no known format, or the header is damaged.
+    """
+    reader = _format(encoded[:16])
+    if reader is None:
+        raise DecodeError("is not an image" if encoded else "is empty")
+    try:
+        with reader(io.BytesIO(encoded)) as image:
+            return f"{'grey' if image.mode == 'L' else image.mode} {reader.format}"
+    except Exception as error:  # what damaged bytes raise inside Pillow is not one type
+        raise DecodeError(f"cannot be decoded ({error or type(error).__name__})") from error
+
+
 def _to_mode(image: Image.Image, channels: int) -> np.ndarray:
     """A loaded image as uint8 (height, width, channels)."""
     if image.mode.startswith("I;16"):

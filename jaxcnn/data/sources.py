@@ -1,6 +1,7 @@
 """Data sets by name: each split is a random-access sequence of (image, label)."""
 
 import dataclasses
+import functools
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.data.decode import looks_like_image
+from jaxcnn.data.folders import data_root
 from jaxcnn.errors import UserError, nearest
 
 EVALUATION_SPLITS = ("validation", "val", "test")
@@ -110,7 +112,7 @@ def split_names(name: str, data_dir: str | None = None) -> tuple[str, ...]:
         case "folder":
             return tuple(_folders(Path(rest).expanduser()))
         case "tfds":
-            return tuple(sorted(_tfds_builder(rest, data_dir).info.splits))
+            return tuple(sorted(tfds_builder(rest, data_dir).info.splits))
     raise UserError(f"{name!r} is not a data set: {nearest(name, _KINDS)}")
 
 
@@ -271,7 +273,7 @@ def _versions(folder: Path) -> dict[str, Path]:
 
 def _tfds_folder(name: str, data_dir: str | None) -> Path:
     """NAME[/CONFIG][:VERSION] to the folder of its newest version."""
-    root = Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    root = data_root(data_dir)
     dataset, _, version = name.partition(":")
     versions = _versions(root / dataset)
     if not versions:
@@ -292,19 +294,42 @@ def _tfds_folder(name: str, data_dir: str | None) -> Path:
     return versions[version] if version else list(versions.values())[-1]
 
 
-def _tfds_builder(name: str, data_dir: str | None) -> Any:
+def tfds_builder(name: str, data_dir: str | None = None) -> Any:
+    """Returns tfds's read-only builder of a prepared data set.
+
+    Args:
+        name: ``NAME[/CONFIG][:VERSION]``; the newest version where none is named.
+        data_dir: where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
+
+    Raises:
+        UserError: it is not prepared there.
+    """
     import tensorflow_datasets
 
     return tensorflow_datasets.builder_from_directory(_tfds_folder(name, data_dir))
 
 
+def _is_pixels(feature: Any) -> bool:
+    """Whether a tfds feature is an image's uint8 array: what `pack` writes where it stores no files."""
+    import tensorflow_datasets as tfds
+
+    return (
+        isinstance(feature, tfds.features.Tensor)
+        and feature.np_dtype == np.uint8
+        and len(feature.shape) == 3
+        and feature.shape[-1] in (1, 3)
+    )
+
+
 def _tfds(name: str, split: str, rest: str, data_dir: str | None) -> Source:
     import tensorflow_datasets as tfds
 
-    builder = _tfds_builder(rest, data_dir)
+    builder = tfds_builder(rest, data_dir)
     features = builder.info.features
     for key, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
-        if key not in features or not isinstance(features[key], kind):
+        if key not in features or not (
+            isinstance(features[key], kind) or (key == "image" and _is_pixels(features[key]))
+        ):
             raise UserError(f"{name} is not for classification: it has no {kind.__name__} feature called {key!r}")
     skipped = {key: tfds.decode.SkipDecoding() for key in features if isinstance(features[key], tfds.features.Image)}
     try:
@@ -318,11 +343,26 @@ def _tfds(name: str, split: str, rest: str, data_dir: str | None) -> Source:
     except (ValueError, AssertionError):
         raise UserError(f"{name} has no images in a split {split!r}: {nearest(split, builder.info.splits)}") from None
 
-    def read(index: int) -> tuple[bytes, int]:
-        record = records[index]
+    def record_at(index: int) -> dict[str, Any]:
+        try:
+            return records[index]
+        except RuntimeError as error:  # what ArrayRecord raises where its hashes find damage, or a file is gone
+            raise OSError(str(error)) from error
+
+    def read(index: int) -> tuple[bytes | np.ndarray, int]:
+        record = record_at(index)
         if record["label"] < 0:
             raise UserError(f"the split {split!r} of {name} has no labels, so it cannot be trained or measured on")
         return record["image"], int(record["label"])
+
+    @functools.cache  # the account of bad images is given again and again, and each look reads a record
+    def describe(index: int) -> str:
+        if "file_name" not in features:
+            return f"record {index}"
+        try:
+            return f"record {index} ({record_at(index)['file_name'].decode()})"
+        except OSError:
+            return f"record {index}"
 
     return Source(
         name,
@@ -330,5 +370,5 @@ def _tfds(name: str, split: str, rest: str, data_dir: str | None) -> Source:
         class_names=tuple(features["label"].names),
         size=size,
         read=read,
-        describe=lambda index: f"record {index}",
+        describe=describe,
     )

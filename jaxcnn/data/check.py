@@ -1,0 +1,316 @@
+"""Is this data set whole: counts, the order of labels, what cannot be decoded, what is odd, and copies."""
+
+import collections
+import dataclasses
+import functools
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from jaxcnn.config import DataConfig
+from jaxcnn.data.decode import DecodeError, decode, encoding
+from jaxcnn.data.progress import Progress
+from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source, tfds_builder
+from jaxcnn.errors import UserError
+
+ILSVRC_IMAGES = {"train": 1_281_167, "validation": 50_000, "val": 50_000}
+"""Images of ILSVRC 2012's labelled splits (arXiv:1409.0575, table 2)."""
+
+_SHOWN = 30
+"""How many images are named of each sort: the archives of ILSVRC hold 22 CMYK files."""
+_CHUNK = 64
+_USUAL = ("RGB JPEG", "grey JPEG")
+_WORDNET_ID = re.compile(r"n\d{8}")
+_TRAINING_FILE = re.compile(r"(n\d{8})_\d+\.\w+")
+
+
+@dataclasses.dataclass
+class Named:
+    """How many images are of a sort, and which the first of them are."""
+
+    count: int = 0
+    first: list[str] = dataclasses.field(default_factory=list)
+
+    def add(self, name: Callable[[], str]) -> None:
+        """Counts one more; its name, which may cost a read, is asked for only where it is kept."""
+        self.count += 1
+        if self.count <= _SHOWN:
+            self.first.append(name())
+
+    def __str__(self) -> str:
+        return ", ".join(self.first) + (", ..." if self.count > _SHOWN else "")
+
+
+@dataclasses.dataclass(frozen=True)
+class SplitReport:
+    """What was found in one split."""
+
+    source: Source
+    images: int
+    """Records or files there, the unreadable ones included."""
+    expected: int | None
+    """As many should be there; None where nobody says."""
+    encodings: dict[str, Named]
+    """By what `decode.encoding` calls it; images that can be decoded."""
+    unreadable: Named
+    labels: np.ndarray = dataclasses.field(repr=False)
+    """int32 of shape ``(source.size,)``; -1 where the record cannot be read."""
+    digests: np.ndarray = dataclasses.field(repr=False)
+    """The first 16 bytes of each image's SHA-256, of shape ``(source.size,)``; zero where it cannot be read."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What was found in a data set."""
+
+    splits: tuple[SplitReport, ...]
+    problems: tuple[str, ...]
+    """Why it is not whole, a sentence each."""
+    notes: tuple[str, ...]
+    """What one should know and can train with."""
+    thorough: bool
+    """Whether the images were read."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing, unreadable or wrongly labelled."""
+        return not self.problems
+
+    def __str__(self) -> str:
+        lines = []
+        for split in self.splits:
+            classes = len(split.source.class_names)
+            of = f" of {split.expected:,}" if split.expected is not None else ""
+            lines.append(f"{split.source.split}: {split.images:,}{of} images of {classes:,} classes")
+            lines += [f"  {found.count:>11,}  {kind}" for kind, found in _by_count(split.encodings)]
+            if split.unreadable.count:
+                lines.append(f"  {split.unreadable.count:>11,}  unreadable")
+        lines += [f"note: {note}" for note in self.notes]
+        lines += [f"problem: {problem}" for problem in self.problems]
+        if not self.whole:
+            return "\n".join([*lines, "the data set is NOT whole"])
+        return "\n".join([*lines, "the data set is whole" if self.thorough else "counts and classes are right"])
+
+
+def check(
+    name: str,
+    splits: Sequence[str] = (),
+    data_dir: str | None = None,
+    *,
+    workers: int = 8,
+    thorough: bool = True,
+    official_counts: bool = True,
+) -> Report:
+    """Reads every image of a data set once and says what is wrong with it.
+
+    Problems are: another number of images than ILSVRC has (for ``imagenet2012`` and for folders of its thousand
+    classes) or than tfds says, classes named by WordNet ids in another order than sorted, files named after another
+    class than their label, splits of different classes, damaged shards, and images that cannot be decoded. Notes are:
+    files that are neither RGB nor grey JPEG where most are, classes without images, and copies of the same bytes.
+
+    Args:
+        name: as `sources.open_source` takes it.
+        splits: by default ``train`` and the one to evaluate on.
+        data_dir: where tfds keeps its prepared data sets.
+        workers: threads that read and decode. Memory is a few of the images and 20 bytes for each.
+        thorough: whether to read the images; else only counts, classes and their order are looked at.
+        official_counts: whether ILSVRC must have all of its images.
+
+    Raises:
+        UserError: no such data set or split.
+    """
+    splits = tuple(splits) or ("train", evaluation_split(name, data_dir))
+    sources = [open_source(name, split, data_dir, max_bad_share=1.0) for split in splits]
+    problems, notes = [], []
+    for other in sources[1:]:
+        try:
+            check_same_classes(sources[0], other)
+        except UserError as error:
+            problems.append(str(error))
+    problems += _class_order(sources[0])
+    reports = []
+    for source in sources:
+        report = _read(source, _expected(source, data_dir, official_counts), workers if thorough else 0)
+        reports.append(report)
+        problems += _shard_problems(source, data_dir)
+        if report.expected not in (None, report.images):
+            problems.append(f"{source.split} has {report.images:,} images, and not {report.expected:,}")
+        if report.unreadable.count:
+            problems.append(f"{source.split}: {report.unreadable.count:,} unreadable: {report.unreadable}")
+        if thorough:
+            problems += _wrongly_named(report)
+            notes += _split_notes(report)
+    return Report(tuple(reports), tuple(problems), (*notes, *_copies(reports)), thorough)
+
+
+def ilsvrc_classes() -> tuple[str, ...]:
+    """Returns the WordNet ids of ILSVRC's thousand classes, sorted, as tfds lists them."""
+    import tensorflow_datasets
+
+    return tuple(
+        (Path(tensorflow_datasets.__file__).parent / "datasets" / "imagenet2012" / "labels.txt").read_text().split()
+    )
+
+
+def _by_count(encodings: dict[str, Named]) -> list[tuple[str, Named]]:
+    return sorted(encodings.items(), key=lambda item: (-item[1].count, item[0]))
+
+
+def _is_imagenet2012(name: str) -> bool:
+    return name.split(":")[:2] == ["tfds", "imagenet2012"]
+
+
+def _expected(source: Source, data_dir: str | None, official: bool) -> int | None:
+    """How many images a split should have."""
+    kind, _, rest = source.name.partition(":")
+    if kind == "folder":
+        is_ilsvrc = sorted(source.class_names) == sorted(ilsvrc_classes())
+    else:
+        is_ilsvrc = _is_imagenet2012(source.name)
+    if is_ilsvrc and official:
+        return ILSVRC_IMAGES.get(source.split)
+    return tfds_builder(rest, data_dir).info.splits[source.split].num_examples if kind == "tfds" else None
+
+
+def _class_order(source: Source) -> list[str]:
+    """Labels must count the sorted WordNet ids, or published weights name everything wrongly."""
+    names = source.class_names
+    if not all(map(_WORDNET_ID.fullmatch, names)):
+        return []
+    if list(names) != sorted(set(names)):
+        return ["the classes are WordNet ids, but not in sorted order"]
+    if _is_imagenet2012(source.name) and names != ilsvrc_classes():
+        return ["the classes are not ILSVRC's"]
+    return []
+
+
+def _shard_problems(source: Source, data_dir: str | None) -> list[str]:
+    """Shards of a tfds data set that are gone, damaged, or hold another number of records than they should."""
+    kind, _, rest = source.name.partition(":")
+    if kind != "tfds":
+        return []
+    from array_record.python.array_record_module import ArrayRecordReader
+
+    split = tfds_builder(rest, data_dir).info.splits[source.split.partition("[")[0]]
+    problems = []
+    for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
+        if not path.exists():
+            problems.append(f"{path.name} is not there")
+            continue
+        try:
+            found = ArrayRecordReader(str(path)).num_records()
+        except RuntimeError as error:
+            problems.append(f"{path.name} cannot be read ({error})")
+            continue
+        if found != length:
+            problems.append(f"{path.name} holds {found:,} records, and not {length:,}")
+    return problems
+
+
+def _examine(source: Source, index: int) -> tuple[int, bytes, str | None, str | None]:
+    """Label, digest, encoding and what is wrong, of one image."""
+    try:
+        image, label = source[index]
+    except OSError as error:
+        return -1, b"", None, f"cannot be read ({error.strerror or error})"
+    digest = hashlib.sha256(image).digest()[:16]
+    if isinstance(image, np.ndarray):
+        return label, digest, f"{'RGB' if image.shape[-1] == 3 else 'grey'} array", None
+    try:
+        decode(image, channels=3, max_pixels=DataConfig().max_pixels)
+        return label, digest, encoding(image), None
+    except DecodeError as error:
+        return label, digest, None, str(error)
+
+
+def _read(source: Source, expected: int | None, workers: int) -> SplitReport:
+    """Examines all images of a split in ``workers`` threads; with 0, none."""
+    report = SplitReport(
+        source=source,
+        images=source.size + len(source.bad),
+        expected=expected,
+        encodings=collections.defaultdict(Named),
+        unreadable=Named(),
+        labels=np.full(source.size, -1, np.int32),
+        digests=np.zeros(source.size, "S16"),
+    )
+    for path, reason in source.bad:
+        report.unreadable.add(f"{path} {reason}".__str__)
+    if not workers:
+        return report
+
+    def examine(start: int) -> list[tuple[int, bytes, str | None, str | None]]:
+        return [_examine(source, index) for index in range(start, min(start + _CHUNK, source.size))]
+
+    progress = Progress(f"{source.name}, split {source.split!r}", source.size)
+    with ThreadPoolExecutor(workers) as pool:
+        starts = range(0, source.size, _CHUNK)
+        for start, found in zip(starts, pool.map(examine, starts), strict=True):
+            for index, (label, digest, kind, wrong) in enumerate(found, start):
+                report.labels[index], report.digests[index] = label, digest
+                if wrong:
+                    report.unreadable.add(lambda index=index, wrong=wrong: f"{source.describe(index)} {wrong}")
+                else:
+                    report.encodings[kind].add(functools.partial(source.describe, index))
+            progress.advance(len(found))
+    return report
+
+
+def _wrongly_named(report: SplitReport) -> Iterable[str]:
+    """Whether the first image of each class is called after its class, as ILSVRC's training files are."""
+    labels, firsts = np.unique(report.labels, return_index=True)
+    wrong = Named()
+    for label, index in zip(labels.tolist(), firsts.tolist(), strict=True):
+        name = report.source.describe(index)
+        found = _TRAINING_FILE.search(name)
+        if label >= 0 and found and found[1] != report.source.class_names[label]:
+            wrong.add(f"{name} is labelled {report.source.class_names[label]}".__str__)
+    if wrong.count:
+        yield f"{report.source.split}: labels that contradict their files' names: {wrong}"
+
+
+def _split_notes(report: SplitReport) -> Iterable[str]:
+    kinds = _by_count(report.encodings)
+    for kind, found in kinds[1:]:
+        if kind not in _USUAL:
+            yield f"{report.source.split}: {found.count:,} {kind}: {found}"
+    present = set(np.unique(report.labels).tolist())
+    empty = [name for label, name in enumerate(report.source.class_names) if label not in present]
+    if empty:
+        shown = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
+        yield f"{report.source.split}: {len(empty):,} classes without images: {shown}"
+
+
+def _copies(reports: Sequence[SplitReport]) -> Iterable[str]:
+    """Images of exactly the same bytes, within a split and across."""
+    digests = np.concatenate([report.digests for report in reports])
+    labels = np.concatenate([report.labels for report in reports])
+    split = np.repeat(np.arange(len(reports)), [len(report.digests) for report in reports])
+    first_of_split = np.concatenate([np.arange(len(report.digests)) for report in reports])
+
+    def describe(position: int) -> str:
+        report = reports[split[position]]
+        return f"{report.source.split} {report.source.describe(int(first_of_split[position]))}"
+
+    order = np.argsort(digests, kind="stable")
+    order = order[digests[order] != b""]
+    if not len(order):
+        return
+    starts = np.flatnonzero(np.concatenate([[True], digests[order][1:] != digests[order][:-1]]))
+    lengths = np.diff(starts, append=len(order))
+    groups = [order[start : start + length] for start, length in zip(starts, lengths, strict=True) if length > 1]
+    if not groups:
+        return
+    differ = sum(len(np.unique(labels[group])) > 1 for group in groups)
+    across = sum(len(np.unique(split[group])) > 1 for group in groups)
+    named = Named()
+    for group in groups:
+        named.add(lambda group=group: " = ".join(map(describe, group[:4])))
+    yield (
+        f"{len(groups):,} images are there more than once, {differ:,} of them with different labels and {across:,} in "
+        f"more than one split: {named}"
+    )

@@ -1,0 +1,83 @@
+"""Writing a data set of tens of gigabytes: one writer at a time, room for it, nothing left of a killed one."""
+
+import contextlib
+import fcntl
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from jaxcnn.errors import UserError
+
+_LOG = logging.getLogger(__name__)
+_INCOMPLETE = re.compile(r"incomplete\.[A-Z0-9]{6}_[\d.]+")
+"""What tfds calls the folder of a version until it is whole."""
+
+
+def data_root(data_dir: str | None) -> Path:
+    """Returns where tfds keeps its prepared data sets: this, ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``."""
+    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Holds the folder of a tfds data set's versions, and first removes the incomplete ones that a killed writer left.
+
+    The kernel lets go of the lock when the process ends, however it ends.
+
+    Raises:
+        UserError: another process is writing there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another process is writing to {folder}: wait until it is done, or end it") from None
+        for left in sorted(folder.iterdir()):
+            if left.is_dir() and _INCOMPLETE.fullmatch(left.name):
+                _LOG.info("removing %s, which an interrupted process left", left)
+                shutil.rmtree(left)
+        yield
+    finally:
+        with contextlib.suppress(OSError):  # it is not empty, where something was written
+            folder.rmdir()
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def complete_or_absent(folder: Path) -> Iterator[Path]:
+    """Gives a folder to write a version to; it takes its name when all is written, and is removed where that fails."""
+    scratch = folder.with_name(f"incomplete.PACKED_{folder.name}")
+    scratch.mkdir()
+    try:
+        yield scratch
+        os.replace(scratch, folder)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_room(folder: Path, needed: int, what: str) -> None:
+    """Refuses to begin what will not fit.
+
+    Raises:
+        UserError: says how much is needed and how much is free.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise UserError(
+            f"{what} needs about {in_bytes(needed)} in {folder} and {in_bytes(free)} are free there: make room, or "
+            "name another folder"
+        )
+
+
+def in_bytes(count: float) -> str:
+    """Returns a number of bytes for people.
+
+    >>> in_bytes(147_897_477_120), in_bytes(98_304)
+    ('147.9 GB', '0.1 MB')
+    """
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"
