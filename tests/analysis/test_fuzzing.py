@@ -1,5 +1,9 @@
 """Damaged files on the decoder, and that the trial itself notices what it is for."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -8,6 +12,7 @@ from jaxcnn.analysis.fuzzing import Limits, fuzz
 from jaxcnn.analysis.mutation import join, mutated, originals, split
 from jaxcnn.data.decode import DecodeError, decode
 
+SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "fuzz_images.py"
 LIMITS = Limits(max_pixels=1 << 20, memory=1 << 26)
 
 
@@ -67,6 +72,19 @@ def test_a_process_that_crashes_is_followed_by_another(tmp_path, monkeypatch):
     interpreter("echo no such module >&2; exit 1")
     with pytest.raises(RuntimeError, match="no such module"):
         fuzz(0, 7, 3)
+
+
+def test_the_script_keeps_what_failed(tmp_path):
+    # No file takes as little memory as this.
+    command = [sys.executable, SCRIPT, "--seed", "4", "--first", "7", "--files", "2", "--keep", tmp_path]
+    command += ["--limits.memory", "-1"]
+    answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
+    assert answer.returncode == 1, answer.stderr
+    assert answer.stdout.startswith("2 files of seed 4: 0 decoded, 0 refused\n")
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
+        "4_7": mutated(4, 7),
+        "4_8": mutated(4, 8),
+    }
 
 
 @pytest.mark.parametrize(
