@@ -13,6 +13,7 @@ from jaxcnn.config import (
     OptimizerConfig,
     RandomCrop,
     RandomResizedCrop,
+    ScaleJitter,
     ScheduleConfig,
     TrainConfig,
     differences,
@@ -30,6 +31,8 @@ def test_json_round_trip_keeps_everything():
         augmentations=(RandomCrop(padding=2), HorizontalFlip()),
     )
     assert from_json(to_json(config)) == config
+    jittered = TrainConfig(data=DataConfig(train_crop=ScaleJitter(short_side=(256, 480), from_center_square=True)))
+    assert from_json(to_json(jittered)) == jittered
     assert type(from_json(to_json(config)).model.options["a"]) is bool
 
 

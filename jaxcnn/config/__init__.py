@@ -14,7 +14,7 @@ from jaxcnn.config.augmentation import (
     Normalization,
     RandomCrop,
 )
-from jaxcnn.config.data import CenterCrop, Crop, DataConfig, Pad, RandomResizedCrop, Resize
+from jaxcnn.config.data import CenterCrop, Crop, DataConfig, Pad, RandomResizedCrop, Resize, ScaleJitter
 from jaxcnn.config.options import ConfigError
 from jaxcnn.config.train import (
     CheckpointConfig,

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Literal
 
+import pydantic
 from pydantic import Field
 
 from jaxcnn.config.options import Interpolation, Interval, PositiveInt, Probability, option_group
@@ -47,7 +48,32 @@ class RandomResizedCrop:
     kind: Literal["random_resized_crop"] = "random_resized_crop"
 
 
-Crop = Annotated[Resize | Pad | CenterCrop | RandomResizedCrop, Field(discriminator="kind")]
+@option_group
+class ScaleJitter:
+    """The short side scaled to a random length, then a random ``size`` by ``size`` window: VGG's training crops.
+
+    The defaults are VGG's multi-scale training (arXiv:1409.1556, section 3.1). ``short_side=(256, 256)`` is training at
+    one scale: VGG's, or with ``from_center_square`` AlexNet's (NIPS 2012, sections 2 and 4.1).
+    """
+
+    size: PositiveInt = 224
+    short_side: tuple[PositiveInt, PositiveInt] = (256, 512)
+    """Shortest and longest; drawn uniformly from the whole numbers of pixels between them, both included."""
+    from_center_square: bool = False
+    """Whether the window stays in the centre square of the scaled image; else it is anywhere along the long side."""
+    interpolation: Interpolation = "bilinear"
+    kind: Literal["scale_jitter"] = "scale_jitter"
+
+    @pydantic.field_validator("short_side")
+    @classmethod
+    def _holds_the_window(cls, short_side: tuple[int, int], info: pydantic.ValidationInfo) -> tuple[int, int]:
+        size = info.data.get("size", 1)  # absent where it was refused itself
+        if not size <= short_side[0] <= short_side[1]:
+            raise ValueError(f"must be the smaller length, at least size={size}, then the larger")
+        return short_side
+
+
+Crop = Annotated[Resize | Pad | CenterCrop | RandomResizedCrop | ScaleJitter, Field(discriminator="kind")]
 
 
 @option_group

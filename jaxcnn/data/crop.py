@@ -1,12 +1,13 @@
 """From an image of any size to a square of one: the crops that pretrained weights expect, by Pillow's own resize."""
 
+import dataclasses
 import math
 
 import numpy as np
-from PIL import Image
 
-from jaxcnn.config import CenterCrop, Crop, Pad, RandomResizedCrop, Resize
+from jaxcnn.config import CenterCrop, Crop, Pad, RandomResizedCrop, Resize, ScaleJitter
 from jaxcnn.config.options import Interpolation
+from jaxcnn.data.resize import resize, resize_fast
 
 _MAX_RESIZED_PIXELS = 1 << 28
 """Scaling the short side of a sliver would otherwise take all memory there is."""
@@ -16,9 +17,26 @@ class CropError(ValueError):
     """An image that this crop cannot cut; the message is a clause that says why."""
 
 
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """Where a square comes from, apart from any pixels: a box of an image, scaled, and a window of the scaled box.
+
+    All numbers are pixels.
+    """
+
+    box: tuple[int, int, int, int]
+    """Top, left, height and width of the part of the image that is scaled; nothing outside it is looked at."""
+    shape: tuple[int, int]
+    """Height and width the box is scaled to."""
+    corner: tuple[int, int]
+    """Top and left of the window in the scaled box; where it sticks out of it, it is black."""
+    size: int
+    """Height and width of the window."""
+
+
 def is_random(crop: Crop) -> bool:
     """Returns whether two cuts of one image may differ."""
-    return isinstance(crop, RandomResizedCrop)
+    return isinstance(crop, RandomResizedCrop | ScaleJitter)
 
 
 def short_side_shape(height: int, width: int, short: int) -> tuple[int, int]:
@@ -74,59 +92,114 @@ def random_resized_box(
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
 
 
-def _resize(image: Image.Image, height: int, width: int, interpolation: str) -> Image.Image:
-    if image.size == (width, height):
-        return image
-    return image.resize((width, height), Image.Resampling[interpolation.upper()])
+def jittered_window(
+    rng: np.random.RandomState, height: int, width: int, short_side: tuple[int, int], size: int, center_square: bool
+) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Draws the scale and the window of VGG's training crops (arXiv:1409.1556, section 3.1).
+
+    Args:
+        rng: where the draws come from: first the length of the short side, then the window's top and left.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        short_side: shortest and longest, both included.
+        size: of the window; at most the short side.
+        center_square: whether the window stays in the centre square of the scaled image.
+
+    Returns:
+        The scaled image's height and width, and the window's top and left in it.
+    """
+    short = rng.randint(short_side[0], short_side[1] + 1)
+    shape = short_side_shape(height, width, short)
+    top, left = center_box(*shape, short) if center_square else (0, 0)
+    span = (short, short) if center_square else shape
+    return shape, (top + rng.randint(span[0] - size + 1), left + rng.randint(span[1] - size + 1))
 
 
-def scale_short_side(image: Image.Image, short: int, interpolation: Interpolation) -> Image.Image:
-    """Returns the image with its short side scaled to ``short`` pixels, antialiased where that shrinks it.
+def plan(crop: Crop, height: int, width: int, rng: np.random.RandomState | None = None) -> Cut:
+    """Says where a crop's square comes from, for an image of this size.
+
+    Args:
+        crop: what to cut.
+        height: of the image, in pixels.
+        width: of the image, in pixels.
+        rng: where a random crop draws; the others take none.
 
     Raises:
-        CropError: it is so elongated that it would take all memory.
+        CropError: the image is larger than a `Pad` canvas, or too elongated to have its short side scaled.
     """
-    height, width = short_side_shape(image.height, image.width, short)
-    if height * width > _MAX_RESIZED_PIXELS:
-        raise CropError(f"is {image.height} by {image.width} pixels, too elongated to scale its short side to {short}")
-    return _resize(image, height, width, interpolation)
+    box, size = (0, 0, height, width), crop.size
+    match crop:
+        case Resize():
+            return Cut(box, (size, size), (0, 0), size)
+        case RandomResizedCrop():
+            box = random_resized_box(rng, height, width, crop.scale, crop.ratio)
+            return Cut(box, (size, size), (0, 0), size)
+        case Pad():
+            if max(height, width) > size:
+                raise CropError(f"is {height} by {width} pixels, too large to be padded to {size} by {size}")
+            shape = height, width
+            corner = center_box(height, width, size)
+        case CenterCrop():
+            shape = short_side_shape(height, width, crop.resize)
+            corner = center_box(*shape, size)
+        case ScaleJitter():
+            shape, corner = jittered_window(rng, height, width, crop.short_side, size, crop.from_center_square)
+    _check_shape(height, width, shape)
+    return Cut(box, shape, corner, size)
 
 
-def _center(image: Image.Image, size: int) -> Image.Image:
-    """The centred square; black where it sticks out of the image."""
-    top, left = center_box(image.height, image.width, size)
-    return image.crop((left, top, left + size, top + size))
+def _check_shape(height: int, width: int, shape: tuple[int, int]) -> None:
+    if math.prod(shape) > _MAX_RESIZED_PIXELS:
+        raise CropError(f"is {height} by {width} pixels, too elongated to be scaled to {shape[0]} by {shape[1]}")
+
+
+def with_short_side(image: np.ndarray, short: int, interpolation: Interpolation) -> np.ndarray:
+    """Returns an image scaled so that its short side has ``short`` pixels.
+
+    Args:
+        image: uint8 of shape ``(height, width, 1 or 3)``.
+        short: in pixels.
+        interpolation: how to scale.
+
+    Raises:
+        CropError: the image is too elongated.
+    """
+    shape = short_side_shape(*image.shape[:2], short)
+    _check_shape(*image.shape[:2], shape)
+    return resize(image, *shape, interpolation)
 
 
 def cut(image: np.ndarray, crop: Crop, rng: np.random.RandomState | None = None) -> np.ndarray:
-    """Cuts one image to the crop's square.
+    """Cuts one image to the crop's square: `plan`, carried out.
 
-    Scaling is Pillow's, antialiased when it shrinks, as in torchvision's transforms of Pillow images.
+    Scaling is Pillow's, antialiased when it shrinks, as in torchvision's transforms of Pillow images; that of a random
+    crop is as close to it as `resize_fast` is.
 
     Args:
         image: uint8 of shape ``(height, width, 1 or 3)``.
         crop: what to cut.
-        rng: where a `RandomResizedCrop` draws its box; the other crops take none.
+        rng: where a random crop draws; the others take none.
 
     Returns:
         uint8 of shape ``(crop.size, crop.size, channels)``.
 
     Raises:
-        CropError: the image is larger than a `Pad` canvas, or too elongated for a `CenterCrop`.
+        CropError: as `plan` does.
     """
+    planned = plan(crop, *image.shape[:2], rng)
+    top, left, height, width = planned.box
+    image = image[top : top + height, left : left + width]
+    if not isinstance(crop, Pad):
+        image = (resize_fast if is_random(crop) else resize)(image, *planned.shape, crop.interpolation)
+    return _window(image, *planned.corner, planned.size)
+
+
+def _window(image: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
+    """A square of an image, black where it sticks out."""
     height, width, channels = image.shape
-    picture = Image.fromarray(image[..., 0] if channels == 1 else image)
-    match crop:
-        case Resize(size=size):
-            picture = _resize(picture, size, size, crop.interpolation)
-        case Pad(size=size):
-            if max(height, width) > size:
-                raise CropError(f"is {height} by {width} pixels, too large to be padded to {size} by {size}")
-            picture = _center(picture, size)
-        case CenterCrop(size=size):
-            picture = _center(scale_short_side(picture, crop.resize, crop.interpolation), size)
-        case RandomResizedCrop(size=size):
-            top, left, box_height, box_width = random_resized_box(rng, height, width, crop.scale, crop.ratio)
-            picture = picture.crop((left, top, left + box_width, top + box_height))
-            picture = _resize(picture, size, size, crop.interpolation)
-    return np.asarray(picture).reshape(size, size, channels)
+    inside = image[max(top, 0) : top + size, max(left, 0) : left + size]
+    if inside.shape[:2] == (size, size):
+        return inside
+    window = np.zeros((size, size, channels), np.uint8)
+    window[max(-top, 0) : height - top, max(-left, 0) : width - left] = inside
+    return window

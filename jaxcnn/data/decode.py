@@ -27,6 +27,9 @@ _FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
     (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
 )
 
+_MAX_SCANS = 500
+"""Of a progressive JPEG, which has about ten: each goes over the whole image again, for ten bytes of the file."""
+
 
 class DecodeError(ValueError):
     """These bytes are not an image that can be read; the message is a clause that says why."""
@@ -105,13 +108,16 @@ def decode(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
         uint8 of shape ``(height, width, channels)``; it may be read-only.
 
     Raises:
-        DecodeError: the bytes are of none of these formats, damaged, truncated, or too many pixels.
+        DecodeError: the bytes are of none of these formats, damaged, truncated, or too many pixels or scans.
     """
     reader = _format(encoded[:16])
     if reader is None:
         raise DecodeError("is not an image" if encoded else "is empty")
-    if reader is JpegImagePlugin.JpegImageFile and (pixels := _decode_jpeg(encoded, channels, max_pixels)) is not None:
-        return pixels
+    if reader is JpegImagePlugin.JpegImageFile:
+        if encoded.count(b"\xff\xda") > _MAX_SCANS:
+            raise DecodeError(f"has more than {_MAX_SCANS} scans")
+        if (pixels := _decode_jpeg(encoded, channels, max_pixels)) is not None:
+            return pixels
     try:
         with reader(io.BytesIO(encoded)) as image:
             width, height = image.size
@@ -119,7 +125,7 @@ def decode(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
                 raise DecodeError(f"claims {width} by {height} pixels, more than max_pixels={max_pixels}")
             image.load()
             return _to_mode(image, channels)
-    except DecodeError:
+    except (DecodeError, MemoryError):
         raise
     except Exception as error:  # what damaged bytes raise inside Pillow is not one type
         raise DecodeError(f"cannot be decoded ({error or type(error).__name__})") from error

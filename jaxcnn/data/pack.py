@@ -15,7 +15,7 @@ from PIL import Image
 
 from jaxcnn.config import DataConfig
 from jaxcnn.config.options import Interpolation
-from jaxcnn.data.crop import CropError, scale_short_side
+from jaxcnn.data.crop import CropError, with_short_side
 from jaxcnn.data.decode import DecodeError, decode, encoding, with_channels
 from jaxcnn.data.folders import check_room, complete_or_absent, data_root, sole_writer
 from jaxcnn.data.progress import Progress
@@ -74,19 +74,17 @@ class _Packer:
             else:
                 pixels = with_channels(original, 3)
             if min(pixels.shape[:2]) > self.short_side:
-                picture = scale_short_side(Image.fromarray(pixels), self.short_side, self.interpolation)
+                pixels = with_short_side(pixels, self.short_side, self.interpolation)
             elif self.format == "jpeg" and isinstance(original, bytes) and encoding(original) == "RGB JPEG":
                 return original, label  # coding it again would only lose
-            else:
-                picture = Image.fromarray(pixels)
         except OSError as error:
             raise _Unreadable(f"cannot be read ({error.strerror or error})") from error
         except (DecodeError, CropError) as error:
             raise _Unreadable(str(error)) from error
         if self.format == "raw":
-            return np.asarray(picture), label
+            return pixels, label
         file = io.BytesIO()
-        picture.save(file, "JPEG", quality=self.quality)
+        Image.fromarray(pixels).save(file, "JPEG", quality=self.quality)
         return file.getvalue(), label
 
     def feature(self) -> Any:

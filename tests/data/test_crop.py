@@ -1,15 +1,32 @@
 """Crop geometry: always inside the image, as torchvision places it; the cut always of the size asked for."""
 
 import math
+from pathlib import Path
 
+import crop_cases
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from jaxcnn.config import CenterCrop, Pad, RandomResizedCrop, Resize
-from jaxcnn.data.crop import CropError, center_box, cut, is_random, random_resized_box, short_side_shape
+from jaxcnn.config import CenterCrop, ConfigError, Pad, RandomResizedCrop, Resize, ScaleJitter
+from jaxcnn.data.crop import (
+    CropError,
+    center_box,
+    cut,
+    is_random,
+    jittered_window,
+    plan,
+    random_resized_box,
+    short_side_shape,
+    with_short_side,
+)
+from jaxcnn.data.resize import resize_fast
+from jaxcnn.models.registry import list_models
+from jaxcnn.weights.published import published_weights
+
+GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "crops.npz")
 
 SIDE = st.integers(1, 400)
 BOUNDS = st.tuples(st.floats(0.05, 4), st.floats(0.05, 4)).map(lambda pair: tuple(sorted(pair)))
@@ -87,6 +104,8 @@ def test_short_side_shape(height, width, short):
             CenterCrop(size=24, resize=30, interpolation="bicubic"),
             CenterCrop(size=40, resize=20),
             RandomResizedCrop(size=20),
+            ScaleJitter(size=20, short_side=(20, 40)),
+            ScaleJitter(size=20, short_side=(30, 30), from_center_square=True, interpolation="bicubic"),
         ]
     ),
 )
@@ -118,6 +137,26 @@ def test_center_crop_resizes_then_cuts():
     np.testing.assert_array_equal(cut(image, CenterCrop(size=24, resize=32)), expected)
 
 
+@pytest.mark.parametrize("preprocessing", crop_cases.PREPROCESSINGS, ids=lambda each: "-".join(map(str, each)))
+def test_center_crop_is_what_published_weights_were_measured_on(preprocessing):
+    resize, size, interpolation = preprocessing
+    for shape in crop_cases.SHAPES:
+        cropped = cut(crop_cases.image(*shape), CenterCrop(size=size, resize=resize, interpolation=interpolation))
+        name = "_".join(map(str, (*shape, *preprocessing)))
+        difference = crop_cases.pixels(cropped).astype(int) - GOLDEN[f"{name}_pixels"]
+        assert abs(difference).max() <= 1, shape
+        # Of fields of some hundred pixels, in 1/256 of a grey level.
+        difference = crop_cases.means(cropped).astype(int) - GOLDEN[f"{name}_means"].astype(int)
+        assert abs(difference).max() <= 10, shape
+
+
+def test_that_is_every_preprocessing_of_published_weights():
+    published = {
+        (entry.resize, entry.crop, entry.interpolation) for name in list_models() for entry in published_weights(name)
+    }
+    assert published <= set(crop_cases.PREPROCESSINGS)
+
+
 def test_center_crop_beyond_the_image_is_black():
     cropped = cut(np.full((10, 20, 3), 255, np.uint8), CenterCrop(size=16, resize=10))
     assert (cropped[3:13] == 255).all()
@@ -125,13 +164,75 @@ def test_center_crop_beyond_the_image_is_black():
     assert (cropped[13:] == 0).all()
 
 
+@given(
+    seed=st.integers(0, 2**31),
+    height=SIDE,
+    width=SIDE,
+    size=st.integers(1, 50),
+    more=st.tuples(st.integers(0, 50), st.integers(0, 50)),
+    center_square=st.booleans(),
+)
+def test_jittered_window_lies_in_the_scaled_image(seed, height, width, size, more, center_square):
+    shorts = size + more[0], size + more[0] + more[1]
+    rng = np.random.RandomState(seed)
+    (scaled_height, scaled_width), (top, left) = jittered_window(rng, height, width, shorts, size, center_square)
+    short = min(scaled_height, scaled_width)
+    assert shorts[0] <= short <= shorts[1]
+    assert (scaled_height, scaled_width) == short_side_shape(height, width, short)
+    # The part of the scaled image that the window may lie in.
+    first = center_box(scaled_height, scaled_width, short) if center_square else (0, 0)
+    span = (short, short) if center_square else (scaled_height, scaled_width)
+    assert first[0] <= top <= first[0] + span[0] - size
+    assert first[1] <= left <= first[1] + span[1] - size
+
+
+def test_scale_jitter_reaches_every_scale_and_place():
+    rng = np.random.RandomState(0)
+    windows = [jittered_window(rng, 30, 60, (20, 24), 20, False) for _ in range(4000)]
+    scales, counts = np.unique([shape[0] for shape, _ in windows], return_counts=True)
+    assert scales.tolist() == [20, 21, 22, 23, 24]
+    assert abs(counts / 4000 - 0.2).max() < 0.03
+    at_largest = np.array([corner for shape, corner in windows if shape == (24, 48)])
+    assert np.unique(at_largest[:, 0]).tolist() == list(range(5))
+    assert np.unique(at_largest[:, 1]).tolist() == list(range(29))
+    in_square = {jittered_window(rng, 30, 60, (24, 24), 20, True)[1] for _ in range(500)}
+    assert in_square == {(top, left) for top in range(5) for left in range(12, 17)}
+
+
+def test_scale_jitter_scales_then_cuts():
+    image, crop = photo(50, 75), ScaleJitter(size=24, short_side=(32, 40))
+    (height, width), (top, left) = jittered_window(np.random.RandomState(3), 50, 75, (32, 40), 24, False)
+    expected = resize_fast(image, height, width, "bilinear")[top : top + 24, left : left + 24]
+    np.testing.assert_array_equal(cut(image, crop, np.random.RandomState(3)), expected)
+
+
+@pytest.mark.parametrize("short_side", [(100, 200), (300, 256)])
+def test_scale_jitter_refuses_scales_that_do_not_hold_the_window(short_side):
+    with pytest.raises(ConfigError, match=r"^short_side must be the smaller length, at least size=224, then the larg"):
+        ScaleJitter(short_side=short_side)
+
+
+def test_a_plan_says_where_the_square_comes_from():
+    # What a decoder needs: the box to read, and how far it is shrunk.
+    centered = plan(CenterCrop(size=224, resize=256), 400, 500)
+    assert centered.box == (0, 0, 400, 500)
+    assert centered.shape == (256, 320)
+    assert centered.corner == (16, 48)
+    drawn = plan(RandomResizedCrop(size=20), 400, 500, np.random.RandomState(1))
+    assert drawn.box == random_resized_box(np.random.RandomState(1), 400, 500, (0.08, 1.0), (3 / 4, 4 / 3))
+    assert (drawn.shape, drawn.corner, drawn.size) == ((20, 20), (0, 0), 20)
+
+
 def test_names_what_it_cannot_cut():
     with pytest.raises(CropError, match="40 by 20 pixels, too large to be padded to 32 by 32"):
         cut(photo(40, 20), Pad(size=32))
     with pytest.raises(CropError, match="too elongated"):
         cut(np.zeros((1, 1 << 20, 3), np.uint8), CenterCrop())
+    with pytest.raises(CropError, match="1048576 by 1 pixels, too elongated to be scaled to 268435456 by 256"):
+        with_short_side(np.zeros((1 << 20, 1, 1), np.uint8), 256, "bilinear")
 
 
-def test_only_the_random_crop_is_random():
+def test_only_the_random_crops_are_random():
     assert is_random(RandomResizedCrop())
+    assert is_random(ScaleJitter())
     assert not any(map(is_random, (Resize(), Pad(), CenterCrop())))

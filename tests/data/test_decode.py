@@ -150,3 +150,12 @@ def test_what_libjpeg_warns_of_is_pillows_to_judge():
     np.testing.assert_array_equal(decode(odd, 3, LIMIT), decode(encoded, 3, LIMIT))
     with pytest.raises(DecodeError, match="cannot be decoded"):
         decode(encoded[: len(encoded) // 2], 3, LIMIT)
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused():
+    encoded = encode(picture("L"), "JPEG", progressive=True)
+    start = encoded.rindex(b"\xff\xda")
+    scan = encoded[start:-2]
+    assert decode(encoded[:-2] + 9 * scan + encoded[-2:], 1, LIMIT).shape == (20, 30, 1)
+    with pytest.raises(DecodeError, match="has more than 500 scans"):
+        decode(encoded[:-2] + 600 * scan + encoded[-2:], 1, LIMIT)
