@@ -15,6 +15,14 @@ from jaxcnn.config.augmentation import (
     RandomCrop,
 )
 from jaxcnn.config.data import CenterCrop, Crop, DataConfig, Pad, RandomResizedCrop, Resize, ScaleJitter
+from jaxcnn.config.geometric import (
+    Cutout,
+    RandomAffine,
+    RandomErasing,
+    RandomPerspective,
+    RandomRotation,
+    VerticalFlip,
+)
 from jaxcnn.config.options import ConfigError
 from jaxcnn.config.train import (
     CheckpointConfig,

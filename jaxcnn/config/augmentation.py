@@ -4,6 +4,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from jaxcnn.config.data import RandomResizedCrop
+from jaxcnn.config.geometric import (
+    Cutout,
+    RandomAffine,
+    RandomErasing,
+    RandomPerspective,
+    RandomRotation,
+    VerticalFlip,
+)
 from jaxcnn.config.options import PositiveFloat, PositiveInt, Probability, option_group
 
 
@@ -61,7 +70,18 @@ class MixUpOrCutMix:
 
 
 Augmentation = Annotated[
-    RandomCrop | HorizontalFlip | MixUp | CutMix | MixUpOrCutMix,
+    RandomCrop
+    | RandomResizedCrop
+    | HorizontalFlip
+    | VerticalFlip
+    | RandomRotation
+    | RandomAffine
+    | RandomPerspective
+    | RandomErasing
+    | Cutout
+    | MixUp
+    | CutMix
+    | MixUpOrCutMix,
     Field(discriminator="kind"),
 ]
 
