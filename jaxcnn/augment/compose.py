@@ -16,12 +16,34 @@ import jax.numpy as jnp
 from jaxcnn import config
 from jaxcnn.augment.geometric import horizontal_flip, random_crop
 from jaxcnn.augment.mix import cutmix, mixup, mixup_or_cutmix
+from jaxcnn.augment.random_color import (
+    color_jitter,
+    gaussian_blur,
+    lighting,
+    random_adjust_sharpness,
+    random_autocontrast,
+    random_equalize,
+    random_grayscale,
+    random_invert,
+    random_posterize,
+    random_solarize,
+)
 from jaxcnn.config import Augmentation, ConfigError, Normalization
 
 PIXELS: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(
     {
         config.RandomCrop: random_crop,
         config.HorizontalFlip: horizontal_flip,
+        config.ColorJitter: color_jitter,
+        config.Lighting: lighting,
+        config.RandomGrayscale: random_grayscale,
+        config.RandomAutocontrast: random_autocontrast,
+        config.RandomEqualize: random_equalize,
+        config.RandomPosterize: random_posterize,
+        config.RandomSolarize: random_solarize,
+        config.RandomInvert: random_invert,
+        config.RandomAdjustSharpness: random_adjust_sharpness,
+        config.GaussianBlur: gaussian_blur,
     }
 )
 NORMALIZED: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType({})

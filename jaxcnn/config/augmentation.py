@@ -4,6 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from jaxcnn.config.color import (
+    ColorJitter,
+    GaussianBlur,
+    Lighting,
+    RandomAdjustSharpness,
+    RandomAutocontrast,
+    RandomEqualize,
+    RandomGrayscale,
+    RandomInvert,
+    RandomPosterize,
+    RandomSolarize,
+)
 from jaxcnn.config.options import PositiveFloat, PositiveInt, Probability, option_group
 
 
@@ -61,7 +73,21 @@ class MixUpOrCutMix:
 
 
 Augmentation = Annotated[
-    RandomCrop | HorizontalFlip | MixUp | CutMix | MixUpOrCutMix,
+    RandomCrop
+    | HorizontalFlip
+    | ColorJitter
+    | Lighting
+    | RandomGrayscale
+    | RandomAutocontrast
+    | RandomEqualize
+    | RandomPosterize
+    | RandomSolarize
+    | RandomInvert
+    | RandomAdjustSharpness
+    | GaussianBlur
+    | MixUp
+    | CutMix
+    | MixUpOrCutMix,
     Field(discriminator="kind"),
 ]
 
