@@ -24,6 +24,18 @@ from jaxcnn.augment.geometric import (
     vertical_flip,
 )
 from jaxcnn.augment.mix import cutmix, mixup, mixup_or_cutmix
+from jaxcnn.augment.random_color import (
+    color_jitter,
+    gaussian_blur,
+    lighting,
+    random_adjust_sharpness,
+    random_autocontrast,
+    random_equalize,
+    random_grayscale,
+    random_invert,
+    random_posterize,
+    random_solarize,
+)
 from jaxcnn.augment.resized_crop import random_resized_crop
 from jaxcnn.config import Augmentation, ConfigError, Normalization
 
@@ -36,6 +48,16 @@ PIXELS: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(
         config.RandomRotation: random_rotation,
         config.RandomAffine: random_affine,
         config.RandomPerspective: random_perspective,
+        config.ColorJitter: color_jitter,
+        config.Lighting: lighting,
+        config.RandomGrayscale: random_grayscale,
+        config.RandomAutocontrast: random_autocontrast,
+        config.RandomEqualize: random_equalize,
+        config.RandomPosterize: random_posterize,
+        config.RandomSolarize: random_solarize,
+        config.RandomInvert: random_invert,
+        config.RandomAdjustSharpness: random_adjust_sharpness,
+        config.GaussianBlur: gaussian_blur,
     }
 )
 NORMALIZED: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(

@@ -14,6 +14,18 @@ from jaxcnn.config.augmentation import (
     Normalization,
     RandomCrop,
 )
+from jaxcnn.config.color import (
+    ColorJitter,
+    GaussianBlur,
+    Lighting,
+    RandomAdjustSharpness,
+    RandomAutocontrast,
+    RandomEqualize,
+    RandomGrayscale,
+    RandomInvert,
+    RandomPosterize,
+    RandomSolarize,
+)
 from jaxcnn.config.data import CenterCrop, Crop, DataConfig, Pad, RandomResizedCrop, Resize, ScaleJitter
 from jaxcnn.config.geometric import (
     Cutout,

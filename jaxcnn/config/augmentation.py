@@ -4,6 +4,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from jaxcnn.config.color import (
+    ColorJitter,
+    GaussianBlur,
+    Lighting,
+    RandomAdjustSharpness,
+    RandomAutocontrast,
+    RandomEqualize,
+    RandomGrayscale,
+    RandomInvert,
+    RandomPosterize,
+    RandomSolarize,
+)
 from jaxcnn.config.data import RandomResizedCrop
 from jaxcnn.config.geometric import (
     Cutout,
@@ -77,6 +89,16 @@ Augmentation = Annotated[
     | RandomRotation
     | RandomAffine
     | RandomPerspective
+    | ColorJitter
+    | Lighting
+    | RandomGrayscale
+    | RandomAutocontrast
+    | RandomEqualize
+    | RandomPosterize
+    | RandomSolarize
+    | RandomInvert
+    | RandomAdjustSharpness
+    | GaussianBlur
     | RandomErasing
     | Cutout
     | MixUp

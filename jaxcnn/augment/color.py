@@ -1,0 +1,226 @@
+"""Colour and sharpness, changed by a given amount: one parameter an image, nothing random.
+
+The semantics are those of torchvision's ``transforms.v2.functional`` on uint8 tensors: float32 results are clipped to
+0..255 and truncated. Images are uint8 (batch, height, width, channels) with 1 or 3 channels.
+
+What maps each value of a channel by itself (brightness, contrast, posterize, ...) takes arrays (batch, ..., channels)
+of any rank: of `levels`, the 256 values there are, it makes a table, and `apply_tables` maps an image by it. So one
+gather does any of them, a different one for each image.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.config import ConfigError
+
+
+def spread(parameter: jax.Array, images: jax.Array) -> jax.Array:
+    """Returns (batch,) as (batch, 1, ..., 1), of the rank of ``images``."""
+    return parameter.reshape(-1, *(1 for _ in images.shape[1:]))
+
+
+def _to_uint8(values: jax.Array) -> jax.Array:
+    return jnp.clip(values, 0, 255).astype(jnp.uint8)
+
+
+def blend(images: jax.Array, other: jax.Array, ratio: jax.Array) -> jax.Array:
+    """Returns ``images * ratio + other * (1 - ratio)``, clipped and truncated to uint8.
+
+    It is computed as a difference added, which changes nothing where the two are equal. Where the exact result is a
+    whole number, torchvision's rounding error and this one can fall on different sides: they are one level apart.
+
+    Args:
+        images: (batch, ..., channels), uint8.
+        other: numbers that broadcast against them.
+        ratio: (batch,): 1 leaves the images alone; above 1 they move away from the other.
+    """
+    values = images.astype(jnp.float32)
+    return _to_uint8(values + (other.astype(jnp.float32) - values) * spread(1 - ratio, images))
+
+
+def grey(images: jax.Array) -> jax.Array:
+    """Returns the luma, ``floor(0.2989 R + 0.587 G + 0.114 B)``, as int32 (batch, ..., 1); grey images as they are.
+
+    The floor is exact. torchvision's, of a float32 sum, is one lower on three of the 2**24 colours.
+    """
+    if images.shape[-1] == 1:
+        return images.astype(jnp.int32)
+    weighed = images.astype(jnp.int32) * jnp.array([2989, 5870, 1140]).reshape((1,) * (images.ndim - 1) + (3,))
+    return jax.lax.div(jnp.sum(weighed, axis=-1, keepdims=True), 10000)
+
+
+def mean_grey(images: jax.Array) -> jax.Array:
+    """Returns the mean luma of each image (batch, height, width, channels), float32 (batch,)."""
+    total, pixels = jnp.sum(grey(images), axis=(1, 2, 3)), images.shape[1] * images.shape[2]
+    # A whole mean must come out whole: XLA divides by a constant as it multiplies by its rounded inverse.
+    return total // pixels + (total % pixels) / pixels
+
+
+def adjust_brightness(images: jax.Array, factor: jax.Array) -> jax.Array:
+    """Scales by a factor: 0 is black, 1 the image itself. Any rank."""
+    return _to_uint8(images.astype(jnp.float32) * spread(factor, images))
+
+
+def adjust_contrast(images: jax.Array, factor: jax.Array) -> jax.Array:
+    """Moves away from the image's mean luma by a factor: 0 is even grey, 1 the image itself."""
+    return blend(images, spread(mean_grey(images), images), factor)
+
+
+def adjust_saturation(images: jax.Array, factor: jax.Array) -> jax.Array:
+    """Moves away from the luma by a factor: 0 is grey, 1 the image itself; one channel stays as it is."""
+    return images if images.shape[-1] == 1 else blend(images, grey(images), factor)
+
+
+def adjust_hue(images: jax.Array, shift: jax.Array) -> jax.Array:
+    """Turns the hue by a share of the circle, from -0.5 to 0.5; one channel stays as it is."""
+    if images.shape[-1] == 1:
+        return images
+    colours = images.astype(jnp.float32) * jnp.float32(1 / 255)
+    red, green, blue = (colours[..., channel] for channel in range(3))
+    high, low = jnp.max(colours, axis=-1), jnp.min(colours, axis=-1)
+    span = high - low
+    divisor = jnp.where(span == 0, 1.0, span)
+    # In sixths of the circle, red at 0: the share of the second colour is added where it follows, else subtracted.
+    angle = jnp.where(
+        high == red,
+        (green - blue) / divisor,
+        jnp.where(high == green, 2 + (blue - red) / divisor, 4 + (red - green) / divisor),
+    )
+    angle = jnp.where(span == 0, 0.0, angle) + 6 * spread(shift, angle)
+
+    def channel(start):
+        place = start + angle
+        place = place - 6 * jnp.floor(place / 6)
+        return high - span * jnp.clip(jnp.minimum(place, 4 - place), 0, 1)
+
+    turned = jnp.stack([channel(5), channel(3), channel(1)], axis=-1)
+    return _to_uint8(turned * 255.999)  # as torchvision converts [0, 1] to uint8
+
+
+def to_grayscale(images: jax.Array) -> jax.Array:
+    """Returns the luma in every channel."""
+    return jnp.broadcast_to(grey(images), images.shape).astype(jnp.uint8)
+
+
+def invert(images: jax.Array) -> jax.Array:
+    """Returns the negative, ``255 - images``. Any rank."""
+    return 255 - images
+
+
+def posterize(images: jax.Array, bits: jax.Array) -> jax.Array:
+    """Keeps the highest ``bits``, integers 0..8, of each value and clears the others. Any rank."""
+    mask = (255 << (8 - bits)) & 255
+    return images & spread(mask, images).astype(jnp.uint8)
+
+
+def solarize(images: jax.Array, threshold: jax.Array) -> jax.Array:
+    """Inverts values that are not below the threshold. Any rank."""
+    return jnp.where(images.astype(jnp.float32) >= spread(threshold, images), invert(images), images)
+
+
+def stretch(images: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
+    """Maps [low, high] to [0, 255], both (batch, channels); where the two are equal, nothing changes. Any rank."""
+    shape = (low.shape[0], *(1,) * (images.ndim - 2), low.shape[1])
+    low, high = (each.astype(jnp.float32).reshape(shape) for each in (low, high))
+    flat = low == high
+    scale = jnp.where(flat, 1.0, (high - low) * jnp.float32(1 / 255))
+    return _to_uint8((images.astype(jnp.float32) - jnp.where(flat, 0.0, low)) / scale)
+
+
+def extremes(images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Returns the smallest and the largest value of each channel, uint8 (batch, channels)."""
+    return jnp.min(images, axis=(1, 2)), jnp.max(images, axis=(1, 2))
+
+
+def autocontrast(images: jax.Array) -> jax.Array:
+    """Stretches each channel to 0..255."""
+    return stretch(images, *extremes(images))
+
+
+def levels(images: jax.Array) -> jax.Array:
+    """Returns the table that changes nothing, uint8 (batch, 256, channels), to make other tables of."""
+    batch, channels = images.shape[0], images.shape[-1]
+    return jnp.broadcast_to(jnp.arange(256, dtype=jnp.uint8).reshape(1, -1, 1), (batch, 256, channels))
+
+
+def apply_tables(images: jax.Array, tables: jax.Array) -> jax.Array:
+    """Maps each channel of each image by its own table, uint8 (batch, 256, channels)."""
+    batch, _, _, channels = images.shape
+    own = 256 * channels * jnp.arange(batch).reshape(-1, 1, 1, 1) + jnp.arange(channels).reshape(1, 1, 1, -1)
+    return tables.reshape(-1).at[own + channels * images.astype(jnp.int32)].get(mode="promise_in_bounds")
+
+
+def histograms(images: jax.Array) -> jax.Array:
+    """Counts each value in each channel: int32 (batch, 256, channels)."""
+    batch, height, width, channels = images.shape
+    pixels = images.reshape(batch, height * width, channels)
+    # A product of the one-hots of the upper and the lower four bits: XLA has no quicker histogram, as it does scatters
+    # one by one on a CPU. Counts stay below 2**24, so float32 holds them exactly.
+    upper, lower = (jax.nn.one_hot(half, 16, axis=1) for half in (pixels >> 4, pixels & 15))
+    counts = jnp.einsum("bupc,blpc->bulc", upper, lower, precision="highest")
+    return counts.reshape(batch, 256, channels).astype(jnp.int32)
+
+
+def equalizing_tables(images: jax.Array) -> jax.Array:
+    """Returns the tables that make each channel's histogram even, in Pillow's integer arithmetic."""
+    counts = histograms(images)
+    cumulated = jnp.cumsum(counts, axis=1)
+    largest = jnp.max(images, axis=(1, 2), keepdims=True)[:, 0].astype(jnp.int32)
+    most = jnp.take_along_axis(counts, largest, axis=1)
+    step = (images.shape[1] * images.shape[2] - most) // 255
+    even = jnp.clip((cumulated - counts + step // 2) // jnp.maximum(step, 1), 0, 255).astype(jnp.uint8)
+    return jnp.where(step == 0, levels(images), even)
+
+
+def equalize(images: jax.Array) -> jax.Array:
+    """Makes each channel's histogram even."""
+    return apply_tables(images, equalizing_tables(images))
+
+
+def smooth(images: jax.Array) -> jax.Array:
+    """Returns Pillow's 3x3 smoothing (5 in the middle, 1 around, over 13), rounded, int32; the border as it is."""
+    images = images.astype(jnp.int32)
+    padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    height, width = images.shape[1:3]
+    rows = padded[:, :height] + padded[:, 1 : height + 1] + padded[:, 2:]
+    total = rows[:, :, :width] + rows[:, :, 1 : width + 1] + rows[:, :, 2:] + 4 * images
+    row, column = jnp.arange(height).reshape(1, -1, 1, 1), jnp.arange(width).reshape(1, 1, -1, 1)
+    inside = (row > 0) & (row < height - 1) & (column > 0) & (column < width - 1)
+    return jnp.where(inside, jax.lax.div(2 * total + 13, 26), images)
+
+
+def adjust_sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
+    """Moves away from the smoothed image by a factor: 0 is smooth, 1 the image itself, 2 sharper."""
+    return blend(images, smooth(images), factor)
+
+
+def gaussian_blur(images: jax.Array, sigma: jax.Array, *, kernel_size: int) -> jax.Array:
+    """Convolves with a Gaussian, reflecting the image at its border, and rounds.
+
+    Args:
+        images: (batch, height, width, channels), uint8.
+        sigma: (batch,), standard deviation in pixels.
+        kernel_size: height and width of the kernel, odd.
+
+    Raises:
+        ConfigError: the kernel is too large for the images to be reflected.
+    """
+    reach = kernel_size // 2
+    if reach >= min(images.shape[1:3]):
+        raise ConfigError(
+            f"a Gaussian's kernel_size must be at most {2 * min(images.shape[1:3]) - 1} for images of "
+            f"{images.shape[1]}x{images.shape[2]} pixels, not {kernel_size}"
+        )
+    place = jnp.arange(-reach, reach + 1, dtype=jnp.float32)
+    weights = jax.nn.softmax(-0.5 * (place[None] / sigma[:, None]) ** 2, axis=-1)
+    blurred = images.astype(jnp.float32)
+    for axis in (1, 2):
+        length = images.shape[axis]
+        padding = [(0, 0)] * 4
+        padding[axis] = (reach, reach)
+        padded = jnp.pad(blurred, padding, mode="reflect")
+        blurred = sum(
+            jax.lax.slice_in_dim(padded, shift, shift + length, axis=axis) * spread(weights[:, shift], padded)
+            for shift in range(kernel_size)
+        )
+    return _to_uint8(jnp.round(blurred))

@@ -1,0 +1,177 @@
+"""Random changes of colour and sharpness. Each takes one key an image, so an image's fate does not depend on its batch.
+
+Images are uint8 (batch, height, width, channels), in and out, and keys typed PRNG keys, (batch,).
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.augment import color
+from jaxcnn.config import ConfigError
+
+# Of RGB in [0, 1], from a random subset of ILSVRC's training images: fb.resnet.torch, datasets/imagenet.lua. A row of
+# the vectors is a channel, a column a component.
+_EIGENVALUES = (0.2175, 0.0188, 0.0045)
+_EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
+
+
+def _sometimes(
+    keys: jax.Array, images: jax.Array, probability: float, change: Callable[[jax.Array], jax.Array]
+) -> jax.Array:
+    changed = jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys)
+    return jnp.where(color.spread(changed, images), change(images), images)
+
+
+def _uniform(keys: jax.Array, low: float, high: float) -> jax.Array:
+    return jax.vmap(lambda key: jax.random.uniform(key, minval=low, maxval=high))(keys)
+
+
+def jitter(
+    images: jax.Array, order: jax.Array, factors: jax.Array, turned_after: jax.Array, turn: jax.Array | None
+) -> jax.Array:
+    """Changes brightness, contrast and saturation in an order, and the hue between them.
+
+    Args:
+        images: (batch, height, width, channels), uint8.
+        order: (batch, 3), a permutation of 0 brightness, 1 contrast and 2 saturation.
+        factors: (batch, 3), of brightness, contrast and saturation.
+        turned_after: (batch,), after how many of the three, 0 to 3, the hue is turned.
+        turn: (batch,), by what share of the circle; None for not at all.
+
+    Returns:
+        Images of the same shape.
+    """
+
+    # The three are one kernel: a blend with black, with the mean luma or with the luma.
+    def blends(images, due):
+        for place in range(3):
+            which = order[:, place]
+            ratio = jnp.where(due(place), jnp.take_along_axis(factors, which[:, None], axis=1)[:, 0], 1.0)
+            luma = color.grey(images).astype(jnp.float32)
+            even = jnp.where(which == 1, color.mean_grey(images), 0.0)
+            other = jnp.where(color.spread(which == 2, luma), luma, color.spread(even, luma))
+            images = color.blend(images, other, ratio)
+        return images
+
+    if turn is None:
+        return blends(images, lambda place: True)
+    images = blends(images, lambda place: place < turned_after)
+    images = color.adjust_hue(images, turn)
+    return blends(images, lambda place: place >= turned_after)
+
+
+def color_jitter(
+    keys: jax.Array,
+    images: jax.Array,
+    *,
+    brightness: float,
+    contrast: float,
+    saturation: float,
+    hue: float,
+    probability: float,
+) -> jax.Array:
+    """Changes brightness, contrast, saturation and hue, in an order drawn anew for each image, as torchvision does.
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, channels), uint8.
+        brightness: the factor is uniform in [max(0, 1 - brightness), 1 + brightness].
+        contrast: likewise.
+        saturation: likewise; nothing changes where there is one channel.
+        hue: the turn is uniform in [-hue, hue], in shares of the circle; likewise.
+        probability: of changing an image at all.
+
+    Returns:
+        Images of the same shape.
+    """
+    color_strength = 0.0 if images.shape[-1] == 1 else saturation
+
+    def draw(key):
+        keys = jax.random.split(key, 4)
+        strengths = jnp.array([brightness, contrast, color_strength])
+        factors = jax.random.uniform(keys[0], (3,), minval=jnp.maximum(1 - strengths, 0), maxval=1 + strengths)
+        order = jax.random.permutation(keys[1], 3)
+        turned_after = jax.random.randint(keys[2], (), 0, 4)
+        return order, factors, turned_after, jax.random.uniform(keys[3], minval=-hue, maxval=hue)
+
+    choices, draws = (jax.vmap(jax.random.fold_in, (0, None))(keys, place) for place in range(2))
+    order, factors, turned_after, turn = jax.vmap(draw)(draws)
+    turn = None if hue == 0 or images.shape[-1] == 1 else turn
+    return _sometimes(choices, images, probability, lambda images: jitter(images, order, factors, turned_after, turn))
+
+
+def lighting(keys: jax.Array, images: jax.Array, *, std: float) -> jax.Array:
+    """Adds to each image one colour: ILSVRC's principal components of RGB, scaled by normal draws.
+
+    As AlexNet (Krizhevsky et al., 2012, section 4.1) and, in the figures, fb.resnet.torch; but rounded to uint8 and
+    clipped.
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, 3), uint8.
+        std: of the three draws.
+
+    Returns:
+        Images of the same shape.
+
+    Raises:
+        ConfigError: the images are grey.
+    """
+    if images.shape[-1] != 3:
+        raise ConfigError(f"lighting changes RGB images: these have {images.shape[-1]} channel; leave it out")
+    draws = std * jax.vmap(lambda key: jax.random.normal(key, (3,)))(keys)
+    components = 255 * jnp.array(_EIGENVECTORS) * jnp.array([_EIGENVALUES])
+    change = jnp.sum(draws[:, None] * components[None], axis=-1)
+    lit = jnp.round(images.astype(jnp.float32) + change[:, None, None])
+    return jnp.clip(lit, 0, 255).astype(jnp.uint8)
+
+
+def random_grayscale(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
+    """Takes the colour out of each image with this probability."""
+    return _sometimes(keys, images, probability, color.to_grayscale)
+
+
+def random_autocontrast(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
+    """Stretches the channels of each image to 0..255 with this probability."""
+    return _sometimes(keys, images, probability, color.autocontrast)
+
+
+def random_equalize(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
+    """Makes the histograms of each image even with this probability."""
+    return _sometimes(keys, images, probability, color.equalize)
+
+
+def random_posterize(keys: jax.Array, images: jax.Array, *, bits: int, probability: float) -> jax.Array:
+    """Keeps the highest ``bits`` of each value of an image with this probability."""
+    bits = jnp.full(len(images), bits)
+    return _sometimes(keys, images, probability, lambda images: color.posterize(images, bits))
+
+
+def random_solarize(keys: jax.Array, images: jax.Array, *, threshold: float, probability: float) -> jax.Array:
+    """Inverts what is not below the threshold, in each image with this probability."""
+    threshold = jnp.full(len(images), threshold)
+    return _sometimes(keys, images, probability, lambda images: color.solarize(images, threshold))
+
+
+def random_invert(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
+    """Makes each image its negative with this probability."""
+    return _sometimes(keys, images, probability, color.invert)
+
+
+def random_adjust_sharpness(keys: jax.Array, images: jax.Array, *, factor: float, probability: float) -> jax.Array:
+    """Sharpens each image by a factor with this probability: 0 smooths, 2 sharpens."""
+    factor = jnp.full(len(images), factor)
+    return _sometimes(keys, images, probability, lambda images: color.adjust_sharpness(images, factor))
+
+
+def gaussian_blur(
+    keys: jax.Array, images: jax.Array, *, kernel_size: int, sigma: tuple[float, float], probability: float
+) -> jax.Array:
+    """Blurs each image with this probability, by a Gaussian whose width is uniform in ``sigma``, in pixels."""
+    choices, draws = (jax.vmap(jax.random.fold_in, (0, None))(keys, place) for place in range(2))
+    widths = _uniform(draws, *sigma)
+    return _sometimes(
+        choices, images, probability, lambda images: color.gaussian_blur(images, widths, kernel_size=kernel_size)
+    )
