@@ -121,7 +121,7 @@ def test_augmentations_may_change_the_images_size(tmp_path):
     """LeNet's dense layers take one size only: that of the augmented images, in training and after it."""
     data = dataclasses.replace(tiny().data, train_crop=Resize(size=20), evaluation_crop=Resize(size=16))
     augmentations = (RandomResizedCrop(size=16, scale=(0.5, 1.0)), RandomErasing())
-    config = tiny(epochs=0.6, model=ModelConfig(name="lenet"), data=data, augmentations=augmentations)
+    config = tiny(epochs=0.6, model=ModelConfig(name="lenet", lowering="xla"), data=data, augmentations=augmentations)
     result = run(config, tmp_path / "run")
     network = trained.load(str(tmp_path / "run"))
     assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == result.errors

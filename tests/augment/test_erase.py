@@ -2,9 +2,11 @@ import jax
 import numpy as np
 import pytest
 
-from jaxcnn.augment.erase import cutout, random_erasing
+from jaxcnn.augment import erase
 
-COUNT, HEIGHT, WIDTH = 1500, 30, 40
+random_erasing = jax.jit(erase.random_erasing, static_argnames=("probability", "scale", "ratio", "value"))
+cutout = jax.jit(erase.cutout, static_argnames=("length", "holes"))
+COUNT, HEIGHT, WIDTH = 1000, 30, 40
 IMAGES = np.full((COUNT, HEIGHT, WIDTH, 2), 9, np.float32)
 KEYS = jax.random.split(jax.random.key(0), COUNT)
 OPTIONS = {"probability": 1.0, "scale": (0.02, 0.33), "ratio": (0.3, 3.3), "value": 0.0}

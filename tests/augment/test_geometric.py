@@ -4,8 +4,8 @@ import jax
 import numpy as np
 import pytest
 
+from jaxcnn.augment import geometric
 from jaxcnn.augment.compose import augment, augmented_shape
-from jaxcnn.augment.geometric import random_affine, random_perspective, random_rotation, vertical_flip
 from jaxcnn.config import (
     ConfigError,
     Cutout,
@@ -19,6 +19,14 @@ from jaxcnn.config import (
     VerticalFlip,
 )
 
+SAMPLING = ("interpolation", "fill")
+random_rotation = jax.jit(geometric.random_rotation, static_argnames=("degrees", *SAMPLING))
+random_affine = jax.jit(
+    geometric.random_affine, static_argnames=("degrees", "translate", "scale", "shear_x", "shear_y", *SAMPLING)
+)
+random_perspective = jax.jit(
+    geometric.random_perspective, static_argnames=("distortion_scale", "probability", *SAMPLING)
+)
 STILL = {
     "degrees": (0.0, 0.0),
     "translate": (0.0, 0.0),
@@ -54,7 +62,7 @@ def spots(count, x, y, side=41):
 
 def test_vertical_flip():
     images = np.random.default_rng(0).integers(0, 256, (2000, 3, 2, 1), np.uint8)
-    flipped = np.asarray(vertical_flip(keys_of(0, 2000), images, probability=0.3))
+    flipped = np.asarray(geometric.vertical_flip(keys_of(0, 2000), images, probability=0.3))
     mirrored = (flipped == images[:, ::-1]).all((1, 2, 3))
     assert ((flipped == images).all((1, 2, 3)) | mirrored).all()
     assert 500 < mirrored.sum() < 700

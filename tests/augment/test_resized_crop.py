@@ -5,10 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcnn.augment.resized_crop import random_resized_crop, resized_crop
+from jaxcnn.augment import resized_crop as module
 from jaxcnn.config import RandomResizedCrop
 from jaxcnn.data.crop import cut
 
+random_resized_crop = jax.jit(module.random_resized_crop, static_argnames=("size", "scale", "ratio", "interpolation"))
+resized_crop = jax.jit(module.resized_crop, static_argnames=("size", "interpolation"))
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "augment_geometric.npz")
 IMAGES, BOXES = GOLDEN["images"], GOLDEN["boxes"]
 
