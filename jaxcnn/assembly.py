@@ -128,6 +128,8 @@ class Assembly:
     total_steps: int
     make_state: Callable[[], TrainState]
     """Jitted; pure."""
+    prepare: Callable[..., tuple[jax.Array, jax.Array]]
+    """From a batch, and the split's arrays where it is resident, to augmented, normalized images and targets; pure."""
     train_step: jax.stages.Wrapped
     evaluation_step: Callable[..., Any]
 
@@ -199,6 +201,7 @@ def assemble(config: TrainConfig) -> Assembly:
         learning_rate=learning_rate,
         total_steps=total_steps,
         make_state=make_state,
+        prepare=prepare_training,
         train_step=make_train_step(
             apply=model.apply,
             prepare=prepare_training,

@@ -1,0 +1,78 @@
+"""What a training step sees, as digests: `python tests/data/batch_digests.py FOLDER WORKERS STEPS`."""
+
+import dataclasses
+import hashlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from PIL import Image
+
+from jaxcnn.assembly import Assembly, assemble
+from jaxcnn.config import (
+    ColorJitter,
+    DataConfig,
+    EvaluationConfig,
+    HorizontalFlip,
+    MixUpOrCutMix,
+    ModelConfig,
+    RandomErasing,
+    RandomResizedCrop,
+    Resize,
+    TrainConfig,
+)
+from jaxcnn.data.pipeline import Split
+from jaxcnn.training.parallel import DataParallel
+
+IMAGES, BATCH = 20, 8
+
+
+def write_photographs(folder: Path) -> None:
+    """Twenty training and two validation JPEG files, of two classes."""
+    random = np.random.RandomState(0)
+    for split, count in (("train", IMAGES), ("val", 2)):
+        for index in range(count):
+            target = folder / split / "ab"[index % 2] / f"{index:02}.jpg"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            coarse = Image.fromarray(random.randint(0, 256, (5, 6, 3)).astype(np.uint8))
+            coarse.resize((40 + index, 32), Image.Resampling.BICUBIC).save(target, quality=90)
+
+
+def assembly_of(folder: Path, workers: int) -> Assembly:
+    crops = {"train_crop": RandomResizedCrop(size=20), "evaluation_crop": Resize(size=20)}
+    config = TrainConfig(
+        model=ModelConfig(name="resnet20_cifar"),
+        data=DataConfig(name=f"folder:{folder}", batch_size=BATCH, workers=workers, **crops),
+        augmentations=(HorizontalFlip(), ColorJitter(), RandomErasing(probability=0.5), MixUpOrCutMix()),
+        evaluation=EvaluationConfig(top_k=(1,)),
+    )
+    return assemble(dataclasses.replace(config, seed=5))
+
+
+def digests(
+    prepare: jax.stages.Wrapped, split: Split, first_step: int, last_step: int, parallel: DataParallel
+) -> Iterator[tuple[str, str]]:
+    """Of each step, the digest of the host's batch, and that of the augmented images and targets.
+
+    Args:
+        prepare: an assembly's, jitted with its second argument static.
+        split: what to train on.
+        first_step: where to begin.
+        last_step: where to end.
+        parallel: the devices.
+    """
+    for batch in split.training_batches(5, BATCH, first_step, last_step):
+        arrays = jax.device_get(prepare(parallel.put_batch(batch), None))
+        yield tuple(
+            hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in each)).hexdigest()
+            for each in ([batch[name] for name in sorted(batch)], arrays)
+        )
+
+
+if __name__ == "__main__":
+    folder, workers, steps = sys.argv[1:]
+    assembly, over_all = assembly_of(Path(folder), int(workers)), DataParallel.over_all_devices()
+    for pair in digests(jax.jit(assembly.prepare, static_argnums=1), assembly.data.train, 0, int(steps), over_all):
+        print(*pair)
