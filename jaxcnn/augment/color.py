@@ -118,6 +118,11 @@ def solarize(images: jax.Array, threshold: jax.Array) -> jax.Array:
     return jnp.where(images.astype(jnp.float32) >= spread(threshold, images), invert(images), images)
 
 
+def solarize_add(images: jax.Array, amount: jax.Array) -> jax.Array:
+    """Adds integers 0..127 to values below 128 (AutoAugment's operation of that name). Any rank."""
+    return jnp.where(images < 128, images + spread(amount, images).astype(jnp.uint8), images)
+
+
 def stretch(images: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     """Maps [low, high] to [0, 255], both (batch, channels); where the two are equal, nothing changes. Any rank."""
     shape = (low.shape[0], *(1,) * (images.ndim - 2), low.shape[1])

@@ -28,6 +28,7 @@ from jaxcnn.config.color import (
 )
 from jaxcnn.config.data import CenterCrop, Crop, DataConfig, Pad, RandomResizedCrop, Resize
 from jaxcnn.config.options import ConfigError
+from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 from jaxcnn.config.train import (
     CheckpointConfig,
     EvaluationConfig,

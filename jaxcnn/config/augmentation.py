@@ -17,6 +17,7 @@ from jaxcnn.config.color import (
     RandomSolarize,
 )
 from jaxcnn.config.options import PositiveFloat, PositiveInt, Probability, option_group
+from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 
 
 @option_group
@@ -85,6 +86,10 @@ Augmentation = Annotated[
     | RandomInvert
     | RandomAdjustSharpness
     | GaussianBlur
+    | AutoAugment
+    | RandAugment
+    | TrivialAugmentWide
+    | AugMix
     | MixUp
     | CutMix
     | MixUpOrCutMix,
