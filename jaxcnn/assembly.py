@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcnn.augment.compose import augment, check_order, normalize
+from jaxcnn.augment.compose import augment, augmented_shape, check_order, normalize
 from jaxcnn.config import ConfigError, ModelConfig, Normalization, TrainConfig
 from jaxcnn.data.pipeline import Data, Split, open_data
 from jaxcnn.errors import UserError, nearest
@@ -187,9 +187,8 @@ def assemble(config: TrainConfig) -> Assembly:
         scheduled = "drop_path_progress" in inspect.signature(model.__call__).parameters
         return {"drop_path_progress": step / total_steps} if scheduled else {}
 
-    make_state = jax.jit(
-        lambda: create_state(model, optimizer, init_key, data.train.image_shape), out_shardings=parallel.replicated
-    )
+    shape = augmented_shape(data.train.image_shape, config.augmentations)
+    make_state = jax.jit(lambda: create_state(model, optimizer, init_key, shape), out_shardings=parallel.replicated)
     # An image too small for the network is refused here.
     check_image_shape(model, jax.eval_shape(make_state).variables, data.evaluation.image_shape)
     return Assembly(

@@ -16,7 +16,7 @@ from jaxcnn.assembly import (
     make_model,
     split_arrays,
 )
-from jaxcnn.augment.compose import normalize
+from jaxcnn.augment.compose import augmented_shape, normalize
 from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
 from jaxcnn.data.crop import CropError, cut
 from jaxcnn.data.decode import DecodeError, decode
@@ -147,7 +147,8 @@ def restore_state(folder: Path, checkpoint: Literal["latest", "best"] = "latest"
 def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "best"]) -> Restored:
     model = make_model(config.model, config.model.num_classes)
     _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
-    shape = (config.data.train_crop.size, config.data.train_crop.size, config.data.channels)
+    size = config.data.train_crop.size
+    shape = augmented_shape((size, size, config.data.channels), config.augmentations)
     target = jax.eval_shape(lambda: create_state(model, optimizer, jax.random.key(0), shape))
     with Checkpoints(folder / "checkpoints") as checkpoints:
         restored = checkpoints.restore(target, checkpoint)

@@ -7,12 +7,17 @@ from hypothesis import strategies as st
 from jaxcnn.config import (
     CenterCrop,
     ConfigError,
+    Cutout,
     DataConfig,
     HorizontalFlip,
     ModelConfig,
     OptimizerConfig,
+    RandomAffine,
     RandomCrop,
+    RandomErasing,
+    RandomPerspective,
     RandomResizedCrop,
+    RandomRotation,
     ScheduleConfig,
     TrainConfig,
     differences,
@@ -27,7 +32,16 @@ def test_json_round_trip_keeps_everything():
         epochs=0.1 + 0.2,
         model=ModelConfig(name="resnet50", options={"a": True, "b": 2, "c": 0.5, "d": "x"}),
         data=DataConfig(train_crop=RandomResizedCrop(scale=(0.1, 0.9)), evaluation_crop=CenterCrop()),
-        augmentations=(RandomCrop(padding=2), HorizontalFlip()),
+        augmentations=(
+            RandomCrop(padding=2),
+            HorizontalFlip(),
+            RandomResizedCrop(),
+            RandomRotation(degrees=(-3.0, 5.0), fill=(1, 2, 3)),
+            RandomAffine(translate=(0.1, 0.2)),
+            RandomErasing(value="color"),
+            RandomErasing(value=1.5),
+            Cutout(),
+        ),
     )
     assert from_json(to_json(config)) == config
     assert type(from_json(to_json(config)).model.options["a"]) is bool
@@ -51,6 +65,11 @@ def test_json_round_trip_keeps_everything():
         ),
         (lambda: RandomResizedCrop(scale=(1.0, 0.1)), r"^scale must be the smaller bound, then the larger, not \(1"),
         (lambda: from_json("{"), r"Invalid JSON"),
+        (lambda: RandomRotation(degrees=(5.0, -5.0)), r"^degrees must be the smaller bound, then the larger, not \(5"),
+        (lambda: RandomPerspective(fill=(0, 256)), r"^fill.1 must be less than or equal to 255, not 256$"),
+        (lambda: RandomAffine(translate=(0.1, 2.0)), r"^translate.1 must be less than or equal to 1, not 2.0$"),
+        (lambda: RandomErasing(scale=(0.1, 1.5)), r"^scale.1 must be less than or equal to 1, not 1.5$"),
+        (lambda: RandomErasing(value="colour"), r"value.*must be 'color' or 'pixels', not 'colour'"),
     ],
 )
 def test_wrong_options_are_refused_in_a_sentence(make, sentence):

@@ -12,7 +12,18 @@ import pytest
 import rich.console
 
 from jaxcnn import runs, trained
-from jaxcnn.config import ConfigError, DataConfig, EvaluationConfig, ModelConfig, Normalization, Pad, Resize
+from jaxcnn.config import (
+    ConfigError,
+    DataConfig,
+    EvaluationConfig,
+    ModelConfig,
+    Normalization,
+    Pad,
+    RandomErasing,
+    RandomResizedCrop,
+    RandomRotation,
+    Resize,
+)
 from jaxcnn.errors import UserError
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import read_metrics
@@ -104,6 +115,18 @@ def test_a_run_is_a_function_of_its_seed(finished, tmp_path):
     run(tiny(seed=1), tmp_path / "other")
     with pytest.raises(AssertionError):
         assert_same(final_state(tmp_path / "other").params, final_state(workdir).params)
+
+
+def test_augmentations_may_change_the_images_size(tmp_path):
+    """LeNet's dense layers take one size only: that of the augmented images, in training and after it."""
+    data = dataclasses.replace(tiny().data, train_crop=Resize(size=20), evaluation_crop=Resize(size=16))
+    augmentations = (RandomResizedCrop(size=16, scale=(0.5, 1.0)), RandomErasing())
+    config = tiny(epochs=0.6, model=ModelConfig(name="lenet", lowering="xla"), data=data, augmentations=augmentations)
+    result = run(config, tmp_path / "run")
+    network = trained.load(str(tmp_path / "run"))
+    assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == result.errors
+    with pytest.raises(UserError, match=r"images of 16x16x1 .* do not fit this network"):
+        run(dataclasses.replace(config, augmentations=()), tmp_path / "other")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -236,6 +259,10 @@ def with_data(**changes):
         (
             lambda: tiny(normalization=Normalization(mean=(0.5, 0.5), std=(1.0,))),
             "normalization.mean has 2 values, and images have 1 channels",
+        ),
+        (
+            lambda: tiny(augmentations=(RandomRotation(fill=(1, 2, 3)),)),
+            "fill has 3 levels, and images have 1 channels: give one each, or one",
         ),
         (
             lambda: dataclasses.replace(with_data(evaluation_crop=Resize(size=7)), model=ModelConfig(name="lenet")),

@@ -14,7 +14,15 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import config
-from jaxcnn.augment.geometric import horizontal_flip, random_crop
+from jaxcnn.augment.erase import cutout, random_erasing
+from jaxcnn.augment.geometric import (
+    horizontal_flip,
+    random_affine,
+    random_crop,
+    random_perspective,
+    random_rotation,
+    vertical_flip,
+)
 from jaxcnn.augment.mix import cutmix, mixup, mixup_or_cutmix
 from jaxcnn.augment.policies import aug_mix, auto_augment, rand_augment, trivial_augment_wide
 from jaxcnn.augment.random_color import (
@@ -29,12 +37,18 @@ from jaxcnn.augment.random_color import (
     random_posterize,
     random_solarize,
 )
+from jaxcnn.augment.resized_crop import random_resized_crop
 from jaxcnn.config import Augmentation, ConfigError, Normalization
 
 PIXELS: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(
     {
         config.RandomCrop: random_crop,
+        config.RandomResizedCrop: random_resized_crop,
         config.HorizontalFlip: horizontal_flip,
+        config.VerticalFlip: vertical_flip,
+        config.RandomRotation: random_rotation,
+        config.RandomAffine: random_affine,
+        config.RandomPerspective: random_perspective,
         config.ColorJitter: color_jitter,
         config.Lighting: lighting,
         config.RandomGrayscale: random_grayscale,
@@ -51,7 +65,12 @@ PIXELS: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(
         config.AugMix: aug_mix,
     }
 )
-NORMALIZED: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType({})
+NORMALIZED: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(
+    {
+        config.RandomErasing: random_erasing,
+        config.Cutout: cutout,
+    }
+)
 MIXED: Mapping[type, Callable[..., tuple[jax.Array, jax.Array]]] = types.MappingProxyType(
     {
         config.MixUp: mixup,
@@ -81,6 +100,20 @@ def check_order(augmentations: tuple[Augmentation, ...]) -> None:
 def mixes(augmentations: tuple[Augmentation, ...]) -> bool:
     """Returns whether targets become soft."""
     return any(type(step) in MIXED for step in augmentations)
+
+
+def augmented_shape(shape: tuple[int, int, int], augmentations: tuple[Augmentation, ...]) -> tuple[int, int, int]:
+    """Returns the (height, width, channels) that augmentations make of an image's, without computing an image.
+
+    Raises:
+        ConfigError: an augmentation does not fit such images.
+    """
+
+    def run(images):
+        keys, plain = jax.random.split(jax.random.key(0), 1), Normalization(mean=(0.0,), std=(1.0,))
+        return augment(keys, images, jnp.zeros(1, jnp.int32), augmentations, plain, num_classes=1)[0]
+
+    return jax.eval_shape(run, jax.ShapeDtypeStruct((1, *shape), jnp.uint8)).shape[1:]
 
 
 def augment(

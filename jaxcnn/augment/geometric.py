@@ -1,7 +1,11 @@
 """Augmentations that move pixels. Each takes one key an image, so an image's fate does not depend on its batch."""
 
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
+
+from jaxcnn.augment.warp import inverse_affine, inverse_perspective, warp
 
 
 def random_crop(keys: jax.Array, images: jax.Array, *, padding: int, fill: int = 0) -> jax.Array:
@@ -45,5 +49,129 @@ def horizontal_flip(keys: jax.Array, images: jax.Array, *, probability: float = 
     Returns:
         Images of the same shape and dtype.
     """
-    flipped = jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys)
-    return jnp.where(flipped[:, None, None, None], images[:, :, ::-1], images)
+    return jnp.where(_chosen(keys, probability)[:, None, None, None], images[:, :, ::-1], images)
+
+
+def vertical_flip(keys: jax.Array, images: jax.Array, *, probability: float = 0.5) -> jax.Array:
+    """Turns each image upside down, as in a mirror, with this probability.
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, channels).
+        probability: of a flip.
+
+    Returns:
+        Images of the same shape and dtype.
+    """
+    return jnp.where(_chosen(keys, probability)[:, None, None, None], images[:, ::-1], images)
+
+
+def random_rotation(
+    keys: jax.Array,
+    images: jax.Array,
+    *,
+    degrees: tuple[float, float],
+    interpolation: Literal["nearest", "bilinear"],
+    fill: tuple[int, ...],
+) -> jax.Array:
+    """Rotates each image about its middle, as torchvision's ``RandomRotation``.
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, channels), uint8.
+        degrees: smallest and largest angle, counter-clockwise; drawn uniformly.
+        interpolation: as `sample`'s.
+        fill: as `sample`'s.
+
+    Returns:
+        Images of the same shape and dtype.
+    """
+    angle = -_uniform(keys, degrees)
+    return warp(images, inverse_affine(angle=angle), interpolation=interpolation, fill=fill)
+
+
+def random_affine(
+    keys: jax.Array,
+    images: jax.Array,
+    *,
+    degrees: tuple[float, float],
+    translate: tuple[float, float],
+    scale: tuple[float, float],
+    shear_x: tuple[float, float],
+    shear_y: tuple[float, float],
+    interpolation: Literal["nearest", "bilinear"],
+    fill: tuple[int, ...],
+) -> jax.Array:
+    """Shears, scales, rotates and translates each image, as torchvision's ``RandomAffine``; everything drawn uniformly.
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, channels), uint8.
+        degrees: smallest and largest angle, clockwise.
+        translate: largest share of the width, and of the height, to either side; rounded to whole pixels.
+        scale: smallest and largest, of lengths.
+        shear_x: smallest and largest, in degrees.
+        shear_y: likewise.
+        interpolation: as `sample`'s.
+        fill: as `sample`'s.
+
+    Returns:
+        Images of the same shape and dtype.
+    """
+    _, height, width, _ = images.shape
+    across, down = translate[0] * width, translate[1] * height
+    intervals = (degrees, (-across, across), (-down, down), scale, shear_x, shear_y)
+    folded = jax.vmap(jax.random.fold_in, (0, None))
+    angle, x, y, factor, *shears = (_uniform(folded(keys, index), interval) for index, interval in enumerate(intervals))
+    matrices = inverse_affine(
+        angle=angle,
+        translate_x=jnp.round(x),
+        translate_y=jnp.round(y),
+        scale=factor,
+        shear_x=shears[0],
+        shear_y=shears[1],
+    )
+    return warp(images, matrices, interpolation=interpolation, fill=fill)
+
+
+def random_perspective(
+    keys: jax.Array,
+    images: jax.Array,
+    *,
+    distortion_scale: float,
+    probability: float,
+    interpolation: Literal["nearest", "bilinear"],
+    fill: tuple[int, ...],
+) -> jax.Array:
+    """Moves each corner inward by whole pixels, and the image with them, as torchvision's ``RandomPerspective``.
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, channels), uint8.
+        distortion_scale: largest share of the half width, and of the half height, by which a corner moves.
+        probability: of moving an image's corners at all.
+        interpolation: as `sample`'s.
+        fill: as `sample`'s.
+
+    Returns:
+        Images of the same shape and dtype.
+    """
+    _, height, width, _ = images.shape
+    bounds = jnp.array([int(distortion_scale * (length // 2)) + 1 for length in (width, height)])
+    whether, where = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+    inward = jax.vmap(lambda key: jax.random.randint(key, (4, 2), 0, bounds[None]))(where)
+    inward = jnp.where(_chosen(whether, probability)[:, None, None], inward, 0)
+    right, bottom = width - 1, height - 1
+    corners = jnp.array([[0, 0], [right, 0], [right, bottom], [0, bottom]])
+    signs = jnp.array([[1, 1], [-1, 1], [-1, -1], [1, -1]])
+    matrices = inverse_perspective(corners[None] + signs[None] * inward, height, width)
+    return warp(images, matrices, interpolation=interpolation, fill=fill)
+
+
+def _chosen(keys: jax.Array, probability: float) -> jax.Array:
+    return jax.vmap(lambda key: jax.random.bernoulli(key, probability))(keys)
+
+
+def _uniform(keys: jax.Array, interval: tuple[float, float]) -> jax.Array:
+    low, high = interval
+    return jax.vmap(lambda key: jax.random.uniform(key, (), minval=low, maxval=high))(keys)

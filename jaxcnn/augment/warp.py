@@ -54,6 +54,49 @@ def inverse_affine(
     return jnp.stack([jnp.stack([jnp.broadcast_to(each, shape) for each in row], -1) for row in rows], -2)
 
 
+def inverse_perspective(endpoints: jax.Array, height: int, width: int) -> jax.Array:
+    """Returns what `warp` takes, for the perspective in which an image's corners go to other places.
+
+    As ``_get_perspective_coeffs`` in torchvision's ``transforms/functional.py`` with the corners for start points. The
+    points are the corner pixels' indices there, yet the map is applied to places half a pixel more than indices: so it
+    is here.
+
+    Args:
+        endpoints: (batch, 4, 2): x and y, in pixels, to which the top left, top right, bottom right and bottom left
+            corner pixel go.
+        height: of the images, in pixels; at least 2.
+        width: likewise.
+
+    Returns:
+        float32 (batch, 3, 3).
+    """
+    # The unit square to a quadrilateral (P. Heckbert, Fundamentals of Texture Mapping and Image Warping, 1989),
+    # in units of the image, so that float32 is enough.
+    corners = jnp.asarray(endpoints, jnp.float32) / jnp.array([width - 1, height - 1], jnp.float32).reshape(1, 1, 2)
+    p, q, r, s = (corners[:, index] for index in range(4))
+    (qx, qy), (sx, sy), (x, y) = (each.T for each in (q - r, s - r, p - q + r - s))
+    determinant = qx * sy - sx * qy
+    g, h = (x * sy - sx * y) / determinant, (qx * y - x * qy) / determinant
+    one = jnp.ones_like(g)
+    forward = jnp.stack(
+        [
+            jnp.concatenate([q - p + g[:, None] * q, g[:, None]], axis=1),
+            jnp.concatenate([s - p + h[:, None] * s, h[:, None]], axis=1),
+            jnp.concatenate([p, one[:, None]], axis=1),
+        ],
+        axis=2,
+    )
+    # Rows of the inverse, up to a factor that a perspective does not feel.
+    columns = [forward[:, :, index] for index in range(3)]
+    inverse = jnp.stack([jnp.cross(columns[index - 2], columns[index - 1]) for index in range(3)], axis=1)
+    from_unit = jnp.array([[width - 1, 0, -width / 2], [0, height - 1, -height / 2], [0, 0, 1]], jnp.float32)
+    to_unit = jnp.array(
+        [[1 / (width - 1), 0, width / 2 / (width - 1)], [0, 1 / (height - 1), height / 2 / (height - 1)], [0, 0, 1]],
+        jnp.float32,
+    )
+    return jnp.einsum("ij,bjk,kl->bil", from_unit, inverse, to_unit, precision=jax.lax.Precision.HIGHEST)
+
+
 def warp(
     images: jax.Array,
     matrices: jax.Array,
@@ -66,7 +109,7 @@ def warp(
     Args:
         images: (batch, height, width, channels), uint8, of at most 4 channels.
         matrices: (batch, 2, 3), float32: from (x, y, 1), in pixels from the image's middle, in the result, to (x, y) in
-            the source; see `inverse_affine`.
+            the source; see `inverse_affine`. Or (batch, 3, 3): to (x, y) times the third; see `inverse_perspective`.
         interpolation: see `sample`.
         fill: see `sample`.
 
@@ -77,8 +120,9 @@ def warp(
     across = (jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2)[None, None, :]
     down = (jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2)[None, :, None]
     m = matrices[:, :, :, None, None]
-    x = m[:, 0, 0] * across + m[:, 0, 1] * down + (m[:, 0, 2] + (width - 1) / 2)
-    y = m[:, 1, 0] * across + m[:, 1, 1] * down + (m[:, 1, 2] + (height - 1) / 2)
+    places = [m[:, row, 0] * across + m[:, row, 1] * down + m[:, row, 2] for row in range(matrices.shape[1])]
+    x, y = places if len(places) == 2 else (places[0] / places[2], places[1] / places[2])
+    x, y = x + (width - 1) / 2, y + (height - 1) / 2
     return sample(images, x, y, interpolation=interpolation, fill=fill)
 
 

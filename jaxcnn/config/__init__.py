@@ -27,6 +27,14 @@ from jaxcnn.config.color import (
     RandomSolarize,
 )
 from jaxcnn.config.data import CenterCrop, Crop, DataConfig, Pad, RandomResizedCrop, Resize
+from jaxcnn.config.geometric import (
+    Cutout,
+    RandomAffine,
+    RandomErasing,
+    RandomPerspective,
+    RandomRotation,
+    VerticalFlip,
+)
 from jaxcnn.config.options import ConfigError
 from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 from jaxcnn.config.train import (

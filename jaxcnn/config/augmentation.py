@@ -16,6 +16,15 @@ from jaxcnn.config.color import (
     RandomPosterize,
     RandomSolarize,
 )
+from jaxcnn.config.data import RandomResizedCrop
+from jaxcnn.config.geometric import (
+    Cutout,
+    RandomAffine,
+    RandomErasing,
+    RandomPerspective,
+    RandomRotation,
+    VerticalFlip,
+)
 from jaxcnn.config.options import PositiveFloat, PositiveInt, Probability, option_group
 from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 
@@ -75,7 +84,12 @@ class MixUpOrCutMix:
 
 Augmentation = Annotated[
     RandomCrop
+    | RandomResizedCrop
     | HorizontalFlip
+    | VerticalFlip
+    | RandomRotation
+    | RandomAffine
+    | RandomPerspective
     | ColorJitter
     | Lighting
     | RandomGrayscale
@@ -90,6 +104,8 @@ Augmentation = Annotated[
     | RandAugment
     | TrivialAugmentWide
     | AugMix
+    | RandomErasing
+    | Cutout
     | MixUp
     | CutMix
     | MixUpOrCutMix,

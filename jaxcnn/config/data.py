@@ -36,7 +36,11 @@ class CenterCrop:
 
 @option_group
 class RandomResizedCrop:
-    """A box of random area and aspect ratio, scaled to ``size``: GoogLeNet's crops (arXiv:1409.4842, section 6)."""
+    """A box of random area and aspect ratio, scaled to ``size``: GoogLeNet's crops (arXiv:1409.4842, section 6).
+
+    As ``train_crop`` it is cut out of the whole image on the host; as an augmentation, on the device out of what
+    ``train_crop`` left.
+    """
 
     size: PositiveInt = 224
     scale: Interval = (0.08, 1.0)

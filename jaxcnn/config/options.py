@@ -15,6 +15,8 @@ PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Probability = Annotated[float, Field(ge=0, le=1)]
+FiniteFloat = Annotated[float, Field(allow_inf_nan=False)]
+GreyLevel = Annotated[int, Field(ge=0, le=255)]
 
 
 def _in_order(interval: tuple[float, float]) -> tuple[float, float]:
@@ -24,6 +26,8 @@ def _in_order(interval: tuple[float, float]) -> tuple[float, float]:
 
 
 Interval = Annotated[tuple[PositiveFloat, PositiveFloat], pydantic.AfterValidator(_in_order)]
+ShareInterval = Annotated[tuple[Probability, Probability], pydantic.AfterValidator(_in_order)]
+SignedInterval = Annotated[tuple[FiniteFloat, FiniteFloat], pydantic.AfterValidator(_in_order)]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 

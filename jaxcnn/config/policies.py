@@ -6,10 +6,9 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
+from jaxcnn.config.geometric import Fill, SampledAt
 from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, option_group
 
-Fill = tuple[Annotated[int, Field(ge=0, le=255)], ...]
-SampledAt = Literal["nearest", "bilinear"]
 Bins = Annotated[int, Field(ge=2)]
 
 

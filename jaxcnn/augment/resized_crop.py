@@ -1,0 +1,149 @@
+"""Boxes of an image scaled to one size, and how their area and aspect ratio are drawn."""
+
+import math
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+
+TRIES = 10
+"""torchvision's, for a box that fits."""
+
+
+def draw_sides(
+    key: jax.Array, area: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[jax.Array, jax.Array]:
+    """Draws the sides of `TRIES` boxes: the share of an area uniformly, the ratio of the sides log-uniformly.
+
+    Args:
+        key: a typed PRNG key.
+        area: of the image, in pixels.
+        scale: smallest and largest share of the area.
+        ratio: smallest and largest ratio of the second side to the first.
+
+    Returns:
+        The sides in whole pixels, int32 (TRIES,) each, whether or not they fit into anything.
+    """
+    area_key, ratio_key = jax.random.split(key)
+    areas = area * jax.random.uniform(area_key, (TRIES,), minval=scale[0], maxval=scale[1])
+    logarithms = jax.random.uniform(ratio_key, (TRIES,), minval=math.log(ratio[0]), maxval=math.log(ratio[1]))
+    ratios = jnp.exp(logarithms)
+    return tuple(jnp.round(jnp.sqrt(each)).astype(jnp.int32) for each in (areas / ratios, areas * ratios))
+
+
+def place_box(key: jax.Array, lengths: tuple[int, int], sides: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+    """Draws where, inside an image of these lengths, a box of these sides begins: one number a side."""
+    keys = jax.random.split(key)
+    pairs = zip(keys, lengths, sides, strict=True)
+    return tuple(jax.random.randint(key, (), 0, length - side + 1) for key, length, side in pairs)
+
+
+def _kernel(distance: jax.Array, interpolation: str) -> jax.Array:
+    """Pillow's filters (``src/libImaging/Resample.c``): bilinear, Keys's cubic with a = -1/2, Lanczos with 3 lobes."""
+    distance = jnp.abs(distance)
+    match interpolation:
+        case "bilinear":
+            return jnp.maximum(1 - distance, 0)
+        case "bicubic":
+            near = (1.5 * distance - 2.5) * distance**2 + 1
+            far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+            return jnp.where(distance < 1, near, jnp.where(distance < 2, far, 0))
+        case "lanczos":
+            return jnp.where(distance < 3, jnp.sinc(distance) * jnp.sinc(distance / 3), 0)
+
+
+def _weights(start: jax.Array, side: jax.Array, length: int, size: int, interpolation: str) -> jax.Array:
+    """Weights (size, length) of pixels of an axis in the pixels of the result: of the box's only, each row of sum 1."""
+    twice = 2 * jnp.arange(size)[:, None] + 1
+    pixel = (jnp.arange(length) - start)[None]
+    if interpolation == "nearest":
+        return (pixel == twice * side // (2 * size)).astype(jnp.float32)
+    inside = (pixel >= 0) & (pixel < side)
+    stretch = side.astype(jnp.float32) / size
+    center = twice * (stretch / 2)
+    weights = _kernel((pixel + 0.5 - center) / jnp.maximum(stretch, 1), interpolation)
+    weights = jnp.where(inside, weights, 0.0)
+    return weights / jnp.sum(weights, axis=1, keepdims=True)
+
+
+def resized_crop(
+    images: jax.Array,
+    top: jax.Array,
+    left: jax.Array,
+    height: jax.Array,
+    width: jax.Array,
+    *,
+    size: int,
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"],
+) -> jax.Array:
+    """Scales a box of each image to a square, antialiased when it shrinks, as Pillow does.
+
+    Like Pillow's and PyTorch's own, it goes along the rows first, and rounds after each direction, half up. Each is a
+    product with a matrix of weights, as fits a box of any size on any device.
+
+    Args:
+        images: (batch, old height, old width, channels), uint8.
+        top: (batch,), int32: of the box, in pixels; the box lies inside the image.
+        left: likewise.
+        height: likewise.
+        width: likewise.
+        size: of the result's sides, in pixels.
+        interpolation: the filter.
+
+    Returns:
+        uint8 (batch, size, size, channels).
+    """
+
+    def weigh(starts, sides, length):
+        return jax.vmap(lambda start, side: _weights(start, side, length, size, interpolation))(starts, sides)
+
+    def product(subscripts, weights, levels):
+        found = jnp.einsum(subscripts, weights, levels.astype(jnp.float32), precision=jax.lax.Precision.HIGHEST)
+        return jnp.clip(jnp.floor(found + 0.5), 0, 255).astype(jnp.uint8)
+
+    across = product("bow,bhwc->bohc", weigh(left, width, images.shape[2]), images)
+    return product("bph,bohc->bpoc", weigh(top, height, images.shape[1]), across)
+
+
+def random_resized_crop(
+    keys: jax.Array,
+    images: jax.Array,
+    *,
+    size: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"],
+) -> jax.Array:
+    """Draws a box of each image, and scales it to a square: GoogLeNet's training crops (arXiv:1409.4842, section 6).
+
+    As ``RandomResizedCrop`` in torchvision's ``transforms/v2/_geometry.py``: ten draws, the first that fits is taken;
+    after them the largest centred box whose aspect ratio is allowed.
+
+    Args:
+        keys: (batch,) typed PRNG keys.
+        images: (batch, height, width, channels), uint8.
+        size: of the result's sides, in pixels.
+        scale: smallest and largest share of the image's area.
+        ratio: smallest and largest width over height; drawn log-uniformly.
+        interpolation: as `resized_crop`'s.
+
+    Returns:
+        uint8 (batch, size, size, channels).
+    """
+    _, height, width, _ = images.shape
+    last_height = min(height, max(1, round(width / ratio[0])))
+    last_width = min(width, max(1, round(height * ratio[1])))
+
+    def draw(key):
+        side_key, place_key = jax.random.split(key)
+        heights, widths = draw_sides(side_key, height * width, scale, ratio)
+        fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
+        first, found = jnp.argmax(fits), jnp.any(fits)
+        box_height = jnp.where(found, heights[first], last_height)
+        box_width = jnp.where(found, widths[first], last_width)
+        top, left = place_box(place_key, (height, width), (box_height, box_width))
+        top = jnp.where(found, top, (height - last_height) // 2)
+        left = jnp.where(found, left, (width - last_width) // 2)
+        return top, left, box_height, box_width
+
+    return resized_crop(images, *jax.vmap(draw)(keys), size=size, interpolation=interpolation)
