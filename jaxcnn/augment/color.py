@@ -158,12 +158,19 @@ def apply_tables(images: jax.Array, tables: jax.Array) -> jax.Array:
 def histograms(images: jax.Array) -> jax.Array:
     """Counts each value in each channel: int32 (batch, 256, channels)."""
     batch, height, width, channels = images.shape
-    pixels = images.reshape(batch, height * width, channels)
-    # A product of the one-hots of the upper and the lower four bits: XLA has no quicker histogram, as it does scatters
-    # one by one on a CPU. Counts stay below 2**24, so float32 holds them exactly.
-    upper, lower = (jax.nn.one_hot(half, 16, axis=1) for half in (pixels >> 4, pixels & 15))
-    counts = jnp.einsum("bupc,blpc->bulc", upper, lower, precision="highest")
-    return counts.reshape(batch, 256, channels).astype(jnp.int32)
+    # A product of the one-hots of the upper and the lower four bits, which every backend does well; XLA does scatters
+    # one by one on a CPU. Piece by piece: the one-hots of a whole image are 128 times as large as it.
+    size = min(2048, height * width)
+    pieces = -(-height * width // size)
+    pixels = jnp.moveaxis(images, 3, 1).reshape(batch, channels, height * width).astype(jnp.int16)
+    filled = jnp.pad(pixels, ((0, 0), (0, 0), (0, pieces * size - height * width)), constant_values=-1)  # no one-hot
+
+    def count(piece):
+        upper, lower = (jax.nn.one_hot(half, 16, axis=2) for half in (piece >> 4, piece & 15))
+        return jnp.einsum("bcup,bclp->bulc", upper, lower, precision="highest").astype(jnp.int32)
+
+    counts = jax.lax.map(count, jnp.moveaxis(filled.reshape(batch, channels, pieces, size), 2, 0))
+    return jnp.sum(counts, axis=0).reshape(batch, 256, channels)
 
 
 def equalizing_tables(images: jax.Array) -> jax.Array:
