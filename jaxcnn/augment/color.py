@@ -118,6 +118,11 @@ def solarize(images: jax.Array, threshold: jax.Array) -> jax.Array:
     return jnp.where(images.astype(jnp.float32) >= spread(threshold, images), invert(images), images)
 
 
+def solarize_add(images: jax.Array, amount: jax.Array) -> jax.Array:
+    """Adds integers 0..127 to values below 128 (AutoAugment's operation of that name). Any rank."""
+    return jnp.where(images < 128, images + spread(amount, images).astype(jnp.uint8), images)
+
+
 def stretch(images: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     """Maps [low, high] to [0, 255], both (batch, channels); where the two are equal, nothing changes. Any rank."""
     shape = (low.shape[0], *(1,) * (images.ndim - 2), low.shape[1])
@@ -153,12 +158,19 @@ def apply_tables(images: jax.Array, tables: jax.Array) -> jax.Array:
 def histograms(images: jax.Array) -> jax.Array:
     """Counts each value in each channel: int32 (batch, 256, channels)."""
     batch, height, width, channels = images.shape
-    pixels = images.reshape(batch, height * width, channels)
-    # A product of the one-hots of the upper and the lower four bits: XLA has no quicker histogram, as it does scatters
-    # one by one on a CPU. Counts stay below 2**24, so float32 holds them exactly.
-    upper, lower = (jax.nn.one_hot(half, 16, axis=1) for half in (pixels >> 4, pixels & 15))
-    counts = jnp.einsum("bupc,blpc->bulc", upper, lower, precision="highest")
-    return counts.reshape(batch, 256, channels).astype(jnp.int32)
+    # A product of the one-hots of the upper and the lower four bits, which every backend does well; XLA does scatters
+    # one by one on a CPU. Piece by piece: the one-hots of a whole image are 128 times as large as it.
+    size = min(2048, height * width)
+    pieces = -(-height * width // size)
+    pixels = jnp.moveaxis(images, 3, 1).reshape(batch, channels, height * width).astype(jnp.int16)
+    filled = jnp.pad(pixels, ((0, 0), (0, 0), (0, pieces * size - height * width)), constant_values=-1)  # no one-hot
+
+    def count(piece):
+        upper, lower = (jax.nn.one_hot(half, 16, axis=2) for half in (piece >> 4, piece & 15))
+        return jnp.einsum("bcup,bclp->bulc", upper, lower, precision="highest").astype(jnp.int32)
+
+    counts = jax.lax.map(count, jnp.moveaxis(filled.reshape(batch, channels, pieces, size), 2, 0))
+    return jnp.sum(counts, axis=0).reshape(batch, 256, channels)
 
 
 def equalizing_tables(images: jax.Array) -> jax.Array:

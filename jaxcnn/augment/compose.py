@@ -24,6 +24,7 @@ from jaxcnn.augment.geometric import (
     vertical_flip,
 )
 from jaxcnn.augment.mix import cutmix, mixup, mixup_or_cutmix
+from jaxcnn.augment.policies import aug_mix, auto_augment, rand_augment, trivial_augment_wide
 from jaxcnn.augment.random_color import (
     color_jitter,
     gaussian_blur,
@@ -58,6 +59,10 @@ PIXELS: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(
         config.RandomInvert: random_invert,
         config.RandomAdjustSharpness: random_adjust_sharpness,
         config.GaussianBlur: gaussian_blur,
+        config.AutoAugment: auto_augment,
+        config.RandAugment: rand_augment,
+        config.TrivialAugmentWide: trivial_augment_wide,
+        config.AugMix: aug_mix,
     }
 )
 NORMALIZED: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(

@@ -36,6 +36,7 @@ from jaxcnn.config.geometric import (
     VerticalFlip,
 )
 from jaxcnn.config.options import ConfigError
+from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 from jaxcnn.config.train import (
     CheckpointConfig,
     EvaluationConfig,

@@ -26,6 +26,7 @@ from jaxcnn.config.geometric import (
     VerticalFlip,
 )
 from jaxcnn.config.options import PositiveFloat, PositiveInt, Probability, option_group
+from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 
 
 @option_group
@@ -99,6 +100,10 @@ Augmentation = Annotated[
     | RandomInvert
     | RandomAdjustSharpness
     | GaussianBlur
+    | AutoAugment
+    | RandAugment
+    | TrivialAugmentWide
+    | AugMix
     | RandomErasing
     | Cutout
     | MixUp
