@@ -57,6 +57,18 @@ def _lowering(name: str) -> Lowering:
         raise ConfigError(f"model.lowering {name!r} is no lowering ({choices}) and no tuned table: {error}") from None
 
 
+def split_seed(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Returns a run's keys for initialization, augmentation and dropout."""
+    return tuple(jax.random.split(jax.random.key(seed), 3))
+
+
+def augmentation_keys(key: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
+    """Returns the key of each image's augmentations, a function of the run's and of its ``epoch`` and ``place``."""
+    return jax.vmap(lambda epoch, place: jax.random.fold_in(jax.random.fold_in(key, epoch), place))(
+        batch["epoch"], batch["place"]
+    )
+
+
 def split_arrays(split: Split, parallel: DataParallel) -> dict[str, jax.Array] | None:
     """Returns a resident split's images and labels on every device, else None."""
     if not split.resident:
@@ -177,12 +189,11 @@ def assemble(config: TrainConfig) -> Assembly:
     steps_per_epoch = data.train.size / config.data.batch_size
     total_steps = math.ceil(config.epochs * steps_per_epoch)
     learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps)
-    init_key, augment_key, dropout_key = jax.random.split(jax.random.key(config.seed), 3)
+    init_key, augment_key, dropout_key = split_seed(config.seed)
 
     def prepare_training(batch, arrays):
         images, labels = fetch(batch, arrays)
-        place_key = jax.vmap(lambda epoch, place: jax.random.fold_in(jax.random.fold_in(augment_key, epoch), place))
-        keys = place_key(batch["epoch"], batch["place"])
+        keys = augmentation_keys(augment_key, batch)
         return augment(keys, images, labels, config.augmentations, config.normalization, config.model.num_classes)
 
     def of_step(step):

@@ -10,12 +10,14 @@ Exit codes: 0; 1, a data set is not whole; 2, something in the command cannot be
 the same command starts again cleanly.
 """
 
+import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from jaxcnn.analysis.preview import write_preview
 from jaxcnn.config.options import Interpolation
 from jaxcnn.data.check import check as check_data_set
 from jaxcnn.data.folders import in_bytes
@@ -23,6 +25,7 @@ from jaxcnn.data.pack import Format
 from jaxcnn.data.pack import pack as pack_data_set
 from jaxcnn.data.prepare import prepare_imagenet2012
 from jaxcnn.errors import run_script
+from jaxcnn.runs import load_config
 
 Name = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NAME")]]
 
@@ -105,9 +108,26 @@ def pack(
     return 0
 
 
+def preview(recipe: tyro.conf.Positional[Path], *, out: Path, images: int = 8, data_dir: str | None = None) -> int:
+    """Writes a page of training images as the host cuts them and after each augmentation.
+
+    Args:
+        recipe: a recipe or a run folder.
+        out: the HTML file to write.
+        images: how many.
+        data_dir: where tfds keeps its prepared data sets, if elsewhere than the recipe says.
+    """
+    config = load_config(recipe)
+    if data_dir:
+        config = dataclasses.replace(config, data=dataclasses.replace(config.data, data_dir=data_dir))
+    write_preview(config, out, images)
+    print(f"{out} shows {images} training images")
+    return 0
+
+
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    commands = {"prepare": prepare, "check": check, "pack": pack}
+    commands = {"prepare": prepare, "check": check, "pack": pack, "preview": preview}
     try:
         return tyro.extras.subcommand_cli_from_dict(commands, args=arguments)
     except KeyboardInterrupt:

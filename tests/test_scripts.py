@@ -106,7 +106,7 @@ def test_models_prints_the_table():
     )
 
 
-def test_data_checks_and_packs(tmp_path):
+def test_data_checks_packs_and_shows(tmp_path):
     for split in ("train", "test"):
         (tmp_path / "photos" / split / "black").mkdir(parents=True)
         Image.new("RGB", (20, 30)).save(tmp_path / "photos" / split / "black" / "a.png")
@@ -126,3 +126,7 @@ def test_data_checks_and_packs(tmp_path):
     )
     answer = script("data", "check", "tfds:photos_16_raw", "--data-dir", "prepared", folder=tmp_path)
     assert answer.returncode == 0, answer.stderr
+    answer = script("data", "preview", TINY, "--out", "page.html", "--images", "2", folder=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == "page.html shows 2 training images\n"
+    assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")

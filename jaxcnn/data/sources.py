@@ -284,10 +284,13 @@ def _tfds_folder(name: str, data_dir: str | None) -> Path:
     if not versions:
         found = [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]
         prepared = {path.relative_to(root).parts[0] for path in found}
+        if dataset == "imagenet2012":
+            command = f"scripts/data.py prepare imagenet2012 --archives DIR --data-dir {root}"
+        else:
+            command = f"tfds build {dataset} --data_dir={root} --file_format=array_record"
         raise UserError(
             f"tfds:{name} is not prepared in {root} ({nearest(dataset, prepared) if prepared else 'nothing is'}): set "
-            f"data_dir, or run `tfds build {dataset} --data_dir={root} --file_format=array_record` where TensorFlow is "
-            "installed"
+            f"data_dir, or run `{command}` where TensorFlow is installed"
         )
     if version and version not in versions:
         raise UserError(f"tfds:{dataset} is not prepared in version {version!r}: {nearest(version, versions)}")

@@ -2,6 +2,8 @@
 
 import io
 import os
+import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +50,21 @@ class Tiny(tfds.core.GeneratorBasedBuilder):
             yield index, {key: record[key] for key in self.info.features}
 
 
+class Pixels(Tiny):
+    """Arrays instead of files, with their names."""
+
+    FEATURES = {  # noqa: RUF012
+        "image": tfds.features.Tensor(shape=(None, None, 3), dtype=np.uint8, encoding="bytes"),
+        "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+        "file_name": tfds.features.Text(),
+    }
+
+    def _records(self, count, labels=(0, 1)):
+        for index in range(count):
+            pixels = np.full((6, 8 + index, 3), index, np.uint8)
+            yield index, {"image": pixels, "label": labels[index % 2], "file_name": f"{index}.jpg"}
+
+
 class NoImage(Tiny):
     """What cannot be classified."""
 
@@ -57,7 +74,7 @@ class NoImage(Tiny):
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory) -> str:
     folder = str(tmp_path_factory.mktemp("tfds"))
-    for builder in (Tiny, NoImage):
+    for builder in (Tiny, Pixels, NoImage):
         builder(data_dir=folder, file_format="array_record").download_and_prepare()
     return folder
 
@@ -125,6 +142,36 @@ def test_tfds_gives_encoded_bytes_and_labels(prepared):
     assert source.describe(4) == "record 4"
 
 
+def test_tfds_gives_arrays_and_names(prepared):
+    source = open_source("tfds:pixels", "train", prepared)
+    for index in range(7):
+        image, label = source[index]
+        value = image[0, 0, 0]
+        assert image.dtype == np.uint8
+        assert image.shape == (6, 8 + value, 3)
+        assert (image == value).all()
+        assert label == value % 2
+        assert source.describe(index) == f"record {index} ({value}.jpg)"
+
+
+def test_a_damaged_record_is_an_error_of_its_own(prepared, tmp_path):
+    shutil.copytree(f"{prepared}/pixels", tmp_path / "pixels")
+    (shard,) = tmp_path.glob("pixels/*/pixels-train.array_record-*")
+    content = bytearray(shard.read_bytes())
+    content[content.index(b"3.jpg")] ^= 1
+    shard.write_bytes(content)
+    source = open_source("tfds:pixels", "train", str(tmp_path))
+    said = []
+    for index in range(7):
+        try:
+            source[index]
+        except OSError as error:
+            said.append((source.describe(index), str(error)))
+    ((description, sentence),) = said
+    assert re.fullmatch(r"record \d", description)
+    assert "hash mismatch" in sentence
+
+
 def test_tfds_takes_slices(prepared):
     whole = open_source("tfds:tiny", "train", prepared)
     sliced = open_source("tfds:tiny", "train[2:5]", prepared)
@@ -154,6 +201,7 @@ def test_tfds_takes_the_newest_version_and_the_only_config(prepared, tmp_path):
     ("name", "split", "sentence"),
     [
         ("tfds:tinny", "train", "did you mean 'tiny'.*tfds build tinny"),
+        ("tfds:imagenet2012", "train", r"scripts/data\.py prepare imagenet2012 --archives DIR"),
         ("tfds:tiny:2.0.0", "train", "not prepared in version '2.0.0': .*'1.0.0'"),
         ("tfds:tiny", "trian", "'trian': did you mean 'train'"),
         ("tfds:tiny", "train[:nine]", "no images in a split"),
