@@ -18,6 +18,7 @@ from jaxcnn.config import (
     HorizontalFlip,
     MixUpOrCutMix,
     ModelConfig,
+    RandAugment,
     RandomErasing,
     RandomResizedCrop,
     Resize,
@@ -45,7 +46,7 @@ def assembly_of(folder: Path, workers: int) -> Assembly:
     config = TrainConfig(
         model=ModelConfig(name="resnet20_cifar"),
         data=DataConfig(name=f"folder:{folder}", batch_size=BATCH, workers=workers, **crops),
-        augmentations=(HorizontalFlip(), ColorJitter(), RandomErasing(probability=0.5), MixUpOrCutMix()),
+        augmentations=(HorizontalFlip(), RandAugment(), ColorJitter(), RandomErasing(probability=0.5), MixUpOrCutMix()),
         evaluation=EvaluationConfig(top_k=(1,)),
     )
     return assemble(dataclasses.replace(config, seed=5))
