@@ -80,7 +80,8 @@ def test_the_draw_is_of_the_batchs_first_image():
     others = jnp.concatenate([keys[:1], jax.random.split(jax.random.key(4), BATCH - 1)])
     steps, labels = (HorizontalFlip(probability=0.0), MixUpOrCutMix()), jnp.arange(BATCH)
     pixels = jnp.uint8(IMAGES)
-    found = [augment(each, pixels, labels, steps, Normalization(), CLASSES) for each in (keys, others, keys[::-1])]
+    mixed = jax.jit(lambda keys: augment(keys, pixels, labels, steps, Normalization(), CLASSES))
+    found = [mixed(each) for each in (keys, others, keys[::-1])]
     np.testing.assert_array_equal(found[0][1], found[1][1])
     np.testing.assert_array_equal(found[0][0], found[1][0])
     assert not np.array_equal(found[0][1], found[2][1])
