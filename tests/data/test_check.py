@@ -1,5 +1,6 @@
 """Whether a data set is whole: each thing that can be wrong with it is found, named, and told from what is only odd."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -10,7 +11,10 @@ import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
 
+from jaxcnn.config import DataConfig, Resize
 from jaxcnn.data.check import ILSVRC_IMAGES, check, ilsvrc_classes
+from jaxcnn.data.pipeline import open_data
+from jaxcnn.errors import UserError
 
 
 def encode(value, kind="JPEG", mode="RGB"):
@@ -161,6 +165,23 @@ def test_a_flipped_bit_costs_one_record(copied):
     report = check("tfds:whole", ("train",), data_dir, workers=1)
     assert [split.unreadable.count for split in report.splits] == [1]
     assert "hash mismatch" in report.problems[0]
+    # A run goes on without it, or stops in a sentence.
+    crop = Resize(size=8)
+    config = DataConfig(
+        name="tfds:whole",
+        data_dir=data_dir,
+        train_crop=crop,
+        evaluation_crop=crop,
+        residence="stream",
+        max_bad_share=0.2,
+    )
+    train = open_data(config).train
+    assert sum(len(batch["label"]) for batch in train.training_batches(0, 4, 0, 2)) == 8
+    ((what, reason),) = train.bad
+    assert what.startswith("record ")
+    assert "hash mismatch" in reason
+    with pytest.raises(UserError, match=r"1 of 8 images of tfds:whole, split 'train' cannot be read"):
+        list(open_data(dataclasses.replace(config, max_bad_share=0.01)).train.training_batches(0, 4, 0, 2))
 
 
 def test_a_shard_of_other_records(copied):
