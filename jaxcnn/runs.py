@@ -69,7 +69,8 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
     """
     with StopRequest() as stop:
         assembly = assemble(config)
-        if math.prod(assembly.data.train.image_shape) * config.data.batch_size > LARGE_BATCH:
+        large = math.prod(assembly.data.train.image_shape) * config.data.batch_size > LARGE_BATCH
+        if large and jax.default_backend() == "cpu":
             keep_freed_memory()
         config, data, parallel = assembly.config, assembly.data, assembly.parallel
         _claim(workdir, config)

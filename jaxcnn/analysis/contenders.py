@@ -1,11 +1,14 @@
 """Contenders of a benchmark, each in a process of its own, taking turns.
 
 A process of its own, because thread pools that wait by spinning, and an allocator that keeps memory, would otherwise
-be the others' too. While one runs, the others sleep on their standard input.
+be the others' too. While one runs, the others are stopped, with all their children: an input stream would else read
+ahead in the others' time.
 """
 
 import contextlib
 import functools
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -48,11 +51,13 @@ def _workers(commands: dict[str, list[str]]) -> Iterator[dict[str, Callable[[int
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
+                start_new_session=True,
             )
         yield {name: functools.partial(_turn, name, worker) for name, worker in started.items()}
     finally:
         for worker in started.values():
-            worker.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
             worker.communicate()
 
 
@@ -66,6 +71,8 @@ def serve(run: Callable[[int], None]) -> None:
 
 def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
     """Seconds that a worker took for so many steps."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(worker.pid, signal.SIGCONT)
     try:
         worker.stdin.write(f"{steps}\n")
         worker.stdin.flush()
@@ -76,4 +83,5 @@ def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
         _, words = worker.communicate()
         last = words.strip().splitlines()[-1] if words.strip() else "it died"
         raise UserError(f"contender {name} cannot run: {last}")
+    os.killpg(worker.pid, signal.SIGSTOP)
     return float(answer)

@@ -186,7 +186,11 @@ def cut(image: np.ndarray, crop: Crop, rng: np.random.RandomState | None = None)
     Raises:
         CropError: as `plan` does.
     """
-    planned = plan(crop, *image.shape[:2], rng)
+    return carry_out(plan(crop, *image.shape[:2], rng), image, crop)
+
+
+def carry_out(planned: Cut, image: np.ndarray, crop: Crop) -> np.ndarray:
+    """Cuts an image as `plan` says; rows below the box may be missing."""
     top, left, height, width = planned.box
     image = image[top : top + height, left : left + width]
     if not isinstance(crop, Pad):

@@ -30,6 +30,9 @@ _FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
 _MAX_SCANS = 500
 """Of a progressive JPEG, which has about ten: each goes over the whole image again, for ten bytes of the file."""
 
+_TRAILER = 64
+"""Bytes at the end of a JPEG file among which the marker of its end is looked for: a file without may be truncated."""
+
 
 class DecodeError(ValueError):
     """These bytes are not an image that can be read; the message is a clause that says why."""
@@ -80,19 +83,63 @@ def _to_mode(image: Image.Image, channels: int) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray | None:
+def _single_scan(encoded: bytes) -> tuple[int, int] | None:
+    """Of a sequential JPEG of one scan, where its height is written, and how many rows an MCU has; else None.
+
+    ITU-T T.81, annex B: a frame header (B.2.2) comes before the scan header (B.2.3), among other segments.
+    """
+    place, found, components = 2, None, 0
+    try:
+        while encoded[place] == 0xFF:
+            marker, length = encoded[place + 1], int.from_bytes(encoded[place + 2 : place + 4])
+            if marker in (0xC0, 0xC1):
+                components = encoded[place + 9]
+                factors = encoded[place + 11 : place + 11 + 3 * components : 3]
+                found = place + 5, 8 * max(factor & 15 for factor in factors)
+            elif marker == 0xDA:
+                return found if encoded[place + 4] == components else None
+            elif not 0xDB <= marker <= 0xFE and marker != 0xC4:  # progressive, arithmetic, or out of place
+                return None
+            place += 2 + length
+    except (IndexError, ValueError):
+        pass
+    return None
+
+
+def jpeg_size(encoded: bytes) -> tuple[int, int] | None:
+    """Returns the height and width that a JPEG file's header claims; None where there is no such header."""
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
+    except ValueError:
+        return None
+    return height, width
+
+
+def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | None) -> np.ndarray | None:
     """What Pillow would give, sooner, for a JPEG file in which libjpeg-turbo finds nothing odd; else None."""
+    single_scan = _single_scan(encoded)
+    if single_scan is None and encoded.count(b"\xff\xda") > _MAX_SCANS:
+        raise DecodeError(f"has more than {_MAX_SCANS} scans")
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
         # Grey from colour is left to Pillow, which weighs RGB, where libjpeg-turbo would hand out luma.
         if height * width > max_pixels or colorspace not in (("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")):
             return None
-        return simplejpeg.decode_jpeg(encoded, "GRAY" if channels == 1 else "RGB")
+        strict = True
+        if rows is not None and single_scan is not None and b"\xff\xd9" in encoded[-_TRAILER:]:
+            place, mcu = single_scan
+            # One row of colour more than is wanted, because rows of colour are blended with their neighbours.
+            shortened = -(-(rows + mcu // 8) // mcu) * mcu
+            if shortened < height:
+                # To say that the image ends there is a way to have the decoder stop there, and warn of what is left.
+                encoded = encoded[:place] + shortened.to_bytes(2) + encoded[place + 2 :]
+                strict = False
+        return simplejpeg.decode_jpeg(encoded, "GRAY" if channels == 1 else "RGB", strict=strict)
     except ValueError:
         return None
 
 
-def decode(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
+def decode(encoded: bytes, channels: int, max_pixels: int, rows: int | None = None) -> np.ndarray:
     """Decodes one image; of an animation, the first frame.
 
     Palettes, CMYK, 16 bits and grey become 8-bit grey or RGB, and alpha is dropped, as by torchvision's
@@ -103,9 +150,10 @@ def decode(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
         encoded: a whole JPEG, PNG, GIF, BMP, WebP or TIFF file.
         channels: 1 for grey (ITU-R 601 luma of a colour image), 3 for RGB.
         max_pixels: an image whose header claims more is not decoded.
+        rows: how many, from the top, are wanted; there may be fewer or wrong ones below. By default all.
 
     Returns:
-        uint8 of shape ``(height, width, channels)``; it may be read-only.
+        uint8 of shape ``(height, width, channels)``; it may be read-only, and no lower than ``rows`` if they are given.
 
     Raises:
         DecodeError: the bytes are of none of these formats, damaged, truncated, or too many pixels or scans.
@@ -114,9 +162,8 @@ def decode(encoded: bytes, channels: int, max_pixels: int) -> np.ndarray:
     if reader is None:
         raise DecodeError("is not an image" if encoded else "is empty")
     if reader is JpegImagePlugin.JpegImageFile:
-        if encoded.count(b"\xff\xda") > _MAX_SCANS:
-            raise DecodeError(f"has more than {_MAX_SCANS} scans")
-        if (pixels := _decode_jpeg(encoded, channels, max_pixels)) is not None:
+        pixels = _decode_jpeg(encoded, channels, max_pixels, rows)
+        if pixels is not None:
             return pixels
     try:
         with reader(io.BytesIO(encoded)) as image:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.config import Crop, DataConfig
-from jaxcnn.data.crop import CropError, cut, is_random
-from jaxcnn.data.decode import DecodeError, decode, with_channels
+from jaxcnn.data.crop import CropError, carry_out, is_random, plan
+from jaxcnn.data.decode import DecodeError, decode, jpeg_size, with_channels
 from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source, random_state, refuse_bad
 from jaxcnn.data.stream import Batch, available_cores, stream
 from jaxcnn.errors import UserError
@@ -66,9 +66,14 @@ class _Loader:
             channels = self.config.channels
             try:
                 image, label = self.source[index]
+                planned = None
                 if isinstance(image, bytes):
-                    image = decode(image, channels, self.config.max_pixels)
-                return cut(with_channels(image, channels), self.crop, rng), label
+                    if size := jpeg_size(image):
+                        planned = plan(self.crop, *size, rng)
+                    rows = planned and planned.box[0] + planned.box[2]
+                    image = decode(image, channels, self.config.max_pixels, rows)
+                planned = planned or plan(self.crop, *image.shape[:2], rng)
+                return carry_out(planned, with_channels(image, channels), self.crop), label
             except OSError as error:
                 reason = f"cannot be read ({error.strerror or error})"
             except (DecodeError, CropError) as error:

@@ -159,3 +159,29 @@ def test_a_jpeg_of_thousands_of_scans_is_refused():
     assert decode(encoded[:-2] + 9 * scan + encoded[-2:], 1, LIMIT).shape == (20, 30, 1)
     with pytest.raises(DecodeError, match="has more than 500 scans"):
         decode(encoded[:-2] + 600 * scan + encoded[-2:], 1, LIMIT)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.integers(1, 90),
+    st.integers(1, 40),
+    st.integers(0, 2),
+    st.floats(0, 1),
+    st.sampled_from(["RGB", "L"]),
+    st.booleans(),
+)
+def test_the_rows_that_are_wanted_are_those_of_the_whole_image(height, width, subsampling, share, mode, progressive):
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    options = {"subsampling": subsampling, "progressive": progressive}
+    encoded = encode(Image.fromarray(pixels).convert(mode), "JPEG", **options)
+    rows = round(share * height)
+    found = decode(encoded, 3, LIMIT, rows)
+    assert len(found) >= rows
+    np.testing.assert_array_equal(found[:rows], decode(encoded, 3, LIMIT)[:rows])
+
+
+def test_rows_that_are_not_wanted_are_not_decoded():
+    encoded = encode(picture().resize((300, 200)), "JPEG")
+    assert decode(encoded, 3, LIMIT, 50).shape == (64, 300, 3)
+    with pytest.raises(DecodeError, match="cannot be decoded"):  # cut off below them, it is damaged all the same
+        decode(encoded[: 3 * len(encoded) // 4], 3, LIMIT, 50)
