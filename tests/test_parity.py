@@ -26,6 +26,8 @@ NETWORKS = {
 # and 6e-3 (EfficientNet-B3) from the same network's in float64, ours 2.5e-4 and 5e-3; so both are checked in double
 # precision too, and EfficientNet-B5, whose reference is 0.67 from its own in float64, only so.
 TOLERANCES = {"regnet_y_1_6gf": 1e-3, "efficientnet_b3": 2e-2}
+# Beside fixtures of their families that run by default.
+SLOW = ("convnext_small_75_double", "regnet_y_1_6gf_113_double")
 
 
 def reference_state(name):
@@ -35,7 +37,13 @@ def reference_state(name):
     return {key: parity_weights.weight(key, tuple(shape)) for key, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("reference", sorted(path.stem for path in PARITY.glob("*.npz")))
+@pytest.mark.parametrize(
+    "reference",
+    [
+        pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name
+        for name in sorted(path.stem for path in PARITY.glob("*.npz"))
+    ],
+)
 def test_logits_equal_the_references(reference):
     with np.load(PARITY / f"{reference}.npz") as stored:
         expected, batch, size = stored["logits"], int(stored["batch"]), int(stored["size"])
