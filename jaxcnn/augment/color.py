@@ -157,9 +157,25 @@ def apply_tables(images: jax.Array, tables: jax.Array) -> jax.Array:
 
 def histograms(images: jax.Array) -> jax.Array:
     """Counts each value in each channel: int32 (batch, 256, channels)."""
+    return jax.lax.platform_dependent(images, tpu=_histograms_by_products, default=_histograms_by_scatter)
+
+
+def _histograms_by_scatter(images: jax.Array) -> jax.Array:
+    """One addition a value: a seventh of the products' time on two cores."""
+    *_, channels = images.shape
+
+    def count(image):
+        bins = image.reshape(-1, channels).astype(jnp.int32) * channels + jnp.arange(channels)[None]
+        counts = jnp.zeros(256 * channels, jnp.int32).at[bins.reshape(-1)].add(1, mode="promise_in_bounds")
+        return counts.reshape(256, channels)
+
+    return jax.vmap(count)(images)
+
+
+def _histograms_by_products(images: jax.Array) -> jax.Array:
+    """Products of the one-hots of the upper and the lower four bits, for a TPU, which scatters one by one."""
     batch, height, width, channels = images.shape
-    # A product of the one-hots of the upper and the lower four bits, which every backend does well; XLA does scatters
-    # one by one on a CPU. Piece by piece: the one-hots of a whole image are 128 times as large as it.
+    # Piece by piece: the one-hots of a whole image are 128 times as large as it.
     size = min(2048, height * width)
     pieces = -(-height * width // size)
     pixels = jnp.moveaxis(images, 3, 1).reshape(batch, channels, height * width).astype(jnp.int16)

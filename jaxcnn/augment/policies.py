@@ -90,7 +90,13 @@ def _tables(images, due, amount):
         "equalize": color.equalizing_tables(images),
         "invert": color.invert(levels),
     }
-    return jnp.select([color.spread(due(name), levels) for name in tables], list(tables.values()), levels)
+    choice = jnp.stack([due(name) for name in tables], axis=1)
+    choice = jnp.concatenate([choice, ~jnp.any(choice, axis=1, keepdims=True)], axis=1)
+    candidates = jnp.stack(jnp.broadcast_arrays(*tables.values(), levels), axis=1)
+    # Chosen by a product, exact because one factor is 1 and the others are 0. XLA on a CPU would fuse a selection with
+    # the look-up, and make each entry anew for each pixel: a step took three times as long.
+    chosen = jnp.einsum("bt,btvc->bvc", choice.astype(jnp.float32), candidates.astype(jnp.float32), precision="highest")
+    return chosen.astype(jnp.uint8)
 
 
 def apply_operations(
