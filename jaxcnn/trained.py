@@ -8,22 +8,17 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxcnn.assembly import (
-    check_image_shape,
-    check_normalization,
-    evaluate_split,
-    evaluation_step,
-    make_model,
-    split_arrays,
-)
+from jaxcnn.assembly import make_model
 from jaxcnn.augment.compose import augmented_shape, normalize
-from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
+from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, SingleCrop, TrainConfig, Views
 from jaxcnn.data.crop import CropError, cut
 from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.data.pipeline import open_split
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Result
 from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.evaluation.predictions import Predictions
+from jaxcnn.measurement import check_views, predict_split
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.runs import load_config
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
@@ -33,6 +28,9 @@ from jaxcnn.training.report import read_metrics
 from jaxcnn.training.state import create_state
 from jaxcnn.weights.load import load_pretrained
 from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
+
+SINGLE_CROP = SingleCrop()
+"""Of each image, the ``evaluation_crop`` alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,30 +46,43 @@ class Trained:
     """How it was, or by default is, evaluated; its crop and channels make an image fit."""
     normalization: Normalization
 
-    def evaluate(self, data: DataConfig, *, batch_size: int, top_k: tuple[int, ...]) -> Result:
-        """Returns the errors on the evaluation split of a data set.
+    def evaluate(
+        self, data: DataConfig, *, batch_size: int, top_k: tuple[int, ...], views: Views = SINGLE_CROP
+    ) -> Result:
+        """Returns the errors on the evaluation split of a data set; see `predictions`.
 
         Raises:
-            UserError: the data set cannot be had, is of other classes, or some k says nothing.
+            UserError: also where some k says nothing.
         """
         check_top_k(top_k, self.num_classes)
-        self._check(data)
-        parallel = DataParallel.over_all_devices()
-        split = open_split(data)
+        return self.predictions(data, batch_size=batch_size, views=views).result(top_k)
+
+    def predictions(self, data: DataConfig, *, batch_size: int, views: Views = SINGLE_CROP) -> Predictions:
+        """Returns what the network says of each image of a data set's evaluation split.
+
+        Args:
+            data: which data set; its ``evaluation_crop`` is the view of an image where ``views`` is `SingleCrop`.
+            batch_size: views that the network takes together; it does not change the result.
+            views: of each image.
+
+        Raises:
+            UserError: the data set cannot be had or is of other classes, or the views do not fit the network.
+        """
+        check_views(self.model, self.variables, self.normalization, data, views)
+        split = open_split(data, views=views)
         if len(split.class_names) != self.num_classes:
             raise UserError(
                 f"{split.name} has {len(split.class_names)} classes, and the network {self.num_classes}: "
                 "evaluate it on the classes it was trained for"
             )
-
-        return evaluate_split(
-            evaluation_step(self.model, self.normalization, top_k),
-            jax.device_put(self.variables, parallel.replicated),
+        return predict_split(
+            self.model,
+            self.variables,
+            self.normalization,
             split,
-            split_arrays(split, parallel),
+            views,
             batch_size=batch_size,
-            top_k=top_k,
-            parallel=parallel,
+            parallel=DataParallel.over_all_devices(),
         )
 
     def predict(self, paths: list[Path], top_k: int) -> list[list[tuple[str, float]]]:
@@ -86,7 +97,7 @@ class Trained:
             raise UserError(
                 f"--top-k {top_k} cannot be had of {self.num_classes} classes: give 1 to {self.num_classes}"
             )
-        self._check(self.data)
+        check_views(self.model, self.variables, self.normalization, self.data, SINGLE_CROP)
         images = np.stack([self._read(path) for path in paths])
 
         @jax.jit
@@ -100,11 +111,6 @@ class Trained:
             [(names[index], float(value)) for index, value in zip(*row, strict=True)]
             for row in zip(classes, values, strict=True)
         ]
-
-    def _check(self, data: DataConfig) -> None:
-        check_normalization(self.normalization, data.channels)
-        size = data.evaluation_crop.size
-        check_image_shape(self.model, self.variables, (size, size, data.channels))
 
     def _read(self, path: Path) -> np.ndarray:
         try:
