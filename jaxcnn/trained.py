@@ -1,6 +1,7 @@
 """Networks that have been trained, here or elsewhere: load, evaluate, predict."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,7 +14,7 @@ from jaxcnn.augment.compose import augmented_shape, normalize
 from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, SingleCrop, TrainConfig, Views
 from jaxcnn.data.crop import CropError, cut
 from jaxcnn.data.decode import DecodeError, decode
-from jaxcnn.data.pipeline import open_split
+from jaxcnn.data.pipeline import Split, open_split
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Result
 from jaxcnn.evaluation.metrics import check_top_k
@@ -49,32 +50,41 @@ class Trained:
     def evaluate(
         self, data: DataConfig, *, batch_size: int, top_k: tuple[int, ...], views: Views = SINGLE_CROP
     ) -> Result:
-        """Returns the errors on the evaluation split of a data set; see `predictions`.
+        """Returns the errors on the evaluation split of a data set.
 
         Raises:
-            UserError: also where some k says nothing.
+            UserError: as `open_split` does, or some k says nothing.
         """
         check_top_k(top_k, self.num_classes)
-        return self.predictions(data, batch_size=batch_size, views=views).result(top_k)
+        split = self.open_split(data, views)
+        return self.predictions(split, batch_size=batch_size, views=views).result(top_k)
 
-    def predictions(self, data: DataConfig, *, batch_size: int, views: Views = SINGLE_CROP) -> Predictions:
-        """Returns what the network says of each image of a data set's evaluation split.
+    def open_split(self, data: DataConfig, views: Views = SINGLE_CROP, left_out: Sequence[str] = ()) -> Split:
+        """Opens the evaluation split of a data set for `predictions`.
 
         Args:
             data: which data set; its ``evaluation_crop`` is the view of an image where ``views`` is `SingleCrop`.
-            batch_size: views that the network takes together; it does not change the result.
             views: of each image.
+            left_out: images that are not to be part of it: see `jaxcnn.data.numbering.without`.
 
         Raises:
             UserError: the data set cannot be had or is of other classes, or the views do not fit the network.
         """
         check_views(self.model, self.variables, self.normalization, data, views)
-        split = open_split(data, views=views)
+        split = open_split(data, views=views, left_out=left_out)
         if len(split.class_names) != self.num_classes:
             raise UserError(
                 f"{split.name} has {len(split.class_names)} classes, and the network {self.num_classes}: "
                 "evaluate it on the classes it was trained for"
             )
+        return split
+
+    def predictions(self, split: Split, *, batch_size: int, views: Views = SINGLE_CROP) -> Predictions:
+        """Returns what the network says of each image of a split: see `predict_split`.
+
+        Raises:
+            UserError: too many images cannot be read.
+        """
         return predict_split(
             self.model,
             self.variables,
@@ -84,6 +94,14 @@ class Trained:
             batch_size=batch_size,
             parallel=DataParallel.over_all_devices(),
         )
+
+    def with_images_of(self, data: DataConfig) -> "Trained":
+        """Returns this network with another's data set, cut and normalized as this one's own."""
+        own = self.data
+        data = dataclasses.replace(
+            data, evaluation_crop=own.evaluation_crop, train_crop=own.train_crop, channels=own.channels
+        )
+        return dataclasses.replace(self, data=data)
 
     def predict(self, paths: list[Path], top_k: int) -> list[list[tuple[str, float]]]:
         """Returns, for each image file, the k most probable classes, best first, with their probabilities.
@@ -203,3 +221,21 @@ def load_published(name: str, weights: str | None) -> Trained:
 def load(name: str, weights: str | None = None, checkpoint: Literal["latest", "best"] = "latest") -> Trained:
     """Loads a run folder, or a named model with somebody's weights; see `load_run` and `load_published`."""
     return load_run(Path(name), checkpoint) if Path(name).is_dir() else load_published(name, weights)
+
+
+def load_several(
+    names: Sequence[str], weights: Sequence[str] = (), checkpoint: Literal["latest", "best"] = "latest"
+) -> list[Trained]:
+    """Loads run folders and models, with weights given once for all models or once for each of them in their order.
+
+    Raises:
+        UserError: as `load` does, or the weights are of another number.
+    """
+    models = [name for name in names if not Path(name).is_dir()]
+    if len(weights) > 1 and len(weights) != len(models):
+        raise UserError(
+            f"--weights is given {len(weights)} times, and there are {len(models)} models: give it once for each, or "
+            "once for all"
+        )
+    sources = iter(weights if len(weights) > 1 else [weights[0] if weights else None] * len(models))
+    return [load(name, None if Path(name).is_dir() else next(sources), checkpoint) for name in names]

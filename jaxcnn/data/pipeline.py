@@ -8,7 +8,7 @@ at its end, and a run goes on from any step without any state of an iterator.
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 from jaxcnn.config import Crop, DataConfig, Dense, FixedViews, SingleCrop, Views
 from jaxcnn.data.crop import CropError, carry_out, is_random, plan
 from jaxcnn.data.decode import DecodeError, decode, jpeg_size, with_channels
+from jaxcnn.data.numbering import image_numbers, without
 from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source, random_state, refuse_bad
 from jaxcnn.data.stream import Batch, available_cores, stream
 from jaxcnn.data.views import cut_views, scaled_images, view_count
@@ -130,6 +131,17 @@ class Split:
     def bad(self) -> list[tuple[str, str]]:
         """(path or record, reason) of each image found to be unreadable; a stream finds them as it goes."""
         return self._loader.bad
+
+    def numbers(self) -> np.ndarray:
+        """Returns `image_numbers`, of every image.
+
+        Raises:
+            UserError: some image is missing, or they are not numbered.
+        """
+        if self.bad:
+            path, reason = self.bad[0]
+            raise UserError(f"{len(self.bad)} images of {self.name} have no answer, among them {path}, which {reason}")
+        return image_numbers(self._loader.source)
 
     def training_batches(self, seed: int, batch_size: int, first_step: int, last_step: int) -> Iterator[Batch]:
         """Yields the batches of steps ``first_step`` to ``last_step - 1``.
@@ -305,19 +317,23 @@ def _evaluation_source(config: DataConfig, split: str | None) -> Source:
     return _source(config, split or evaluation_split(config.name, config.data_dir))
 
 
-def open_split(config: DataConfig, split: str | None = None, views: Views | None = None) -> Split:
+def open_split(
+    config: DataConfig, split: str | None = None, views: Views | None = None, left_out: Sequence[str] = ()
+) -> Split:
     """Opens one split, cut as for evaluation.
 
     Args:
         config: which data set, and how it is cut.
         split: by default ``config.evaluation_split``, and where that is None, `sources.evaluation_split`.
         views: of each image, instead of its ``evaluation_crop``; they are always streamed.
+        left_out: images that are not to be part of it: see `without`.
 
     Raises:
-        UserError: no such data set or split, a random ``evaluation_crop``, views that shall be resident, or too many
-            bad images.
+        UserError: no such data set, split or image, a random ``evaluation_crop``, views that shall be resident, or too
+            many bad images.
     """
     source = _evaluation_source(config, split or config.evaluation_split)
+    source = without(source, left_out) if left_out else source
     if views is None or isinstance(views, SingleCrop):
         crop = config.evaluation_crop
         return _split(source, crop, config, _is_resident(config, (source, crop)))
