@@ -32,7 +32,7 @@ from jaxcnn.config.evaluation import (
     CenterCrops,
     Dense,
     FixedViews,
-    GoogLeNetCrops,
+    GooglenetCrops,
     SingleCrop,
     TenCrop,
     Views,

@@ -63,7 +63,7 @@ class TenCrop:
 
 
 @option_group
-class GoogLeNetCrops:
+class GooglenetCrops:
     """GoogLeNet's 144 (arXiv:1409.4842, section 7): of 4 scales 3 squares each, of each square 6 views and mirrored.
 
     The paper averages the outputs of the softmax.
@@ -97,6 +97,6 @@ class Dense:
     kind: Literal["dense"] = "dense"
 
 
-FixedViews = CenterCrops | TenCrop | GoogLeNetCrops
+FixedViews = CenterCrops | TenCrop | GooglenetCrops
 """Views that are as many and as large of every image."""
 Views = SingleCrop | FixedViews | Dense

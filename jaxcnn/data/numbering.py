@@ -18,7 +18,10 @@ def _file_names(source: Source) -> list[str]:
             f"{source.name} does not say what its images' files are called, so they cannot be told by name or number: "
             "use the data set they came from"
         )
-    return [source.file_name(index) for index in range(source.size)]
+    try:
+        return [source.file_name(index) for index in range(source.size)]
+    except OSError as error:
+        raise UserError(f"a record of {source.name}, split {source.split!r}, cannot be read: {error}") from None
 
 
 def _number(file_name: str) -> int | None:

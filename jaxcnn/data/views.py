@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxcnn.config import CenterCrop, CenterCrops, Dense, FixedViews, GoogLeNetCrops, TenCrop
+from jaxcnn.config import CenterCrop, CenterCrops, Dense, FixedViews, GooglenetCrops, TenCrop
 from jaxcnn.data.crop import cut, with_short_side
 from jaxcnn.data.multi_crop import googlenet_crops, multi_scale, ten_crop
 
@@ -14,7 +14,7 @@ def view_count(views: FixedViews) -> int:
             each = 2 if views.flip else 1
         case TenCrop():
             each = 10
-        case GoogLeNetCrops():
+        case GooglenetCrops():
             each = 36
     return each * len(views.short_sides)
 
@@ -34,7 +34,7 @@ def cut_views(image: np.ndarray, views: FixedViews) -> np.ndarray:
     """
     size, interpolation = views.size, views.interpolation
     match views:
-        case GoogLeNetCrops():
+        case GooglenetCrops():
             return googlenet_crops(image, size, views.short_sides, interpolation)
         case CenterCrops():
             crops = [CenterCrop(size=size, resize=short, interpolation=interpolation) for short in views.short_sides]

@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcnn.config import Average
 from jaxcnn.errors import UserError
-from jaxcnn.evaluation.evaluate import BATCHES_IN_FLIGHT, Interrupted, Result
+from jaxcnn.evaluation.evaluate import BATCHES_IN_FLIGHT, Result
 from jaxcnn.evaluation.metrics import rank_of_label
 
 _ROWS = 1 << 12
@@ -63,7 +63,6 @@ def run_step(
     arrays: Any,
     *,
     put: Callable[[Any], Any],
-    stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[Batch, np.ndarray]]:
     """Yields each batch with its scores.
 
@@ -73,15 +72,9 @@ def run_step(
         batches: of the host.
         arrays: the split's images and labels where they live on the device, else None.
         put: places a host batch on the devices.
-        stop: asked before each batch.
-
-    Raises:
-        Interrupted: ``stop`` said so.
     """
     in_flight = collections.deque()
     for batch in batches:
-        if stop():
-            raise Interrupted
         in_flight.append((batch, step(variables, put(batch), arrays)))
         if len(in_flight) > BATCHES_IN_FLIGHT:
             first, scores = in_flight.popleft()

@@ -15,7 +15,7 @@ from jaxcnn.config import (
     ConfigError,
     DataConfig,
     Dense,
-    GoogLeNetCrops,
+    GooglenetCrops,
     Normalization,
     SingleCrop,
     TenCrop,
@@ -23,11 +23,15 @@ from jaxcnn.config import (
 from jaxcnn.data.pipeline import open_split
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions, average_networks
+from jaxcnn.layers.blocks import FullyConnectedClassifier
 from jaxcnn.measurement import check_views, predict_split
 from jaxcnn.models.registry import create_model
 from jaxcnn.training.parallel import DataParallel
 
-SHAPES = ((30, 41), (45, 30), (32, 32), (30, 41), (29, 70), (41, 30), (30, 41))
+SHAPES = ((30, 41), (45, 30), (32, 32), (30, 41), (29, 70), (41, 30), (30, 41)) + ((30, 41),) * 6
+"""13: a batch of 8, and 5 left over."""
+IMAGES = len(SHAPES)
+LETTERS = "abcdefghijklm"
 NORMALIZATION = Normalization(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 
 
@@ -37,7 +41,7 @@ class Tiny(nn.Module):
     @nn.compact
     def __call__(self, images, *, train):
         x = nn.relu(nn.Conv(6, (5, 5), strides=(3, 3), padding="VALID", name="conv")(images))
-        return nn.Dense(7, name="dense")(x.mean((1, 2)))
+        return nn.Dense(IMAGES, name="dense")(x.mean((1, 2)))
 
 
 @pytest.fixture(scope="module")
@@ -50,11 +54,10 @@ def network():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
-    for label in range(7):
-        (root / "val" / str(label)).mkdir(parents=True)
-    for index, shape in enumerate(SHAPES):
+    for letter, shape in zip(LETTERS, SHAPES, strict=True):
+        (root / "val" / letter).mkdir(parents=True)
         pixels = rng.integers(0, 256, (*shape, 3)).astype(np.uint8)
-        Image.fromarray(pixels).resize(shape[::-1]).save(root / "val" / str(index) / f"{index}.png")
+        Image.fromarray(pixels).save(root / "val" / letter / "photo.png")
     return root
 
 
@@ -130,34 +133,76 @@ PROTOCOLS = {
     "single": (SingleCrop(), lambda path: [five(scaled(path, 20), 16)[4]]),
     "alexnet": (TenCrop(size=16, short_sides=(20,)), ten_of_centre),
     "torchvision, two scales": (TenCrop(size=16, short_sides=(16, 21), from_center_square=False), ten_of_whole),
-    "googlenet": (GoogLeNetCrops(size=16, short_sides=(18, 20, 22, 24)), googlenet),
+    "googlenet": (GooglenetCrops(size=16, short_sides=(18, 20, 22, 24)), googlenet),
     "centres": (CenterCrops(size=16, short_sides=(16, 20, 25), flip=True), centres),
     "vgg": (Dense(short_sides=(16, 22)), whole),
     "resnet": (Dense(short_sides=(16, 22), average="scores"), whole),
 }
 
 
-def reference(network, folder, views_of, average):
-    """Averaged scores or probabilities, (7, 7)."""
+class TinyVGG(nn.Module):
+    """`Tiny` with VGG's dense layers instead of the mean."""
+
+    fully_convolutional: bool = False
+
+    @nn.compact
+    def __call__(self, images, *, train):
+        x = nn.relu(nn.Conv(6, (5, 5), strides=(3, 3), padding="VALID", name="conv")(images))
+        initializers = {"kernel_init": nn.initializers.normal(0.5), "bias_init": nn.initializers.normal(0.5)}
+        return FullyConnectedClassifier(
+            num_classes=IMAGES,
+            hidden_features=8,
+            size=(3, 3),
+            train=train,
+            fully_convolutional=self.fully_convolutional,
+            dropout_rate=0.0,
+            dropped="outputs",
+            initializers=lambda name, inputs: initializers,
+            lowering="xla",
+            name="classifier",
+        )(x)
+
+
+def reference_dense_logits(params, pixels):
+    """`TinyVGG` in NumPy, its dense layers at every place, one place after another."""
+    features = reference_features(params, pixels)
+    layers = params["classifier"]
+    rows, columns = features.shape[0] - 2, features.shape[1] - 2
+    logits = []
+    for row in range(rows):
+        for column in range(columns):
+            x = features[row : row + 3, column : column + 3].reshape(-1)
+            x = np.maximum(x @ layers["fc6"]["kernel"].reshape(-1, 8) + layers["fc6"]["bias"], 0)
+            x = np.maximum(x @ layers["fc7"]["kernel"] + layers["fc7"]["bias"], 0)
+            logits.append(x @ layers["fc8"]["kernel"] + layers["fc8"]["bias"])
+    assert len(logits) > 1
+    return np.mean(logits, 0)
+
+
+def reference(network, folder, views_of, average, logits_of=None):
+    """Averaged scores or probabilities, (images, classes)."""
     params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), network[1]["params"])
     rows = []
-    for index in range(len(SHAPES)):
+    for letter in LETTERS:
         logits = []
-        for picture in views_of(folder / "val" / str(index) / f"{index}.png"):
+        for picture in views_of(folder / "val" / letter / "photo.png"):
             pixels = (np.asarray(picture, np.float32) / 255 - NORMALIZATION.mean) / NORMALIZATION.std
-            logits.append(reference_logits(params, pixels))
+            logits.append((logits_of or reference_logits)(params, pixels))
         logits = np.array(logits)
         softmax = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
         rows.append((logits if average == "scores" else softmax).mean(0))
     return np.array(rows)
 
 
+def reference_features(params, pixels):
+    windows = np.lib.stride_tricks.sliding_window_view(pixels, (5, 5), axis=(0, 1))[::3, ::3]  # row, column, channel
+    return np.maximum(np.einsum("hwcij,ijcf->hwf", windows, params["conv"]["kernel"]) + params["conv"]["bias"], 0)
+
+
 def reference_logits(params, pixels):
     """`Tiny` in NumPy."""
-    kernel = params["conv"]["kernel"]
-    windows = np.lib.stride_tricks.sliding_window_view(pixels, (5, 5), axis=(0, 1))[::3, ::3]  # row, column, channel
-    x = np.einsum("hwcij,ijcf->hwf", windows, kernel) + params["conv"]["bias"]
-    return np.maximum(x, 0).mean((0, 1)) @ params["dense"]["kernel"] + params["dense"]["bias"]
+    x = reference_features(params, pixels).mean((0, 1))
+    return x @ params["dense"]["kernel"] + params["dense"]["bias"]
 
 
 def softmax(scores):
@@ -175,7 +220,7 @@ def test_a_protocol_is_its_reference(network, folder, protocol):
     average = getattr(views, "average", "scores")
     expected = reference(network, folder, reference_views, average)
     found = measure(network, folder, views)
-    np.testing.assert_array_equal(found.labels, range(7))
+    np.testing.assert_array_equal(found.labels, range(IMAGES))
     assert found.known.all()
     scores = found.scores if average == "scores" else np.exp(found.scores)
     np.testing.assert_allclose(scores, expected, rtol=1e-4, atol=1e-5)
@@ -186,14 +231,22 @@ def test_a_protocol_is_its_reference(network, folder, protocol):
         assert np.abs(other - (softmax(scores) if average == "scores" else scores)).max() > 1e-3
 
 
-@pytest.mark.parametrize("protocol", ["single", "alexnet", "vgg"])
-@pytest.mark.parametrize("batch_size", [1, 25])
+@pytest.mark.parametrize(("protocol", "batch_size"), [("single", 1), ("single", 25), ("alexnet", 25), ("vgg", 1)])
 def test_batches_and_devices_change_nothing(network, folder, protocol, batch_size):
-    """Seven images over 8 devices leave 7 of a first batch."""
+    """Of 13 images over 8 devices 5 are left for the second batch."""
     views, _ = PROTOCOLS[protocol]
     expected, found = (measure(network, folder, views, batch_size=batch_size, count=count) for count in (1, 8))
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
     assert found.known.all()
+
+
+def test_dense_layers_see_every_place(folder):
+    """VGG's own protocol: class score maps averaged over places, then probabilities over mirror images and scales."""
+    model = TinyVGG()
+    variables = model.init(jax.random.key(0), jnp.zeros((1, 11, 11, 3)), train=False)
+    expected = reference((model, variables), folder, whole, "probabilities", reference_dense_logits)
+    found = measure((model, variables), folder, Dense(short_sides=(16, 22)))
+    np.testing.assert_allclose(np.exp(found.scores), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_views_are_taken_in_turns_that_fit(network, folder):
@@ -206,24 +259,24 @@ def test_views_are_taken_in_turns_that_fit(network, folder):
             taken.append(len(images))
             return super().__call__(images, train=train)
 
-    measure((Watched(), variables), folder, GoogLeNetCrops(size=16, short_sides=(18, 20, 22, 24)), batch_size=50)
+    measure((Watched(), variables), folder, GooglenetCrops(size=16, short_sides=(18, 20, 22, 24)), batch_size=50)
     assert set(taken) == {48}  # 144 in three turns
 
 
 def test_an_unreadable_image_is_not_counted(network, folder, tmp_path):
     root = tmp_path / "photos"
-    for label in range(7):
-        (root / "val" / str(label)).mkdir(parents=True)
-        source = (folder / "val" / str(label) / f"{label}.png").read_bytes()
-        (root / "val" / str(label) / "a.png").write_bytes(source[: 200 if label == 3 else None])
+    for letter in LETTERS:
+        (root / "val" / letter).mkdir(parents=True)
+        source = (folder / "val" / letter / "photo.png").read_bytes()
+        (root / "val" / letter / "photo.png").write_bytes(source[: 200 if letter == "d" else None])
     for views in (TenCrop(size=16, short_sides=(20,)), Dense(short_sides=(16, 22))):
         split = open_split(data(root, max_bad_share=0.5), views=views)
         found = predict_split(*network, NORMALIZATION, split, views, batch_size=16, parallel=devices(8))
-        assert list(found.known) == [True] * 3 + [False] + [True] * 3
+        assert list(found.known) == [letter != "d" for letter in LETTERS]
         np.testing.assert_allclose(
             found.scores[found.known], measure(network, folder, views).scores[found.known], rtol=1e-4, atol=1e-5
         )
-        assert found.result((1,)).images == 6
+        assert found.result((1,)).images == 12
 
 
 def test_networks_are_averaged_in_probabilities():
