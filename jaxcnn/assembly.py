@@ -110,8 +110,16 @@ def check_normalization(normalization: Normalization, channels: int) -> None:
             )
 
 
-def check_image_shape(model: nn.Module, variables: Any, shape: tuple[int, int, int]) -> None:
+def check_image_shape(
+    model: nn.Module, variables: Any, shape: tuple[int, int, int], options: str = "data.evaluation_crop, data.channels"
+) -> None:
     """Refuses images that a network's parameters do not fit, without computing anything.
+
+    Args:
+        model: the network.
+        variables: its own, or their shapes.
+        shape: (height, width, channels).
+        options: which set the shape, for the message.
 
     Raises:
         UserError: naming the shape; dense layers on feature maps take only the size they were made for.
@@ -122,9 +130,7 @@ def check_image_shape(model: nn.Module, variables: Any, shape: tuple[int, int, i
     except (ValueError, flax.errors.FlaxError) as error:
         size = "x".join(map(str, shape))
         said = str(error).splitlines()[0].split(" (http")[0]
-        raise UserError(
-            f"images of {size} (data.evaluation_crop, data.channels) do not fit this network: {said}"
-        ) from None
+        raise UserError(f"images of {size} ({options}) do not fit this network: {said}") from None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Networks that have been trained, here or elsewhere: load, evaluate, predict."""
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -8,22 +9,17 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxcnn.assembly import (
-    check_image_shape,
-    check_normalization,
-    evaluate_split,
-    evaluation_step,
-    make_model,
-    split_arrays,
-)
+from jaxcnn.assembly import make_model
 from jaxcnn.augment.compose import augmented_shape, normalize
-from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
+from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, SingleCrop, TrainConfig, Views
 from jaxcnn.data.crop import CropError, cut
 from jaxcnn.data.decode import DecodeError, decode
-from jaxcnn.data.pipeline import open_split
+from jaxcnn.data.pipeline import Split, open_split
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Result
 from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.evaluation.predictions import Predictions
+from jaxcnn.measurement import check_views, predict_split
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.runs import load_config
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
@@ -33,6 +29,9 @@ from jaxcnn.training.report import read_metrics
 from jaxcnn.training.state import create_state
 from jaxcnn.weights.load import load_pretrained
 from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
+
+SINGLE_CROP = SingleCrop()
+"""Of each image, the ``evaluation_crop`` alone."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,31 +47,61 @@ class Trained:
     """How it was, or by default is, evaluated; its crop and channels make an image fit."""
     normalization: Normalization
 
-    def evaluate(self, data: DataConfig, *, batch_size: int, top_k: tuple[int, ...]) -> Result:
+    def evaluate(
+        self, data: DataConfig, *, batch_size: int, top_k: tuple[int, ...], views: Views = SINGLE_CROP
+    ) -> Result:
         """Returns the errors on the evaluation split of a data set.
 
         Raises:
-            UserError: the data set cannot be had, is of other classes, or some k says nothing.
+            UserError: as `open_split` does, or some k says nothing.
         """
         check_top_k(top_k, self.num_classes)
-        self._check(data)
-        parallel = DataParallel.over_all_devices()
-        split = open_split(data)
+        split = self.open_split(data, views)
+        return self.predictions(split, batch_size=batch_size, views=views).result(top_k)
+
+    def open_split(self, data: DataConfig, views: Views = SINGLE_CROP, left_out: Sequence[str] = ()) -> Split:
+        """Opens the evaluation split of a data set for `predictions`.
+
+        Args:
+            data: which data set; its ``evaluation_crop`` is the view of an image where ``views`` is `SingleCrop`.
+            views: of each image.
+            left_out: images that are not to be part of it: see `jaxcnn.data.numbering.without`.
+
+        Raises:
+            UserError: the data set cannot be had or is of other classes, or the views do not fit the network.
+        """
+        check_views(self.model, self.variables, self.normalization, data, views)
+        split = open_split(data, views=views, left_out=left_out)
         if len(split.class_names) != self.num_classes:
             raise UserError(
                 f"{split.name} has {len(split.class_names)} classes, and the network {self.num_classes}: "
                 "evaluate it on the classes it was trained for"
             )
+        return split
 
-        return evaluate_split(
-            evaluation_step(self.model, self.normalization, top_k),
-            jax.device_put(self.variables, parallel.replicated),
+    def predictions(self, split: Split, *, batch_size: int, views: Views = SINGLE_CROP) -> Predictions:
+        """Returns what the network says of each image of a split: see `predict_split`.
+
+        Raises:
+            UserError: too many images cannot be read.
+        """
+        return predict_split(
+            self.model,
+            self.variables,
+            self.normalization,
             split,
-            split_arrays(split, parallel),
+            views,
             batch_size=batch_size,
-            top_k=top_k,
-            parallel=parallel,
+            parallel=DataParallel.over_all_devices(),
         )
+
+    def with_images_of(self, data: DataConfig) -> "Trained":
+        """Returns this network with another's data set, cut and normalized as this one's own."""
+        own = self.data
+        data = dataclasses.replace(
+            data, evaluation_crop=own.evaluation_crop, train_crop=own.train_crop, channels=own.channels
+        )
+        return dataclasses.replace(self, data=data)
 
     def predict(self, paths: list[Path], top_k: int) -> list[list[tuple[str, float]]]:
         """Returns, for each image file, the k most probable classes, best first, with their probabilities.
@@ -86,7 +115,7 @@ class Trained:
             raise UserError(
                 f"--top-k {top_k} cannot be had of {self.num_classes} classes: give 1 to {self.num_classes}"
             )
-        self._check(self.data)
+        check_views(self.model, self.variables, self.normalization, self.data, SINGLE_CROP)
         images = np.stack([self._read(path) for path in paths])
 
         @jax.jit
@@ -100,11 +129,6 @@ class Trained:
             [(names[index], float(value)) for index, value in zip(*row, strict=True)]
             for row in zip(classes, values, strict=True)
         ]
-
-    def _check(self, data: DataConfig) -> None:
-        check_normalization(self.normalization, data.channels)
-        size = data.evaluation_crop.size
-        check_image_shape(self.model, self.variables, (size, size, data.channels))
 
     def _read(self, path: Path) -> np.ndarray:
         try:
@@ -197,3 +221,21 @@ def load_published(name: str, weights: str | None) -> Trained:
 def load(name: str, weights: str | None = None, checkpoint: Literal["latest", "best"] = "latest") -> Trained:
     """Loads a run folder, or a named model with somebody's weights; see `load_run` and `load_published`."""
     return load_run(Path(name), checkpoint) if Path(name).is_dir() else load_published(name, weights)
+
+
+def load_several(
+    names: Sequence[str], weights: Sequence[str] = (), checkpoint: Literal["latest", "best"] = "latest"
+) -> list[Trained]:
+    """Loads run folders and models, with weights given once for all models or once for each of them in their order.
+
+    Raises:
+        UserError: as `load` does, or the weights are of another number.
+    """
+    models = [name for name in names if not Path(name).is_dir()]
+    if len(weights) > 1 and len(weights) != len(models):
+        raise UserError(
+            f"--weights is given {len(weights)} times, and there are {len(models)} models: give it once for each, or "
+            "once for all"
+        )
+    sources = iter(weights if len(weights) > 1 else [weights[0] if weights else None] * len(models))
+    return [load(name, None if Path(name).is_dir() else next(sources), checkpoint) for name in names]

@@ -1,21 +1,31 @@
 #!/usr/bin/env python3
-"""Measures a run, or a model with published weights, on a data set's evaluation split.
+"""Measures a run, a model with published weights, or several of them averaged, on a data set's evaluation split.
 
     evaluate.py RUN_FOLDER [--checkpoint best] [--data.OPTION VALUE ...]
-    evaluate.py MODEL --weights SOURCE --data.name folder:PATH
+    evaluate.py MODEL --weights SOURCE --data.name folder:PATH [views:ten-crop --views.size 227]
+    evaluate.py MODEL --weights SOURCE --also MODEL --also RUN_FOLDER ...
 
-The crop, the normalization and (for a run) the data set are the network's own unless told otherwise.
+The crop, the normalization and (for a run) the data set are the network's own unless told otherwise. Several networks
+are averaged in their probabilities; the options are the first one's, and the others keep their own crop and
+normalization.
 """
 
 import dataclasses
 import sys
+from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import tyro
 
 from jaxcnn import trained
-from jaxcnn.config import DataConfig, EvaluationConfig, Normalization
-from jaxcnn.errors import run_script
+from jaxcnn.config import DataConfig, EvaluationConfig, Normalization, Views
+from jaxcnn.data.numbering import read_names
+from jaxcnn.errors import UserError, run_script
+from jaxcnn.evaluation.details import in_words, save_details
+from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.evaluation.predictions import average_networks
+from jaxcnn.evaluation.submission import check_new, read_class_numbers, write_submission
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,20 +34,35 @@ class Source:
 
     network: tyro.conf.Positional[str]
     """A run folder, or a model's name."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
+    also: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NETWORK")] = ()
+    """Another network, averaged with the first; may be given several times."""
+    weights: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="SOURCE")] = ()
+    """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights. Once
+    for all models, or once for each in their order."""
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Measurement:
-    """What to measure it on."""
+    """What to measure it on, and what to keep."""
 
-    data: DataConfig
+    data: tyro.conf.AvoidSubcommands[DataConfig]
     normalization: Normalization
     batch_size: int = EvaluationConfig().batch_size
+    """Views that the network takes together."""
     top_k: tuple[int, ...] = EvaluationConfig().top_k
+    views: Views = trained.SINGLE_CROP
+    """Of each image; what the network says of them is averaged."""
+    leave_out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Images that do not count, by the names or the numbers of their files, one a line: ILSVRC's blacklist."""
+    details: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Where to save each class's error, the confusion matrix, and what was answered for each image."""
+    submission: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Where to write ILSVRC's submission file; `submission.py` scores it."""
+    class_numbers: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """The official number of each of the network's classes, one a line, for the submission: ILSVRC2012_ID. By default
+    they count from 1 in the data set's order, which is not ILSVRC's own."""
 
 
 def main(arguments: list[str]) -> int:
@@ -45,11 +70,41 @@ def main(arguments: list[str]) -> int:
     # In two steps, because the network brings the defaults of the second; --help after it is the second's.
     first_help = not arguments or arguments[0] in ("-h", "--help")
     source, rest = tyro.cli(Source, args=arguments, return_unknown_args=True, add_help=first_help)
-    network = trained.load(source.network, source.weights, source.checkpoint)
-    default = Measurement(network.data, network.normalization)
-    chosen = tyro.cli(Measurement, default=default, args=rest, config=(tyro.conf.AvoidSubcommands,))
-    network = dataclasses.replace(network, normalization=chosen.normalization)
-    print(network.evaluate(chosen.data, batch_size=chosen.batch_size, top_k=chosen.top_k))
+    network, *others = trained.load_several((source.network, *source.also), source.weights, source.checkpoint)
+    chosen = tyro.cli(Measurement, default=Measurement(network.data, network.normalization), args=rest)
+    check_top_k(chosen.top_k, network.num_classes)
+    left_out = read_names(chosen.leave_out) if chosen.leave_out else ()
+    network = dataclasses.replace(network, normalization=chosen.normalization, data=chosen.data)
+    others = [other.with_images_of(chosen.data) for other in others]
+    networks = [network, *others]
+    splits = [each.open_split(each.data, chosen.views, left_out) for each in networks]
+    if chosen.submission:
+        check_new(chosen.submission)
+        image_numbers, class_numbers = splits[0].numbers(), np.arange(1, network.num_classes + 1)
+        if chosen.class_numbers:
+            class_numbers = read_class_numbers(chosen.class_numbers, network.num_classes)
+    elif chosen.class_numbers:
+        raise UserError("--class-numbers are for a submission: say with --submission where to write it")
+
+    predictions = average_networks(
+        [
+            each.predictions(split, batch_size=chosen.batch_size, views=chosen.views)
+            for each, split in zip(networks, splits, strict=True)
+        ]
+    )
+    result = predictions.result(chosen.top_k)
+    print(in_words(result.errors, result.images))
+    if chosen.details:
+        facts = {
+            "networks": [source.network, *source.also],
+            "weights": list(source.weights),
+            "data": splits[0].name,
+            "views": dataclasses.asdict(chosen.views),
+            "left_out": len(left_out),
+        }
+        save_details(chosen.details, predictions, splits[0].class_names, chosen.top_k, facts)
+    if chosen.submission:
+        write_submission(chosen.submission, predictions, image_numbers, class_numbers)
     return 0
 
 

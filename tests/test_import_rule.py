@@ -28,9 +28,10 @@ ALLOWED = {
         "training": "config evaluation training",
         "assembly": "config ops models data augment evaluation training",
         "runs": "config memory assembly data evaluation training",
-        "trained": "config models weights data augment evaluation training assembly runs",
-        "analysis": "config memory ops layers models weights data augment evaluation training assembly runs trained "
-        "analysis",
+        "measurement": "config data augment evaluation training assembly",
+        "trained": "config models weights data augment evaluation training assembly measurement runs",
+        "analysis": "config memory ops layers models weights data augment evaluation training assembly measurement "
+        "runs trained analysis",
         "__init__": "models weights",
     }.items()
 }

@@ -1,6 +1,7 @@
 """The scripts, as a person runs them."""
 
 import importlib.util
+import json
 import logging
 import re
 import signal
@@ -26,6 +27,19 @@ TINY = str(Path(__file__).parent / "recipes" / "tiny.py")
 def script(name, *arguments, folder=None):
     command = [sys.executable, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300)
+
+
+def script_here(monkeypatch, name, *arguments):
+    """Runs a script in this process, because a new one imports for seconds; returns its exit code."""
+    specification = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
+    module = importlib.util.module_from_spec(specification)
+    monkeypatch.setitem(sys.modules, specification.name, module)
+    specification.loader.exec_module(module)
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    log = logging.getLogger("jaxcnn")
+    for attribute, value in {"handlers": [], "level": log.level, "propagate": log.propagate}.items():
+        monkeypatch.setattr(log, attribute, value)
+    return run_script(module.main)
 
 
 def test_train_evaluate_predict(tmp_path):
@@ -61,6 +75,11 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
         (("train", "--optimizer.schedule.kind", "cosin"), "cosine"),
         (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder: say with --weights whose weights"),
         (("evaluate", "resnet18", "--weights", "timm"), "no weights 'timm' of resnet18: choose from 'torchvision/IM"),
+        (("submission", "nope", "--truth", "nope"), "error: the submission nope cannot be read: No such file"),
+        (
+            ("evaluate", "resnet18", "--also", "resnet34", *["--weights", "timm"] * 3),
+            "error: --weights is given 3 times, and there are 2 models: give it once for each, or once for all",
+        ),
         (("evaluate", "resnet5"), "error: there is no model 'resnet5': did you mean 'resnet50'"),
         (
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "w.safetensors"),
@@ -73,19 +92,9 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
     ],
 )
 def test_mistakes_are_answered_in_a_sentence(arguments, sentence, tmp_path, monkeypatch, capsys):
-    name, *options = arguments
-    # In this process, because a new one imports for seconds.
-    specification = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, specification.name, module)
-    specification.loader.exec_module(module)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "argv", [name, *options])
-    log = logging.getLogger("jaxcnn")
-    for attribute, value in {"handlers": [], "level": log.level, "propagate": log.propagate}.items():
-        monkeypatch.setattr(log, attribute, value)
     with pytest.raises(SystemExit) as stopped:  # as tyro does where it finds the mistake
-        sys.exit(run_script(module.main))
+        sys.exit(script_here(monkeypatch, *arguments))
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -106,6 +115,42 @@ def test_convert_writes_what_predict_reads(tmp_path):
     answer = script("predict", "photo.png", *network, folder=tmp_path)
     assert answer.returncode == 0, answer.stderr
     assert "0.1000" in answer.stdout
+
+
+def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, monkeypatch, capsys):
+    """Two networks, ten-crop, one image left out; then a submission of all, scored."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for weights in ("a.safetensors", "b.safetensors"):
+        leaves = load.variable_shapes("resnet20_cifar", {}).items()
+        state = {place: rng.uniform(0.1, 0.3, leaf.shape).astype(np.float16) for place, leaf in leaves}
+        safetensors.numpy.save_file(state, tmp_path / weights)
+    for label in range(10):
+        folder = tmp_path / "photos" / "val" / str(label)
+        folder.mkdir(parents=True)
+        image = rng.integers(0, 256, (50, 40, 3)).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"ILSVRC2012_val_{10 - label:08d}.png")
+    (tmp_path / "blacklist.txt").write_text("3\n")
+    network = ("resnet20_cifar", "--weights", "a.safetensors", "--data.name", "folder:photos")
+    both = (*network, "--also", "resnet20_cifar", "--weights", "b.safetensors")
+    views = ("views:ten-crop", "--views.size", "32", "--views.short-sides", "36")
+    options = ("--leave-out", "blacklist.txt", "--details", "out")
+    assert script_here(monkeypatch, "evaluate", *both, *options, *views) == 0
+    assert re.fullmatch(
+        r"top-1 error [\d.]+ % \(95 % interval by Wilson's score: [\d.]+ to [\d.]+\)\ntop-5 error .*\n9 images\n",
+        capsys.readouterr().out,
+    )
+    report = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert report["networks"] == ["resnet20_cifar"] * 2
+    assert report["weights"] == ["a.safetensors", "b.safetensors"]
+    assert report["views"]["kind"] == "ten_crop"
+    assert [each["images"] for each in report["classes"]] == [1] * 7 + [0] + [1] * 2
+    assert np.load(tmp_path / "out" / "details.npz")["confusion"].sum() == 9
+    assert script_here(monkeypatch, "evaluate", *network, "--submission", "answers.txt") == 0
+    evaluated = capsys.readouterr().out
+    (tmp_path / "truth.txt").write_text("".join(f"{label}\n" for label in range(10, 0, -1)))
+    assert script_here(monkeypatch, "submission", "answers.txt", "--truth", "truth.txt") == 0
+    assert capsys.readouterr().out == evaluated
 
 
 def test_models_prints_the_table():

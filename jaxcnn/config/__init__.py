@@ -27,6 +27,16 @@ from jaxcnn.config.color import (
     RandomSolarize,
 )
 from jaxcnn.config.data import CenterCrop, Crop, DataConfig, Pad, RandomResizedCrop, Resize, ScaleJitter
+from jaxcnn.config.evaluation import (
+    Average,
+    CenterCrops,
+    Dense,
+    FixedViews,
+    GooglenetCrops,
+    SingleCrop,
+    TenCrop,
+    Views,
+)
 from jaxcnn.config.geometric import (
     Cutout,
     RandomAffine,

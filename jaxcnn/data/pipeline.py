@@ -8,17 +8,20 @@ at its end, and a run goes on from any step without any state of an iterator.
 import dataclasses
 import functools
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from jaxcnn.config import Crop, DataConfig
+from jaxcnn.config import Crop, DataConfig, Dense, FixedViews, SingleCrop, Views
 from jaxcnn.data.crop import CropError, carry_out, is_random, plan
 from jaxcnn.data.decode import DecodeError, decode, jpeg_size, with_channels
+from jaxcnn.data.numbering import image_numbers, without
 from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source, random_state, refuse_bad
 from jaxcnn.data.stream import Batch, available_cores, stream
+from jaxcnn.data.views import cut_views, scaled_images, view_count
+from jaxcnn.data.whole import by_shape, read_ahead
 from jaxcnn.errors import UserError
 
 
@@ -46,12 +49,17 @@ def image_rng(seed: int, epoch: int, place: int) -> np.random.RandomState:
 class _Loader:
     """Reads, decodes and cuts a split's images, and keeps the account of those that cannot be."""
 
-    def __init__(self, source: Source, crop: Crop, config: DataConfig):
+    def __init__(self, source: Source, crop: Crop | FixedViews | Dense, config: DataConfig):
         self.source = source
         self.crop = crop
         self.config = config
         self._reasons: dict[int, str] = {}
         self._lock = threading.Lock()
+
+    @property
+    def workers(self) -> int:
+        """Threads; 0 for none beside the caller's."""
+        return available_cores() if self.config.workers is None else self.config.workers
 
     @property
     def bad(self) -> list[tuple[str, str]]:
@@ -60,20 +68,19 @@ class _Loader:
             reasons = sorted(self._reasons.items())
         return [*self.source.bad, *((self.source.describe(index), reason) for index, reason in reasons)]
 
-    def load(self, index: int, rng: np.random.RandomState | None = None) -> tuple[np.ndarray, int] | None:
-        """One image and its label, or None if it cannot be read; raises `UserError` if too many cannot."""
+    def load(self, index: int, rng: np.random.RandomState | None = None) -> tuple[Any, int] | None:
+        """One image and its label, or None if it cannot be read; raises `UserError` if too many cannot.
+
+        Of `FixedViews` the views, and of `Dense` the list of scaled images, stand for the image.
+        """
         if index not in self._reasons:
-            channels = self.config.channels
             try:
                 image, label = self.source[index]
-                planned = None
-                if isinstance(image, bytes):
-                    if size := jpeg_size(image):
-                        planned = plan(self.crop, *size, rng)
-                    rows = planned and planned.box[0] + planned.box[2]
-                    image = decode(image, channels, self.config.max_pixels, rows)
-                planned = planned or plan(self.crop, *image.shape[:2], rng)
-                return carry_out(planned, with_channels(image, channels), self.crop), label
+                if isinstance(self.crop, FixedViews):
+                    return cut_views(self._whole(image), self.crop), label
+                if isinstance(self.crop, Dense):
+                    return scaled_images(self._whole(image), self.crop), label
+                return self._cut(image, rng), label
             except OSError as error:
                 reason = f"cannot be read ({error.strerror or error})"
             except (DecodeError, CropError) as error:
@@ -84,6 +91,19 @@ class _Loader:
         refuse_bad(self.bad, total, self.config.max_bad_share, f"{self.source.name}, split {self.source.split!r}")
         return None
 
+    def _whole(self, image: bytes | np.ndarray, rows: int | None = None) -> np.ndarray:
+        channels = self.config.channels
+        if isinstance(image, bytes):
+            image = decode(image, channels, self.config.max_pixels, rows)
+        return with_channels(image, channels)
+
+    def _cut(self, image: bytes | np.ndarray, rng: np.random.RandomState | None) -> np.ndarray:
+        planned = None
+        if isinstance(image, bytes) and (size := jpeg_size(image)):
+            planned = plan(self.crop, *size, rng)
+        pixels = self._whole(image, planned and planned.box[0] + planned.box[2])
+        return carry_out(planned or plan(self.crop, *pixels.shape[:2], rng), pixels, self.crop)
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
@@ -93,8 +113,9 @@ class Split:
     class_names: tuple[str, ...]
     size: int
     """Images; a resident split's are those that could be read."""
-    image_shape: tuple[int, int, int]
-    """Height, width, channels."""
+    image_shape: tuple[int, ...]
+    """Height, width, channels; before them the number of views, where there are several. Channels alone where every
+    image has its own height and width."""
     images: np.ndarray | None
     """uint8 of shape ``(size, height, width, channels)`` where resident, else None."""
     labels: np.ndarray | None
@@ -110,6 +131,17 @@ class Split:
     def bad(self) -> list[tuple[str, str]]:
         """(path or record, reason) of each image found to be unreadable; a stream finds them as it goes."""
         return self._loader.bad
+
+    def numbers(self) -> np.ndarray:
+        """Returns `image_numbers`, of every image.
+
+        Raises:
+            UserError: some image is missing, or they are not numbered.
+        """
+        if self.bad:
+            path, reason = self.bad[0]
+            raise UserError(f"{len(self.bad)} images of {self.name} have no answer, among them {path}, which {reason}")
+        return image_numbers(self._loader.source)
 
     def training_batches(self, seed: int, batch_size: int, first_step: int, last_step: int) -> Iterator[Batch]:
         """Yields the batches of steps ``first_step`` to ``last_step - 1``.
@@ -152,6 +184,23 @@ class Split:
             mask = index < self.size
             yield {"index": np.where(mask, index, 0).astype(np.int32), "mask": mask}
 
+    def whole_batches(self, batch_size: int) -> Iterator[Batch]:
+        """Yields every readable image of a split opened for `Dense` once a scale, in batches of one shape.
+
+        Each batch is as `by_shape` makes it; ``index`` is the image's place in the split.
+
+        Raises:
+            UserError: more than ``max_bad_share`` of the split cannot be read.
+        """
+
+        def elements() -> Iterator[tuple[np.ndarray, int, int]]:
+            for index, loaded in enumerate(read_ahead(self._loader.load, self.size, self._loader.workers)):
+                if loaded is not None:
+                    images, label = loaded
+                    yield from ((image, index, label) for image in images)
+
+        return by_shape(elements(), batch_size)
+
     def _stream(
         self,
         load: Callable[[int], dict[str, Any]],
@@ -161,14 +210,13 @@ class Split:
         batch_size: int,
     ) -> Iterator[Batch]:
         numbers = {name: ((), bool if name == "mask" else np.int32) for name in ("label", *names)}
-        workers = self._loader.config.workers
         return stream(
             load,
             {"image": (self.image_shape, np.uint8), **numbers},
             first_step,
             last_step,
             batch_size=batch_size,
-            workers=available_cores() if workers is None else workers,
+            workers=self._loader.workers,
         )
 
     def _training_element(self, seed: int, position: int) -> dict[str, Any]:
@@ -220,14 +268,16 @@ def _read_all(loader: _Loader) -> tuple[np.ndarray, np.ndarray]:
     return (images, labels) if good.all() else (images[good], labels[good])
 
 
-def _split(source: Source, crop: Crop, config: DataConfig, resident: bool) -> Split:
+def _split(source: Source, crop: Crop | FixedViews | Dense, config: DataConfig, resident: bool) -> Split:
     loader = _Loader(source, crop, config)
     images, labels = _read_all(loader) if resident else (None, None)
+    views = (view_count(crop),) if isinstance(crop, FixedViews) else ()
+    sides = () if isinstance(crop, Dense) else (crop.size, crop.size)
     return Split(
         name=f"{source.name}, split {source.split!r}",
         class_names=source.class_names,
         size=len(images) if resident else source.size,
-        image_shape=(crop.size, crop.size, config.channels),
+        image_shape=(*views, *sides, config.channels),
         images=images,
         labels=labels,
         _loader=loader,
@@ -267,18 +317,29 @@ def _evaluation_source(config: DataConfig, split: str | None) -> Source:
     return _source(config, split or evaluation_split(config.name, config.data_dir))
 
 
-def open_split(config: DataConfig, split: str | None = None) -> Split:
+def open_split(
+    config: DataConfig, split: str | None = None, views: Views | None = None, left_out: Sequence[str] = ()
+) -> Split:
     """Opens one split, cut as for evaluation.
 
     Args:
         config: which data set, and how it is cut.
         split: by default ``config.evaluation_split``, and where that is None, `sources.evaluation_split`.
+        views: of each image, instead of its ``evaluation_crop``; they are always streamed.
+        left_out: images that are not to be part of it: see `without`.
 
     Raises:
-        UserError: no such data set or split, a random ``evaluation_crop``, or too many bad images.
+        UserError: no such data set, split or image, a random ``evaluation_crop``, views that shall be resident, or too
+            many bad images.
     """
     source = _evaluation_source(config, split or config.evaluation_split)
-    return _split(source, config.evaluation_crop, config, _is_resident(config, (source, config.evaluation_crop)))
+    source = without(source, left_out) if left_out else source
+    if views is None or isinstance(views, SingleCrop):
+        crop = config.evaluation_crop
+        return _split(source, crop, config, _is_resident(config, (source, crop)))
+    if config.residence == "device":
+        raise UserError(f"residence 'device' keeps one cut of each image, and {views.kind} takes several: use 'stream'")
+    return _split(source, views, config, resident=False)
 
 
 def open_data(config: DataConfig) -> Data:

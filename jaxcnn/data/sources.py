@@ -40,6 +40,8 @@ class Source:
     """From an index to what a person can find: a file's path, or a record's number."""
     bad: tuple[tuple[str, str], ...] = ()
     """Files left out because they are not images: (path, reason)."""
+    file_name: Callable[[int], str] | None = None
+    """From an index to the name of the image's file, without folders; None where the data set knows none."""
 
     def __len__(self) -> int:
         return self.size
@@ -262,6 +264,7 @@ def _folder(name: str, split: str, path: Path, max_bad_share: float) -> Source:
         read=lambda index: (where(index).read_bytes(), int(labels[index])),
         describe=lambda index: str(where(index)),
         bad=bad,
+        file_name=files.__getitem__,
     )
 
 
@@ -358,6 +361,9 @@ def _tfds(name: str, split: str, rest: str, data_dir: str | None) -> Source:
             raise UserError(f"the split {split!r} of {name} has no labels, so it cannot be trained or measured on")
         return record["image"], int(record["label"])
 
+    def file_name(index: int) -> str:
+        return Path(record_at(index)["file_name"].decode()).name
+
     @functools.cache  # the account of bad images is given again and again, and each look reads a record
     def describe(index: int) -> str:
         if "file_name" not in features:
@@ -374,4 +380,5 @@ def _tfds(name: str, split: str, rest: str, data_dir: str | None) -> Source:
         size=size,
         read=read,
         describe=describe,
+        file_name=file_name if "file_name" in features else None,
     )

@@ -144,6 +144,7 @@ def test_tfds_gives_encoded_bytes_and_labels(prepared):
 
 def test_tfds_gives_arrays_and_names(prepared):
     source = open_source("tfds:pixels", "train", prepared)
+    assert sorted(map(source.file_name, range(source.size))) == sorted(f"{index}.jpg" for index in range(source.size))
     for index in range(7):
         image, label = source[index]
         value = image[0, 0, 0]

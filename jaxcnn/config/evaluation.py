@@ -1,0 +1,102 @@
+"""Which views of an image a network is measured on, and what of them is averaged."""
+
+from typing import Annotated, Literal
+
+import pydantic
+from pydantic import Field
+
+from jaxcnn.config.options import Interpolation, PositiveInt, option_group
+
+Average = Literal["probabilities", "scores"]
+"""What is averaged over the views of an image: the softmax's outputs, or its inputs."""
+ShortSides = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+
+
+def _hold_the_view(short_sides: tuple[int, ...], info: pydantic.ValidationInfo) -> tuple[int, ...]:
+    size = info.data.get("size", 1)  # absent where it was refused itself
+    if min(short_sides) < size:
+        raise ValueError(f"must each be at least size={size}")
+    return short_sides
+
+
+@option_group
+class SingleCrop:
+    """``data.evaluation_crop``, once."""
+
+    kind: Literal["single_crop"] = "single_crop"
+
+
+@option_group
+class CenterCrops:
+    """The centre at each of several scales, and its mirror image where that is asked for. No paper's own protocol."""
+
+    size: PositiveInt = 224
+    short_sides: ShortSides = (256,)
+    """The short side is scaled to each."""
+    flip: bool = False
+    """Whether the mirror image of each is a view too."""
+    interpolation: Interpolation = "bilinear"
+    average: Average = "probabilities"
+    kind: Literal["center_crops"] = "center_crops"
+
+    _short_sides = pydantic.field_validator("short_sides")(_hold_the_view)
+
+
+@option_group
+class TenCrop:
+    """The corners, the centre, and the mirror images of the five, at one scale or several.
+
+    The defaults are AlexNet's (NIPS 2012, section 4.1): out of the 256 by 256 centre square, outputs of the softmax
+    averaged. torchvision's ``TenCrop`` lies in the whole scaled image: ``from_center_square=False``.
+    """
+
+    size: PositiveInt = 224
+    short_sides: ShortSides = (256,)
+    """The short side is scaled to each: ten views of each."""
+    from_center_square: bool = True
+    """Whether the corners are those of the scaled image's centre square, or its own."""
+    interpolation: Interpolation = "bilinear"
+    average: Average = "probabilities"
+    kind: Literal["ten_crop"] = "ten_crop"
+
+    _short_sides = pydantic.field_validator("short_sides")(_hold_the_view)
+
+
+@option_group
+class GooglenetCrops:
+    """GoogLeNet's 144 (arXiv:1409.4842, section 7): of 4 scales 3 squares each, of each square 6 views and mirrored.
+
+    The paper averages the outputs of the softmax.
+    """
+
+    size: PositiveInt = 224
+    short_sides: ShortSides = (256, 288, 320, 352)
+    interpolation: Interpolation = "bilinear"
+    average: Average = "probabilities"
+    kind: Literal["googlenet_crops"] = "googlenet_crops"
+
+    _short_sides = pydantic.field_validator("short_sides")(_hold_the_view)
+
+
+@option_group
+class Dense:
+    """The whole image at one scale or several, the network's scores averaged over all places.
+
+    The defaults are VGG's (arXiv:1409.1556, section 3.2): the map of class scores is averaged before the softmax, and
+    the softmax's outputs over mirror images and scales. ResNet's (arXiv:1512.03385, section 3.4) is
+    ``average="scores"`` with short sides of 224, 256, 384, 480 and 640; its averaging over places is the network's own
+    pooling. A network with a ``fully_convolutional`` option gets it set.
+    """
+
+    short_sides: ShortSides = (256,)
+    """The short side is scaled to each."""
+    flip: bool = True
+    """Whether the mirror image of each is a view too."""
+    interpolation: Interpolation = "bilinear"
+    average: Average = "probabilities"
+    kind: Literal["dense"] = "dense"
+
+
+FixedViews = CenterCrops | TenCrop | GooglenetCrops
+"""Views that are as many and as large of every image."""
+Views = SingleCrop | FixedViews | Dense

@@ -1,0 +1,114 @@
+"""What is quoted beside an error: how sure it is, and which classes are taken for which."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxcnn.errors import UserError
+from jaxcnn.evaluation.predictions import Predictions
+
+_DEVIATIONS = 1.959963984540054
+"""Of a normal distribution, between which 95 % of it lie."""
+
+
+def wilson_interval(error: float, images: int) -> tuple[float, float]:
+    """Returns the 95 % confidence interval of a proportion by Wilson's score (1927), in percent.
+
+    It is of what the error would be on endlessly many images like these: the chance in which images were drawn, and
+    nothing else; neither another seed's training nor a change of the images' kind. Two networks measured on the same
+    images differ more surely than two such intervals tell.
+
+    Args:
+        error: the share of wrong answers, in percent.
+        images: of how many.
+
+    >>> [round(bound, 2) for bound in wilson_interval(23.87, 50_000)]
+    [23.5, 24.25]
+    """
+    share, square = error / 100, _DEVIATIONS**2
+    middle = share + square / (2 * images)
+    half = _DEVIATIONS * math.sqrt(share * (1 - share) / images + square / (4 * images**2))
+    low, high = ((middle + sign * half) / (1 + square / images) for sign in (-1, 1))
+    return max(0.0, 100 * low), min(100.0, 100 * high)
+
+
+def in_words(errors: Mapping[int, float], images: int) -> str:
+    """Returns a line for each top-k error in percent, with its interval, and one for the number of images."""
+    lines = []
+    for k, error in errors.items():
+        low, high = wilson_interval(error, images)
+        lines.append(f"top-{k} error {error:.2f} % (95 % interval by Wilson's score: {low:.2f} to {high:.2f})")
+    return "\n".join([*lines, f"{images} images"])
+
+
+def confusion_matrix(labels: np.ndarray, answers: np.ndarray, num_classes: int) -> np.ndarray:
+    """Returns how often each class (row) was taken for each (column), int64 of shape (num_classes, num_classes).
+
+    Args:
+        labels: (images,), integers.
+        answers: (images,), integers: the class of the highest score.
+        num_classes: how many.
+    """
+    pairs = labels.astype(np.int64) * num_classes + answers
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def class_errors(labels: np.ndarray, ranks: np.ndarray, k: int, num_classes: int) -> np.ndarray:
+    """Returns the top-k error of each class's images in percent, float64 (num_classes,); NaN of a class without any."""
+    images = np.bincount(labels, minlength=num_classes)
+    wrong = np.bincount(labels[ranks >= k], minlength=num_classes)
+    return np.divide(100 * wrong, images, out=np.full(num_classes, np.nan), where=images > 0)
+
+
+def save_details(
+    folder: Path,
+    predictions: Predictions,
+    class_names: Sequence[str],
+    top_k: tuple[int, ...],
+    facts: Mapping[str, Any],
+) -> None:
+    """Writes everything that a result rests on.
+
+    ``result.json``: the errors, their intervals, ``facts``, and the images and errors of each class. ``details.npz``:
+    ``confusion`` (rows are the labels, columns the answers), and of each image that was read ``image`` (its place in
+    the split), ``label``, ``rank`` (0 is a top-1 hit) and ``top`` (the classes of the highest scores, best first).
+
+    Args:
+        folder: made if need be; files of these names in it are replaced.
+        predictions: of the split.
+        class_names: by label.
+        top_k: of which errors.
+        facts: what was measured and how, as JSON takes it.
+
+    Raises:
+        UserError: some score is not a number, or the folder cannot be written.
+    """
+    count = len(class_names)
+    labels, ranks = predictions.labels[predictions.known], predictions.ranks()
+    top, result = predictions.top(min(5, count)), predictions.result(top_k)
+    errors = {k: class_errors(labels, ranks, k, count) for k in top_k}
+    images = np.bincount(labels, minlength=count)
+    classes = [
+        {"class": name, "images": int(images[label])}
+        | {f"top{k}_error": float(errors[k][label]) if images[label] else None for k in top_k}
+        for label, name in enumerate(class_names)
+    ]
+    intervals = {f"top{k}_interval": wilson_interval(error, result.images) for k, error in result.errors.items()}
+    report = {**facts, **result.metrics(), **intervals, "interval": "95 %, Wilson's score", "classes": classes}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "result.json").write_text(json.dumps(report, indent=2) + "\n")
+        np.savez_compressed(
+            folder / "details.npz",
+            confusion=confusion_matrix(labels, top[:, 0], count),
+            image=np.flatnonzero(predictions.known),
+            label=labels,
+            rank=ranks,
+            top=top,
+        )
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror}") from None

@@ -1,0 +1,130 @@
+"""ILSVRC's classification submissions: a file with five labels a line, a line an image, in the official order.
+
+Labels count from 1: ``ILSVRC2012_ID`` of the development kit, whose order is not that of the classes' WordNet numbers,
+by which data sets sort them. `read_class_numbers` reads which is which.
+"""
+
+from pathlib import Path
+
+import numpy as np
+
+from jaxcnn.errors import UserError
+from jaxcnn.evaluation.predictions import Predictions
+
+ANSWERS = 5
+"""Labels a line; the error counts an image as right if one of them is."""
+
+
+def _lines(path: Path, what: str) -> list[list[int]]:
+    """Whole numbers, line by line; an empty last line is passed over, any other is a mistake."""
+    try:
+        lines = path.read_text().rstrip("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"the {what} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    rows = []
+    for number, line in enumerate(lines, 1):
+        if not line.split() or not all(word.isascii() and word.isdigit() and int(word) for word in line.split()):
+            raise UserError(f"line {number} of the {what} {path} holds {line!r}, not labels that count from 1")
+        rows.append([int(word) for word in line.split()])
+    return rows
+
+
+def _column(path: Path, what: str) -> np.ndarray:
+    rows = _lines(path, what)
+    for number, row in enumerate(rows, 1):
+        if len(row) != 1:
+            raise UserError(f"line {number} of the {what} {path} holds {len(row)} numbers, and must hold one")
+    return np.array(rows, np.int64)[:, 0]
+
+
+def read_class_numbers(path: Path, num_classes: int) -> np.ndarray:
+    """Reads the official number of each of a network's classes, one a line.
+
+    Raises:
+        UserError: it cannot be read, or does not number these classes from 1, each once.
+    """
+    numbers = _column(path, "class numbers")
+    if not np.array_equal(np.sort(numbers), np.arange(1, num_classes + 1)):
+        raise UserError(f"the class numbers {path} must be 1 to {num_classes}, each once, a line for each class")
+    return numbers
+
+
+def check_new(path: Path) -> None:
+    """Refuses to replace a file, before anything is computed for it.
+
+    Raises:
+        UserError: the file is there.
+    """
+    if path.exists():
+        raise UserError(f"there is {path} already: remove it, or give another path")
+
+
+def write_submission(
+    path: Path, predictions: Predictions, image_numbers: np.ndarray, class_numbers: np.ndarray
+) -> None:
+    """Writes a submission.
+
+    Args:
+        path: must not be there yet.
+        predictions: of every image.
+        image_numbers: (images,), each image's number in the official order, from 1.
+        class_numbers: (classes,), each class's official number, from 1.
+
+    Raises:
+        UserError: the file is there, or cannot be written; or some image has no answer.
+    """
+    check_new(path)
+    if missing := int((~predictions.known).sum()):
+        raise UserError(f"{missing} images cannot be read, so they have no answer: scripts/data.py check names them")
+    top = predictions.top(ANSWERS)
+    rows = np.empty_like(class_numbers, shape=top.shape)
+    rows[image_numbers - 1] = class_numbers[top]
+    text = "".join(" ".join(map(str, row)) + "\n" for row in rows)
+    try:
+        path.write_text(text)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def score_submission(
+    submission: Path, truth: Path, num_classes: int, left_out: Path | None = None
+) -> tuple[int, dict[int, float]]:
+    """Returns how many images were scored, and the top-1 and top-5 error in percent.
+
+    As in ILSVRC's rules a line may hold fewer than five labels; the first is the top-1 answer.
+
+    Args:
+        submission: up to five labels a line.
+        truth: the right label of each image, a line each: ``ILSVRC2012_validation_ground_truth.txt``.
+        num_classes: the highest label there is.
+        left_out: numbers of images that do not count, from 1, a line each: the blacklist.
+
+    Raises:
+        UserError: a file cannot be read, a line is wrong, or the files do not fit together.
+    """
+    answers, labels = _lines(submission, "submission"), _column(truth, "ground truth")
+    if len(answers) != len(labels):
+        raise UserError(f"{submission} has {len(answers)} lines, and {truth} {len(labels)}: they must be as many")
+    if labels.max() > num_classes:
+        raise UserError(f"the ground truth {truth} names label {labels.max()}, and there are {num_classes} classes")
+    for number, row in enumerate(answers, 1):
+        if len(row) > ANSWERS:
+            raise UserError(f"line {number} of the submission {submission} holds {len(row)} labels, over {ANSWERS}")
+        if len(set(row)) != len(row):
+            raise UserError(f"line {number} of the submission {submission} names a label twice: {row}")
+        if max(row) > num_classes:
+            raise UserError(
+                f"line {number} of the submission {submission} names label {max(row)}, and there are {num_classes} "
+                "classes"
+            )
+    kept = np.ones(len(labels), bool)
+    if left_out is not None:
+        numbers = _column(left_out, "list of images left out")
+        if numbers.max() > len(labels):
+            raise UserError(f"{left_out} leaves out image {numbers.max()}, and {truth} has {len(labels)}")
+        kept[numbers - 1] = False
+        if not kept.any():
+            raise UserError(f"{left_out} leaves out every image")
+    right = {k: [label in row[:k] for row, label in zip(answers, labels, strict=True)] for k in (1, ANSWERS)}
+    images = int(kept.sum())
+    return images, {k: 100 * (images - int(np.array(hits)[kept].sum())) / images for k, hits in right.items()}
