@@ -35,6 +35,7 @@ from jaxcnn.config.geometric import (
     RandomRotation,
     VerticalFlip,
 )
+from jaxcnn.config.optimizer import LAMB, SGD, AdamW, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.options import ConfigError
 from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 from jaxcnn.config.train import (
@@ -42,8 +43,6 @@ from jaxcnn.config.train import (
     EvaluationConfig,
     LossConfig,
     ModelConfig,
-    OptimizerConfig,
-    ScheduleConfig,
     TrainConfig,
     differences,
     flatten,

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from jaxcnn.config.augmentation import Augmentation, Normalization
 from jaxcnn.config.data import DataConfig
+from jaxcnn.config.optimizer import SGD, Optimizer
 from jaxcnn.config.options import (
     NonNegativeFloat,
     PositiveFloat,
@@ -35,31 +36,6 @@ class ModelConfig:
     keeping them: less memory for more time."""
     options: dict[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
     """What this family takes besides, such as ``dropout_rate``."""
-
-
-@option_group
-class ScheduleConfig:
-    """How the learning rate moves; times are in epochs and may be fractions."""
-
-    kind: Literal["constant", "step", "cosine"] = "cosine"
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Linear from 0, before the rest."""
-    milestones: tuple[PositiveFloat, ...] = (30.0, 60.0, 80.0)
-    """``step``: when the rate is multiplied by ``factor``, counted from the start of training."""
-    factor: PositiveFloat = 0.1
-
-
-@option_group
-class OptimizerConfig:
-    """Mini-batch SGD: v <- momentum v + (gradient + weight_decay w); w <- w - learning_rate v."""
-
-    learning_rate: PositiveFloat = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = False
-    weight_decay: NonNegativeFloat = 1e-4
-    decayed: Literal["all", "kernels"] = "all"
-    """``kernels`` leaves biases and normalization's scales alone."""
-    schedule: ScheduleConfig = ScheduleConfig()
 
 
 @option_group
@@ -105,7 +81,7 @@ class TrainConfig:
     augmentations: tuple[Augmentation, ...] = ()
     """Applied to training images on the device, in this order."""
     normalization: Normalization = Normalization()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: Optimizer = SGD()
     loss: LossConfig = LossConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
