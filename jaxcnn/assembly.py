@@ -23,7 +23,7 @@ from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.models.registry import create_model
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS
-from jaxcnn.training.losses import softmax_cross_entropy
+from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.state import TrainState, create_state
@@ -216,7 +216,7 @@ def assemble(config: TrainConfig) -> Assembly:
         train_step=make_train_step(
             apply=model.apply,
             prepare=prepare_training,
-            loss=functools.partial(softmax_cross_entropy, label_smoothing=config.loss.label_smoothing),
+            loss=make_loss(config.loss),
             optimizer=optimizer,
             dropout_key=dropout_key,
             auxiliary_weight=config.loss.auxiliary_weight,

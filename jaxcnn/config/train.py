@@ -13,6 +13,7 @@ from jaxcnn.config.options import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    Probability,
     as_config_error,
     option_group,
 )
@@ -40,13 +41,26 @@ class ModelConfig:
 
 @option_group
 class LossConfig:
-    """Softmax cross-entropy."""
+    """What is minimized in training; evaluation always measures softmax cross-entropy."""
 
+    kind: Literal["softmax", "binary"] = "softmax"
+    """Softmax cross-entropy, or binary cross-entropy of each class by itself, averaged over the classes
+    (arXiv:2110.00476)."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of the target spread evenly over all classes (arXiv:1512.00567, section 7)."""
+    target_threshold: Probability | None = None
+    """``binary``: smoothed and mixed targets above it become 1, the others 0, as with timm's ``bce_target_thresh``; by
+    default they stay as they are."""
     auxiliary_weight: NonNegativeFloat = 0.3
     """Of the loss of each auxiliary head, where the network has the option ``auxiliary_heads`` on: 0.3 in GoogLeNet's
     paper, 0.4 in the code of Inception v3 and NASNet."""
+
+    @pydantic.field_validator("target_threshold")
+    @classmethod
+    def _of_binary(cls, threshold: float | None, info: pydantic.ValidationInfo) -> float | None:
+        if threshold is not None and info.data.get("kind") == "softmax":
+            raise ValueError("is for kind='binary' alone; the targets of softmax are a distribution")
+        return threshold
 
 
 @option_group
