@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures a run, or a model with published weights, on a data set's evaluation split.
 
-    evaluate.py RUN_FOLDER [--checkpoint best] [--data.OPTION VALUE ...]
+    evaluate.py RUN_FOLDER [--checkpoint best] [--weights-of ema] [--data.OPTION VALUE ...]
     evaluate.py MODEL --weights SOURCE --data.name folder:PATH
 
 The crop, the normalization and (for a run) the data set are the network's own unless told otherwise.
@@ -28,6 +28,8 @@ class Source:
     """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints."""
+    weights_of: Literal["raw", "ema"] = "raw"
+    """A run's parameters themselves, or their moving average."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,7 +47,7 @@ def main(arguments: list[str]) -> int:
     # In two steps, because the network brings the defaults of the second; --help after it is the second's.
     first_help = not arguments or arguments[0] in ("-h", "--help")
     source, rest = tyro.cli(Source, args=arguments, return_unknown_args=True, add_help=first_help)
-    network = trained.load(source.network, source.weights, source.checkpoint)
+    network = trained.load(source.network, source.weights, source.checkpoint, source.weights_of)
     default = Measurement(network.data, network.normalization)
     chosen = tyro.cli(Measurement, default=default, args=rest, config=(tyro.conf.AvoidSubcommands,))
     network = dataclasses.replace(network, normalization=chosen.normalization)

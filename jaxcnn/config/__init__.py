@@ -40,6 +40,7 @@ from jaxcnn.config.options import ConfigError
 from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 from jaxcnn.config.train import (
     CheckpointConfig,
+    EMAConfig,
     EvaluationConfig,
     LossConfig,
     ModelConfig,

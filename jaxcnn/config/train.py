@@ -8,7 +8,7 @@ from pydantic import Field
 
 from jaxcnn.config.augmentation import Augmentation, Normalization
 from jaxcnn.config.data import DataConfig
-from jaxcnn.config.optimizer import SGD, Optimizer
+from jaxcnn.config.optimizer import SGD, Decay, Optimizer
 from jaxcnn.config.options import (
     NonNegativeFloat,
     PositiveFloat,
@@ -64,6 +64,22 @@ class LossConfig:
 
 
 @option_group
+class EMAConfig:
+    """An exponential moving average of parameters and batch statistics, evaluated beside them."""
+
+    decay: Decay | None = None
+    """What the average keeps of itself at an update; by default none is kept. 0.9999 in EfficientNet's and ConvNeXt's
+    recipes, 0.99998 ``rescaled`` in torchvision's."""
+    every_steps: PositiveInt = 1
+    """Steps from one update to the next: 32 in torchvision's recipes."""
+    rescaled: bool = False
+    """Whether 1 - decay is first multiplied by ``batch_size * every_steps / epochs``, as in torchvision's reference
+    scripts, where 0.99998 is 0.99891 for 600 epochs of 1,024 images a batch."""
+    in_warmup: Literal["average", "copy"] = "average"
+    """``copy``: until warm-up is over the average is only set to the parameters, as in torchvision's scripts."""
+
+
+@option_group
 class EvaluationConfig:
     """When and how the network is measured."""
 
@@ -90,6 +106,9 @@ class TrainConfig:
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     epochs: PositiveFloat = 10.0
     log_every_steps: PositiveInt = 50
+    max_bad_steps: PositiveInt = 10
+    """The run stops when so many steps in a row had a loss or gradient that is not finite. Such a step changes nothing
+    but is counted."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augmentations: tuple[Augmentation, ...] = ()
@@ -97,6 +116,7 @@ class TrainConfig:
     normalization: Normalization = Normalization()
     optimizer: Optimizer = SGD()
     loss: LossConfig = LossConfig()
+    ema: EMAConfig = EMAConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 
