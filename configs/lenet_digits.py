@@ -1,11 +1,11 @@
 """LeNet on scikit-learn's 8x8 digits, scaled to 32x32: the default recipe, done in seconds."""
 
 from jaxcnn.config import (
+    SGD,
     DataConfig,
     EvaluationConfig,
     ModelConfig,
     Normalization,
-    OptimizerConfig,
     RandomCrop,
     Resize,
     ScheduleConfig,
@@ -26,7 +26,7 @@ config = TrainConfig(
     ),
     augmentations=(RandomCrop(padding=2),),
     normalization=Normalization(mean=(0.3,), std=(0.37,)),
-    optimizer=OptimizerConfig(
+    optimizer=SGD(
         learning_rate=0.05,
         weight_decay=5e-4,
         decayed="kernels",

@@ -1,12 +1,12 @@
 """LeNet on MNIST (``tfds:mnist``, prepared): at most 15 epochs to 0.7 % top-1 error or less."""
 
 from jaxcnn.config import (
+    SGD,
     CheckpointConfig,
     DataConfig,
     EvaluationConfig,
     ModelConfig,
     Normalization,
-    OptimizerConfig,
     Pad,
     RandomCrop,
     ScheduleConfig,
@@ -23,7 +23,7 @@ config = TrainConfig(
     ),
     augmentations=(RandomCrop(padding=2),),
     normalization=Normalization(mean=(0.1307,), std=(0.3081,)),
-    optimizer=OptimizerConfig(
+    optimizer=SGD(
         learning_rate=0.05,
         weight_decay=5e-4,
         decayed="kernels",

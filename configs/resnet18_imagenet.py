@@ -5,12 +5,12 @@ divided by ten every 30. The published figure is torchvision's, not one measured
 """
 
 from jaxcnn.config import (
+    SGD,
     CenterCrop,
     DataConfig,
     EvaluationConfig,
     HorizontalFlip,
     ModelConfig,
-    OptimizerConfig,
     RandomResizedCrop,
     ScheduleConfig,
     TrainConfig,
@@ -25,7 +25,7 @@ config = TrainConfig(
         name="tfds:imagenet2012", batch_size=256, train_crop=RandomResizedCrop(), evaluation_crop=CenterCrop()
     ),
     augmentations=(HorizontalFlip(),),
-    optimizer=OptimizerConfig(
+    optimizer=SGD(
         learning_rate=0.1,
         momentum=0.9,
         weight_decay=1e-4,

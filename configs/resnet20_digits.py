@@ -1,12 +1,12 @@
 """ResNet-20 for CIFAR on the embedded digits: batch statistics in a minute, saved often."""
 
 from jaxcnn.config import (
+    SGD,
     CheckpointConfig,
     DataConfig,
     EvaluationConfig,
     ModelConfig,
     Normalization,
-    OptimizerConfig,
     RandomCrop,
     Resize,
     ScheduleConfig,
@@ -27,7 +27,7 @@ config = TrainConfig(
     ),
     augmentations=(RandomCrop(padding=1),),
     normalization=Normalization(mean=(0.3,), std=(0.37,)),
-    optimizer=OptimizerConfig(
+    optimizer=SGD(
         learning_rate=0.1,
         weight_decay=5e-4,
         decayed="kernels",

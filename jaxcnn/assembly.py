@@ -23,7 +23,8 @@ from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.models.registry import create_model
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS
-from jaxcnn.training.losses import softmax_cross_entropy
+from jaxcnn.training.ema import make_average
+from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.state import TrainState, create_state
@@ -207,7 +208,16 @@ def assemble(config: TrainConfig) -> Assembly:
         return {"drop_path_progress": step / total_steps} if scheduled else {}
 
     shape = augmented_shape(data.train.image_shape, config.augmentations)
-    make_state = jax.jit(lambda: create_state(model, optimizer, init_key, shape), out_shardings=parallel.replicated)
+    average = make_average(
+        config.ema,
+        batch_size=config.data.batch_size,
+        epochs=config.epochs,
+        warmup_steps=math.ceil(config.optimizer.schedule.warmup_epochs * steps_per_epoch),
+    )
+    make_state = jax.jit(
+        lambda: create_state(model, optimizer, init_key, shape, ema=average is not None),
+        out_shardings=parallel.replicated,
+    )
     # An image too small for the network is refused here.
     check_image_shape(model, jax.eval_shape(make_state).variables, data.evaluation.image_shape)
     return Assembly(
@@ -222,11 +232,12 @@ def assemble(config: TrainConfig) -> Assembly:
         train_step=make_train_step(
             apply=model.apply,
             prepare=prepare_training,
-            loss=functools.partial(softmax_cross_entropy, label_smoothing=config.loss.label_smoothing),
+            loss=make_loss(config.loss),
             optimizer=optimizer,
             dropout_key=dropout_key,
             auxiliary_weight=config.loss.auxiliary_weight,
             of_step=of_step,
+            average=average,
         ),
         evaluation_step=evaluation_step(model, config.normalization, config.evaluation.top_k),
     )

@@ -1,5 +1,7 @@
 """Runs: a config in, a trained and evaluated network in a folder out."""
 
+import dataclasses
+import functools
 import importlib.metadata
 import math
 import os
@@ -103,17 +105,21 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                 arrays = split_arrays(data.train, parallel)
                 evaluation_arrays = split_arrays(data.evaluation, parallel)
 
+                measure = functools.partial(
+                    evaluate_split,
+                    assembly.evaluation_step,
+                    split=data.evaluation,
+                    arrays=evaluation_arrays,
+                    batch_size=config.evaluation.batch_size,
+                    top_k=config.evaluation.top_k,
+                    parallel=parallel,
+                    stop=stop,
+                )
+
                 def evaluate_state(state: TrainState) -> Result:
-                    result = evaluate_split(
-                        assembly.evaluation_step,
-                        state.variables,
-                        data.evaluation,
-                        evaluation_arrays,
-                        batch_size=config.evaluation.batch_size,
-                        top_k=config.evaluation.top_k,
-                        parallel=parallel,
-                        stop=stop,
-                    )
+                    result = measure(state.variables)
+                    if state.ema:
+                        result = dataclasses.replace(result, ema=measure(state.ema))
                     tell_bad_files(int(state.step))
                     return result
 
@@ -136,6 +142,7 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                     checkpoint_config=config.checkpoint,
                     reporter=reporter,
                     stop=stop,
+                    max_bad_steps=config.max_bad_steps,
                 )
     return result
 

@@ -139,19 +139,28 @@ class Trained:
             raise UserError(f"{path} cannot be used: {error}") from None
 
 
-def load_run(folder: Path, checkpoint: Literal["latest", "best"] = "latest") -> Trained:
+def load_run(
+    folder: Path, checkpoint: Literal["latest", "best"] = "latest", weights_of: Literal["raw", "ema"] = "raw"
+) -> Trained:
     """Loads what a run has trained.
 
+    Args:
+        folder: the run's.
+        checkpoint: the newest, or the one of lowest top-1 error, measured without the moving average.
+        weights_of: ``ema`` takes the moving average of parameters and batch statistics.
+
     Raises:
-        UserError: the folder is not a run's, or holds no whole checkpoint.
+        UserError: the folder is not a run's, holds no whole checkpoint, or keeps no moving average.
     """
     config = load_config(folder)
+    if weights_of == "ema" and config.ema.decay is None:
+        raise ConfigError(f"{folder} keeps no moving average: take its raw weights, or train it with --ema.decay")
     restored = _restore(folder, config, checkpoint)
     starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
     names = tuple(starts[-1]["class_names"]) if starts else None
     return Trained(
         model=make_model(config.model, config.model.num_classes),
-        variables=restored.state.variables,
+        variables=restored.state.ema if weights_of == "ema" else restored.state.variables,
         num_classes=config.model.num_classes,
         class_names=names,
         data=config.data,
@@ -173,7 +182,8 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "b
     _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
     size = config.data.train_crop.size
     shape = augmented_shape((size, size, config.data.channels), config.augmentations)
-    target = jax.eval_shape(lambda: create_state(model, optimizer, jax.random.key(0), shape))
+    ema = config.ema.decay is not None
+    target = jax.eval_shape(lambda: create_state(model, optimizer, jax.random.key(0), shape, ema=ema))
     with Checkpoints(folder / "checkpoints") as checkpoints:
         restored = checkpoints.restore(target, checkpoint)
     if restored is None:
@@ -218,13 +228,21 @@ def load_published(name: str, weights: str | None) -> Trained:
     )
 
 
-def load(name: str, weights: str | None = None, checkpoint: Literal["latest", "best"] = "latest") -> Trained:
+def load(
+    name: str,
+    weights: str | None = None,
+    checkpoint: Literal["latest", "best"] = "latest",
+    weights_of: Literal["raw", "ema"] = "raw",
+) -> Trained:
     """Loads a run folder, or a named model with somebody's weights; see `load_run` and `load_published`."""
-    return load_run(Path(name), checkpoint) if Path(name).is_dir() else load_published(name, weights)
+    return load_run(Path(name), checkpoint, weights_of) if Path(name).is_dir() else load_published(name, weights)
 
 
 def load_several(
-    names: Sequence[str], weights: Sequence[str] = (), checkpoint: Literal["latest", "best"] = "latest"
+    names: Sequence[str],
+    weights: Sequence[str] = (),
+    checkpoint: Literal["latest", "best"] = "latest",
+    weights_of: Literal["raw", "ema"] = "raw",
 ) -> list[Trained]:
     """Loads run folders and models, with weights given once for all models or once for each of them in their order.
 
@@ -238,4 +256,4 @@ def load_several(
             "once for all"
         )
     sources = iter(weights if len(weights) > 1 else [weights[0] if weights else None] * len(models))
-    return [load(name, None if Path(name).is_dir() else next(sources), checkpoint) for name in names]
+    return [load(name, None if Path(name).is_dir() else next(sources), checkpoint, weights_of) for name in names]

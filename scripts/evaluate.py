@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Measures a run, a model with published weights, or several of them averaged, on a data set's evaluation split.
 
-    evaluate.py RUN_FOLDER [--checkpoint best] [--data.OPTION VALUE ...]
+    evaluate.py RUN_FOLDER [--checkpoint best] [--weights-of ema] [--data.OPTION VALUE ...]
     evaluate.py MODEL --weights SOURCE --data.name folder:PATH [views:ten-crop --views.size 227]
     evaluate.py MODEL --weights SOURCE --also MODEL --also RUN_FOLDER ...
 
@@ -41,6 +41,8 @@ class Source:
     for all models, or once for each in their order."""
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints."""
+    weights_of: Literal["raw", "ema"] = "raw"
+    """A run's parameters themselves, or their moving average."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +72,8 @@ def main(arguments: list[str]) -> int:
     # In two steps, because the network brings the defaults of the second; --help after it is the second's.
     first_help = not arguments or arguments[0] in ("-h", "--help")
     source, rest = tyro.cli(Source, args=arguments, return_unknown_args=True, add_help=first_help)
-    network, *others = trained.load_several((source.network, *source.also), source.weights, source.checkpoint)
+    names = (source.network, *source.also)
+    network, *others = trained.load_several(names, source.weights, source.checkpoint, source.weights_of)
     chosen = tyro.cli(Measurement, default=Measurement(network.data, network.normalization), args=rest)
     check_top_k(chosen.top_k, network.num_classes)
     left_out = read_names(chosen.leave_out) if chosen.leave_out else ()
@@ -96,7 +99,7 @@ def main(arguments: list[str]) -> int:
     print(in_words(result.errors, result.images))
     if chosen.details:
         facts = {
-            "networks": [source.network, *source.also],
+            "networks": list(names),
             "weights": list(source.weights),
             "data": splits[0].name,
             "views": dataclasses.asdict(chosen.views),

@@ -5,19 +5,23 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from jaxcnn.config import (
+    LAMB,
+    SGD,
+    AdamW,
     CenterCrop,
     ConfigError,
     Cutout,
     DataConfig,
     HorizontalFlip,
+    LossConfig,
     ModelConfig,
-    OptimizerConfig,
     RandomAffine,
     RandomCrop,
     RandomErasing,
     RandomPerspective,
     RandomResizedCrop,
     RandomRotation,
+    RMSProp,
     ScaleJitter,
     ScheduleConfig,
     TrainConfig,
@@ -47,6 +51,8 @@ def test_json_round_trip_keeps_everything():
     assert from_json(to_json(config)) == config
     jittered = TrainConfig(data=DataConfig(train_crop=ScaleJitter(short_side=(256, 480), from_center_square=True)))
     assert from_json(to_json(jittered)) == jittered
+    for optimizer in (SGD(), RMSProp(momentum=0.0), AdamW(beta2=0.95), LAMB(clip_norm=1.0)):
+        assert from_json(to_json(TrainConfig(optimizer=optimizer))).optimizer == optimizer
     assert type(from_json(to_json(config)).model.options["a"]) is bool
 
 
@@ -56,9 +62,22 @@ def test_json_round_trip_keeps_everything():
         (lambda: DataConfig(batch_size=-3), r"^batch_size must be greater than 0, not -3$"),
         (lambda: DataConfig(batch_size="64"), r"^batch_size must be a valid integer, not '64'$"),
         (lambda: DataConfig(batch_sise=64), r"^batch_sise is not an option: did you mean 'batch_size'\?$"),
-        (lambda: ScheduleConfig(kind="cosin"), r"^kind must be 'constant', 'step' or 'cosine', not 'cosin'$"),
-        (lambda: OptimizerConfig(momentum=1.0), r"^momentum must be less than 1"),
-        (lambda: OptimizerConfig(learning_rate=float("nan")), r"^learning_rate must be"),
+        (
+            lambda: ScheduleConfig(kind="cosin"),
+            r"^kind must be 'constant', 'step', 'exponential' or 'cosine', not 'cosin'$",
+        ),
+        (lambda: SGD(momentum=1.0), r"^momentum must be less than 1"),
+        (lambda: SGD(learning_rate=float("nan")), r"^learning_rate must be"),
+        (lambda: from_json('{"optimizer": {"kind": "adam"}}'), r"^optimizer .*'sgd', 'rmsprop', 'adamw', 'lamb'"),
+        (
+            lambda: from_json('{"optimizer": {"kind": "adamw", "beta3": 0.9}}'),
+            r"^optimizer.adamw.beta3 is not an option: did you mean 'beta[12]'",
+        ),
+        (
+            lambda: from_json('{"augmentations": [{"kind": "random_crop", "paddin": 3}]}'),
+            r"^augmentations.0.random_crop.paddin is not an option: did you mean 'padding'",
+        ),
+        (lambda: LossConfig(target_threshold=0.2), r"^target_threshold is for kind='binary' alone; the targets"),
         (lambda: TrainConfig(name="a/b"), r"^name "),
         (lambda: TrainConfig(model=DataConfig()), r"^model "),
         (lambda: DataConfig(train_crop=RandomCrop()), r"train_crop .*'random_resized_crop'"),
@@ -89,7 +108,7 @@ def test_configs_are_frozen():
 @given(st.integers(0, 2**31 - 1), st.floats(1e-6, 1e6))
 def test_differences_name_full_paths(seed, rate):
     old = TrainConfig(augmentations=(RandomCrop(),))
-    new = dataclasses.replace(old, seed=seed, optimizer=OptimizerConfig(learning_rate=rate), augmentations=())
+    new = dataclasses.replace(old, seed=seed, optimizer=SGD(learning_rate=rate), augmentations=())
     found = differences(old, new)
     assert found.pop("augmentations.0.padding") == (4, None)
     assert found.get("seed", (0, 0)) == (0, seed)

@@ -7,14 +7,16 @@ import signal
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import rich.console
 
-from jaxcnn import runs, trained
+from jaxcnn import assembly, runs, trained
 from jaxcnn.config import (
     ConfigError,
     DataConfig,
+    EMAConfig,
     EvaluationConfig,
     ModelConfig,
     Normalization,
@@ -25,6 +27,8 @@ from jaxcnn.config import (
     Resize,
 )
 from jaxcnn.errors import UserError
+from jaxcnn.evaluation.evaluate import Result
+from jaxcnn.training.loop import TrainingError
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import read_metrics
 
@@ -186,6 +190,78 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(finished, 
     assert "checkpoint 44 is used instead" in output
     assert "going on from step 44 of 45" in output
     assert_same(final_state(tmp_path / "run"), final_state(workdir))
+
+
+def test_a_moving_average_is_kept_measured_and_restored(finished, tmp_path, monkeypatch):
+    workdir, plain = finished
+    config = tiny(ema=EMAConfig(decay=0.9, every_steps=2))
+    advance = runs.Reporter.advance
+
+    def interrupt_after_step_seven(self, step):
+        advance(self, step)
+        if step == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    result = run(config, tmp_path / "whole")
+    assert dataclasses.replace(result, ema=None) == plain  # it is beside the run, not in it
+    assert result.ema.errors != result.errors
+    monkeypatch.setattr(runs.Reporter, "advance", interrupt_after_step_seven)
+    assert run(config, tmp_path / "run") is None
+    monkeypatch.setattr(runs.Reporter, "advance", advance)
+    assert run(config, tmp_path / "run") == result
+    restored = trained.restore_state(tmp_path / "run")
+    assert Result.from_metrics(restored.metrics) == result
+    assert_same(final_state(tmp_path / "run"), final_state(tmp_path / "whole"))
+    assert final_state(workdir).ema == {}
+
+    last = [line for line in read_metrics(tmp_path / "run/metrics.jsonl") if line["kind"] == "evaluation"][-1]
+    assert last["top1_error"] == result.errors[1]
+    assert last["ema_top1_error"] == result.ema.errors[1]
+    assert last["ema_loss"] == result.ema.loss
+    assert f"EMA: top-1 error {result.ema.errors[1]:.2f} %" in (tmp_path / "output.txt").read_text()
+    for weights_of, expected in (("raw", result), ("ema", result.ema)):
+        network = trained.load(str(tmp_path / "run"), weights_of=weights_of)
+        assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == expected.errors
+    with pytest.raises(ConfigError, match=r"tiny keeps no moving average: take its raw weights"):
+        trained.load(str(workdir), weights_of="ema")
+
+
+def poison(monkeypatch, epoch, places):
+    """Has a run's augmentation put NaN into the images at these places of an epoch."""
+    augmentation_keys, augment = assembly.augmentation_keys, assembly.augment
+
+    def keys_and_bad(key, batch):
+        return augmentation_keys(key, batch), (batch["epoch"] == epoch) & jnp.isin(batch["place"], jnp.array(places))
+
+    def poisoned(keys, *rest):
+        keys, bad = keys
+        images, labels = augment(keys, *rest)
+        return jnp.where(bad[:, None, None, None], jnp.nan, images), labels
+
+    monkeypatch.setattr(assembly, "augmentation_keys", keys_and_bad)
+    monkeypatch.setattr(assembly, "augment", poisoned)
+
+
+def test_bad_steps_are_undone_and_counted(tmp_path, monkeypatch):
+    poison(monkeypatch, 0, [64 * 3 + 5, 64 * 7, 64 * 8])
+    run(tiny(epochs=0.7), tmp_path / "run")
+    training = [line for line in read_metrics(tmp_path / "run/metrics.jsonl") if line["kind"] == "train"]
+    assert {line["step"]: line["bad_steps"] for line in training if line["bad_steps"]} == {6: 1, 9: 2}
+    assert [line["images"] for line in training[:3]] == [192, 128, 64]
+    assert all(np.isfinite(line["loss"]) for line in training)
+    assert "2 steps not finite and undone" in (tmp_path / "output.txt").read_text()
+
+
+@pytest.mark.parametrize("log_every_steps", [3, 1000])
+def test_too_many_bad_steps_in_a_row_stop_the_run(tmp_path, monkeypatch, log_every_steps):
+    poison(monkeypatch, 0, [64 * step for step in (2, 3, 5, 6, 7, 8)])
+    sentence = r"^by step \d+, 4 steps in a row had a loss or gradient that is not finite: lower"
+    with pytest.raises(TrainingError, match=sentence):
+        run(tiny(max_bad_steps=4, log_every_steps=log_every_steps), tmp_path / "run")
+    training = [line for line in read_metrics(tmp_path / "run/metrics.jsonl") if line["kind"] == "train"]
+    assert sum(line["bad_steps"] for line in training) == 6
+    assert 9 <= training[-1]["step"] <= 12
+    assert trained.restore_state(tmp_path / "run").step == 8
 
 
 def test_stream_and_device_train_the_same(finished, tmp_path):

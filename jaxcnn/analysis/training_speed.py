@@ -68,7 +68,7 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     import jax
     import jax.numpy as jnp
 
-    from jaxcnn.config import OptimizerConfig
+    from jaxcnn.config import SGD
     from jaxcnn.models.registry import create_model
     from jaxcnn.training.losses import softmax_cross_entropy
     from jaxcnn.training.optimizer import make_optimizer
@@ -78,7 +78,7 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     if plain_flax:
         _use_plain_flax()
     model = create_model(job.model, dtype=jnp.dtype(job.dtype), lowering=lowering)
-    _, optimizer = make_optimizer(OptimizerConfig(learning_rate=1e-3), 1000.0, 100_000)
+    _, optimizer = make_optimizer(SGD(learning_rate=1e-3), 1000.0, 100_000)
     shape = (job.size, job.size, 3)
     state = jax.jit(lambda: create_state(model, optimizer, jax.random.key(0), shape))()
     images, labels = (jnp.asarray(array) for array in _batch(job))

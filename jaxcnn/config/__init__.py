@@ -45,15 +45,15 @@ from jaxcnn.config.geometric import (
     RandomRotation,
     VerticalFlip,
 )
+from jaxcnn.config.optimizer import LAMB, SGD, AdamW, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.options import ConfigError
 from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
 from jaxcnn.config.train import (
     CheckpointConfig,
+    EMAConfig,
     EvaluationConfig,
     LossConfig,
     ModelConfig,
-    OptimizerConfig,
-    ScheduleConfig,
     TrainConfig,
     differences,
     flatten,

@@ -35,13 +35,21 @@ class ConfigError(UserError):
     """An option that does not exist, or a value it cannot take."""
 
 
+def _inside(group: Any, part: str) -> Any:
+    """The type that one part of an error's path leads to: a field's, a union's member by its kind, a tuple's item."""
+    if dataclasses.is_dataclass(group):
+        return typing.get_type_hints(group).get(part, group)
+    members = typing.get_args(group)
+    return next((member for member in members if getattr(member, "kind", None) == part), members[0])
+
+
 def _sentence(cls: type, error: dict[str, Any]) -> str:
     """One pydantic error as a sentence that names the option by its full path."""
     path = [str(part) for part in error["loc"]]
     if error["type"] == "unexpected_keyword_argument":
         parent = cls
         for part in path[:-1]:
-            parent = typing.get_type_hints(parent).get(part, parent)
+            parent = _inside(parent, part)
         names = [field.name for field in dataclasses.fields(parent)] if dataclasses.is_dataclass(parent) else []
         return f"{'.'.join(path)} is not an option: {nearest(path[-1], names)}"
     said = error["msg"].replace("Input should be ", "must be ").removeprefix("Value error, ")

@@ -8,10 +8,12 @@ from pydantic import Field
 
 from jaxcnn.config.augmentation import Augmentation, Normalization
 from jaxcnn.config.data import DataConfig
+from jaxcnn.config.optimizer import SGD, Decay, Optimizer
 from jaxcnn.config.options import (
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
+    Probability,
     as_config_error,
     option_group,
 )
@@ -38,39 +40,43 @@ class ModelConfig:
 
 
 @option_group
-class ScheduleConfig:
-    """How the learning rate moves; times are in epochs and may be fractions."""
-
-    kind: Literal["constant", "step", "cosine"] = "cosine"
-    warmup_epochs: NonNegativeFloat = 0.0
-    """Linear from 0, before the rest."""
-    milestones: tuple[PositiveFloat, ...] = (30.0, 60.0, 80.0)
-    """``step``: when the rate is multiplied by ``factor``, counted from the start of training."""
-    factor: PositiveFloat = 0.1
-
-
-@option_group
-class OptimizerConfig:
-    """Mini-batch SGD: v <- momentum v + (gradient + weight_decay w); w <- w - learning_rate v."""
-
-    learning_rate: PositiveFloat = 0.1
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    nesterov: bool = False
-    weight_decay: NonNegativeFloat = 1e-4
-    decayed: Literal["all", "kernels"] = "all"
-    """``kernels`` leaves biases and normalization's scales alone."""
-    schedule: ScheduleConfig = ScheduleConfig()
-
-
-@option_group
 class LossConfig:
-    """Softmax cross-entropy."""
+    """What is minimized in training; evaluation always measures softmax cross-entropy."""
 
+    kind: Literal["softmax", "binary"] = "softmax"
+    """Softmax cross-entropy, or binary cross-entropy of each class by itself, averaged over the classes
+    (arXiv:2110.00476)."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of the target spread evenly over all classes (arXiv:1512.00567, section 7)."""
+    target_threshold: Probability | None = None
+    """``binary``: smoothed and mixed targets above it become 1, the others 0, as with timm's ``bce_target_thresh``; by
+    default they stay as they are."""
     auxiliary_weight: NonNegativeFloat = 0.3
     """Of the loss of each auxiliary head, where the network has the option ``auxiliary_heads`` on: 0.3 in GoogLeNet's
     paper, 0.4 in the code of Inception v3 and NASNet."""
+
+    @pydantic.field_validator("target_threshold")
+    @classmethod
+    def _of_binary(cls, threshold: float | None, info: pydantic.ValidationInfo) -> float | None:
+        if threshold is not None and info.data.get("kind") == "softmax":
+            raise ValueError("is for kind='binary' alone; the targets of softmax are a distribution")
+        return threshold
+
+
+@option_group
+class EMAConfig:
+    """An exponential moving average of parameters and batch statistics, evaluated beside them."""
+
+    decay: Decay | None = None
+    """What the average keeps of itself at an update; by default none is kept. 0.9999 in EfficientNet's and ConvNeXt's
+    recipes, 0.99998 ``rescaled`` in torchvision's."""
+    every_steps: PositiveInt = 1
+    """Steps from one update to the next: 32 in torchvision's recipes."""
+    rescaled: bool = False
+    """Whether 1 - decay is first multiplied by ``batch_size * every_steps / epochs``, as in torchvision's reference
+    scripts, where 0.99998 is 0.99891 for 600 epochs of 1,024 images a batch."""
+    in_warmup: Literal["average", "copy"] = "average"
+    """``copy``: until warm-up is over the average is only set to the parameters, as in torchvision's scripts."""
 
 
 @option_group
@@ -100,13 +106,17 @@ class TrainConfig:
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     epochs: PositiveFloat = 10.0
     log_every_steps: PositiveInt = 50
+    max_bad_steps: PositiveInt = 10
+    """The run stops when so many steps in a row had a loss or gradient that is not finite. Such a step changes nothing
+    but is counted."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augmentations: tuple[Augmentation, ...] = ()
     """Applied to training images on the device, in this order."""
     normalization: Normalization = Normalization()
-    optimizer: OptimizerConfig = OptimizerConfig()
+    optimizer: Optimizer = SGD()
     loss: LossConfig = LossConfig()
+    ema: EMAConfig = EMAConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 

@@ -30,20 +30,25 @@ class Result:
     """Mean cross-entropy in nats."""
     errors: dict[int, float]
     """Top-k error in percent, for each k."""
+    ema: "Result | None" = None
+    """The same of the moving average of the parameters, where one is kept."""
 
     def __str__(self) -> str:
         errors = "  ".join(f"top-{k} error {error:.2f} %" for k, error in self.errors.items())
-        return f"{errors}  ({self.images} images)"
+        return f"{errors}  ({self.images} images)" + (f"  EMA: {self.ema}" if self.ema else "")
 
     @classmethod
     def from_metrics(cls, metrics: Mapping[str, float]) -> "Result":
         """Reads what `metrics` made."""
         errors = {int(name[3:-6]): value for name, value in metrics.items() if name.startswith("top")}
-        return cls(int(metrics["images"]), metrics["loss"], dict(sorted(errors.items())))
+        of_ema = {name.removeprefix("ema_"): value for name, value in metrics.items() if name.startswith("ema_")}
+        ema = cls.from_metrics(of_ema) if of_ema else None
+        return cls(int(metrics["images"]), metrics["loss"], dict(sorted(errors.items())), ema)
 
     def metrics(self) -> dict[str, float]:
-        """Returns a flat mapping for logs: ``{"loss": ..., "top1_error": ..., "images": ...}``."""
-        return {"loss": self.loss, **{f"top{k}_error": e for k, e in self.errors.items()}, "images": self.images}
+        """Returns a flat mapping for logs: ``{"loss": ..., "top1_error": ..., "images": ..., "ema_loss": ...}``."""
+        own = {"loss": self.loss, **{f"top{k}_error": e for k, e in self.errors.items()}, "images": self.images}
+        return own | ({f"ema_{name}": value for name, value in self.ema.metrics().items()} if self.ema else {})
 
 
 def make_evaluation_step(

@@ -1,6 +1,7 @@
 """The loop: dispatch a step, now and then log, evaluate, save; stop when asked."""
 
 import collections
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import optax
 
 from jaxcnn.config import CheckpointConfig
+from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Interrupted, Result
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.report import Reporter
@@ -18,6 +20,10 @@ from jaxcnn.training.step import zero_totals
 
 STEPS_IN_FLIGHT = 3
 """How far the host may run ahead of the devices: enough to hide it, few enough that batches do not pile up."""
+
+
+class TrainingError(UserError):
+    """Training that leads nowhere."""
 
 
 def fit(
@@ -38,6 +44,7 @@ def fit(
     checkpoint_config: CheckpointConfig,
     reporter: Reporter,
     stop: Callable[[], bool],
+    max_bad_steps: int,
 ) -> tuple[TrainState, Result | None]:
     """Trains from ``first_step`` to ``total_steps``.
 
@@ -58,10 +65,14 @@ def fit(
         checkpoint_config: when to save besides.
         reporter: whom to tell.
         stop: polled every step, in evaluation too.
+        max_bad_steps: how many steps in a row may be bad (see `make_train_step`) before the run is given up.
 
     Returns:
         The state, and the last step's evaluation; None instead of it if asked to stop before. Everything is saved
         either way.
+
+    Raises:
+        TrainingError: too many steps in a row were bad. Nothing is saved then but what had been.
     """
     feed = batches(first_step)
     compiled, in_flight = None, collections.deque()
@@ -94,20 +105,28 @@ def fit(
             waited, since = 0.0, time.perf_counter()
         state, totals = compiled(state, totals, batch, arrays)
         in_flight.append(totals)
-        if len(in_flight) > STEPS_IN_FLIGHT:
-            jax.block_until_ready(in_flight.popleft())
+        # Waits for a step that is over or nearly so.
+        lost = len(in_flight) > STEPS_IN_FLIGHT and int(in_flight.popleft()["bad_in_row"]) >= max_bad_steps
         reporter.advance(now + 1)
-        if (now + 1) % log_every_steps == 0 or now + 1 in evaluation_steps:
+        if lost or (now + 1) % log_every_steps == 0 or now + 1 in evaluation_steps:
             found = jax.device_get(totals)
             elapsed, images = time.perf_counter() - since, int(found["images"])
             values = {
-                "loss": float(found["loss"]) / images,
-                "top1_error": 100 * int(found["top1"]) / images,
+                "loss": float(found["loss"]) / images if images else math.nan,
+                "top1_error": 100 * int(found["top1"]) / images if images else math.nan,
                 "learning_rate": float(learning_rate(now)),
                 "images_per_second": images / elapsed,
                 "data_wait_share": waited / elapsed,
                 "images": images,
+                "bad_steps": int(found["bad_steps"]),
             }
             reporter.training(now + 1, values)
-            totals, waited, since = zero_totals(), 0.0, time.perf_counter()
+            if lost or found["bad_in_row"] >= max_bad_steps:
+                raise TrainingError(
+                    f"by step {now + 1}, {max_bad_steps} steps in a row had a loss or gradient that is not finite: "
+                    "lower optimizer.learning_rate, lengthen optimizer.schedule.warmup_epochs, or set "
+                    "optimizer.clip_norm"
+                )
+            totals = zero_totals() | {"bad_in_row": totals["bad_in_row"]}
+            waited, since = 0.0, time.perf_counter()
     return state, evaluated

@@ -110,12 +110,14 @@ class Reporter:
         self._progress.update(self._task, completed=step, epoch=self._epoch(step))
 
     def training(self, step: int, values: dict[str, float]) -> None:
-        """Reports means since the last report: ``loss``, ``images_per_second``, ``data_wait_share`` and others."""
+        """Reports means since the last report, ``loss``, ``images_per_second`` and others, and counts ``bad_steps``."""
         self._record("train", step, values)
         status = (
             f"loss {values['loss']:.4f}  {values['images_per_second']:,.0f} images/s  "
             f"waiting for data {100 * values['data_wait_share']:.0f} %"
         )
+        if values["bad_steps"]:
+            status += f"  {values['bad_steps']} steps not finite and undone"
         self._progress.update(self._task, status=status)
         if not self._console.is_terminal:
             elapsed = time.monotonic() - self._started

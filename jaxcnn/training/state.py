@@ -13,7 +13,7 @@ from jaxcnn.errors import UserError
 
 @flax.struct.dataclass
 class TrainState:
-    """Step, parameters, batch statistics, optimizer state: a pytree."""
+    """Step, parameters, batch statistics, optimizer state, and their moving average if one is kept: a pytree."""
 
     step: jax.Array
     """() int32, how many updates have been made."""
@@ -21,6 +21,8 @@ class TrainState:
     batch_stats: Any
     """Running statistics; empty for a network without batch normalization."""
     optimizer_state: optax.OptState
+    ema: Any = flax.struct.field(default_factory=dict)
+    """The moving average of `variables`, laid out as they are; empty where none is kept."""
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -29,7 +31,12 @@ class TrainState:
 
 
 def create_state(
-    model: nn.Module, optimizer: optax.GradientTransformation, key: jax.Array, image_shape: tuple[int, int, int]
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    image_shape: tuple[int, int, int],
+    *,
+    ema: bool = False,
 ) -> TrainState:
     """Returns the state before the first step. Pure: `jax.eval_shape` of it gives the abstract state.
 
@@ -38,6 +45,7 @@ def create_state(
         optimizer: what `make_optimizer` returns.
         key: of the initial parameters.
         image_shape: (height, width, channels).
+        ema: whether a moving average is kept; it starts as the initial variables.
 
     Raises:
         UserError: the network cannot take images of this shape.
@@ -48,4 +56,5 @@ def create_state(
         shape = "x".join(map(str, image_shape))
         raise UserError(f"{type(model).__name__} cannot take images of {shape}: {error}") from error
     params = variables["params"]
-    return TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), optimizer.init(params))
+    state = TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), optimizer.init(params))
+    return state.replace(ema=state.variables) if ema else state

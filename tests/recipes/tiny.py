@@ -1,13 +1,13 @@
 """Seconds of training with everything in it: batch statistics, dropout, augmentation, warm-up, frequent checkpoints."""
 
 from jaxcnn.config import (
+    SGD,
     CheckpointConfig,
     DataConfig,
     EvaluationConfig,
     HorizontalFlip,
     ModelConfig,
     Normalization,
-    OptimizerConfig,
     RandomCrop,
     Resize,
     ScheduleConfig,
@@ -31,7 +31,7 @@ config = TrainConfig(
     ),
     augmentations=(RandomCrop(padding=1), HorizontalFlip(probability=0.1)),
     normalization=Normalization(mean=(0.3,), std=(0.37,)),
-    optimizer=OptimizerConfig(schedule=ScheduleConfig(warmup_epochs=0.5)),
+    optimizer=SGD(schedule=ScheduleConfig(warmup_epochs=0.5)),
     evaluation=EvaluationConfig(batch_size=100),
     checkpoint=CheckpointConfig(every_steps=4),
 )

@@ -7,15 +7,16 @@ import numpy as np
 import optax
 import pytest
 
-from jaxcnn.config import ConfigError, OptimizerConfig, ScheduleConfig
-from jaxcnn.training.optimizer import make_optimizer, make_schedule
+import jaxcnn
+from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, RMSProp, ScheduleConfig
+from jaxcnn.training.optimizer import decay_mask, make_optimizer, make_schedule
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SETTINGS = {
-    "plain": OptimizerConfig(learning_rate=0.05, momentum=0.0, weight_decay=0.0),
-    "momentum": OptimizerConfig(learning_rate=0.02, momentum=0.9, weight_decay=0.0),
-    "decay": OptimizerConfig(learning_rate=0.02, momentum=0.9, weight_decay=0.1),
-    "nesterov": OptimizerConfig(learning_rate=0.02, momentum=0.9, weight_decay=0.1, nesterov=True),
+    "plain": SGD(learning_rate=0.05, momentum=0.0, weight_decay=0.0),
+    "momentum": SGD(learning_rate=0.02, momentum=0.9, weight_decay=0.0),
+    "decay": SGD(learning_rate=0.02, momentum=0.9, weight_decay=0.1),
+    "nesterov": SGD(learning_rate=0.02, momentum=0.9, weight_decay=0.1, nesterov=True),
 }
 
 
@@ -41,8 +42,53 @@ def test_fifty_steps_equal_pytorchs_sgd(name):
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6)
 
 
+ADAM = {"beta1": 0.8, "beta2": 0.99, "epsilon": 1e-3}
+OTHERS = {
+    "adamw": AdamW(learning_rate=0.02, weight_decay=0.1, **ADAM),
+    "adamw_clipped": AdamW(learning_rate=0.02, weight_decay=0.1, clip_norm=0.3, **ADAM),
+    "rmsprop": RMSProp(learning_rate=0.02, decay=0.8, momentum=0.9, epsilon=0.1, weight_decay=0.1),
+    "lamb": LAMB(learning_rate=0.02, weight_decay=0.1, **ADAM),
+    "lamb_timm": LAMB(learning_rate=0.02, weight_decay=0.1, scaled="decayed", **ADAM),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_twenty_steps_equal_the_definition(name):
+    """PyTorch's, or the published definition written out, in double precision (golden/make_optimizer_golden.py)."""
+    golden = np.load(GOLDEN / "optimizers.npz")
+    config = dataclasses.replace(OTHERS[name], schedule=ScheduleConfig(kind="constant"))
+    _, optimizer = make_optimizer(config, 10.0, 20)
+
+    def step(carry, batch):
+        params, state = carry
+        x, y = batch
+        gradients = jax.grad(lambda p: jnp.mean((x @ p["kernel"] + p["bias"][None] - y) ** 2))(params)
+        updates, state = optimizer.update(gradients, state, params)
+        params = optax.apply_updates(params, updates)
+        return (params, state), jnp.concatenate([params["kernel"].ravel(), params["bias"]])
+
+    params = {"kernel": jnp.asarray(golden["kernel"], jnp.float32), "bias": jnp.zeros(3)}
+    batches = tuple(jnp.asarray(golden[key], jnp.float32) for key in ("inputs", "targets"))
+    _, path = jax.jit(lambda carry, batches: jax.lax.scan(step, carry, batches))(
+        (params, optimizer.init(params)), batches
+    )
+    np.testing.assert_allclose(path, golden[f"path_{name}"], rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "convnext_tiny"])
+def test_decay_off_norms_spares_exactly_the_normalization_layers(name):
+    """Biases of convolutions and dense layers, and ConvNeXt's layer scale, still decay, as in torchvision."""
+    images = jnp.zeros((1, 64, 64, 3))
+    model = jaxcnn.create_model(name)
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), images, train=False))["params"]
+    mask = jax.tree.leaves_with_path(decay_mask("not_norms", params))
+    spared = {jax.tree_util.keystr(path, simple=True, separator="/") for path, decayed in mask if not decayed}
+    assert len(spared) == {"resnet18": 2 * 20, "convnext_tiny": 2 * (1 + 3 + 18 + 1)}[name]
+    assert all("norm" in path.split("/")[-2] or "shortcut" in path for path in spared), spared
+
+
 def test_decay_of_kernels_leaves_biases_and_scales_alone():
-    config = OptimizerConfig(weight_decay=0.5, decayed="kernels", schedule=ScheduleConfig(kind="constant"))
+    config = SGD(weight_decay=0.5, decayed="kernels", schedule=ScheduleConfig(kind="constant"))
     _, optimizer = make_optimizer(config, 10.0, 50)
     params = {"conv": {"kernel": jnp.ones((3, 3, 1, 2)), "bias": jnp.ones(2)}, "norm": {"scale": jnp.ones(2)}}
     zeros = jax.tree.map(jnp.zeros_like, params)
@@ -67,6 +113,30 @@ def test_decay_of_kernels_leaves_biases_and_scales_alone():
             ScheduleConfig(kind="step", milestones=(3.0,), warmup_epochs=1.0),
             {0: 0.0, 5: 0.2, 10: 0.4, 29: 0.4, 30: 0.04},
         ),
+        (ScheduleConfig(kind="cosine", minimum_rate=0.1), {0: 0.4, 50: 0.25, 100: 0.1}),
+        (ScheduleConfig(warmup_epochs=2.0, warmup_start=0.25), {0: 0.1, 10: 0.25, 20: 0.4, 60: 0.2}),
+        (
+            ScheduleConfig(kind="exponential", every_epochs=2.4, factor=0.5),
+            {0: 0.4, 23: 0.4, 24: 0.2, 47: 0.2, 48: 0.1, 95: 0.05, 96: 0.025},
+        ),
+        # Its periods, too, count from the start of training.
+        (
+            ScheduleConfig(kind="exponential", every_epochs=3.0, factor=0.5, warmup_epochs=2.0),
+            {0: 0.0, 10: 0.2, 20: 0.4, 29: 0.4, 30: 0.2, 59: 0.2, 60: 0.1},
+        ),
+        (
+            ScheduleConfig(warmup_epochs=2.0, warmup_start=0.01, moves="every_epoch"),
+            {
+                0: 0.004,
+                9: 0.004,
+                10: 0.202,
+                19: 0.202,
+                20: 0.4,
+                59: 0.2 + 0.2 * np.cos(np.pi * 3 / 8),
+                60: 0.2,
+                69: 0.2,
+            },
+        ),
     ],
 )
 def test_schedules_at_steps_worked_out_by_hand(config, expected):
@@ -79,3 +149,22 @@ def test_schedules_at_steps_worked_out_by_hand(config, expected):
 def test_warmup_longer_than_training_is_refused():
     with pytest.raises(ConfigError, match=r"warmup_epochs 5 is 50 steps, and training has only 20: shorten"):
         make_schedule(ScheduleConfig(warmup_epochs=5.0), 0.1, 10.0, 20)
+
+
+def test_torchvisions_600_epochs_equal_pytorchs_schedulers():
+    """LinearLR(start_factor=0.01, total_iters=5), then CosineAnnealingLR(T_max=595), stepped every epoch.
+
+    An epoch has 1251.1 steps; a step belongs to the epoch in which its middle lies.
+    """
+    config = ScheduleConfig(warmup_epochs=5.0, warmup_start=0.01, moves="every_epoch")
+    steps = 1_281_167 / 1024
+    schedule = make_schedule(config, 0.5, steps, round(600 * steps))
+    rates = {0: 0.005, 1: 0.104, 4: 0.401, 5: 0.5, 6: 0.4999965152243937, 302: 0.25065999768998615, 599: 3.484775606e-6}
+    for epoch, rate in rates.items():
+        for step in (round(epoch * steps), round((epoch + 1) * steps) - 1):
+            np.testing.assert_allclose(schedule(step), rate, rtol=1e-5, atol=3e-8, err_msg=f"{epoch} {step}")
+
+
+def test_a_minimum_above_the_rate_is_refused():
+    with pytest.raises(ConfigError, match=r"minimum_rate 0.2 is above the learning rate of 0.1: lower it"):
+        make_schedule(ScheduleConfig(minimum_rate=0.2), 0.1, 10.0, 20)
