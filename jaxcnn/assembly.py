@@ -20,6 +20,7 @@ from jaxcnn.data.pipeline import Data, Split, open_data
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.evaluate import Result, evaluate, make_evaluation_step
 from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.registry import create_model
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS
@@ -147,6 +148,8 @@ class Assembly:
     total_steps: int
     make_state: Callable[[], TrainState]
     """Jitted; pure."""
+    state_shardings: TrainState
+    """Where each of the state's arrays lives."""
     prepare: Callable[..., tuple[jax.Array, jax.Array]]
     """From a batch, and the split's arrays where it is resident, to augmented, normalized images and targets; pure."""
     train_step: jax.stages.Wrapped
@@ -167,9 +170,11 @@ class Assembly:
     @property
     def abstract_state(self) -> TrainState:
         """Shapes, dtypes and shardings of the state, made without computing it."""
-        replicated = self.parallel.replicated
-        state = jax.eval_shape(self.make_state)
-        return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated), state)
+        return jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+            jax.eval_shape(self.make_state),
+            self.state_shardings,
+        )
 
 
 def assemble(config: TrainConfig) -> Assembly:
@@ -179,9 +184,13 @@ def assemble(config: TrainConfig) -> Assembly:
         UserError: an option does not fit the data set, the network or the devices.
     """
     num_classes = config.model.num_classes
+    for option in ("batch_norm_axis", "batch_norm_groups"):
+        if option in config.model.options:
+            raise ConfigError(f"model.options.{option} follows from the devices: set parallel.batch_norm instead")
     make_model(config.model, num_classes or 1)  # a wrong name is refused before a data set is read
-    parallel = DataParallel.over_all_devices()
-    parallel.check_batch_size("data.batch_size", config.data.batch_size)
+    parallel = dataclasses.replace(DataParallel.over_all_devices(), wrapper=config.parallel.wrapper)
+    parallel.check_batch_size("data.batch_size", config.data.batch_size, config.parallel.micro_batches)
+    batch_norm_groups = parallel.batch_norm_groups(config.parallel.batch_norm)
     check_normalization(config.normalization, config.data.channels)
     check_order(config.augmentations)
     data = open_data(config.data)
@@ -214,12 +223,24 @@ def assemble(config: TrainConfig) -> Assembly:
         epochs=config.epochs,
         warmup_steps=math.ceil(config.optimizer.schedule.warmup_epochs * steps_per_epoch),
     )
-    make_state = jax.jit(
-        lambda: create_state(model, optimizer, init_key, shape, ema=average is not None),
-        out_shardings=parallel.replicated,
+    make_state = functools.partial(
+        create_state,
+        model,
+        optimizer,
+        init_key,
+        shape,
+        ema=average is not None,
+        loss_scale=config.model.dtype == "float16",
     )
     # An image too small for the network is refused here.
-    check_image_shape(model, jax.eval_shape(make_state).variables, data.evaluation.image_shape)
+    abstract_state = jax.eval_shape(make_state)
+    check_image_shape(model, abstract_state.variables, data.evaluation.image_shape)
+    state_shardings = jax.tree.map(lambda leaf: parallel.replicated, abstract_state)
+    if config.parallel.shard_optimizer:
+        state_shardings = state_shardings.replace(optimizer_state=parallel.sharded(abstract_state.optimizer_state))
+    training_model = model
+    if isinstance(model, BatchNormNetwork):
+        training_model = model.clone(batch_norm_axis=parallel.axis_name, batch_norm_groups=batch_norm_groups)
     return Assembly(
         config=config,
         data=data,
@@ -227,10 +248,11 @@ def assemble(config: TrainConfig) -> Assembly:
         parallel=parallel,
         learning_rate=learning_rate,
         total_steps=total_steps,
-        make_state=make_state,
+        make_state=jax.jit(make_state, out_shardings=state_shardings),
+        state_shardings=state_shardings,
         prepare=prepare_training,
         train_step=make_train_step(
-            apply=model.apply,
+            apply=training_model.apply,
             prepare=prepare_training,
             loss=make_loss(config.loss),
             optimizer=optimizer,
@@ -238,6 +260,9 @@ def assemble(config: TrainConfig) -> Assembly:
             auxiliary_weight=config.loss.auxiliary_weight,
             of_step=of_step,
             average=average,
+            micro_batches=config.parallel.micro_batches,
+            parallel=parallel,
+            state_shardings=state_shardings,
         ),
         evaluation_step=evaluation_step(model, config.normalization, config.evaluation.top_k),
     )

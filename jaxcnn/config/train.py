@@ -27,8 +27,9 @@ class ModelConfig:
     """One of ``jaxcnn.list_models()``."""
     num_classes: PositiveInt | None = None
     """Outputs of the network; by default the data set's number of classes."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the computation; parameters, statistics, logits and loss are float32 whatever it is."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of the computation; parameters, statistics, logits and loss are float32 whatever it is. With ``float16``, for
+    devices that lack ``bfloat16``, the loss is scaled so that small gradients do not vanish."""
     lowering: str = "auto"
     """How convolutions are said: ``auto``, one of ``xla``, ``gemm``, ``shift``, ``dense``, ``toeplitz``, or a file that
     ``scripts/benchmark.py tune`` wrote."""
@@ -80,6 +81,25 @@ class EMAConfig:
 
 
 @option_group
+class ParallelConfig:
+    """How a step is spread over the devices."""
+
+    wrapper: Literal["jit", "shard_map", "pmap"] = "jit"
+    """``jit``: the compiler splits the step over the devices. ``shard_map`` and ``pmap``: each device computes its part
+    of the batch by itself, and what must be the same is averaged. They agree but for rounding and for the masks of
+    dropout and stochastic depth, which are then drawn on each device."""
+    batch_norm: Literal["global", "local"] | PositiveInt = "global"
+    """Whose images batch normalization takes its statistics from: the ``global`` batch's, one device's, as PyTorch
+    does (``local``), or those of groups of so many devices. The running statistics are the mean over them."""
+    shard_optimizer: bool = False
+    """Whether the optimizer's state is spread over the devices instead of being whole on each (ZeRO-1,
+    arXiv:1910.02054): less memory for more communication."""
+    micro_batches: PositiveInt = 1
+    """Parts that a batch is split into, computed one after another, their gradients averaged: less memory. Batch
+    normalization then takes its statistics from one part at a time, and updates the running ones after each."""
+
+
+@option_group
 class EvaluationConfig:
     """When and how the network is measured."""
 
@@ -117,6 +137,7 @@ class TrainConfig:
     optimizer: Optimizer = SGD()
     loss: LossConfig = LossConfig()
     ema: EMAConfig = EMAConfig()
+    parallel: ParallelConfig = ParallelConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
 

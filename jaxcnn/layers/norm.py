@@ -28,8 +28,10 @@ class BatchNorm(nn.Module):
     epsilon: float = 1e-5
     dtype: Any = jnp.float32
     axis_name: str | None = None
-    """The mapped axis over which statistics are averaged; None leaves each device its own (under ``jit`` there is only
-    the global batch)."""
+    """The mapped axis that the batch is split over, if it is (under ``jit`` there is only the global batch)."""
+    groups: int = 1
+    """Equal parts of the batch that are normalized each by itself; with an ``axis_name`` each is of whole devices. The
+    running statistics are of the groups' averages."""
     scale_init: Initializer = nn.initializers.ones
 
     @nn.compact
@@ -43,10 +45,12 @@ class BatchNorm(nn.Module):
         x = x.astype(self.dtype)
         if not self.train:
             return affine_norm(x, scale, bias, running_mean.value, running_var.value, epsilon=self.epsilon)
-        normalized, mean, var = batch_norm(x, scale, bias, epsilon=self.epsilon, axis_name=self.axis_name)
+        normalized, mean, var = batch_norm(
+            x, scale, bias, epsilon=self.epsilon, axis_name=self.axis_name, groups=self.groups
+        )
         if not self.is_initializing():
             devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
-            count = x.size // x.shape[-1] * devices
+            count = x.size // x.shape[-1] * devices // self.groups
             unbiased = var * (count / max(count - 1, 1))
             for running, value in ((running_mean, mean), (running_var, unbiased)):
                 running.value = (self.momentum * running.value + (1 - self.momentum) * value).astype(jnp.float32)

@@ -252,7 +252,7 @@ VARIANTS = (
         "googlenet_2014",
         "googlenet",
         GoogLeNet,
-        {"form": "paper", "batch_norm_axis": None, "transform_input": False},
+        {"form": "paper", "batch_norm_axis": None, "batch_norm_groups": 1, "transform_input": False},
         published=(
             Published(None, 10.07, "1 crop, ILSVRC-2012 validation", "arXiv:1409.4842, table 3"),
             Published(None, 6.67, "7 networks, 144 crops, ILSVRC-2012 validation", "arXiv:1409.4842, table 3"),

@@ -67,8 +67,17 @@ class BatchNormNetwork(Network, kw_only=True):
     """A network with batch normalization."""
 
     batch_norm_axis: str | None = None
-    """The mapped axis over which batch normalization averages its statistics."""
+    """The mapped axis that the batch is split over, if it is."""
+    batch_norm_groups: int = 1
+    """Parts of the batch that batch normalization takes its statistics of: see `BatchNorm`."""
 
     def norm(self, train: bool, **settings: Any) -> Layer:
         """A batch normalization of this network, settings bound."""
-        return functools.partial(BatchNorm, train=train, dtype=self.dtype, axis_name=self.batch_norm_axis, **settings)
+        return functools.partial(
+            BatchNorm,
+            train=train,
+            dtype=self.dtype,
+            axis_name=self.batch_norm_axis,
+            groups=self.batch_norm_groups,
+            **settings,
+        )

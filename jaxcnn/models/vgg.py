@@ -115,7 +115,7 @@ def _variant(
     }
     if not batch_norm:
         # Fixed, so that nobody can ask for it in vain.
-        arguments["batch_norm_axis"] = None
+        arguments |= {"batch_norm_axis": None, "batch_norm_groups": 1}
     return Variant(name, "vgg", VGG, arguments, published=published)
 
 

@@ -1,5 +1,7 @@
 """Normalizations: of a batch, and of neighbouring channels."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -9,7 +11,13 @@ from jaxcnn.ops.sharding import vary_like
 
 
 def batch_norm(
-    x: jax.Array, scale: jax.Array, bias: jax.Array, *, epsilon: float, axis_name: str | None = None
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    *,
+    epsilon: float,
+    axis_name: str | None = None,
+    groups: int = 1,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Normalizes by the batch's own statistics (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1).
 
@@ -18,35 +26,49 @@ def batch_norm(
     differentiating the two passes would read it four times.
 
     Args:
-        x: (..., channels).
+        x: (batch, ..., channels).
         scale: (channels,), float32.
         bias: (channels,), float32.
         epsilon: added to the variance.
-        axis_name: the mapped axis over which statistics are averaged too.
+        axis_name: the mapped axis that the batch is split over, if it is.
+        groups: how many equal parts of the batch, one after another, are normalized each by itself; with an
+            ``axis_name`` each is of whole devices.
 
     Returns:
-        The normalized x, of its dtype; the mean and the biased variance, (channels,) float32, which carry no gradient.
+        The normalized x, of its dtype; the mean and the biased variance, averaged over the groups, (channels,) float32,
+        which carry no gradient.
     """
-    normalized, mean, var = _batch_norm(x, vary_like(scale, x), vary_like(bias, x), epsilon, axis_name)
+    scale, bias = vary_like(scale, x), vary_like(bias, x)
+    if axis_name is not None:
+        normalized, mean, var = _batch_norm(x, scale, bias, epsilon, axis_name, groups)
+        if groups > 1:
+            mean, var = lax.pmean((mean, var), axis_name)
+    elif groups > 1:
+        parts = x.reshape(groups, x.shape[0] // groups, *x.shape[1:])
+        of_group = functools.partial(_batch_norm, epsilon=epsilon, axis_name=None, groups=1)
+        normalized, mean, var = jax.vmap(of_group, in_axes=(0, None, None))(parts, scale, bias)
+        normalized, mean, var = normalized.reshape(x.shape), mean.mean(0), var.mean(0)
+    else:
+        normalized, mean, var = _batch_norm(x, scale, bias, epsilon, None, 1)
     return normalized, lax.stop_gradient(mean), lax.stop_gradient(var)
 
 
-def _forward(x, scale, bias, epsilon, axis_name):
+def _forward(x, scale, bias, epsilon, axis_name, groups):
     axes = tuple(range(x.ndim - 1))
-    mean = _average(wide(x).mean(axes), axis_name)
-    var = _average(jnp.square(wide(x) - _broadcast(mean, x)).mean(axes), axis_name)
+    mean = _average(wide(x).mean(axes), axis_name, groups)
+    var = _average(jnp.square(wide(x) - _broadcast(mean, x)).mean(axes), axis_name, groups)
     return affine_norm(x, scale, bias, mean, var, epsilon=epsilon), mean, var
 
 
-_batch_norm = jax.custom_vjp(_forward, nondiff_argnums=(3, 4))
+_batch_norm = jax.custom_vjp(_forward, nondiff_argnames=("epsilon", "axis_name", "groups"))
 
 
-def _save(x, scale, bias, epsilon, axis_name):
-    outputs = _, mean, var = _forward(x, scale, bias, epsilon, axis_name)
+def _save(x, scale, bias, epsilon, axis_name, groups):
+    outputs = _, mean, var = _forward(x, scale, bias, epsilon, axis_name, groups)
     return outputs, (x, scale, mean, var)
 
 
-def _pull_back(epsilon, axis_name, saved, cotangents):
+def _pull_back(epsilon, axis_name, groups, saved, cotangents):
     x, scale, mean, var = saved
     axes = tuple(range(x.ndim - 1))
     cotangent = wide(cotangents[0])
@@ -55,8 +77,8 @@ def _pull_back(epsilon, axis_name, saved, cotangents):
     bias_gradient = cotangent.sum(axes)
     scale_gradient = (cotangent * centred).sum(axes) * inverse
     count = x.size // x.shape[-1]
-    offset = _average(bias_gradient / count, axis_name)
-    slope = _average(scale_gradient / count, axis_name) * inverse
+    offset = _average(bias_gradient / count, axis_name, groups)
+    slope = _average(scale_gradient / count, axis_name, groups) * inverse
     x_gradient = cotangent - _broadcast(offset, x) - centred * _broadcast(slope, x)
     x_gradient = (x_gradient * _broadcast(scale * inverse, x)).astype(x.dtype)
     return x_gradient, scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
@@ -78,8 +100,18 @@ def _broadcast(vector: jax.Array, x: jax.Array) -> jax.Array:
     return vector.reshape((1,) * (x.ndim - 1) + vector.shape)
 
 
-def _average(value: jax.Array, axis_name: str | None) -> jax.Array:
-    return value if axis_name is None else lax.pmean(value, axis_name)
+def _average(value: jax.Array, axis_name: str | None, groups: int) -> jax.Array:
+    """The mean over the devices of one's own group."""
+    if axis_name is None:
+        return value
+    devices = lax.axis_size(axis_name)
+    if groups == 1:
+        return lax.pmean(value, axis_name)
+    if groups == devices:
+        return value
+    # Not ``axis_index_groups``, which shard_map does not take; a few channels cost little to send to all.
+    every = lax.all_gather(value, axis_name).reshape(groups, devices // groups, *value.shape)
+    return every[lax.axis_index(axis_name) // (devices // groups)].mean(0)
 
 
 def local_response_norm(

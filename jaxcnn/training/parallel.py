@@ -1,25 +1,34 @@
-"""Where arrays live: batches split over the devices, everything else on each of them."""
+"""How a step is spread over the devices: batches split, everything else on each of them."""
 
 import dataclasses
 import functools
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
+from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcnn.errors import UserError
 
+AXIS = "data"
+
 
 @dataclasses.dataclass(frozen=True)
 class DataParallel:
-    """All devices in one mesh axis, ``data``. Under ``jit`` the step's meaning does not depend on their number."""
+    """All devices in one mesh axis, ``data``.
+
+    Under ``jit`` the step is written for the whole batch, and the compiler splits it. Under ``shard_map`` and ``pmap``
+    it is written for one device's part, and averages what must be the same on all.
+    """
 
     mesh: jax.sharding.Mesh
+    wrapper: Literal["jit", "shard_map", "pmap"] = "jit"
 
     @classmethod
     def over_all_devices(cls) -> "DataParallel":
         """Returns the mesh of every device there is."""
-        return cls(jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,)))
+        return cls(jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,)))
 
     @property
     def replicated(self) -> NamedSharding:
@@ -29,20 +38,104 @@ class DataParallel:
     @functools.cached_property
     def split(self) -> NamedSharding:
         """The leading axis split over the devices."""
-        return NamedSharding(self.mesh, PartitionSpec("data"))
+        return NamedSharding(self.mesh, PartitionSpec(AXIS))
+
+    @property
+    def axis_name(self) -> str | None:
+        """The mapped axis inside `over_devices`; None where there is none, under ``jit``."""
+        return None if self.wrapper == "jit" else AXIS
 
     def put_batch(self, batch: Any) -> Any:
         """Sends a host batch to the devices, split by its leading axis; returns before it has arrived."""
         return jax.device_put(batch, self.split)
 
-    def check_batch_size(self, option: str, batch_size: int) -> None:
+    def over_devices(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+        """Returns ``(shared, parts) -> result``, to be called in a jitted function.
+
+        Args:
+            function: takes the same, of which the arrays in ``parts`` are split by their leading axis: under ``jit``
+                all of them, under ``shard_map`` and ``pmap`` one device's. There its results must be the same on all
+                devices: see `average`.
+        """
+        match self.wrapper:
+            case "jit":
+                return function
+            case "shard_map":
+                specs = (PartitionSpec(), PartitionSpec(AXIS))
+                return jax.shard_map(function, mesh=self.mesh, in_specs=specs, out_specs=PartitionSpec())
+            case "pmap":
+                devices = self.mesh.devices.flatten().tolist()
+                mapped = jax.pmap(function, AXIS, in_axes=(None, 0), out_axes=None, devices=devices)
+
+                def run(shared: Any, parts: Any) -> Any:
+                    size = len(devices)
+                    by_device = jax.tree.map(lambda x: x.reshape(size, x.shape[0] // size, *x.shape[1:]), parts)
+                    return mapped(shared, by_device)
+
+                return run
+
+    def vary(self, tree: Any) -> Any:
+        """Inside `over_devices`: the same values, as each device's own, so that gradients for them are, too."""
+        if self.wrapper != "shard_map":
+            return tree
+        return jax.tree.map(lambda x: lax.pcast(x, AXIS, to="varying"), tree)
+
+    def average(self, tree: Any) -> Any:
+        """Inside `over_devices`: the mean of all devices' values."""
+        return tree if self.axis_name is None else lax.pmean(tree, AXIS)
+
+    def sum(self, tree: Any) -> Any:
+        """Inside `over_devices`: the sum of all devices' values."""
+        return tree if self.axis_name is None else lax.psum(tree, AXIS)
+
+    def own_key(self, key: jax.Array) -> jax.Array:
+        """Inside `over_devices`: a key for what each device draws for its own part of the batch."""
+        return key if self.axis_name is None else jax.random.fold_in(key, lax.axis_index(AXIS))
+
+    def sharded(self, tree: Any) -> Any:
+        """Returns where to keep the arrays of a tree if they are to be spread over the devices.
+
+        Each array of more than one axis is split along the longest that the devices divide; biases and the like are so
+        small that sending them around would cost more than it saves.
+        """
+
+        def of(leaf: jax.Array) -> NamedSharding:
+            fitting = [axis for axis, length in enumerate(leaf.shape) if length and length % self.mesh.size == 0]
+            if leaf.ndim < 2 or not fitting:
+                return self.replicated
+            longest = max(fitting, key=lambda axis: leaf.shape[axis])
+            return NamedSharding(self.mesh, PartitionSpec(*[None] * longest, AXIS))
+
+        return jax.tree.map(of, tree)
+
+    def check_batch_size(self, option: str, batch_size: int, parts: int = 1) -> None:
         """Refuses a batch that cannot be split evenly.
+
+        Args:
+            option: its name.
+            batch_size: its value.
+            parts: into which it is split on each device, besides.
 
         Raises:
             UserError: naming the option, and the sizes that work.
         """
-        devices = self.mesh.size
-        if batch_size % devices:
-            lower = batch_size // devices * devices
-            choices = f"{lower} or {lower + devices}" if lower else f"{devices}"
-            raise UserError(f"{option} {batch_size} cannot be split over {devices} devices: use {choices}")
+        unit = self.mesh.size * parts
+        if batch_size % unit:
+            lower = batch_size // unit * unit
+            choices = f"{lower} or {lower + unit}" if lower else f"{unit}"
+            into = f"{self.mesh.size} devices" + (f" and {parts} micro-batches" if parts > 1 else "")
+            raise UserError(f"{option} {batch_size} cannot be split over {into}: use {choices}")
+
+    def batch_norm_groups(self, scope: Literal["global", "local"] | int) -> int:
+        """Returns how many parts of the batch have batch statistics of their own.
+
+        Args:
+            scope: ``global``, ``local`` to each device, or to each group of so many.
+
+        Raises:
+            UserError: the devices cannot be grouped so.
+        """
+        size = {"global": self.mesh.size, "local": 1}.get(scope, scope)
+        if self.mesh.size % size:
+            raise UserError(f"parallel.batch_norm {size}: {self.mesh.size} devices cannot be put into groups of {size}")
+        return self.mesh.size // size

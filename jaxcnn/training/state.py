@@ -9,11 +9,12 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn.errors import UserError
+from jaxcnn.training.loss_scale import initial_loss_scale
 
 
 @flax.struct.dataclass
 class TrainState:
-    """Step, parameters, batch statistics, optimizer state, and their moving average if one is kept: a pytree."""
+    """Step, parameters, batch statistics, optimizer state, and what else a run keeps: a pytree."""
 
     step: jax.Array
     """() int32, how many updates have been made."""
@@ -23,6 +24,8 @@ class TrainState:
     optimizer_state: optax.OptState
     ema: Any = flax.struct.field(default_factory=dict)
     """The moving average of `variables`, laid out as they are; empty where none is kept."""
+    loss_scale: Any = flax.struct.field(default_factory=dict)
+    """A `LossScale`; empty where the loss is not scaled."""
 
     @property
     def variables(self) -> dict[str, Any]:
@@ -37,6 +40,7 @@ def create_state(
     image_shape: tuple[int, int, int],
     *,
     ema: bool = False,
+    loss_scale: bool = False,
 ) -> TrainState:
     """Returns the state before the first step. Pure: `jax.eval_shape` of it gives the abstract state.
 
@@ -46,6 +50,7 @@ def create_state(
         key: of the initial parameters.
         image_shape: (height, width, channels).
         ema: whether a moving average is kept; it starts as the initial variables.
+        loss_scale: whether the loss is scaled.
 
     Raises:
         UserError: the network cannot take images of this shape.
@@ -57,4 +62,4 @@ def create_state(
         raise UserError(f"{type(model).__name__} cannot take images of {shape}: {error}") from error
     params = variables["params"]
     state = TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), optimizer.init(params))
-    return state.replace(ema=state.variables) if ema else state
+    return state.replace(ema=state.variables if ema else {}, loss_scale=initial_loss_scale() if loss_scale else {})

@@ -10,6 +10,7 @@ import optax
 
 from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.training.ema import Average
+from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.state import TrainState
 
 Totals = dict[str, jax.Array]
@@ -39,6 +40,9 @@ def make_train_step(
     auxiliary_weight: float = 0.3,
     of_step: Callable[[jax.Array], dict[str, Any]] = lambda step: {},
     average: Average | None = None,
+    micro_batches: int = 1,
+    parallel: DataParallel | None = None,
+    state_shardings: Any = None,
 ) -> TrainStep:
     """Returns the jitted step ``(state, totals, batch, arrays) -> (state, totals)``.
 
@@ -46,10 +50,10 @@ def make_train_step(
 
     A step is bad where its loss, its gradient or the batch statistics it leaves are not finite. Then parameters, batch
     statistics, optimizer state (its place in the learning rate's schedule, too) and moving average stay as they are,
-    and only ``step`` and the counts of bad steps move.
+    and only ``step``, the counts of bad steps and the scale of the loss move.
 
     Args:
-        apply: ``model.apply``.
+        apply: ``model.apply``. Where ``parallel`` maps an axis, batch normalization has its name.
         prepare: ``prepare(batch, arrays)`` returns augmented, normalized float32 images and targets: int32 labels, or
             (batch, classes) float32 probabilities, whose greatest is then the label that errors are counted by. Its
             randomness comes from the batch's own ``epoch`` and ``place``.
@@ -59,23 +63,60 @@ def make_train_step(
         auxiliary_weight: of the loss of each auxiliary head, where the network returns their logits beside its own.
         of_step: ``of_step(step)`` returns what else ``apply`` is to be given: what a network schedules.
         average: what `make_average` returned; None where the state holds no moving average.
+        micro_batches: parts of the batch that are computed one after another. The first is images 0, n, 2n, ... of the
+            batch, so that each device finds its share of it in its own.
+        parallel: how the gradient is computed on several devices; by default as the compiler sees fit.
+        state_shardings: where the state lives, if anywhere in particular.
     """
+    parallel = parallel or DataParallel.over_all_devices()
 
-    def step(state: TrainState, totals: Totals, batch: Any, arrays: Any) -> tuple[TrainState, Totals]:
-        images, targets = prepare(batch, arrays)
+    def gradient_of_part(params, loss_scale, step, key, batch_stats, images, targets):
         labels = targets if targets.ndim == 1 else jnp.argmax(targets, axis=-1)
-        rngs = {"dropout": jax.random.fold_in(dropout_key, state.step)}
 
-        def mean_loss(params):
-            variables = {"params": params, "batch_stats": state.batch_stats}
+        def scaled_loss(params):
+            variables = {"params": params, "batch_stats": batch_stats}
             outputs, updated = apply(
-                variables, images, train=True, mutable=["batch_stats"], rngs=rngs, **of_step(state.step)
+                variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}, **of_step(step)
             )
             logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
             losses = loss(logits, targets) + auxiliary_weight * sum(loss(each, targets) for each in auxiliary)
-            return losses.mean(), (losses, logits, updated.get("batch_stats", {}))
+            return losses.mean() * loss_scale, (losses, logits, updated.get("batch_stats", {}))
 
-        gradients, (losses, logits, batch_stats) = jax.grad(mean_loss, has_aux=True)(state.params)
+        gradients, (losses, logits, batch_stats) = jax.grad(scaled_loss, has_aux=True)(params)
+        wrong = jnp.sum(rank_of_label(logits, labels) >= 1, dtype=jnp.int32)
+        return gradients, {"loss": losses.sum(), "top1": wrong}, batch_stats
+
+    def gradient(shared, parts):
+        """The mean gradient, sums over the images, and the batch statistics left; of one device or of all."""
+        params, batch_stats, loss_scale, step, key = shared
+        params, key = parallel.vary(params), parallel.own_key(key)
+        of_part = functools.partial(gradient_of_part, params, loss_scale, step)
+        if micro_batches == 1:
+            gradients, sums, batch_stats = of_part(key, batch_stats, *parts)
+        else:
+
+            def add(carry, part):
+                so_far, batch_stats = carry
+                number, images, targets = part
+                *more, batch_stats = of_part(jax.random.fold_in(key, number), batch_stats, images, targets)
+                return (jax.tree.map(jnp.add, so_far, tuple(more)), batch_stats), None
+
+            no_sums = parallel.vary({"loss": jnp.zeros(()), "top1": jnp.zeros((), jnp.int32)})
+            nothing = jax.tree.map(jnp.zeros_like, params), no_sums
+            parts = jax.tree.map(functools.partial(_interleaved, count=micro_batches), parts)
+            ((gradients, sums), batch_stats), _ = jax.lax.scan(
+                add, (nothing, batch_stats), (jnp.arange(micro_batches), *parts)
+            )
+        gradients = jax.tree.map(lambda leaf: leaf / (micro_batches * loss_scale), gradients)
+        return parallel.average(gradients), parallel.sum(sums), batch_stats
+
+    def step(state: TrainState, totals: Totals, batch: Any, arrays: Any) -> tuple[TrainState, Totals]:
+        images, targets = prepare(batch, arrays)
+        key = jax.random.fold_in(dropout_key, state.step)
+        loss_scale = state.loss_scale.scale if state.loss_scale else jnp.ones(())
+        shared = state.params, state.batch_stats, loss_scale, state.step, key
+        gradients, sums, batch_stats = parallel.over_devices(gradient)(shared, (images, targets))
+
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
         new = state.replace(
             step=state.step + 1,
@@ -85,15 +126,25 @@ def make_train_step(
         )
         if average is not None:
             new = new.replace(ema=average(state.step, state.ema, new.variables))
-        good = _all_finite((losses, gradients, batch_stats))
+        good = _all_finite((sums["loss"], gradients, batch_stats))
         new = jax.tree.map(functools.partial(jnp.where, good), new, state.replace(step=new.step))
-        sums = {
-            "loss": jnp.where(good, losses.sum(), 0),
-            "top1": jnp.where(good, jnp.sum(rank_of_label(logits, labels) >= 1, dtype=jnp.int32), 0),
-            "images": jnp.where(good, len(losses), 0),
+        one_more = 1
+        if state.loss_scale:
+            new = new.replace(loss_scale=state.loss_scale.after(good))
+            # An overflow that a smaller scale may cure is no sign of a run that leads nowhere.
+            one_more = jnp.where(loss_scale > 1, 0, 1)
+        added = {
+            **{name: jnp.where(good, total, 0) for name, total in (sums | {"images": len(images)}).items()},
             "bad_steps": jnp.where(good, 0, 1),
-            "bad_in_row": jnp.where(good, -totals["bad_in_row"], 1),
+            "bad_in_row": jnp.where(good, -totals["bad_in_row"], one_more),
         }
-        return new, jax.tree.map(jnp.add, totals, sums)
+        return new, jax.tree.map(jnp.add, totals, added)
 
-    return jax.jit(step, donate_argnums=0)
+    if state_shardings is None:
+        return jax.jit(step, donate_argnums=0)
+    return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, parallel.replicated))
+
+
+def _interleaved(x: jax.Array, count: int) -> jax.Array:
+    """(batch, ...) as (count, batch / count, ...), the first of them images 0, count, 2 count, ..."""
+    return jnp.swapaxes(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 0, 1)

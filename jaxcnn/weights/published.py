@@ -23,6 +23,7 @@ _FREE = frozenset(
         "auxiliary_dropout_rate",
         "auxiliary_heads",
         "batch_norm_axis",
+        "batch_norm_groups",
         "batch_norm_momentum",
         "drop_path_rate",
         "dropout_rate",

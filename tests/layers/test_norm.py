@@ -1,8 +1,10 @@
+import functools
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from jax.sharding import PartitionSpec
 
 from jaxcnn.layers.norm import BatchNorm
@@ -57,3 +59,30 @@ def test_axis_name_makes_statistics_global():
     expected, expected_updated = run(None)(images)
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updated, expected_updated)
+
+
+@pytest.mark.parametrize("groups", [2, 4, 8])
+def test_groups_are_normalized_each_by_itself_with_an_axis_and_without(groups):
+    images, cotangent = jax.random.normal(jax.random.key(0), (2, 16, 3, 3, 2)) * 3 + 1
+    variables = BatchNorm(train=True).init(jax.random.key(0), images)
+    mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
+
+    def run(images, **settings):
+        outputs, updated = BatchNorm(train=True, **settings).apply(variables, images, mutable=["batch_stats"])
+        return outputs, updated["batch_stats"]
+
+    def with_gradient(run):
+        outputs, pull_back, updated = jax.vjp(run, images, has_aux=True)
+        return outputs, updated, *pull_back(cotangent)
+
+    parts = [run(part) for part in jnp.split(images, groups)]
+    expected = jnp.concatenate([outputs for outputs, _ in parts])
+    statistics = jax.tree.map(lambda *leaves: sum(leaves) / groups, *(updated for _, updated in parts))
+    gradients = jax.vjp(lambda x: jnp.concatenate([run(part)[0] for part in jnp.split(x, groups)]), images)[1]
+
+    split, whole = PartitionSpec("data"), PartitionSpec()
+    of_device = functools.partial(run, axis_name="data", groups=groups)
+    sharded = jax.shard_map(of_device, mesh=mesh, in_specs=split, out_specs=(split, whole))
+    for found in (with_gradient(functools.partial(run, groups=groups)), with_gradient(jax.jit(sharded))):
+        wanted = (expected, statistics, *gradients(cotangent))
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, wanted)

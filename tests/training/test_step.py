@@ -6,6 +6,7 @@ import pytest
 
 from jaxcnn.config import EMAConfig
 from jaxcnn.training.ema import make_average
+from jaxcnn.training.loss_scale import PATIENCE, LossScale, initial_loss_scale
 from jaxcnn.training.losses import softmax_cross_entropy
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import make_train_step, zero_totals
@@ -96,3 +97,75 @@ def test_a_step_that_is_not_finite_changes_nothing_but_is_counted(seed):
     for index, count in enumerate(in_row):
         streak = streak + 1 if index in poisoned else 0
         assert count == streak
+
+
+def float16_network(variables, images, *, train, mutable, rngs):
+    return (images.astype(jnp.float16) @ variables["params"].astype(jnp.float16)).astype(jnp.float32), {}
+
+
+def float16_step(images, loss_scale, learning_rate=1.0):
+    """The parameters, scale and totals after a step of a linear network in float16, from parameters of 1."""
+    step = make_train_step(
+        apply=float16_network,
+        prepare=lambda batch, arrays: (batch, jnp.asarray(LABELS)),
+        loss=softmax_cross_entropy,
+        optimizer=optax.sgd(learning_rate),
+        dropout_key=jax.random.key(0),
+    )
+    params = jnp.ones((3, 3))
+    state = TrainState(
+        jnp.zeros((), jnp.int32), params, {}, optax.sgd(learning_rate).init(params), loss_scale=loss_scale
+    )
+    state, totals = step(state, zero_totals(), images, None)
+    return np.asarray(state.params), state.loss_scale, totals
+
+
+def test_a_scaled_loss_keeps_gradients_that_float16_would_lose():
+    images, rate = 2.0**-23 * IMAGES, 2.0**23  # float16 has no gradient of 2^-23 / 12: its smallest is 2^-24
+    lost, _, _ = float16_step(images, {}, rate)
+    np.testing.assert_array_equal(lost, 1)
+    kept, scale, _ = float16_step(images, initial_loss_scale(), rate)
+    np.testing.assert_allclose(kept, 1 - IMAGES.T @ (np.full((4, 3), 1 / 3) - np.eye(3)[LABELS]) / 4, rtol=1e-3)
+    assert (scale.scale, scale.good_steps) == (2**16, 1)
+
+
+def test_an_overflow_halves_the_scale_and_counts_in_a_row_only_where_it_cannot_be_halved():
+    images = np.where(IMAGES, 60000, 0).astype(np.float32)
+    big = LossScale(jnp.full((), 2.0**20), jnp.full((), 7, jnp.int32))
+    params, scale, totals = float16_step(images, big)
+    np.testing.assert_array_equal(params, 1)
+    assert (scale.scale, scale.good_steps) == (2**19, 0)
+    assert (totals["bad_steps"], totals["bad_in_row"]) == (1, 0)
+    _, scale, totals = float16_step(images * np.inf, LossScale(jnp.ones(()), jnp.zeros((), jnp.int32)))
+    assert scale.scale == 1
+    assert (totals["bad_steps"], totals["bad_in_row"]) == (1, 1)
+
+
+def test_the_scale_doubles_after_so_many_good_steps_up_to_its_greatest():
+    scale = LossScale(jnp.full((), 2.0**23), jnp.full((), PATIENCE - 2, jnp.int32))
+    scale = scale.after(True)
+    assert (scale.scale, scale.good_steps) == (2**23, PATIENCE - 1)
+    scale = scale.after(True)
+    assert (scale.scale, scale.good_steps) == (2**24, 0)
+    assert LossScale(scale.scale, jnp.full((), PATIENCE - 1, jnp.int32)).after(True).scale == 2**24
+
+
+def test_each_micro_batch_leaves_its_batch_statistics_to_the_next():
+    def apply(variables, images, *, train, mutable, rngs):
+        mean = 0.5 * variables["batch_stats"]["mean"] + 0.5 * images.mean()
+        return images @ variables["params"], {"batch_stats": {"mean": mean}}
+
+    step = make_train_step(
+        apply=apply,
+        prepare=lambda batch, arrays: (batch, jnp.asarray(LABELS)),
+        loss=softmax_cross_entropy,
+        optimizer=optax.sgd(1.0),
+        dropout_key=jax.random.key(0),
+        micro_batches=2,
+    )
+    images = np.arange(12, dtype=np.float32).reshape(4, 3)
+    params = jnp.ones((3, 3))
+    state = TrainState(jnp.zeros((), jnp.int32), params, {"mean": jnp.zeros(())}, optax.sgd(1.0).init(params))
+    state, totals = step(state, zero_totals(), images, None)
+    assert state.batch_stats["mean"] == 0.5 * (0.5 * images[::2].mean()) + 0.5 * images[1::2].mean()
+    assert totals["images"] == 4
