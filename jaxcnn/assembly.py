@@ -59,6 +59,25 @@ def _lowering(name: str) -> Lowering:
         raise ConfigError(f"model.lowering {name!r} is no lowering ({choices}) and no tuned table: {error}") from None
 
 
+def state_maker(
+    config: TrainConfig,
+    model: nn.Module,
+    optimizer: optax.GradientTransformation,
+    key: jax.Array,
+    image_shape: tuple[int, int, int],
+) -> Callable[[], TrainState]:
+    """Returns `create_state` for a config: a pure function, whose `jax.eval_shape` is the layout of the checkpoints."""
+    return functools.partial(
+        create_state,
+        model,
+        optimizer,
+        key,
+        image_shape,
+        ema=config.ema.decay is not None,
+        loss_scale=config.model.dtype == "float16",
+    )
+
+
 def split_seed(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns a run's keys for initialization, augmentation and dropout."""
     return tuple(jax.random.split(jax.random.key(seed), 3))
@@ -223,15 +242,7 @@ def assemble(config: TrainConfig) -> Assembly:
         epochs=config.epochs,
         warmup_steps=math.ceil(config.optimizer.schedule.warmup_epochs * steps_per_epoch),
     )
-    make_state = functools.partial(
-        create_state,
-        model,
-        optimizer,
-        init_key,
-        shape,
-        ema=average is not None,
-        loss_scale=config.model.dtype == "float16",
-    )
+    make_state = state_maker(config, model, optimizer, init_key, shape)
     # An image too small for the network is refused here.
     abstract_state = jax.eval_shape(make_state)
     check_image_shape(model, abstract_state.variables, data.evaluation.image_shape)

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxcnn.assembly import make_model
+from jaxcnn.assembly import make_model, state_maker
 from jaxcnn.augment.compose import augmented_shape, normalize
 from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, SingleCrop, TrainConfig, Views
 from jaxcnn.data.crop import CropError, cut
@@ -26,7 +26,6 @@ from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import read_metrics
-from jaxcnn.training.state import create_state
 from jaxcnn.weights.load import load_pretrained
 from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
 
@@ -182,8 +181,7 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "b
     _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
     size = config.data.train_crop.size
     shape = augmented_shape((size, size, config.data.channels), config.augmentations)
-    ema = config.ema.decay is not None
-    target = jax.eval_shape(lambda: create_state(model, optimizer, jax.random.key(0), shape, ema=ema))
+    target = jax.eval_shape(state_maker(config, model, optimizer, jax.random.key(0), shape))
     with Checkpoints(folder / "checkpoints") as checkpoints:
         restored = checkpoints.restore(target, checkpoint)
     if restored is None:

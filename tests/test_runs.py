@@ -21,6 +21,7 @@ from jaxcnn.config import (
     ModelConfig,
     Normalization,
     Pad,
+    ParallelConfig,
     RandomErasing,
     RandomResizedCrop,
     RandomRotation,
@@ -122,10 +123,11 @@ def test_a_run_is_a_function_of_its_seed(finished, tmp_path):
 
 
 def test_augmentations_may_change_the_images_size(tmp_path):
-    """LeNet's dense layers take one size only: that of the augmented images, in training and after it."""
+    """LeNet's dense layers take one size only: that of the augmented images, in training and after it; in float16."""
     data = dataclasses.replace(tiny().data, train_crop=Resize(size=20), evaluation_crop=Resize(size=16))
     augmentations = (RandomResizedCrop(size=16, scale=(0.5, 1.0)), RandomErasing())
-    config = tiny(epochs=0.6, model=ModelConfig(name="lenet", lowering="xla"), data=data, augmentations=augmentations)
+    model = ModelConfig(name="lenet", lowering="xla", dtype="float16")
+    config = tiny(epochs=0.6, model=model, data=data, augmentations=augmentations)
     result = run(config, tmp_path / "run")
     network = trained.load(str(tmp_path / "run"))
     assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == result.errors
@@ -281,7 +283,7 @@ def test_eight_devices_train_as_one(finished, tmp_path, monkeypatch):
         "over_all_devices",
         lambda: DataParallel(jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))),
     )
-    result = run(tiny(epochs=1.0), tmp_path / "eight")
+    result = run(tiny(epochs=1.0, parallel=ParallelConfig(shard_optimizer=True)), tmp_path / "eight")
     assert result.images == 360
     # The schedules part after warm-up, so the first line of the logs is of the same training.
     first, expected = (
