@@ -1,19 +1,16 @@
-"""The recipes of configs/, built without their data sets: network, optimizer, and rates worked out by hand."""
+"""The recipes of configs/, assembled without their data sets: steps traced, and rates worked out by hand."""
 
-import math
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import pytest
 
-from jaxcnn.assembly import make_model
-from jaxcnn.augment.compose import augmented_shape, check_order
+from jaxcnn.analysis.dry_run import abstract_arguments
+from jaxcnn.assembly import assemble
+from jaxcnn.data.stand_in import stand_in
 from jaxcnn.runs import load_config
-from jaxcnn.training.optimizer import make_optimizer
 
 CONFIGS = Path(__file__).parent.parent / "configs"
-IMAGES = 1_281_167
 
 # Epoch, and the learning rate at a step in the middle of it, within 0.2 %.
 RATES = {
@@ -44,16 +41,12 @@ def test_every_imagenet_recipe_has_its_rates():
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
-def test_a_recipe_builds_and_its_rates_are_those_worked_out_by_hand(path):
+def test_a_recipe_is_assembled_and_its_rates_are_those_worked_out_by_hand(path, one_device):
     config = load_config(path)
-    check_order(config.augmentations)
-    size = config.data.train_crop.size
-    shape = augmented_shape((size, size, 3), config.augmentations)
-    model = make_model(config.model, 1000)
-    params = jax.eval_shape(lambda: model.init(jax.random.key(0), jnp.zeros((1, *shape)), train=False))["params"]
-
-    steps_per_epoch = IMAGES / config.data.batch_size
-    rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, math.ceil(config.epochs * steps_per_epoch))
-    jax.eval_shape(lambda params: optimizer.update(params, optimizer.init(params), params), params)
+    assembly = assemble(config, stand_in(config.data), one_device)
     for epoch, expected in RATES[path.stem].items():
-        assert float(rate(round((epoch + 0.5) * steps_per_epoch))) == pytest.approx(expected, rel=2e-3), epoch
+        rate = assembly.learning_rate(round((epoch + 0.5) * assembly.steps_per_epoch))
+        assert float(rate) == pytest.approx(expected, rel=2e-3), epoch
+    state, totals, *rest = abstract_arguments(assembly)
+    shapes = [jax.eval_shape(lambda tree: tree, tree) for tree in (state, totals)]
+    assert list(jax.eval_shape(assembly.train_step, state, totals, *rest)) == shapes

@@ -311,9 +311,18 @@ def _is_resident(config: DataConfig, *splits: tuple[Source, Crop]) -> bool:
             return not random and needed <= config.resident_bytes
 
 
-def _evaluation_source(config: DataConfig, split: str | None) -> Source:
+def check_evaluation_crop(config: DataConfig) -> None:
+    """Refuses to measure on random crops.
+
+    Raises:
+        UserError: naming the option.
+    """
     if is_random(config.evaluation_crop):
         raise UserError("evaluation_crop is random, and a measurement must not be: choose center_crop or resize")
+
+
+def _evaluation_source(config: DataConfig, split: str | None) -> Source:
+    check_evaluation_crop(config)
     return _source(config, split or evaluation_split(config.name, config.data_dir))
 
 
