@@ -8,6 +8,7 @@ import pytest
 from jaxcnn.analysis.dry_run import abstract_arguments
 from jaxcnn.assembly import assemble
 from jaxcnn.data.stand_in import stand_in
+from jaxcnn.models.registry import get_variant
 from jaxcnn.runs import load_config
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -38,6 +39,16 @@ RECIPES = sorted(CONFIGS.glob("*_imagenet*.py"))
 
 def test_every_imagenet_recipe_has_its_rates():
     assert {path.stem for path in RECIPES} == set(RATES)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_what_a_recipe_should_reach_is_what_is_known_of_its_network(path):
+    config = load_config(path)
+    published = config.published
+    assert published.top1_error is not None or published.top5_error is not None
+    for known in get_variant(config.model.name).published:
+        if (known.protocol, known.source) == (published.protocol, published.source):
+            assert (known.top1_error, known.top5_error) == (published.top1_error, published.top5_error)
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

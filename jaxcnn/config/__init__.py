@@ -54,6 +54,7 @@ from jaxcnn.config.train import (
     EvaluationConfig,
     LossConfig,
     ModelConfig,
+    PublishedConfig,
     TrainConfig,
     differences,
     flatten,
