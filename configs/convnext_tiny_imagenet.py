@@ -16,6 +16,7 @@ from jaxcnn.config import (
     LossConfig,
     MixUpOrCutMix,
     ModelConfig,
+    PublishedConfig,
     RandomErasing,
     RandomResizedCrop,
     ScheduleConfig,
@@ -49,4 +50,10 @@ config = TrainConfig(
     loss=LossConfig(label_smoothing=0.1),
     ema=EMAConfig(decay=0.99998, every_steps=32, rescaled=True, in_warmup="copy"),
     evaluation=EvaluationConfig(batch_size=1024),
+    published=PublishedConfig(
+        top1_error=17.48,
+        top5_error=3.854,
+        protocol="centre crop 224 of 236, ILSVRC-2012 validation",
+        source="torchvision 0.28, IMAGENET1K_V1",
+    ),
 )

@@ -15,6 +15,7 @@ from jaxcnn.config import (
     HorizontalFlip,
     LossConfig,
     ModelConfig,
+    PublishedConfig,
     RandomResizedCrop,
     RMSProp,
     ScheduleConfig,
@@ -47,4 +48,10 @@ config = TrainConfig(
     loss=LossConfig(label_smoothing=0.1),
     ema=EMAConfig(decay=0.9999),
     evaluation=EvaluationConfig(batch_size=2048),
+    published=PublishedConfig(
+        top1_error=23.7,
+        top5_error=6.8,
+        protocol="centre crop, ILSVRC-2012 validation",
+        source="arXiv:1905.11946, table 2, ICML 2019",
+    ),
 )

@@ -11,6 +11,7 @@ from jaxcnn.config import (
     EvaluationConfig,
     HorizontalFlip,
     ModelConfig,
+    PublishedConfig,
     RandomResizedCrop,
     ScheduleConfig,
     TrainConfig,
@@ -32,4 +33,10 @@ config = TrainConfig(
         schedule=ScheduleConfig(kind="cosine", warmup_epochs=5.0, warmup_start=0.1, moves="every_epoch"),
     ),
     evaluation=EvaluationConfig(batch_size=1024),
+    published=PublishedConfig(
+        top1_error=24.788,
+        top5_error=7.652,
+        protocol="centre crop 224 of 256, ILSVRC-2012 validation",
+        source="torchvision 0.28, IMAGENET1K_V1; widths='torchvision'",
+    ),
 )

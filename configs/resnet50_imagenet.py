@@ -11,6 +11,7 @@ from jaxcnn.config import (
     EvaluationConfig,
     HorizontalFlip,
     ModelConfig,
+    PublishedConfig,
     RandomResizedCrop,
     ScheduleConfig,
     TrainConfig,
@@ -32,4 +33,10 @@ config = TrainConfig(
         schedule=ScheduleConfig(kind="step", milestones=(30.0, 60.0), factor=0.1),
     ),
     evaluation=EvaluationConfig(batch_size=256),
+    published=PublishedConfig(
+        top1_error=23.87,
+        top5_error=7.138,
+        protocol="centre crop 224 of 256, ILSVRC-2012 validation",
+        source="torchvision 0.28, IMAGENET1K_V1",
+    ),
 )

@@ -15,6 +15,7 @@ from jaxcnn.config import (
     LossConfig,
     MixUpOrCutMix,
     ModelConfig,
+    PublishedConfig,
     RandAugment,
     RandomResizedCrop,
     ScheduleConfig,
@@ -47,4 +48,9 @@ config = TrainConfig(
     ),
     loss=LossConfig(kind="binary"),
     evaluation=EvaluationConfig(batch_size=2048),
+    published=PublishedConfig(
+        top1_error=21.9,
+        protocol="centre crop 224 of 236, ILSVRC-2012 validation",
+        source="arXiv:2110.00476, procedure A3",
+    ),
 )

@@ -17,6 +17,7 @@ from jaxcnn.config import (
     LossConfig,
     MixUpOrCutMix,
     ModelConfig,
+    PublishedConfig,
     RandomErasing,
     RandomResizedCrop,
     ScheduleConfig,
@@ -51,4 +52,10 @@ config = TrainConfig(
     loss=LossConfig(label_smoothing=0.1),
     ema=EMAConfig(decay=0.99998, every_steps=32, rescaled=True, in_warmup="copy"),
     evaluation=EvaluationConfig(batch_size=1024),
+    published=PublishedConfig(
+        top1_error=19.142,
+        top5_error=4.566,
+        protocol="centre crop 224 of 232, ILSVRC-2012 validation, its best epoch",
+        source="torchvision 0.28, IMAGENET1K_V2",
+    ),
 )

@@ -196,8 +196,13 @@ class Assembly:
         )
 
 
-def assemble(config: TrainConfig) -> Assembly:
+def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParallel | None = None) -> Assembly:
     """Joins a config's parts. Everything that can be refused is refused here, before anything is compiled.
+
+    Args:
+        config: the recipe.
+        data: instead of what ``config.data`` names: see `jaxcnn.data.stand_in`.
+        parallel: instead of all devices of this process: those of a topology.
 
     Raises:
         UserError: an option does not fit the data set, the network or the devices.
@@ -207,12 +212,12 @@ def assemble(config: TrainConfig) -> Assembly:
         if option in config.model.options:
             raise ConfigError(f"model.options.{option} follows from the devices: set parallel.batch_norm instead")
     make_model(config.model, num_classes or 1)  # a wrong name is refused before a data set is read
-    parallel = dataclasses.replace(DataParallel.over_all_devices(), wrapper=config.parallel.wrapper)
+    parallel = dataclasses.replace(parallel or DataParallel.over_all_devices(), wrapper=config.parallel.wrapper)
     parallel.check_batch_size("data.batch_size", config.data.batch_size, config.parallel.micro_batches)
     batch_norm_groups = parallel.batch_norm_groups(config.parallel.batch_norm)
     check_normalization(config.normalization, config.data.channels)
     check_order(config.augmentations)
-    data = open_data(config.data)
+    data = data or open_data(config.data)
     if num_classes is not None and num_classes < len(data.class_names):
         raise ConfigError(f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes")
     config = dataclasses.replace(

@@ -15,6 +15,7 @@ from jaxcnn.config import (
     HorizontalFlip,
     LossConfig,
     ModelConfig,
+    PublishedConfig,
     RandomAffine,
     RandomCrop,
     RandomErasing,
@@ -91,6 +92,7 @@ def test_json_round_trip_keeps_everything():
         (lambda: RandomPerspective(fill=(0, 256)), r"^fill.1 must be less than or equal to 255, not 256$"),
         (lambda: RandomAffine(translate=(0.1, 2.0)), r"^translate.1 must be less than or equal to 1, not 2.0$"),
         (lambda: RandomErasing(scale=(0.1, 1.5)), r"^scale.1 must be less than or equal to 1, not 1.5$"),
+        (lambda: PublishedConfig(top1_error=3.0), r"^source must be given beside a published figure, not None$"),
         (lambda: RandomErasing(value="colour"), r"value.*must be 'color' or 'pixels', not 'colour'"),
     ],
 )

@@ -55,6 +55,7 @@ from jaxcnn.config.train import (
     LossConfig,
     ModelConfig,
     ParallelConfig,
+    PublishedConfig,
     TrainConfig,
     differences,
     flatten,

@@ -96,6 +96,10 @@ class DataConfig:
     """1 for grey, 3 for RGB; images of the other kind are converted."""
     batch_size: PositiveInt = 128
     """Images a training step, over all devices."""
+    repeats: PositiveInt = 1
+    """Repeated augmentation (arXiv:1901.09335): a batch holds each of its images so many times, cut and augmented anew
+    each time. An epoch is as long as ever, and visits the first of so many parts of its order: 3 in "ResNet strikes
+    back" A1 and A2, 4 in torchvision's newest recipes."""
     train_crop: Crop = Resize(size=32)
     evaluation_crop: Crop = Resize(size=32)
     residence: Literal["auto", "device", "stream"] = "auto"

@@ -117,6 +117,33 @@ class CheckpointConfig:
     """How many of the newest stay; the one of lowest top-1 error stays besides."""
 
 
+Error = Annotated[float, Field(ge=0, le=100)]
+"""In percent."""
+
+
+@option_group
+class PublishedConfig:
+    """What somebody else reports of this recipe: what a run of it should come to. Changes nothing; never ours."""
+
+    top1_error: Error | None = None
+    top5_error: Error | None = None
+    protocol: str | None = None
+    """On which images, and how many views of each; a run itself measures ``data.evaluation_crop``."""
+    source: Annotated[str | None, Field(validate_default=True)] = None
+
+    @pydantic.field_validator("source")
+    @classmethod
+    def _of_every_figure(cls, source: str | None, info: pydantic.ValidationInfo) -> str | None:
+        if any(value is not None for value in info.data.values()) and not source:
+            raise ValueError("must be given beside a published figure")
+        return source
+
+    def __str__(self) -> str:
+        figures = {"top-1": self.top1_error, "top-5": self.top5_error}
+        errors = ", ".join(f"{name} error {error:g} %" for name, error in figures.items() if error is not None)
+        return f"{errors} ({self.protocol}; {self.source})" if errors else "nothing"
+
+
 @option_group
 class TrainConfig:
     """Everything a run depends on. The run is a pure function of it."""
@@ -140,6 +167,7 @@ class TrainConfig:
     parallel: ParallelConfig = ParallelConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     checkpoint: CheckpointConfig = CheckpointConfig()
+    published: PublishedConfig = PublishedConfig()
 
 
 _ADAPTER = pydantic.TypeAdapter(TrainConfig)

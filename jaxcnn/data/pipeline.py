@@ -3,6 +3,13 @@
 Training walks one endless line of positions: step s takes positions s * batch_size to (s + 1) * batch_size - 1, and
 position p is place p % size in the order of epoch p // size. So an epoch shows every image once, nothing is dropped
 at its end, and a run goes on from any step without any state of an iterator.
+
+With repeated augmentation, place p % size shows image (p % size) // repeats of the order instead, which is also how
+timm's and torchvision's samplers line images up. Those deal the line out to processes like cards, so that an image's
+copies are on different ones. Here a batch holds the first copies of all its images, then the second ones, and so on
+(see `position_of`), so that copies are far apart for any number of devices: mixing blends an image with its neighbour,
+and must not meet a copy. Two more things differ from theirs. An epoch is all of ``size`` places, theirs are cut to
+whole multiples of 256. And a copy's augmentation is its place's, not a worker's.
 """
 
 import dataclasses
@@ -44,6 +51,24 @@ def image_rng(seed: int, epoch: int, place: int) -> np.random.RandomState:
     """
     # The lowest 64 bits of the counter are the generator's own: they count its draws.
     return np.random.RandomState(np.random.Philox(key=seed, counter=place << 64 | epoch << 128))
+
+
+def position_of(slot: int, step: int, batch_size: int, repeats: int) -> int:
+    """Returns which position of the line a slot of a step's batch shows.
+
+    The batch's positions by their remainder by ``repeats``, each remainder's in order: copies of an image, which are at
+    positions side by side, come to lie about ``batch_size / repeats`` slots apart.
+
+    >>> [position_of(slot, step=1, batch_size=6, repeats=3) for slot in range(6)]
+    [6, 9, 7, 10, 8, 11]
+    """
+    start, stop = step * batch_size, (step + 1) * batch_size
+    for remainder in range(repeats):
+        positions = range(start + (remainder - start) % repeats, stop, repeats)
+        if slot < len(positions):
+            return positions[slot]
+        slot -= len(positions)
+    raise IndexError(f"there is no such slot in a batch of {batch_size}")
 
 
 class _Loader:
@@ -121,6 +146,8 @@ class Split:
     labels: np.ndarray | None
     """int32 of shape ``(size,)`` where resident, else None."""
     _loader: _Loader = dataclasses.field(repr=False)
+    repeats: int = 1
+    """Times a training batch holds each of its images."""
 
     @property
     def resident(self) -> bool:
@@ -156,14 +183,20 @@ class Split:
         """
         if not self.resident:
             yield from self._stream(
-                functools.partial(self._training_element, seed), ("epoch", "place"), first_step, last_step, batch_size
+                functools.partial(self._training_element, seed, batch_size),
+                ("epoch", "place"),
+                first_step,
+                last_step,
+                batch_size,
             )
             return
         for step in range(first_step, last_step):
-            epoch, place = np.divmod(np.arange(step * batch_size, (step + 1) * batch_size), self.size)
+            line = np.arange(step * batch_size, (step + 1) * batch_size)
+            line = line[np.argsort(line % self.repeats, kind="stable")]  # as `position_of`
+            epoch, place = np.divmod(line, self.size)
             index = np.empty(batch_size, np.int32)
             for each in np.unique(epoch):
-                index[epoch == each] = epoch_order(seed, int(each), self.size)[place[epoch == each]]
+                index[epoch == each] = epoch_order(seed, int(each), self.size)[place[epoch == each] // self.repeats]
             yield {"index": index, "epoch": epoch.astype(np.int32), "place": place.astype(np.int32)}
 
     def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
@@ -219,9 +252,10 @@ class Split:
             workers=self._loader.workers,
         )
 
-    def _training_element(self, seed: int, position: int) -> dict[str, Any]:
-        epoch, place = divmod(position, self.size)
-        index = int(epoch_order(seed, epoch, self.size)[place])
+    def _training_element(self, seed: int, batch_size: int, number: int) -> dict[str, Any]:
+        step, slot = divmod(number, batch_size)
+        epoch, place = divmod(position_of(slot, step, batch_size, self.repeats), self.size)
+        index = int(epoch_order(seed, epoch, self.size)[place // self.repeats])
         for shift in range(self.size):
             # A new generator each time: the stand-in's crop must not depend on what its predecessor drew.
             rng = image_rng(seed, epoch, place) if is_random(self._loader.crop) else None
@@ -268,7 +302,9 @@ def _read_all(loader: _Loader) -> tuple[np.ndarray, np.ndarray]:
     return (images, labels) if good.all() else (images[good], labels[good])
 
 
-def _split(source: Source, crop: Crop | FixedViews | Dense, config: DataConfig, resident: bool) -> Split:
+def _split(
+    source: Source, crop: Crop | FixedViews | Dense, config: DataConfig, resident: bool, repeats: int = 1
+) -> Split:
     loader = _Loader(source, crop, config)
     images, labels = _read_all(loader) if resident else (None, None)
     views = (view_count(crop),) if isinstance(crop, FixedViews) else ()
@@ -281,6 +317,7 @@ def _split(source: Source, crop: Crop | FixedViews | Dense, config: DataConfig, 
         images=images,
         labels=labels,
         _loader=loader,
+        repeats=repeats,
     )
 
 
@@ -311,9 +348,18 @@ def _is_resident(config: DataConfig, *splits: tuple[Source, Crop]) -> bool:
             return not random and needed <= config.resident_bytes
 
 
-def _evaluation_source(config: DataConfig, split: str | None) -> Source:
+def check_evaluation_crop(config: DataConfig) -> None:
+    """Refuses to measure on random crops.
+
+    Raises:
+        UserError: naming the option.
+    """
     if is_random(config.evaluation_crop):
         raise UserError("evaluation_crop is random, and a measurement must not be: choose center_crop or resize")
+
+
+def _evaluation_source(config: DataConfig, split: str | None) -> Source:
+    check_evaluation_crop(config)
     return _source(config, split or evaluation_split(config.name, config.data_dir))
 
 
@@ -354,7 +400,7 @@ def open_data(config: DataConfig) -> Data:
     check_same_classes(train, evaluation)
     resident = _is_resident(config, (train, config.train_crop), (evaluation, config.evaluation_crop))
     return Data(
-        train=_split(train, config.train_crop, config, resident),
+        train=_split(train, config.train_crop, config, resident, config.repeats),
         evaluation=_split(evaluation, config.evaluation_crop, config, resident),
         class_names=train.class_names,
     )

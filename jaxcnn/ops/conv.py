@@ -8,7 +8,7 @@ import functools
 
 import jax
 
-from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose
+from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose, rules_backend
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, depthwise_shift_input_gradient, xla
 from jaxcnn.ops.sharding import vary_like
 from jaxcnn.ops.window import Padding, Pair, resolve_padding
@@ -56,7 +56,7 @@ def conv2d(
     if not all(shape.size):
         # Through the operands, so that derivatives are zeros of the right shapes.
         return xla(images, kernel, shape)
-    return _conv2d(images, vary_like(kernel, images), shape, choose(lowering, jax.default_backend(), shape))
+    return _conv2d(images, vary_like(kernel, images), shape, choose(lowering, rules_backend(), shape))
 
 
 def _forward(images: jax.Array, kernel: jax.Array, shape: ConvShape, lowerings: Lowerings) -> jax.Array:

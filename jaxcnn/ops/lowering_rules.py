@@ -1,10 +1,15 @@
 """Which lowering is fastest where: the rules behind ``"auto"``, and tables a tuner has measured."""
 
+import contextlib
+import contextvars
 import dataclasses
 import functools
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
+
+import jax
 
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
 
@@ -68,6 +73,30 @@ def _tuples(value: Any) -> Any:
 
 
 Lowering = Literal["auto", "xla", "gemm", "shift", "dense", "toeplitz"] | Lowerings | TunedLowerings
+
+
+_backend: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
+
+
+def rules_backend() -> str:
+    """Returns whose rules ``"auto"`` follows: those of this process's default backend, or of `rules_of`."""
+    return _backend.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def rules_of(backend: str) -> Iterator[None]:
+    """Has ``"auto"`` follow the rules of another backend in what is traced inside.
+
+    A program that is compiled ahead of time for devices this process has not would else be said as is best here.
+
+    Args:
+        backend: ``cpu``, ``gpu`` or ``tpu``.
+    """
+    token = _backend.set(backend)
+    try:
+        yield
+    finally:
+        _backend.reset(token)
 
 
 def choose(lowering: Lowering, backend: str, shape: ConvShape) -> Lowerings:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcnn.config import CenterCrop, DataConfig, Pad, RandomResizedCrop, Resize
-from jaxcnn.data.pipeline import Split, epoch_order, image_rng, open_data, open_split
+from jaxcnn.data.pipeline import Split, epoch_order, image_rng, open_data, open_split, position_of
 from jaxcnn.errors import UserError
 
 SMALL = Resize(size=8)
@@ -42,10 +42,10 @@ def folder_config(path, **options) -> DataConfig:
     return DataConfig(name=f"folder:{path}", **options)
 
 
-def stand_in(size: int) -> Split:
+def stand_in(size: int, repeats: int = 1) -> Split:
     """A resident split without any images: its training batches are indices alone."""
     images = np.zeros((size, 1, 1, 1), np.uint8)
-    return Split("stand-in", ("a",), size, (1, 1, 1), images, np.zeros(size, np.int32), None)
+    return Split("stand-in", ("a",), size, (1, 1, 1), images, np.zeros(size, np.int32), None, repeats)
 
 
 def assert_equal(batches, others):
@@ -91,6 +91,44 @@ def test_every_epoch_visits_every_image_once(size, batch_size, epochs, seed):
         assert (place[chosen] == np.arange(size)).all()
         assert sorted(index[chosen]) == list(range(size))
         assert (index[chosen] == epoch_order(seed, number, size)).all()
+
+
+@given(
+    size=st.integers(1, 60),
+    batch_size=st.integers(1, 50),
+    repeats=st.integers(1, 5),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_repeats_of_an_image_come_together_but_not_side_by_side(size, batch_size, repeats, seed):
+    steps = -(-size // batch_size)
+    batches = list(stand_in(size, repeats).training_batches(seed, batch_size, 0, steps))
+    found = {}
+    for step, batch in enumerate(batches):
+        line = [position_of(slot, step, batch_size, repeats) for slot in range(batch_size)]
+        assert sorted(line) == list(range(step * batch_size, (step + 1) * batch_size))
+        assert list(zip(*np.divmod(line, size), strict=True)) == list(zip(batch["epoch"], batch["place"], strict=True))
+        first = batch["epoch"] == 0
+        found |= dict(zip(batch["place"][first], batch["index"][first], strict=True))
+        if first.all() and batch_size >= 3 * repeats:
+            assert (batch["index"] != np.roll(batch["index"], 1)).all()
+    # Position for position timm's line of images, each repeated, as far as an epoch goes.
+    assert [found[place] for place in range(size)] == np.repeat(epoch_order(seed, 0, size), repeats)[:size].tolist()
+
+
+def test_repeats_are_cut_anew(photos):
+    crop = RandomResizedCrop(size=8)
+    once, twice = (
+        open_data(folder_config(photos, train_crop=crop, repeats=repeats, workers=0)).train for repeats in (1, 2)
+    )
+    batch = next(twice.training_batches(0, 12, 0, 1))
+    assert batch["place"].tolist() == [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]
+    assert (batch["image"][:6] != batch["image"][6:]).any(axis=(1, 2, 3)).all()
+    np.testing.assert_array_equal(batch["label"][:6], batch["label"][6:])
+    # What is at a place is cut as ever, whatever image is there.
+    plain = next(once.training_batches(0, 12, 0, 1))
+    np.testing.assert_array_equal(batch["label"][:6], plain["label"][:6])
+    np.testing.assert_array_equal(batch["image"][0], plain["image"][0])
+    assert_equal(twice.training_batches(0, 5, 3, 5), list(twice.training_batches(0, 5, 0, 5))[3:])
 
 
 @given(size=st.integers(1, 40), batch_size=st.integers(1, 50))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from jax.sharding import PartitionSpec
 
 from jaxcnn.ops.conv import conv2d
-from jaxcnn.ops.lowering_rules import Lowerings, TunedLowerings, choose
+from jaxcnn.ops.lowering_rules import Lowerings, TunedLowerings, choose, rules_of
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
 from jaxcnn.ops.window import resolve_padding
 
@@ -154,6 +154,18 @@ def test_a_tuned_table_is_followed_where_it_knows_the_shape():
     assert choose(tuned, "cpu", shape) == ("gemm", "shift", "xla")
     other = ConvShape((2, 8, 8, 4), (3, 3, 4, 4))
     assert choose(tuned, "cpu", other) == choose("auto", "cpu", other)
+
+
+def test_rules_of_another_backend_hold_for_what_is_traced_inside():
+    def trace():  # a new function each time: JAX keeps traces
+        return str(jax.make_jaxpr(lambda images: conv2d(images, jnp.zeros((1, 1, 4, 4))))(jnp.zeros((1, 8, 8, 4))))
+
+    here = trace()
+    with rules_of("tpu"):
+        there = trace()
+    assert "conv_general_dilated" in there
+    assert "conv_general_dilated" not in here
+    assert trace() == here
 
 
 @pytest.mark.parametrize(
