@@ -71,9 +71,7 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
     """
     with StopRequest() as stop:
         assembly = assemble(config)
-        large = math.prod(assembly.data.train.image_shape) * config.data.batch_size > LARGE_BATCH
-        if large and jax.default_backend() == "cpu":
-            keep_freed_memory()
+        keep_memory(assembly)
         config, data, parallel = assembly.config, assembly.data, assembly.parallel
         _claim(workdir, config)
         for option, value in flatten(config).items():
@@ -145,6 +143,13 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                     max_bad_steps=config.max_bad_steps,
                 )
     return result
+
+
+def keep_memory(assembly: Assembly) -> None:
+    """Has freed memory kept for the next step, where that saves time: see `keep_freed_memory`."""
+    large = math.prod(assembly.data.train.image_shape) * assembly.config.data.batch_size > LARGE_BATCH
+    if large and jax.default_backend() == "cpu":
+        keep_freed_memory()
 
 
 def _claim(workdir: Path, config: TrainConfig) -> None:

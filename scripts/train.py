@@ -2,10 +2,12 @@
 """Trains a recipe, or goes on with a run.
 
     train.py [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
+    train.py [RECIPE_OR_RUN_FOLDER] --dry-run [--topology v5e:2x2] [--OPTION VALUE ...]
 
-Without arguments it trains configs/lenet_digits.py. Exit codes: 0, trained and evaluated; 2, something in the recipe
-or the command cannot be, said in a sentence; 75, stopped by SIGTERM or SIGINT with everything saved: run it again to go
-on.
+Without arguments it trains configs/lenet_digits.py. With --dry-run it says what that would take: memory, steps, time,
+and what error was published; for ILSVRC-2012 that need not be prepared yet. Exit codes: 0, trained and evaluated; 2,
+something in the recipe or the command cannot be, said in a sentence; 75, stopped by SIGTERM or SIGINT with everything
+saved: run it again to go on.
 """
 
 import dataclasses
@@ -17,8 +19,10 @@ import rich.console
 import tyro
 
 from jaxcnn import runs
+from jaxcnn.analysis.dry_run import dry_run
+from jaxcnn.analysis.topology import over_topology
 from jaxcnn.config import TrainConfig
-from jaxcnn.errors import run_script
+from jaxcnn.errors import UserError, run_script
 from jaxcnn.training.interrupt import EXIT_STOPPED
 
 DEFAULT_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_digits.py"
@@ -31,6 +35,10 @@ class Arguments:
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     workdir: Path | None = None
     """The run folder; by default runs/NAME, or the one named as first argument."""
+    dry_run: bool = False
+    """Compile the training step, time it, and say what the run would take; write nothing."""
+    topology: str | None = None
+    """With --dry-run: compile for these TPUs, which need not be there, and time nothing."""
 
 
 def main(arguments: list[str]) -> int:
@@ -39,6 +47,12 @@ def main(arguments: list[str]) -> int:
     recipe = Path(arguments[0]) if named else DEFAULT_RECIPE
     default = Arguments(runs.load_config(recipe), recipe if recipe.is_dir() else None)
     chosen = tyro.cli(Arguments, default=default, args=arguments[named:], config=(tyro.conf.AvoidSubcommands,))
+    if chosen.topology and not chosen.dry_run:
+        raise UserError("--topology names devices that are compiled for, and not trained on: add --dry-run")
+    if chosen.dry_run:
+        topology = over_topology(chosen.topology) if chosen.topology else None
+        print(dry_run(chosen.config, topology).report())
+        return 0
     workdir = chosen.workdir or Path("runs") / chosen.config.name
     result = runs.train(chosen.config, workdir, rich.console.Console())
     if result is None:

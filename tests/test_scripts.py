@@ -73,6 +73,8 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
         (("train", "--data.batch-size", "x"), "--data.batch-size"),
         (("train", "--data.batch-size=-3"), "batch_size must be greater than 0, not -3"),
         (("train", "--optimizer.schedule.kind", "cosin"), "cosine"),
+        (("train", "--topology", "v5e:2x2"), "error: --topology names devices that are compiled for, and not trained"),
+        (("train", "--dry-run", "--topology", "v0"), "error: there is no TPU topology 'v0' to compile for: name one"),
         (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder: say with --weights whose weights"),
         (("evaluate", "resnet18", "--weights", "timm"), "no weights 'timm' of resnet18: choose from 'torchvision/IM"),
         (("submission", "nope", "--truth", "nope"), "error: the submission nope cannot be read: No such file"),

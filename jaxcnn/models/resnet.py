@@ -4,13 +4,15 @@ And two relatives that change only what is inside a bottleneck: Wide ResNet (Zag
 makes it wider, ResNeXt (Xie et al., arXiv:1611.05431) wider and its 3x3 convolution grouped.
 """
 
+import functools
 from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxcnn.layers.blocks import Classifier
+from jaxcnn.layers.blocks import Classifier, StochasticDepth
 from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.variant import Layer, Published, Variant
 from jaxcnn.ops.pool import max_pool
@@ -25,6 +27,7 @@ class Block(nn.Module):
     shortcut: Literal["identity", "projection"]
     conv: Layer
     norm: Layer
+    drop_path: Layer
     last_scale_init: nn.initializers.Initializer = nn.initializers.ones
 
     def _shortcut(self, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -49,7 +52,7 @@ class BasicBlock(Block):
         y = nn.relu(self.norm(name="norm1")(y))
         y = self.conv(self.features, (3, 3), padding=((1, 1), (1, 1)), name="conv2")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm2")(y)
-        return nn.relu(y + self._shortcut(x, y.shape))
+        return nn.relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
 
 
 class Bottleneck(Block):
@@ -72,7 +75,7 @@ class Bottleneck(Block):
         y = nn.relu(self.norm(name="norm2")(y))
         y = self.conv(self.features * 4, (1, 1), name="conv3")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm3")(y)
-        return nn.relu(y + self._shortcut(x, y.shape))
+        return nn.relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
 
 
 class ResNet(BatchNormNetwork):
@@ -101,6 +104,9 @@ class ResNet(BatchNormNetwork):
     default, because the published weights were trained so, and so was ResNeXt by its authors."""
     dropout_rate: float = 0.0
     """Before the classifier; the paper has none."""
+    drop_path_rate: float = 0.0
+    """Share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has none,
+    "ResNet strikes back" (arXiv:2110.00476) 0.05 in its longer procedures."""
     zero_init_residual: bool = False
     """Start each block as the identity: the last normalization's scale is 0 (arXiv:1706.02677, section 5.1)."""
 
@@ -128,11 +134,16 @@ class ResNet(BatchNormNetwork):
                 "width_per_group": self.width_per_group,
                 "stride_in_first_conv": self.stride_in_first_conv,
             }
+        rates = iter(np.linspace(0, self.drop_path_rate, sum(self.stage_sizes)))
         for stage, blocks in enumerate(self.stage_sizes, 1):
             for index in range(blocks):
-                strides = 2 if stage > 1 and not index else 1
-                block = self.block(self.block_type, stage)
-                x = block(self.width * 2 ** (stage - 1), strides, **arguments, name=f"stage{stage}_block{index}")(x)
+                x = self.block(self.block_type, stage)(
+                    self.width * 2 ** (stage - 1),
+                    strides=2 if stage > 1 and not index else 1,
+                    drop_path=functools.partial(StochasticDepth, float(next(rates)), train),
+                    **arguments,
+                    name=f"stage{stage}_block{index}",
+                )(x)
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
 
 

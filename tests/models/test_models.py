@@ -210,6 +210,7 @@ def test_regnet_has_finite_gradients_and_drops_paths():
     [
         ("efficientnet_b0", {"width": 0.25, "depth": 0.5, "dropout_rate": 0.0}),
         ("convnext_tiny", {"stage_sizes": (1, 1, 1, 1), "width": 8}),
+        ("resnet50", {"stage_sizes": (1, 1, 1), "width": 8}),
     ],
 )
 def test_gradients_are_finite_and_paths_are_dropped(name, smaller):
