@@ -5,6 +5,7 @@ import functools
 from typing import Any
 
 import jax
+import numpy as np
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcnn.errors import UserError
@@ -32,8 +33,20 @@ class DataParallel:
         return NamedSharding(self.mesh, PartitionSpec("data"))
 
     def put_batch(self, batch: Any) -> Any:
-        """Sends a host batch to the devices, split by its leading axis; returns before it has arrived."""
-        return jax.device_put(batch, self.split)
+        """Sends a host batch to the devices, split by its leading axis; returns before it has arrived.
+
+        Each process gives its own `rows`.
+        """
+        return jax.make_array_from_process_local_data(self.split, batch)
+
+    def rows(self, batch_size: int) -> np.ndarray:
+        """Returns which rows of a batch live on this process' devices, in their order; all where it is the only one."""
+        slices = self.split.addressable_devices_indices_map((batch_size,)).values()
+        return np.unique(np.concatenate([np.arange(batch_size)[rows] for (rows,) in slices]))
+
+    def put_everywhere(self, arrays: Any) -> Any:
+        """Sends a whole copy of host arrays to each device; all processes give the same."""
+        return jax.make_array_from_process_local_data(self.replicated, arrays)
 
     def check_batch_size(self, option: str, batch_size: int) -> None:
         """Refuses a batch that cannot be split evenly.
