@@ -3,6 +3,9 @@
 
     train.py [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
 
+    train.py RECIPE --distributed auto                                  several processes: see docs/distributed.md
+    train.py RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
+
 Without arguments it trains configs/lenet_digits.py. Exit codes: 0, trained and evaluated; 2, something in the recipe
 or the command cannot be, said in a sentence; 75, stopped by SIGTERM or SIGINT with everything saved: run it again to go
 on.
@@ -20,6 +23,7 @@ from jaxcnn import runs
 from jaxcnn.config import TrainConfig
 from jaxcnn.errors import run_script
 from jaxcnn.training.interrupt import EXIT_STOPPED
+from jaxcnn.training.processes import Processes, is_writer
 
 DEFAULT_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_digits.py"
 
@@ -31,6 +35,7 @@ class Arguments:
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     workdir: Path | None = None
     """The run folder; by default runs/NAME, or the one named as first argument."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
 
 
 def main(arguments: list[str]) -> int:
@@ -40,12 +45,12 @@ def main(arguments: list[str]) -> int:
     default = Arguments(runs.load_config(recipe), recipe if recipe.is_dir() else None)
     chosen = tyro.cli(Arguments, default=default, args=arguments[named:], config=(tyro.conf.AvoidSubcommands,))
     workdir = chosen.workdir or Path("runs") / chosen.config.name
-    result = runs.train(chosen.config, workdir, rich.console.Console())
-    if result is None:
-        print(f"stopped as asked, everything is saved; go on with: {sys.argv[0]} {workdir}")
-        return EXIT_STOPPED
-    print(result)
-    return 0
+    with chosen.processes.joined():
+        result = runs.train(chosen.config, workdir, rich.console.Console())
+        if is_writer():
+            stopped = f"stopped as asked, everything is saved; go on with: {sys.argv[0]} {workdir}"
+            print(stopped if result is None else result)
+    return EXIT_STOPPED if result is None else 0
 
 
 if __name__ == "__main__":
