@@ -159,6 +159,8 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                     stop=stop,
                     max_bad_steps=config.max_bad_steps,
                 )
+        # Nobody leaves before the last checkpoint is written: JAX's way out waits for the others, but not for long.
+        gather(None)
     return result
 
 
