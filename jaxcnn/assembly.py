@@ -28,6 +28,7 @@ from jaxcnn.training.ema import make_average
 from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.parallel import DataParallel
+from jaxcnn.training.processes import gather
 from jaxcnn.training.state import TrainState, create_state
 from jaxcnn.training.step import make_train_step
 
@@ -94,7 +95,7 @@ def split_arrays(split: Split, parallel: DataParallel) -> dict[str, jax.Array] |
     """Returns a resident split's images and labels on every device, else None."""
     if not split.resident:
         return None
-    return jax.device_put({"image": split.images, "label": split.labels}, parallel.replicated)
+    return parallel.put_everywhere({"image": split.images, "label": split.labels})
 
 
 def fetch(batch: Mapping[str, jax.Array], arrays: Mapping[str, jax.Array] | None) -> tuple[jax.Array, jax.Array]:
@@ -308,10 +309,15 @@ def evaluate_split(
         stop: see `evaluate`.
     """
     unreadable = len(split.bad)
-    batches = split.evaluation_batches(-(-batch_size // parallel.mesh.size) * parallel.mesh.size)
+    batch_size = -(-batch_size // parallel.mesh.size) * parallel.mesh.size
+    batches = split.evaluation_batches(batch_size, parallel.rows(batch_size))
+
+    def over_processes(count: int) -> int:
+        return sum(gather(count))
+
     put = parallel.put_batch
-    result = evaluate(step, variables, batches, arrays, top_k=top_k, put=put, stop=stop)
-    found_unreadable = len(split.bad) - unreadable
-    if not split.size - len(split.bad) <= result.images <= split.size - found_unreadable:
+    result = evaluate(step, variables, batches, arrays, top_k=top_k, put=put, stop=stop, over_processes=over_processes)
+    found_unreadable = over_processes(len(split.bad) - unreadable)
+    if not split.size - over_processes(len(split.bad)) <= result.images <= split.size - found_unreadable:
         raise RuntimeError(f"{result.images} images were counted of the {split.size} of {split.name}")
     return result

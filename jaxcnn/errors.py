@@ -5,12 +5,15 @@ import logging
 import sys
 from collections.abc import Callable, Iterable
 
+EXIT_USER_ERROR = 2
+"""Exit code of a script after a `UserError`: trying again cannot help."""
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: a name, an option, a file.
 
     Its message is one sentence that names the thing and the way out; the scripts print it without a traceback and
-    leave with exit code 2.
+    leave with exit code `EXIT_USER_ERROR`.
     """
 
 
@@ -38,9 +41,9 @@ def nearest(name: str, choices: Iterable[str]) -> str:
 
 
 def run_script(main: Callable[[list[str]], int]) -> int:
-    """Runs a script's ``main`` on the command line's arguments; returns the exit code, 2 after a `UserError`.
+    """Runs a script's ``main`` on the command line's arguments; returns the exit code.
 
-    What the package logs, from level INFO, is printed to the standard error.
+    That is `EXIT_USER_ERROR` after a `UserError`. What the package logs, from level INFO, goes to the standard error.
     """
     log = logging.getLogger("jaxcnn")
     log.addHandler(logging.StreamHandler())
@@ -50,4 +53,4 @@ def run_script(main: Callable[[list[str]], int]) -> int:
         return main(sys.argv[1:])
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return EXIT_USER_ERROR

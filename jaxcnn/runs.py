@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 import importlib.metadata
 import math
 import os
@@ -14,13 +15,14 @@ import rich.console
 
 from jaxcnn.assembly import Assembly, assemble, evaluate_split, split_arrays
 from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, from_json, to_json
-from jaxcnn.data.pipeline import Data
+from jaxcnn.data.pipeline import Data, Split
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Result
 from jaxcnn.memory import keep_freed_memory
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.interrupt import StopRequest
-from jaxcnn.training.loop import fit
+from jaxcnn.training.loop import STEPS_IN_FLIGHT, fit
+from jaxcnn.training.processes import AgreedStop, check_same, gather, is_writer
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
 
@@ -58,6 +60,9 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
     The folder holds ``config.json``, ``metrics.jsonl``, ``tensorboard/`` and ``checkpoints/``. If it holds a run of the
     same config already, that run goes on from its newest whole checkpoint, and ends in the bits it would have ended in.
 
+    Several processes may train together (see `jaxcnn.training.processes`): all call this, with one run folder that they
+    share, and get the same result. Process 0 alone writes and says something.
+
     Args:
         config: the recipe.
         workdir: the run folder; made if need be.
@@ -69,10 +74,17 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
     Raises:
         UserError: something in the config is impossible, or the folder holds a run of another config.
     """
-    with StopRequest() as stop:
+    if not is_writer():
+        console = rich.console.Console(quiet=True)
+    with StopRequest() as asked:
         assembly = assemble(config)
         keep_memory(assembly)
         config, data, parallel = assembly.config, assembly.data, assembly.parallel
+        stop = asked
+        if jax.process_count() > 1:
+            check_same("config", to_json(config))
+            check_same("data set", [_fingerprint(data.train), _fingerprint(data.evaluation)])
+            stop = AgreedStop(asked, parallel, STEPS_IN_FLIGHT)
         _claim(workdir, config)
         for option, value in flatten(config).items():
             console.print(f"{option} = {value}", highlight=False, soft_wrap=True)
@@ -90,6 +102,7 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                 epochs=config.epochs,
                 steps_per_epoch=assembly.steps_per_epoch,
                 console=console,
+                writes=is_writer(),
             )
             with reporter:
                 for sentence in damage:
@@ -97,11 +110,13 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                 if restored:
                     reporter.say(f"going on from step {first_step} of {assembly.total_steps}")
                 state = restored.state if restored else assembly.make_state()
-                reporter.log.write("start", first_step, _facts(assembly, state) | {"damaged_checkpoints": damage})
+                reporter.log("start", first_step, _facts(assembly, state) | {"damaged_checkpoints": damage})
                 tell_bad_files = _BadFiles(data, reporter)
                 tell_bad_files(first_step)
                 arrays = split_arrays(data.train, parallel)
                 evaluation_arrays = split_arrays(data.evaluation, parallel)
+
+                rows = parallel.rows(config.data.batch_size)
 
                 measure = functools.partial(
                     evaluate_split,
@@ -127,7 +142,7 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                     total_steps=assembly.total_steps,
                     step=assembly.train_step,
                     batches=lambda step: data.train.training_batches(
-                        config.seed, config.data.batch_size, step, assembly.total_steps
+                        config.seed, config.data.batch_size, step, assembly.total_steps, rows
                     ),
                     put=parallel.put_batch,
                     arrays=arrays,
@@ -142,6 +157,8 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                     stop=stop,
                     max_bad_steps=config.max_bad_steps,
                 )
+        # Nobody leaves before the last checkpoint is written: JAX's way out waits for the others, but not for long.
+        gather(None)
     return result
 
 
@@ -164,11 +181,20 @@ def _claim(workdir: Path, config: TrainConfig) -> None:
                 f"{workdir} holds a run of another config, {option} {old!r} there and {new!r} here{others}: "
                 "choose another --workdir, or delete the folder"
             )
-        return
-    workdir.mkdir(parents=True, exist_ok=True)
-    scratch = file.with_suffix(".tmp")
-    scratch.write_text(to_json(config))
-    os.replace(scratch, file)
+    elif is_writer():
+        workdir.mkdir(parents=True, exist_ok=True)
+        scratch = file.with_suffix(".tmp")
+        scratch.write_text(to_json(config))
+        os.replace(scratch, file)
+
+
+def _fingerprint(split: Split) -> list[Any]:
+    """What two processes must have alike: where a split is resident, every byte, because each keeps its own copy."""
+    digest = hashlib.sha256()
+    if split.resident:
+        digest.update(split.images)
+        digest.update(split.labels)
+    return [split.name, list(split.class_names), split.size, digest.hexdigest()]
 
 
 def _facts(assembly: Assembly, state: TrainState) -> dict[str, Any]:
@@ -179,6 +205,7 @@ def _facts(assembly: Assembly, state: TrainState) -> dict[str, Any]:
         "training_images": assembly.data.train.size,
         "evaluation_images": assembly.data.evaluation.size,
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "processes": jax.process_count(),
         "devices": [device.device_kind for device in jax.devices()],
         "versions": {package: importlib.metadata.version(package) for package in packages},
     }
@@ -192,10 +219,13 @@ class _BadFiles:
 
     def __call__(self, step: int) -> None:
         for split in (self._data.train, self._data.evaluation):
-            new = [item for item in split.bad if (split.name, *item) not in self._told]
+            # Of several processes, each finds those among the images that it reads.
+            bad = list(dict.fromkeys(tuple(item) for of_process in gather(split.bad) for item in of_process))
+            new = [item for item in bad if (split.name, *item) not in self._told]
             self._told.update((split.name, *item) for item in new)
             if new:
                 (first, reason), others = new[0], f" and {len(new) - 1} others" if len(new) > 1 else ""
                 self._reporter.say(f"left out of {split.name}: {first} ({reason}){others}")
                 files = [{"file": name, "reason": reason} for name, reason in new]
-                self._reporter.log.write("bad_files", step, {"split": split.name, "count": len(new), "files": files})
+                self._reporter.log("bad_files", step, {"split": split.name, "count": len(new), "files": files})
+            split.refuse_bad(bad)

@@ -4,6 +4,9 @@
     train.py [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
     train.py [RECIPE_OR_RUN_FOLDER] --dry-run [--topology v5e:2x2] [--OPTION VALUE ...]
 
+    train.py RECIPE --distributed auto                                  several processes: see docs/distributed.md
+    train.py RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
+
 Without arguments it trains configs/lenet_digits.py. With --dry-run it says what that would take: memory, steps, time,
 and what error was published; for ILSVRC-2012 that need not be prepared yet. Exit codes: 0, trained and evaluated; 2,
 something in the recipe or the command cannot be, said in a sentence; 75, stopped by SIGTERM or SIGINT with everything
@@ -24,6 +27,7 @@ from jaxcnn.analysis.topology import over_topology
 from jaxcnn.config import TrainConfig
 from jaxcnn.errors import UserError, run_script
 from jaxcnn.training.interrupt import EXIT_STOPPED
+from jaxcnn.training.processes import Processes, is_writer
 
 DEFAULT_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_digits.py"
 
@@ -39,6 +43,7 @@ class Arguments:
     """Compile the training step, time it, and say what the run would take; write nothing."""
     topology: str | None = None
     """With --dry-run: compile for these TPUs, which need not be there, and time nothing."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
 
 
 def main(arguments: list[str]) -> int:
@@ -54,12 +59,12 @@ def main(arguments: list[str]) -> int:
         print(dry_run(chosen.config, topology).report())
         return 0
     workdir = chosen.workdir or Path("runs") / chosen.config.name
-    result = runs.train(chosen.config, workdir, rich.console.Console())
-    if result is None:
-        print(f"stopped as asked, everything is saved; go on with: {sys.argv[0]} {workdir}")
-        return EXIT_STOPPED
-    print(result)
-    return 0
+    with chosen.processes.joined():
+        result = runs.train(chosen.config, workdir, rich.console.Console())
+        if is_writer():
+            stopped = f"stopped as asked, everything is saved; go on with: {sys.argv[0]} {workdir}"
+            print(stopped if result is None else result)
+    return EXIT_STOPPED if result is None else 0
 
 
 if __name__ == "__main__":

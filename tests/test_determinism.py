@@ -8,6 +8,7 @@ import batch_digests
 import jax
 import pytest
 from batch_digests import BATCH, IMAGES, assembly_of, digests, write_photographs
+from two_processes import start_two
 
 from jaxcnn.training.parallel import DataParallel
 
@@ -40,6 +41,16 @@ def test_for_any_number_of_threads_from_any_step(expected, workers):
 def test_on_one_device(expected, one_device):
     folder, prepare, found = expected
     assert list(digests(prepare, assembly_of(folder, 2).data.train, 0, STEPS, one_device)) == found
+
+
+@pytest.mark.slow
+def test_over_two_processes(expected, tmp_path):
+    folder, _, found = expected
+    codes, outputs = start_two([[batch_digests.__file__, folder, "2", STEPS]] * 2, tmp_path)
+    assert codes == [0, 0], outputs
+    for output in outputs:
+        lines = [line for line in output.splitlines() if not line.startswith("[Gloo]")]
+        assert [tuple(line.split()) for line in lines] == found
 
 
 def test_in_a_fresh_process(expected):

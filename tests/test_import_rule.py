@@ -28,6 +28,7 @@ ALLOWED = {
         "training": "config evaluation training",
         "assembly": "config ops models data augment evaluation training",
         "runs": "config memory assembly data evaluation training",
+        "supervision": "training",
         "measurement": "config data augment evaluation training assembly",
         "trained": "config models weights data augment evaluation training assembly measurement runs",
         "analysis": "config memory ops layers models weights data augment evaluation training assembly measurement "

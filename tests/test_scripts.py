@@ -90,6 +90,9 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
         (("models", "perceptron*"), "no model matches 'perceptron*'"),
         (("data", "check", "digit"), "error: 'digit' is not a data set: did you mean 'digits'"),
         (("data", "prepare", "imagenet2012", "--archives", "nowhere"), "error: nowhere does not hold ILSVRC2012_img_"),
+        (("train", "--num-processes", "2"), "--coordinator-address and --process-id are missing: give --coordinator-"),
+        (("supervise", "--max-failures", "3"), "there is no command: supervise.py -- scripts/train.py RECIPE --work"),
+        (("supervise", "--", "scripts/train.py", "r.py"), "the command names no --workdir, and its progress could not"),
         (("data", "pack", "folder:nowhere", "--short-side", "8"), "error: there is no folder nowhere"),
     ],
 )

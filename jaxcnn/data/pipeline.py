@@ -112,9 +112,13 @@ class _Loader:
                 reason = str(error)
             with self._lock:
                 self._reasons[index] = reason
-        total = self.source.size + len(self.source.bad)
-        refuse_bad(self.bad, total, self.config.max_bad_share, f"{self.source.name}, split {self.source.split!r}")
+        self.refuse(self.bad)
         return None
+
+    def refuse(self, bad: Sequence[tuple[str, str]]) -> None:
+        """Raises `UserError` if these are too many."""
+        total = self.source.size + len(self.source.bad)
+        refuse_bad(bad, total, self.config.max_bad_share, f"{self.source.name}, split {self.source.split!r}")
 
     def _whole(self, image: bytes | np.ndarray, rows: int | None = None) -> np.ndarray:
         channels = self.config.channels
@@ -159,6 +163,14 @@ class Split:
         """(path or record, reason) of each image found to be unreadable; a stream finds them as it goes."""
         return self._loader.bad
 
+    def refuse_bad(self, bad: Sequence[tuple[str, str]]) -> None:
+        """Refuses the split if these images, which several processes may have found, are too many.
+
+        Raises:
+            UserError: they are more than ``max_bad_share`` of it.
+        """
+        self._loader.refuse(bad)
+
     def numbers(self) -> np.ndarray:
         """Returns `image_numbers`, of every image.
 
@@ -170,7 +182,9 @@ class Split:
             raise UserError(f"{len(self.bad)} images of {self.name} have no answer, among them {path}, which {reason}")
         return image_numbers(self._loader.source)
 
-    def training_batches(self, seed: int, batch_size: int, first_step: int, last_step: int) -> Iterator[Batch]:
+    def training_batches(
+        self, seed: int, batch_size: int, first_step: int, last_step: int, rows: np.ndarray | None = None
+    ) -> Iterator[Batch]:
         """Yields the batches of steps ``first_step`` to ``last_step - 1``.
 
         Each holds ``epoch`` and ``place`` (the image's position in the epoch's order), int32 of shape
@@ -178,9 +192,18 @@ class Split:
         shape ``(batch_size, height, width, channels)``, and ``label``, int32. In a stream, the next good image of the
         split stands in for one that cannot be read.
 
+        Args:
+            seed: of the order, and of the host's crops.
+            batch_size: images a step.
+            first_step: where to begin.
+            last_step: where to end.
+            rows: which rows of each batch it holds, and nothing else is read: those of one of several processes. By
+                default all.
+
         Raises:
             UserError: more than ``max_bad_share`` of a streamed split cannot be read.
         """
+        rows = np.arange(batch_size) if rows is None else rows
         if not self.resident:
             yield from self._stream(
                 functools.partial(self._training_element, seed, batch_size),
@@ -188,32 +211,38 @@ class Split:
                 first_step,
                 last_step,
                 batch_size,
+                rows,
             )
             return
         for step in range(first_step, last_step):
             line = np.arange(step * batch_size, (step + 1) * batch_size)
-            line = line[np.argsort(line % self.repeats, kind="stable")]  # as `position_of`
+            line = line[np.argsort(line % self.repeats, kind="stable")][rows]  # as `position_of`
             epoch, place = np.divmod(line, self.size)
-            index = np.empty(batch_size, np.int32)
+            index = np.empty(len(rows), np.int32)
             for each in np.unique(epoch):
                 index[epoch == each] = epoch_order(seed, int(each), self.size)[place[epoch == each] // self.repeats]
             yield {"index": index, "epoch": epoch.astype(np.int32), "place": place.astype(np.int32)}
 
-    def evaluation_batches(self, batch_size: int) -> Iterator[Batch]:
+    def evaluation_batches(self, batch_size: int, rows: np.ndarray | None = None) -> Iterator[Batch]:
         """Yields every image once, in the split's order, the last batch padded to ``batch_size``.
 
         Each batch holds ``mask``, bool of shape ``(batch_size,)``, False for padding and for images that cannot be
         read, and ``index``, or ``image`` and ``label``, as `training_batches` does.
 
+        Args:
+            batch_size: images a batch.
+            rows: as for `training_batches`.
+
         Raises:
             UserError: more than ``max_bad_share`` of a streamed split cannot be read.
         """
+        rows = np.arange(batch_size) if rows is None else rows
         batches = -(-self.size // batch_size)
         if not self.resident:
-            yield from self._stream(self._evaluation_element, ("mask",), 0, batches, batch_size)
+            yield from self._stream(self._evaluation_element, ("mask",), 0, batches, batch_size, rows)
             return
-        for start in range(0, batches * batch_size, batch_size):
-            index = np.arange(start, start + batch_size, dtype=np.int32)
+        for step in range(batches):
+            index = step * batch_size + rows
             mask = index < self.size
             yield {"index": np.where(mask, index, 0).astype(np.int32), "mask": mask}
 
@@ -241,6 +270,7 @@ class Split:
         first_step: int,
         last_step: int,
         batch_size: int,
+        rows: np.ndarray,
     ) -> Iterator[Batch]:
         numbers = {name: ((), bool if name == "mask" else np.int32) for name in ("label", *names)}
         return stream(
@@ -249,6 +279,7 @@ class Split:
             first_step,
             last_step,
             batch_size=batch_size,
+            rows=rows,
             workers=self._loader.workers,
         )
 

@@ -32,9 +32,10 @@ def stream(
     last_step: int,
     *,
     batch_size: int,
+    rows: np.ndarray,
     workers: int,
 ) -> Iterator[Batch]:
-    """Yields the batches of steps ``first_step`` to ``last_step - 1``.
+    """Yields some rows of the batches of steps ``first_step`` to ``last_step - 1``.
 
     Args:
         load: from a position to an element; a pure function, called from many threads. Step s holds positions
@@ -43,6 +44,7 @@ def stream(
         first_step: where to begin.
         last_step: where to end.
         batch_size: elements a batch.
+        rows: which of them are loaded, in this order.
         workers: threads; 0 to load in the caller's, nothing ahead.
 
     Raises:
@@ -51,27 +53,27 @@ def stream(
 
     def fill(batch: Batch, step: int, slots: range) -> None:
         for slot in slots:
-            for name, value in load(step * batch_size + slot).items():
+            for name, value in load(step * batch_size + int(rows[slot])).items():
                 batch[name][slot] = value
 
     def empty() -> Batch:
-        return {name: np.empty((batch_size, *shape), dtype) for name, (shape, dtype) in layout.items()}
+        return {name: np.empty((len(rows), *shape), dtype) for name, (shape, dtype) in layout.items()}
 
     if not workers:
         for step in range(first_step, last_step):
             batch = empty()
-            fill(batch, step, range(batch_size))
+            fill(batch, step, range(len(rows)))
             yield batch
         return
 
-    chunk = -(-batch_size // (_CHUNKS_A_THREAD * workers))
+    chunk = -(-len(rows) // (_CHUNKS_A_THREAD * workers))
     pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="stream")
     filling: collections.deque[tuple[Batch, list[concurrent.futures.Future[None]]]] = collections.deque()
     try:
         for step in range(first_step, last_step + _AHEAD):
             if step < last_step:
                 batch = empty()
-                slots = [range(start, min(start + chunk, batch_size)) for start in range(0, batch_size, chunk)]
+                slots = [range(start, min(start + chunk, len(rows))) for start in range(0, len(rows), chunk)]
                 filling.append((batch, [pool.submit(fill, batch, step, each) for each in slots]))
             if step >= first_step + _AHEAD and filling:
                 batch, parts = filling.popleft()

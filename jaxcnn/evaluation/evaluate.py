@@ -85,6 +85,7 @@ def evaluate(
     top_k: tuple[int, ...],
     put: Callable[[Any], Any] = jax.device_put,
     stop: Callable[[], bool] = lambda: False,
+    over_processes: Callable[[int], int] = int,
 ) -> Result:
     """Runs over the batches and returns errors.
 
@@ -96,6 +97,7 @@ def evaluate(
         top_k: as given to `make_evaluation_step`.
         put: places a host batch on the devices.
         stop: asked before each batch.
+        over_processes: sums a count over the processes, where each is given only its rows of the batches.
 
     Raises:
         Interrupted: ``stop`` said so.
@@ -112,7 +114,7 @@ def evaluate(
         if len(in_flight) > BATCHES_IN_FLIGHT:
             jax.block_until_ready(in_flight.popleft())
     found = jax.device_get(totals)
-    count = int(found["images"])
+    count, expected = int(found["images"]), over_processes(expected)
     if count != expected or not count:
         raise RuntimeError(f"evaluation counted {count} images and was given {expected}")
     return Result(count, float(found["loss"]) / count, {k: 100 * int(found[f"top{k}"]) / count for k in top_k})

@@ -15,11 +15,8 @@ and the one before is used.
 """
 
 import contextlib
-import hashlib
-import json
 import math
 import os
-import re
 import shutil
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -31,10 +28,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
+from jax.experimental import multihost_utils
 
 from jaxcnn.errors import UserError
+from jaxcnn.training.manifest import (
+    MANIFEST,
+    Damage,
+    fingerprints,
+    read_manifest,
+    saved_steps,
+    step_folders,
+    verify,
+    write_manifest,
+)
+from jaxcnn.training.processes import gather, is_writer
 
-_MANIFEST = "manifest.json"
 _STATE = "state"
 
 
@@ -60,10 +68,6 @@ class Restored(NamedTuple):
     metrics: dict[str, float]
 
 
-class _Damage(Exception):
-    """What is wrong with a checkpoint: the file, relative to its folder, and a verb."""
-
-
 def _warn(message: str) -> None:
     warnings.warn(message, RuntimeWarning, stacklevel=3)
 
@@ -72,8 +76,10 @@ class Checkpoints:
     """The checkpoints of one run: saved in the background, verified when restored.
 
     Leaving the process without `close` (or the ``with`` block) may lose the newest checkpoint, never an older one.
-    One process writes; a state spread over several hosts is refused. Others may read the directory meanwhile:
-    nothing in it is touched before the first `save`.
+    Others may read the directory meanwhile: nothing in it is touched before the first `save`.
+
+    Where several processes train one network, all must call `save` and `restore` in the same order. Process 0 alone
+    writes, after leaves that are spread over them have been gathered; all read, so they must share the directory.
 
     Args:
         directory: where they live; made by the first `save`.
@@ -89,7 +95,11 @@ class Checkpoints:
         self._directory = Path(directory).absolute()
         self._keep = keep
         self._on_damage = on_damage
-        self._orbax = ocp.AsyncCheckpointer(ocp.StandardCheckpointHandler())
+        alone = jax.process_index()  # orbax is not to wait for other processes: here each works for itself
+        self._orbax = ocp.AsyncCheckpointer(
+            ocp.StandardCheckpointHandler(),
+            multiprocessing_options=ocp.options.MultiprocessingOptions(primary_host=alone, active_processes={alone}),
+        )
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         self._swept = False
@@ -118,18 +128,19 @@ class Checkpoints:
             CheckpointError: this or the previous save failed (a full disk, say). Older checkpoints stay whole.
         """
         self.wait()
+        state = _on_host(state)
+        if not is_writer():
+            return
         measured = {name: float(value) for name, value in (metrics or {}).items()}
         folder, temporary = self._directory / str(step), self._directory / f"tmp.{step}"
         with self._saving(step):
-            if jax.process_count() > 1:
-                raise NotImplementedError(f"{jax.process_count()} processes run, and only a single one can save")
             self._sweep()
             if folder.exists():
-                with contextlib.suppress(_Damage):
-                    manifest = _verify(folder)
+                with contextlib.suppress(Damage):
+                    manifest = verify(folder)
                     update = self._directory / f"tmp.{step}.json"
-                    _write_manifest(update, manifest | {"metrics": manifest["metrics"] | measured})
-                    os.replace(update, folder / _MANIFEST)
+                    write_manifest(update, manifest | {"metrics": manifest["metrics"] | measured})
+                    os.replace(update, folder / MANIFEST)
                     return
             temporary.mkdir()
             self._orbax.save(temporary / _STATE, args=ocp.args.StandardSave(state))
@@ -138,7 +149,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps with a committed checkpoint, oldest first; whether they are whole is not looked at."""
-        return [step for step in self._folders() if (self._directory / str(step) / _MANIFEST).exists()]
+        return saved_steps(self._directory)
 
     def best(self) -> int | None:
         """The step with the lowest finite ``top1_error``, the earliest of equals; None where none was measured."""
@@ -164,13 +175,13 @@ class Checkpoints:
                 under way has failed.
         """
         self.wait()
-        found = self._folders()
+        found = gather(step_folders(self._directory))[0]  # of several processes, the first says what there is
         if not found:
             return None
         if step == "latest":
             candidates = found[::-1]
         elif step == "best":
-            candidates = [ranked for _, ranked in self._ranking()]
+            candidates = gather([ranked for _, ranked in self._ranking()])[0]
         else:
             candidates = [step] if step in found else []
         if not candidates:
@@ -179,12 +190,16 @@ class Checkpoints:
 
         damages: list[str] = []
         for candidate in candidates:
+            damage = None
             try:
-                manifest = _verify(self._directory / str(candidate))
-            except _Damage as damage:
-                damages.append(f"checkpoint {candidate} in {self._directory} is damaged: {damage}")
-            else:
+                manifest = verify(self._directory / str(candidate))
+            except Damage as seen:
+                damage = str(seen)
+            # A checkpoint that one process cannot read is passed over by all.
+            damage = next(filter(None, gather(damage)), None)
+            if damage is None:
                 break
+            damages.append(f"checkpoint {candidate} in {self._directory} is damaged: {damage}")
         else:
             raise CheckpointError("; ".join(damages))
         for damage in damages:
@@ -216,17 +231,13 @@ class Checkpoints:
             self._background.shutdown()
             self._orbax.close()
 
-    def _folders(self) -> list[int]:
-        """Every folder with a step's name, oldest first, with a manifest or without."""
-        return sorted(int(path.name) for path in self._directory.glob("*") if re.fullmatch("0|[1-9][0-9]*", path.name))
-
     def _ranking(self) -> list[tuple[float, int]]:
         """(top-1 error, step), best first. Where the manifest is unreadable the error is -inf: it might be the best."""
         ranking = []
-        for step in self._folders():
+        for step in step_folders(self._directory):
             try:
-                error = _read_manifest(self._directory / str(step))["metrics"].get("top1_error", math.nan)
-            except _Damage:
+                error = read_manifest(self._directory / str(step))["metrics"].get("top1_error", math.nan)
+            except Damage:
                 ranking.append((-math.inf, step))
             else:
                 if math.isfinite(error):
@@ -259,7 +270,7 @@ class Checkpoints:
         temporary = self._directory / f"tmp.{step}"
         with self._saving(step):
             self._orbax.wait_until_finished()
-            _write_manifest(temporary / _MANIFEST, manifest | {"files": _fingerprints(temporary)})
+            write_manifest(temporary / MANIFEST, manifest | {"files": fingerprints(temporary)})
             if (self._directory / str(step)).exists():
                 self._delete(step)  # it is damaged, or save would not have come this far
             os.rename(temporary, self._directory / str(step))
@@ -277,18 +288,28 @@ class Checkpoints:
         shutil.rmtree(trash)
 
     def _read(self, folder: Path, target: Any) -> Any:
-        """Has orbax read a verified state into the target's shardings."""
-        anywhere = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-        abstract = jax.tree.map(
-            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_sharding(leaf) or anywhere), target
-        )
-        state = self._orbax.restore(folder, args=ocp.args.StandardRestore(abstract))
-        # An array committed to one device cannot meet others in one jitted call, an uncommitted one can.
-        return jax.tree.map(
-            lambda leaf, read: read if _sharding(leaf) else jnp.array(np.asarray(read)),  # no view: it may be donated
-            target,
-            state,
-        )
+        """Has orbax read a verified state, and puts it into the target's shardings."""
+        on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), target)
+        state = self._orbax.restore(folder, args=ocp.args.StandardRestore(on_host))
+
+        def put(leaf: Any, read: np.ndarray) -> jax.Array:
+            sharding = _sharding(leaf)
+            if sharding is None:
+                return jnp.array(read)  # uncommitted: one committed to a device could not meet others in a jitted call
+            return jax.make_array_from_callback(leaf.shape, sharding, lambda index: read[index])
+
+        return jax.tree.map(put, target, state)
+
+
+def _on_host(state: Any) -> Any:
+    """A copy of the state in the host's memory, whole even where leaves are spread over several processes."""
+
+    def whole(leaf: Any) -> Any:
+        spread = isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated)
+        return multihost_utils.process_allgather(leaf, tiled=True) if spread else leaf
+
+    # np.array copies: on a CPU, device_get gives views of buffers that may be donated next.
+    return jax.tree.map(np.array, jax.device_get(jax.tree.map(whole, state)))
 
 
 def _sharding(leaf: Any) -> jax.sharding.Sharding | None:
@@ -314,74 +335,3 @@ def _difference(saved: Mapping[str, str], wanted: Mapping[str, str]) -> str | No
         if saved[path] != wanted[path]:
             return f"{path} is {saved[path]} in the checkpoint and {wanted[path]} in the model"
     return None
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size in bytes and SHA-256 of every file under a folder, by relative path."""
-    return {
-        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def _sealed(manifest: Mapping[str, Any]) -> str:
-    """A manifest as the one text it can have: its JSON, closed by the SHA-256 of that JSON."""
-    # JSON has no numbers for NaN and infinities: they go in as strings, which float() reads back.
-    metrics = {name: value if math.isfinite(value) else str(value) for name, value in manifest["metrics"].items()}
-    content = {**manifest, "metrics": metrics}
-    seal = hashlib.sha256(json.dumps(content, allow_nan=False).encode()).hexdigest()
-    return json.dumps({**content, "sha256": seal}, indent=1) + "\n"
-
-
-def _write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
-    path.write_text(_sealed(manifest), encoding="utf-8")
-
-
-def _read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint, as it was written.
-
-    Raises:
-        _Damage: it is missing, or a single character of it has changed.
-    """
-    try:
-        text = (folder / _MANIFEST).read_bytes().decode()
-        manifest = json.loads(text)
-        del manifest["sha256"]
-        manifest["metrics"] = {name: float(value) for name, value in manifest["metrics"].items()}
-        whole = _sealed(manifest) == text
-    except OSError as error:
-        raise _unreadable(_MANIFEST, error) from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        whole = False
-    if not whole:
-        raise _Damage(f"{_MANIFEST} is not what was written: its SHA-256 differs")
-    return manifest
-
-
-def _verify(folder: Path) -> dict[str, Any]:
-    """The manifest of a checkpoint all of whose files are as they were written.
-
-    Raises:
-        _Damage: one is not; says which and how.
-    """
-    manifest = _read_manifest(folder)
-    for name, written in manifest["files"].items():
-        try:
-            size = (folder / name).stat().st_size
-            if size != written["size"]:
-                raise _Damage(f"{name} has {size} bytes where {written['size']} were written")
-            if _sha256(folder / name) != written["sha256"]:
-                raise _Damage(f"{name} is not what was written: its SHA-256 differs")
-        except OSError as error:
-            raise _unreadable(name, error) from None
-    return manifest
-
-
-def _unreadable(name: str, error: OSError) -> _Damage:
-    return _Damage(f"{name} is missing" if isinstance(error, FileNotFoundError) else f"{name} cannot be read: {error}")

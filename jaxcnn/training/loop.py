@@ -64,7 +64,7 @@ def fit(
         checkpoints: where to save.
         checkpoint_config: when to save besides.
         reporter: whom to tell.
-        stop: polled every step, in evaluation too.
+        stop: polled every step, in evaluation too; several processes must get the same answers (`AgreedStop`).
         max_bad_steps: how many steps in a row may be bad (see `make_train_step`) before the run is given up.
 
     Returns:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import jax
+import numpy as np
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
@@ -46,8 +47,20 @@ class DataParallel:
         return None if self.wrapper == "jit" else AXIS
 
     def put_batch(self, batch: Any) -> Any:
-        """Sends a host batch to the devices, split by its leading axis; returns before it has arrived."""
-        return jax.device_put(batch, self.split)
+        """Sends a host batch to the devices, split by its leading axis; returns before it has arrived.
+
+        Each process gives its own `rows`.
+        """
+        return jax.make_array_from_process_local_data(self.split, batch)
+
+    def rows(self, batch_size: int) -> np.ndarray:
+        """Returns which rows of a batch live on this process' devices, in their order; all where it is the only one."""
+        slices = self.split.addressable_devices_indices_map((batch_size,)).values()
+        return np.unique(np.concatenate([np.arange(batch_size)[rows] for (rows,) in slices]))
+
+    def put_everywhere(self, arrays: Any) -> Any:
+        """Sends a whole copy of host arrays to each device; all processes give the same."""
+        return jax.make_array_from_process_local_data(self.replicated, arrays)
 
     def over_devices(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         """Returns ``(shared, parts) -> result``, to be called in a jitted function.

@@ -59,6 +59,7 @@ class Reporter:
         epochs: the same in epochs.
         steps_per_epoch: need not be whole.
         console: a progress bar is drawn where it is a terminal, else lines are printed.
+        writes: whether anything is written to the folder: by one process of several.
     """
 
     def __init__(
@@ -71,13 +72,15 @@ class Reporter:
         epochs: float,
         steps_per_epoch: float,
         console: rich.console.Console,
+        writes: bool = True,
     ) -> None:
-        self.log = MetricsLog(workdir / "metrics.jsonl", resume_step=first_step, evaluated=evaluated)
+        log = workdir / "metrics.jsonl"
+        self._log = MetricsLog(log, resume_step=first_step, evaluated=evaluated) if writes else None
         self._console = console
         self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
-        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1)
+        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1, write_to_disk=writes)
         columns = (
             rich.progress.TextColumn("epoch {task.fields[epoch]:>5.1f}/{task.fields[epochs]:g}"),
             rich.progress.BarColumn(),
@@ -104,6 +107,11 @@ class Reporter:
     def say(self, text: str) -> None:
         """Prints a line above the bar."""
         self._console.print(text, highlight=False, soft_wrap=True)
+
+    def log(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Writes a line to ``metrics.jsonl`` and says nothing."""
+        if self._log is not None:
+            self._log.write(kind, step, values)
 
     def advance(self, step: int) -> None:
         """Moves the bar."""
@@ -134,6 +142,6 @@ class Reporter:
         return min(step / self._steps_per_epoch, self._epochs)
 
     def _record(self, kind: str, step: int, values: dict[str, float]) -> None:
-        self.log.write(kind, step, {"epoch": self._epoch(step), **values})
+        self.log(kind, step, {"epoch": self._epoch(step), **values})
         for name, value in values.items():
             self._writer.add_scalar(f"{kind}/{name}", value, step)

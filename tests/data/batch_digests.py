@@ -1,4 +1,4 @@
-"""What a training step sees, as digests: `python tests/data/batch_digests.py FOLDER WORKERS STEPS`."""
+"""What a training step sees, as digests: `python tests/data/batch_digests.py FOLDER WORKERS STEPS [PROCESSES]`."""
 
 import dataclasses
 import hashlib
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import tyro
+from jax.experimental.multihost_utils import process_allgather
 from PIL import Image
 
 from jaxcnn.assembly import Assembly, assemble
@@ -26,6 +28,7 @@ from jaxcnn.config import (
 )
 from jaxcnn.data.pipeline import Split
 from jaxcnn.training.parallel import DataParallel
+from jaxcnn.training.processes import Processes
 
 IMAGES, BATCH = 20, 8
 
@@ -55,7 +58,7 @@ def assembly_of(folder: Path, workers: int) -> Assembly:
 def digests(
     prepare: jax.stages.Wrapped, split: Split, first_step: int, last_step: int, parallel: DataParallel
 ) -> Iterator[tuple[str, str]]:
-    """Of each step, the digest of the host's batch, and that of the augmented images and targets.
+    """Of each step, the digest of the whole batch, and that of the augmented images and targets.
 
     Args:
         prepare: an assembly's, jitted with its second argument static.
@@ -64,16 +67,18 @@ def digests(
         last_step: where to end.
         parallel: the devices.
     """
-    for batch in split.training_batches(5, BATCH, first_step, last_step):
-        arrays = jax.device_get(prepare(parallel.put_batch(batch), None))
+    for batch in split.training_batches(5, BATCH, first_step, last_step, parallel.rows(BATCH)):
+        batch = parallel.put_batch(batch)
+        whole, arrays = process_allgather((batch, prepare(batch, None)), tiled=True)
         yield tuple(
             hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in each)).hexdigest()
-            for each in ([batch[name] for name in sorted(batch)], arrays)
+            for each in ([whole[name] for name in sorted(whole)], arrays)
         )
 
 
 if __name__ == "__main__":
-    folder, workers, steps = sys.argv[1:]
-    assembly, over_all = assembly_of(Path(folder), int(workers)), DataParallel.over_all_devices()
-    for pair in digests(jax.jit(assembly.prepare, static_argnums=1), assembly.data.train, 0, int(steps), over_all):
-        print(*pair)
+    folder, workers, steps, *processes = sys.argv[1:]
+    with tyro.cli(Processes, args=processes).joined():
+        assembly, over_all = assembly_of(Path(folder), int(workers)), DataParallel.over_all_devices()
+        for pair in digests(jax.jit(assembly.prepare, static_argnums=1), assembly.data.train, 0, int(steps), over_all):
+            print(*pair)

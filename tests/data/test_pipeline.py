@@ -194,6 +194,25 @@ def test_a_stream_is_the_same_for_any_number_of_workers_and_from_any_step(photos
 
 
 @pytest.mark.parametrize("residence", ["device", "stream"])
+@pytest.mark.parametrize("rows", [(0, 1, 4), (2, 3, 5)])
+def test_some_rows_are_those_of_the_whole_batch_and_nothing_else_is_read(photos, monkeypatch, residence, rows):
+    splits = open_data(folder_config(photos, residence=residence, workers=2))
+
+    def batches(rows=None):
+        return [*splits.train.training_batches(0, 6, 1, 5, rows), *splits.evaluation.evaluation_batches(6, rows)]
+
+    whole, read = batches(), []
+    loader = type(splits.train._loader)
+    load = loader.load
+    monkeypatch.setattr(loader, "load", lambda *args: read.append(args) or load(*args))
+    some = batches(np.array(rows))
+    assert_equal(some, [{name: value[list(rows)] for name, value in batch.items()} for batch in whole])
+    assert len(read) == (
+        0 if residence == "device" else 12 + sum(6 * step + row < 7 for step in (0, 1) for row in rows)
+    )
+
+
+@pytest.mark.parametrize("residence", ["device", "stream"])
 def test_masks_of_a_partial_batch(photos, residence):
     split = open_split(folder_config(photos, residence=residence))
     batches = list(split.evaluation_batches(4))

@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import itertools
 import os
 import random
 import re
@@ -19,7 +20,7 @@ import pytest
 from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxcnn.training import checkpoint
+from jaxcnn.training import manifest
 from jaxcnn.training.checkpoint import CheckpointError, CheckpointMismatch, Checkpoints
 
 
@@ -148,8 +149,10 @@ def test_donation_right_after_save(tmp_path):
             assert float(donated_again["one"][0, 0]) == -7
 
 
-def test_other_numbers_of_devices(tmp_path):
+def test_saved_on_any_number_of_devices_restored_on_any_other(tmp_path):
+    """All pairs, of leaves that are copied to the devices and leaves that are split over them."""
     values = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
+    numbers = [1, 2, 4, 8]
 
     def on(devices: int):
         mesh = Mesh(jax.devices()[:devices], "data")
@@ -160,14 +163,15 @@ def test_other_numbers_of_devices(tmp_path):
             "copied": jax.ShapeDtypeStruct(values.shape, values.dtype, sharding=NamedSharding(mesh, PartitionSpec())),
         }
 
-    state = jax.tree.map(lambda leaf: jax.device_put(values, leaf.sharding), on(8))
-    with Checkpoints(tmp_path) as checkpoints:
-        for step, devices in enumerate([2, 4, 8, 1]):
-            checkpoints.save(step, state)
-            state = checkpoints.restore(on(devices)).state
-            for name, leaf in on(devices).items():
+    with Checkpoints(tmp_path, keep=4) as checkpoints:
+        for saved_on in numbers:
+            checkpoints.save(saved_on, jax.tree.map(lambda leaf: jax.device_put(values, leaf.sharding), on(saved_on)))
+        for saved_on, restored_on in itertools.product(numbers, numbers):
+            state = checkpoints.restore(on(restored_on), saved_on).state
+            for name, leaf in on(restored_on).items():
                 assert state[name].sharding == leaf.sharding
-                np.testing.assert_array_equal(state[name], values)
+                assert state[name].dtype == values.dtype
+                assert np.asarray(state[name]).tobytes() == values.tobytes()
 
 
 def test_uncommitted_stays_uncommitted(tmp_path):
@@ -206,14 +210,14 @@ def test_flipped_bits(directory, newest_damaged):
 
 
 def test_every_bit_of_the_manifest(directory):
-    manifest = directory / "3" / "manifest.json"
-    whole = manifest.read_bytes()
+    file = directory / "3" / "manifest.json"
+    whole = file.read_bytes()
     for offset in range(len(whole)):
         damaged = bytearray(whole)
         damaged[offset] ^= 1 << offset % 8
-        manifest.write_bytes(damaged)
-        with pytest.raises(checkpoint._Damage):
-            checkpoint._read_manifest(directory / "3")
+        file.write_bytes(damaged)
+        with pytest.raises(manifest.Damage):
+            manifest.read_manifest(directory / "3")
 
 
 def test_cut_short_and_deleted(directory, newest_damaged):
@@ -314,7 +318,7 @@ def test_metrics_of_a_step_that_exists(directory):
     assert {name for name in before if before[name] != after[name]} == {"manifest.json"}
 
 
-@pytest.mark.parametrize(("module", "function"), [(os, "rename"), (checkpoint, "_sha256")])
+@pytest.mark.parametrize(("module", "function"), [(os, "rename"), (manifest, "_sha256")])
 @pytest.mark.parametrize("learnt_at", ["save", "wait", "close"])
 def test_a_full_disk(directory, monkeypatch, module, function, learnt_at):
     def full(*arguments):

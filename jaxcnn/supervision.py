@@ -1,0 +1,142 @@
+"""Keeping a training going: started again when it fails, until trying again cannot help."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+
+from jaxcnn.errors import EXIT_USER_ERROR, UserError
+from jaxcnn.training.interrupt import EXIT_STOPPED
+from jaxcnn.training.manifest import saved_steps
+
+_PASSED_ON = (signal.SIGTERM, signal.SIGINT)
+_LOOKS_A_SECOND = 10
+"""How often a supervisor that waits looks whether it was asked to stop."""
+
+
+class Supervisor:
+    """Runs a command, again and again if need be.
+
+    - Exit code 0: done.
+    - `EXIT_USER_ERROR`: not tried again.
+    - Any other, or a signal: tried again after a pause, which doubles with every failure in a row.
+    - `EXIT_STOPPED`, where nobody asked the supervisor: the machine wants it back and may give another; tried again.
+
+    Failures are in a row as long as no newer checkpoint has come. SIGTERM and SIGINT are passed on to the command, and
+    its end is then the supervisor's.
+
+    Args:
+        command: the program and its arguments.
+        checkpoints: the folder in which the command saves, whose newest step is its progress.
+        max_failures: how many in a row are too many.
+        first_pause: seconds after the first failure.
+        longest_pause: seconds at most.
+        say: told what happens, in sentences.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        checkpoints: Path,
+        *,
+        max_failures: int,
+        first_pause: float,
+        longest_pause: float,
+        say: Callable[[str], None],
+    ) -> None:
+        self._command = list(command)
+        self._checkpoints = checkpoints
+        self._max_failures = max_failures
+        self._first_pause, self._longest_pause = first_pause, longest_pause
+        self._say = say
+        self._child: subprocess.Popen[bytes] | None = None
+        self._asked: signal.Signals | None = None
+
+    def run(self) -> int:
+        """Returns the exit code: the command's last, 128 and the signal's number where one ended it.
+
+        `EXIT_STOPPED` if asked to stop, even where the command had not begun and there was nothing to save.
+
+        Raises:
+            UserError: there is no such program.
+        """
+        previous = {number: signal.signal(number, self._pass_on) for number in _PASSED_ON}
+        try:
+            return self._run()
+        finally:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _run(self) -> int:
+        failures, before = 0, self._newest_step()
+        while not self._asked:
+            code = self._run_once()
+            if code in (0, EXIT_USER_ERROR):
+                return code
+            if self._asked:
+                # It may have been asked before it could listen.
+                return EXIT_STOPPED if -code in _PASSED_ON or code == EXIT_STOPPED else _of_shell(code)
+            now = self._newest_step()
+            failures = failures + 1 if now == before else 1
+            before = now
+            ended = _in_words(code)
+            if failures >= self._max_failures:
+                self._say(f"{ended}, {failures} times in a row without a newer checkpoint than {_step(now)}: given up")
+                return _of_shell(code)
+            pause = min(self._first_pause * 2 ** (failures - 1), self._longest_pause)
+            self._say(f"{ended}; goes on from {_step(now)} in {pause:g} s")
+            self._wait(pause)
+        return EXIT_STOPPED
+
+    def _run_once(self) -> int:
+        """The command's exit code; minus the signal's number where one ended it."""
+        try:
+            # A group of its own, or Ctrl-C in a terminal would reach it twice.
+            self._child = subprocess.Popen(self._command, process_group=0)
+        except OSError as error:
+            raise UserError(f"{self._command[0]} cannot be run: {error.strerror}") from None
+        if self._asked:  # meanwhile; it may have been passed on already, and twice does harm with SIGINT alone
+            self._child.terminate()
+        code = self._child.wait()
+        self._child = None
+        return code
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while not self._asked and (left := end - time.monotonic()) > 0:
+            time.sleep(min(left, 1 / _LOOKS_A_SECOND))
+
+    def _newest_step(self) -> int | None:
+        return max(saved_steps(self._checkpoints), default=None)
+
+    def _pass_on(self, number: int, _: FrameType | None) -> None:
+        self._asked = signal.Signals(number)
+        if self._child is not None:
+            self._child.send_signal(number)
+
+
+def named_workdir(command: Sequence[str]) -> Path:
+    """Returns the run folder that a command's --workdir names.
+
+    Raises:
+        UserError: it names none.
+    """
+    for argument, following in zip(command, [*command[1:], ""], strict=True):
+        name, _, value = argument.partition("=")
+        if name == "--workdir" and (folder := value or following):
+            return Path(folder)
+    raise UserError("the command names no --workdir, and its progress could not be seen: add --workdir FOLDER")
+
+
+def _in_words(code: int) -> str:
+    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+
+
+def _step(step: int | None) -> str:
+    return "the start" if step is None else f"step {step}"
+
+
+def _of_shell(code: int) -> int:
+    return code if code >= 0 else 128 - code

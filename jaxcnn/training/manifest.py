@@ -1,0 +1,98 @@
+"""The manifest that vouches for every byte of a checkpoint: sizes and SHA-256 of its files, and of itself."""
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+MANIFEST = "manifest.json"
+"""Its name; it lies beside what it vouches for."""
+
+
+class Damage(Exception):
+    """What is wrong with a checkpoint: the file, relative to its folder, and a verb."""
+
+
+def saved_steps(directory: Path) -> list[int]:
+    """The steps with a committed checkpoint in a directory, oldest first; whether they are whole is not looked at."""
+    return [step for step in step_folders(directory) if (directory / str(step) / MANIFEST).exists()]
+
+
+def step_folders(directory: Path) -> list[int]:
+    """Every folder with a step's name, oldest first, with a manifest or without."""
+    return sorted(int(path.name) for path in directory.glob("*") if re.fullmatch("0|[1-9][0-9]*", path.name))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
+    """Size in bytes and SHA-256 of every file under a folder, by relative path."""
+    return {
+        path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _sealed(manifest: Mapping[str, Any]) -> str:
+    """A manifest as the one text it can have: its JSON, closed by the SHA-256 of that JSON."""
+    # JSON has no numbers for NaN and infinities: they go in as strings, which float() reads back.
+    metrics = {name: value if math.isfinite(value) else str(value) for name, value in manifest["metrics"].items()}
+    content = {**manifest, "metrics": metrics}
+    seal = hashlib.sha256(json.dumps(content, allow_nan=False).encode()).hexdigest()
+    return json.dumps({**content, "sha256": seal}, indent=1) + "\n"
+
+
+def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+    """Writes a manifest, sealed by its own SHA-256."""
+    path.write_text(_sealed(manifest), encoding="utf-8")
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint, as it was written.
+
+    Raises:
+        Damage: it is missing, or a single character of it has changed.
+    """
+    try:
+        text = (folder / MANIFEST).read_bytes().decode()
+        manifest = json.loads(text)
+        del manifest["sha256"]
+        manifest["metrics"] = {name: float(value) for name, value in manifest["metrics"].items()}
+        whole = _sealed(manifest) == text
+    except OSError as error:
+        raise _unreadable(MANIFEST, error) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise Damage(f"{MANIFEST} is not what was written: its SHA-256 differs")
+    return manifest
+
+
+def verify(folder: Path) -> dict[str, Any]:
+    """The manifest of a checkpoint all of whose files are as they were written.
+
+    Raises:
+        Damage: one is not; says which and how.
+    """
+    manifest = read_manifest(folder)
+    for name, written in manifest["files"].items():
+        try:
+            size = (folder / name).stat().st_size
+            if size != written["size"]:
+                raise Damage(f"{name} has {size} bytes where {written['size']} were written")
+            if _sha256(folder / name) != written["sha256"]:
+                raise Damage(f"{name} is not what was written: its SHA-256 differs")
+        except OSError as error:
+            raise _unreadable(name, error) from None
+    return manifest
+
+
+def _unreadable(name: str, error: OSError) -> Damage:
+    return Damage(f"{name} is missing" if isinstance(error, FileNotFoundError) else f"{name} cannot be read: {error}")

@@ -1,0 +1,93 @@
+"""scripts/train.py with a signal that comes when it must: `python hooked_train.py MOMENT SIGNAL MARKER ARGUMENTS`.
+
+The process sends itself the signal at the moment, once: the file MARKER then says that it has.
+"""
+
+import importlib.util
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import jax
+
+from jaxcnn import runs
+from jaxcnn.errors import run_script
+from jaxcnn.training.checkpoint import Checkpoints
+
+STEP = 10
+"""The step after which the signal comes in training."""
+
+
+def train_main():
+    """The script's ``main``."""
+    path = Path(__file__).parents[2] / "scripts" / "train.py"
+    specification = importlib.util.spec_from_file_location("script_train", path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module  # where dataclasses look up annotations
+    specification.loader.exec_module(module)
+    return module.main
+
+
+def install(moment, send, setattr=setattr):
+    """Has ``send`` called in training, evaluation, compilation or saving.
+
+    Args:
+        moment: which of the four.
+        send: sends the signal.
+        setattr: replaces an attribute: `setattr`, or a monkeypatch's.
+    """
+    advance, evaluate_split = runs.Reporter.advance, runs.evaluate_split
+    compiled, commit = jax.stages.Lowered.compile, Checkpoints._commit
+
+    def signalled_in_training(self, step):
+        advance(self, step)
+        if step == STEP:
+            send()
+
+    def signalled_in_evaluation(*args, stop, **kwargs):
+        def asked():  # before its first batch
+            send()
+            return stop()
+
+        return evaluate_split(*args, stop=asked, **kwargs)
+
+    def signalled_in_compilation(self, *args, **kwargs):
+        def later():  # when the compiler has begun, which takes a hundred times as long
+            time.sleep(0.01)
+            send()
+
+        sender = threading.Thread(target=later)
+        sender.start()
+        result = compiled(self, *args, **kwargs)
+        sender.join()
+        return result
+
+    def signalled_in_saving(self, step, manifest):
+        send()
+        commit(self, step, manifest)
+
+    match moment:
+        case "training":
+            setattr(runs.Reporter, "advance", signalled_in_training)
+        case "evaluation":
+            setattr(runs, "evaluate_split", signalled_in_evaluation)
+        case "compilation":
+            setattr(jax.stages.Lowered, "compile", signalled_in_compilation)
+        case "saving":
+            setattr(Checkpoints, "_commit", signalled_in_saving)
+
+
+if __name__ == "__main__":
+    moment, name, marker = sys.argv[1], signal.Signals[sys.argv[2]], Path(sys.argv[3])
+    del sys.argv[1:4]
+
+    def send():
+        if not marker.exists():
+            marker.touch()
+            os.kill(os.getpid(), name)
+
+    install(moment, send)
+    sys.exit(run_script(train_main()))
