@@ -146,7 +146,7 @@ def load_run(
 
     Args:
         folder: the run's.
-        checkpoint: the newest, or the one of lowest top-1 error, measured without the moving average.
+        checkpoint: the newest, or the one at which these weights had their lowest top-1 error.
         weights_of: ``ema`` takes the moving average of parameters and batch statistics.
 
     Raises:
@@ -155,7 +155,8 @@ def load_run(
     config = load_config(folder)
     if weights_of == "ema" and config.ema.decay is None:
         raise ConfigError(f"{folder} keeps no moving average: take its raw weights, or train it with --ema.decay")
-    restored = _restore(folder, config, checkpoint)
+    metric = "ema_top1_error" if weights_of == "ema" else "top1_error"
+    restored = _restore(folder, config, checkpoint, metric)
     starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
     names = tuple(starts[-1]["class_names"]) if starts else None
     return Trained(
@@ -174,10 +175,10 @@ def restore_state(folder: Path, checkpoint: Literal["latest", "best"] = "latest"
     Raises:
         UserError: the folder is not a run's, or holds no whole checkpoint.
     """
-    return _restore(folder, load_config(folder), checkpoint)
+    return _restore(folder, load_config(folder), checkpoint, "top1_error")
 
 
-def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "best"]) -> Restored:
+def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "best"], metric: str) -> Restored:
     model = make_model(config.model, config.model.num_classes)
     _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
     size = config.data.train_crop.size
@@ -185,7 +186,7 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "b
     ema = config.ema.decay is not None
     target = jax.eval_shape(lambda: create_state(model, optimizer, jax.random.key(0), shape, ema=ema))
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        restored = checkpoints.restore(target, checkpoint)
+        restored = checkpoints.restore(target, checkpoint, metric=metric)
     if restored is None:
         raise CheckpointError(f"{folder} holds no checkpoint yet: train it with scripts/train.py {folder}")
     return restored

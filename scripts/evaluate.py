@@ -40,7 +40,7 @@ class Source:
     """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights. Once
     for all models, or once for each in their order."""
     checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints."""
+    """Which of a run's checkpoints; the best is that of the lowest top-1 error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
     """A run's parameters themselves, or their moving average."""
 

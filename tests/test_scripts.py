@@ -100,6 +100,21 @@ def test_mistakes_are_answered_in_a_sentence(arguments, sentence, tmp_path, monk
     assert not list(tmp_path.iterdir())
 
 
+def test_predict_takes_the_weights_it_is_told(monkeypatch, capsys):
+    asked = []
+
+    class Network:
+        def predict(self, paths, top_k):
+            return [[("tench", 0.75)] * top_k for _ in paths]
+
+    monkeypatch.setattr("jaxcnn.trained.load", lambda *arguments: asked.append(arguments) or Network())
+    options = ("--model", "runs/a", "--checkpoint", "best", "--weights-of", "ema")
+    assert script_here(monkeypatch, "predict", "photo.jpg", *options) == 0
+    assert script_here(monkeypatch, "predict", "photo.jpg", "--model", "lenet", "--weights", "w.pth") == 0
+    assert asked == [("runs/a", None, "best", "ema"), ("lenet", "w.pth", "latest", "raw")]
+    assert "tench" in capsys.readouterr().out
+
+
 def test_convert_writes_what_predict_reads(tmp_path):
     state = {
         place: np.zeros(leaf.shape, np.float16) for place, leaf in load.variable_shapes("resnet20_cifar", {}).items()
