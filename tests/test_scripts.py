@@ -166,6 +166,14 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     (tmp_path / "truth.txt").write_text("".join(f"{label}\n" for label in range(10, 0, -1)))
     assert script_here(monkeypatch, "submission", "answers.txt", "--truth", "truth.txt") == 0
     assert capsys.readouterr().out == evaluated
+    (tmp_path / "real.json").write_text(json.dumps([[], *[list(range(10))] * 9]))
+    assert script_here(monkeypatch, "evaluate", *network, "--labels", "real.json") == 0
+    output = capsys.readouterr()
+    assert re.match(r"top-1 error 0.00 % .*\ntop-5 error 0.00 % .*\n9 images\n", output.out)
+    assert "1 images have no valid label, and are left out" in output.err
+    refused = (*network, "--submission", "other.txt", "--class-numbers", "meta.mat")
+    assert script_here(monkeypatch, "evaluate", *refused) == 2
+    assert "the network's are not known by them" in capsys.readouterr().err
 
 
 def test_models_prints_the_table():
