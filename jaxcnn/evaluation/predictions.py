@@ -140,7 +140,7 @@ class Predictions:
 
         So one of the k best answers is right where any of the right labels is among them, and the cross-entropy is that
         of the most probable of them. Images without a right label are not known any more: they do not count
-        (arXiv:2006.07159, section 3).
+        (ImageNet-ReaL, arXiv:2006.07159).
 
         Args:
             valid: the right labels of each image, in the split's order.

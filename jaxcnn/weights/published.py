@@ -60,6 +60,8 @@ class PublishedWeights:
     top1_accuracy: float | None
     top5_accuracy: float | None
     """In percent, as published, and not ours."""
+    images: int = 50_000
+    """Of ILSVRC-2012's validation set, that these accuracies are of."""
     url: str | None = None
     package: str | None = None
     """The Python package the file comes with, where there is no address."""
