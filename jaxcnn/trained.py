@@ -1,6 +1,8 @@
 """Networks that have been trained, here or elsewhere: load, evaluate, predict."""
 
 import dataclasses
+import logging
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +14,7 @@ import numpy as np
 from jaxcnn.assembly import make_model, state_maker
 from jaxcnn.augment.compose import augmented_shape, normalize
 from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, SingleCrop, TrainConfig, Views
+from jaxcnn.data.classes import places_of_classes
 from jaxcnn.data.crop import CropError, cut
 from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.data.pipeline import Split, open_split
@@ -19,6 +22,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Result
 from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.evaluation.predictions import Predictions
+from jaxcnn.evaluation.real import read_valid_labels
 from jaxcnn.measurement import check_views, predict_split
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.runs import load_config
@@ -27,8 +31,15 @@ from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import read_metrics
 from jaxcnn.weights.load import load_pretrained
-from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
+from jaxcnn.weights.published import (
+    find_published,
+    imagenet_classes,
+    imagenet_wordnet_ids,
+    is_published,
+    published_weights,
+)
 
+_LOG = logging.getLogger(__name__)
 SINGLE_CROP = SingleCrop()
 """Of each image, the ``evaluation_crop`` alone."""
 
@@ -67,24 +78,54 @@ class Trained:
             left_out: images that are not to be part of it: see `jaxcnn.data.numbering.without`.
 
         Raises:
-            UserError: the data set cannot be had or is of other classes, or the views do not fit the network.
+            UserError: the data set cannot be had or has classes that the network has not, or the views do not fit the
+                network.
         """
         check_views(self.model, self.variables, self.normalization, data, views)
         split = open_split(data, views=views, left_out=left_out)
-        if len(split.class_names) != self.num_classes:
-            raise UserError(
-                f"{split.name} has {len(split.class_names)} classes, and the network {self.num_classes}: "
-                "evaluate it on the classes it was trained for"
+        order, places = self.classes_of(split)
+        if not np.array_equal(places, np.arange(len(order))):
+            _LOG.info(
+                "%s has %d of the network's %d classes, or another order of them: labels are taken by the names of the "
+                "classes",
+                *(split.name, len(places), len(order)),
             )
         return split
 
+    def classes_of(self, split: Split) -> tuple[tuple[str, ...], np.ndarray]:
+        """Returns the network's classes as a split calls them, and the place among them of each of the split's labels.
+
+        Where the network's are not known, they are the split's.
+
+        Raises:
+            UserError: the split has classes that the network has not.
+        """
+        names = split.class_names
+        if self.class_names is not None:
+            both = (imagenet_wordnet_ids(), imagenet_classes())
+            return places_of_classes(names, both if self.class_names in both else (self.class_names,), split.name)
+        if len(names) != self.num_classes:
+            raise UserError(
+                f"{split.name} has {len(names)} classes, and the network {self.num_classes}: evaluate it on the "
+                "classes it was trained for"
+            )
+        return names, np.arange(len(names), dtype=np.int32)
+
+    @property
+    def wordnet_ids(self) -> tuple[str, ...] | None:
+        """The WordNet number of each class, where the classes are ILSVRC's or called by such numbers."""
+        if self.class_names == imagenet_classes():
+            return imagenet_wordnet_ids()
+        named = self.class_names is not None and all(re.fullmatch(r"n\d{8}", name) for name in self.class_names)
+        return self.class_names if named else None
+
     def predictions(self, split: Split, *, batch_size: int, views: Views = SINGLE_CROP) -> Predictions:
-        """Returns what the network says of each image of a split: see `predict_split`.
+        """Returns what the network says of each image of a split: see `predict_split`. Labels are the network's.
 
         Raises:
             UserError: too many images cannot be read.
         """
-        return predict_split(
+        predictions = predict_split(
             self.model,
             self.variables,
             self.normalization,
@@ -93,6 +134,30 @@ class Trained:
             batch_size=batch_size,
             parallel=DataParallel.over_all_devices(),
         )
+        return dataclasses.replace(predictions, labels=self.classes_of(split)[1][predictions.labels])
+
+    def valid_labels(self, split: Split, path: Path | None = None) -> list[Sequence[int]] | None:
+        """Returns all right labels of each image of a split, of the network's; None where each has its one label.
+
+        Args:
+            split: what `open_split` returned.
+            path: a file as ImageNet-ReaL's ``real.json``, for ILSVRC's validation images of any data set that knows the
+                names of their files; by default what the data set has, as ``tfds:imagenet2012_real`` does.
+
+        Raises:
+            UserError: the file cannot be read or is not of these images, or the images are not numbered.
+        """
+        if path is not None:
+            numbers = split.numbers()
+            lists = read_valid_labels(path, len(numbers), self.num_classes)
+            found = [lists[number - 1] for number in numbers]
+        else:
+            places, found = self.classes_of(split)[1], split.valid_labels()
+            if found is None:
+                return None
+            found = [places[np.asarray(labels, np.int64)] for labels in found]
+        _LOG.info("%d images have no valid label, and are left out", sum(len(labels) == 0 for labels in found))
+        return found
 
     def with_images_of(self, data: DataConfig) -> "Trained":
         """Returns this network with another's data set, cut and normalized as this one's own."""
@@ -145,7 +210,7 @@ def load_run(
 
     Args:
         folder: the run's.
-        checkpoint: the newest, or the one of lowest top-1 error, measured without the moving average.
+        checkpoint: the newest, or the one at which these weights had their lowest top-1 error.
         weights_of: ``ema`` takes the moving average of parameters and batch statistics.
 
     Raises:
@@ -154,7 +219,8 @@ def load_run(
     config = load_config(folder)
     if weights_of == "ema" and config.ema.decay is None:
         raise ConfigError(f"{folder} keeps no moving average: take its raw weights, or train it with --ema.decay")
-    restored = _restore(folder, config, checkpoint)
+    metric = "ema_top1_error" if weights_of == "ema" else "top1_error"
+    restored = _restore(folder, config, checkpoint, metric)
     starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
     names = tuple(starts[-1]["class_names"]) if starts else None
     return Trained(
@@ -173,17 +239,17 @@ def restore_state(folder: Path, checkpoint: Literal["latest", "best"] = "latest"
     Raises:
         UserError: the folder is not a run's, or holds no whole checkpoint.
     """
-    return _restore(folder, load_config(folder), checkpoint)
+    return _restore(folder, load_config(folder), checkpoint, "top1_error")
 
 
-def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "best"]) -> Restored:
+def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "best"], metric: str) -> Restored:
     model = make_model(config.model, config.model.num_classes)
     _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
     size = config.data.train_crop.size
     shape = augmented_shape((size, size, config.data.channels), config.augmentations)
     target = jax.eval_shape(state_maker(config, model, optimizer, jax.random.key(0), shape))
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        restored = checkpoints.restore(target, checkpoint)
+        restored = checkpoints.restore(target, checkpoint, metric=metric)
     if restored is None:
         raise CheckpointError(f"{folder} holds no checkpoint yet: train it with scripts/train.py {folder}")
     return restored

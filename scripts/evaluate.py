@@ -40,7 +40,7 @@ class Source:
     """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights. Once
     for all models, or once for each in their order."""
     checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints."""
+    """Which of a run's checkpoints; the best is that of the lowest top-1 error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
     """A run's parameters themselves, or their moving average."""
 
@@ -58,13 +58,15 @@ class Measurement:
     """Of each image; what the network says of them is averaged."""
     leave_out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Images that do not count, by the names or the numbers of their files, one a line: ILSVRC's blacklist."""
+    labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """ImageNet-ReaL's real.json: several labels of an image are right, and images without any do not count."""
     details: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Where to save each class's error, the confusion matrix, and what was answered for each image."""
     submission: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Where to write ILSVRC's submission file; `submission.py` scores it."""
     class_numbers: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The official number of each of the network's classes, one a line, for the submission: ILSVRC2012_ID. By default
-    they count from 1 in the data set's order, which is not ILSVRC's own."""
+    """The official number of each of the network's classes, for the submission: meta.mat of ILSVRC's development kit,
+    or one number a line. By default they count from 1 in the network's order, which is not ILSVRC's own."""
 
 
 def main(arguments: list[str]) -> int:
@@ -85,9 +87,10 @@ def main(arguments: list[str]) -> int:
         check_new(chosen.submission)
         image_numbers, class_numbers = splits[0].numbers(), np.arange(1, network.num_classes + 1)
         if chosen.class_numbers:
-            class_numbers = read_class_numbers(chosen.class_numbers, network.num_classes)
+            class_numbers = read_class_numbers(chosen.class_numbers, network.num_classes, network.wordnet_ids)
     elif chosen.class_numbers:
         raise UserError("--class-numbers are for a submission: say with --submission where to write it")
+    valid = network.valid_labels(splits[0], chosen.labels)
 
     predictions = average_networks(
         [
@@ -95,7 +98,8 @@ def main(arguments: list[str]) -> int:
             for each, split in zip(networks, splits, strict=True)
         ]
     )
-    result = predictions.result(chosen.top_k)
+    judged = predictions if valid is None else predictions.with_valid_labels(valid)
+    result = judged.result(chosen.top_k)
     print(in_words(result.errors, result.images))
     if chosen.details:
         facts = {
@@ -104,8 +108,9 @@ def main(arguments: list[str]) -> int:
             "data": splits[0].name,
             "views": dataclasses.asdict(chosen.views),
             "left_out": len(left_out),
+            "several_labels": valid is not None,
         }
-        save_details(chosen.details, predictions, splits[0].class_names, chosen.top_k, facts)
+        save_details(chosen.details, judged, network.classes_of(splits[0])[0], chosen.top_k, facts)
     if chosen.submission:
         write_submission(chosen.submission, predictions, image_numbers, class_numbers)
     return 0

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Names what is in image files.
 
-predict.py PHOTO... --model RUN_FOLDER_OR_MODEL [--weights SOURCE] [--top-k 5]
+predict.py PHOTO... --model RUN_FOLDER [--checkpoint best] [--weights-of ema] [--top-k 5]
+predict.py PHOTO... --model MODEL --weights SOURCE
 """
 
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import rich.console
 import rich.table
@@ -27,6 +28,10 @@ class Arguments:
     """A run folder, or a model's name."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
     """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Which of a run's checkpoints; the best is that of the lowest top-1 error of the weights asked for."""
+    weights_of: Literal["raw", "ema"] = "raw"
+    """A run's parameters themselves, or their moving average."""
     top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
     """How many classes to name."""
 
@@ -34,7 +39,8 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, args=arguments)
-    predictions = trained.load(chosen.model, chosen.weights).predict(list(chosen.images), chosen.top_k)
+    network = trained.load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
+    predictions = network.predict(list(chosen.images), chosen.top_k)
     console = rich.console.Console()
     for path, classes in zip(chosen.images, predictions, strict=True):
         table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=str(path))

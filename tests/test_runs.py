@@ -29,6 +29,7 @@ from jaxcnn.config import (
 )
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Result
+from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.loop import TrainingError
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import read_metrics
@@ -222,6 +223,13 @@ def test_a_moving_average_is_kept_measured_and_restored(finished, tmp_path, monk
     assert f"EMA: top-1 error {result.ema.errors[1]:.2f} %" in (tmp_path / "output.txt").read_text()
     network = trained.load(str(tmp_path / "run"), weights_of="ema")
     assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == result.ema.errors
+    ranked_by = []
+    monkeypatch.setattr(
+        Checkpoints, "_ranking", lambda self, metric: ranked_by.append(metric) or [(0.0, restored.step)]
+    )
+    for weights_of in ("raw", "ema"):
+        trained.load(str(tmp_path / "run"), checkpoint="best", weights_of=weights_of)
+    assert ranked_by == ["top1_error", "ema_top1_error"]
     with pytest.raises(ConfigError, match=r"tiny keeps no moving average: take its raw weights"):
         trained.load(str(workdir), weights_of="ema")
 

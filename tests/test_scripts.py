@@ -15,6 +15,7 @@ import safetensors.numpy
 from PIL import Image
 
 from jaxcnn.analysis.interruption import interrupt_repeatedly
+from jaxcnn.analysis.reproduction import BEGIN, END, Reproduction
 from jaxcnn.errors import run_script
 from jaxcnn.runs import load_config
 from jaxcnn.weights import load
@@ -87,6 +88,9 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "w.safetensors"),
             "there is no file w.safetensors",
         ),
+        (("reproduce",), "error: say which network's published errors to reproduce, or --table"),
+        (("reproduce", "--table", "--document", "nope.md"), "error: nope.md cannot be read and written: No such file"),
+        (("reproduce", "resnet50", "--weights", "nope"), "'nope' is no published weights of resnet50, whose errors"),
         (("models", "perceptron*"), "no model matches 'perceptron*'"),
         (("data", "check", "digit"), "error: 'digit' is not a data set: did you mean 'digits'"),
         (("data", "prepare", "imagenet2012", "--archives", "nowhere"), "error: nowhere does not hold ILSVRC2012_img_"),
@@ -103,6 +107,21 @@ def test_mistakes_are_answered_in_a_sentence(arguments, sentence, tmp_path, monk
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
+
+
+def test_predict_takes_the_weights_it_is_told(monkeypatch, capsys):
+    asked = []
+
+    class Network:
+        def predict(self, paths, top_k):
+            return [[("tench", 0.75)] * top_k for _ in paths]
+
+    monkeypatch.setattr("jaxcnn.trained.load", lambda *arguments: asked.append(arguments) or Network())
+    options = ("--model", "runs/a", "--checkpoint", "best", "--weights-of", "ema")
+    assert script_here(monkeypatch, "predict", "photo.jpg", *options) == 0
+    assert script_here(monkeypatch, "predict", "photo.jpg", "--model", "lenet", "--weights", "w.pth") == 0
+    assert asked == [("runs/a", None, "best", "ema"), ("lenet", "w.pth", "latest", "raw")]
+    assert "tench" in capsys.readouterr().out
 
 
 def test_convert_writes_what_predict_reads(tmp_path):
@@ -156,6 +175,41 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     (tmp_path / "truth.txt").write_text("".join(f"{label}\n" for label in range(10, 0, -1)))
     assert script_here(monkeypatch, "submission", "answers.txt", "--truth", "truth.txt") == 0
     assert capsys.readouterr().out == evaluated
+    (tmp_path / "real.json").write_text(json.dumps([[], *[list(range(10))] * 9]))
+    assert script_here(monkeypatch, "evaluate", *network, "--labels", "real.json") == 0
+    output = capsys.readouterr()
+    assert re.match(r"top-1 error 0.00 % .*\ntop-5 error 0.00 % .*\n9 images\n", output.out)
+    assert "1 images have no valid label, and are left out" in output.err
+    refused = (*network, "--submission", "other.txt", "--class-numbers", "meta.mat")
+    assert script_here(monkeypatch, "evaluate", *refused) == 2
+    assert "the network's are not known by them" in capsys.readouterr().err
+
+
+def test_reproduce_compares_and_stores_what_compares(tmp_path, monkeypatch, capsys):
+    errors = {1: 20.5, 5: 5.25}
+    facts = {"protocol": "centre crop 224 of 232, bilinear", "data": "photos", "date": "2026-01-02", "device": "1 cpu"}
+    weights = "torchvision/IMAGENET1K_V2"
+    asked = []
+
+    def measured(images):
+        found = Reproduction(model="resnet50", weights=weights, images=images, errors=errors, versions={}, **facts)
+        monkeypatch.setattr("jaxcnn.analysis.reproduction.reproduce", lambda *given: asked.append(given) or found)
+
+    (tmp_path / "d.md").write_text(f"{BEGIN}\n{END}\n")
+    where = ("--results", str(tmp_path / "results"), "--document", str(tmp_path / "d.md"))
+    command = ("reproduce", "resnet50", "--weights", "torchvision", "--data.name", "folder:photos", *where)
+    measured(images=5)
+    assert script_here(monkeypatch, *command) == 0
+    assert "the published errors are of 50000 images, and these of 5: they do not compare" in capsys.readouterr().out
+    assert not (tmp_path / "results").exists()
+    measured(images=50_000)
+    assert script_here(monkeypatch, *command, "--table") == 0
+    output = capsys.readouterr().out
+    assert re.search(r"top-1 error +│ 20.500 % +│ 20.15 to 20.86 +│ 19.142 % +│ \+1.358 +│ no", output)
+    assert [each[:2] for each in asked] == [("resnet50", "torchvision")] * 2
+    assert asked[0][2].name == "folder:photos"
+    assert "| 19.142 / 4.566 | 20.500 / 5.250 | +1.358 / +0.684 | no / no | 50000 |" in (tmp_path / "d.md").read_text()
+    assert len(list((tmp_path / "results").iterdir())) == 1
 
 
 def test_models_prints_the_table():

@@ -114,7 +114,7 @@ class CheckpointConfig:
 
     every_steps: PositiveInt | None = None
     keep: PositiveInt = 3
-    """How many of the newest stay; the one of lowest top-1 error stays besides."""
+    """How many of the newest stay; those of lowest top-1 error, without and with the moving average, stay besides."""
 
 
 Error = Annotated[float, Field(ge=0, le=100)]

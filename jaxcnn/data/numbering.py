@@ -54,6 +54,20 @@ def image_numbers(source: Source) -> np.ndarray:
     return np.array(numbers, np.int32)
 
 
+def valid_labels(source: Source) -> list[Sequence[int]] | None:
+    """Returns all right labels of each image, as the data set has them; None where each image has its one label.
+
+    Raises:
+        UserError: a record cannot be read.
+    """
+    if source.valid_labels is None:
+        return None
+    try:
+        return [source.valid_labels(index) for index in range(source.size)]
+    except OSError as error:
+        raise UserError(f"a record of {source.name}, split {source.split!r}, cannot be read: {error}") from None
+
+
 def read_names(path: Path) -> tuple[str, ...]:
     """Reads a list of images, one a line; empty lines are passed over.
 
@@ -102,4 +116,5 @@ def without(source: Source, names: Sequence[str]) -> Source:
         read=lambda index: source.read(kept[index]),
         describe=lambda index: source.describe(kept[index]),
         file_name=lambda index: source.file_name(kept[index]),
+        valid_labels=source.valid_labels and (lambda index: source.valid_labels(kept[index])),
     )

@@ -24,7 +24,7 @@ import numpy as np
 from jaxcnn.config import Crop, DataConfig, Dense, FixedViews, SingleCrop, Views
 from jaxcnn.data.crop import CropError, carry_out, is_random, plan
 from jaxcnn.data.decode import DecodeError, decode, jpeg_size, with_channels
-from jaxcnn.data.numbering import image_numbers, without
+from jaxcnn.data.numbering import image_numbers, valid_labels, without
 from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source, random_state, refuse_bad
 from jaxcnn.data.stream import Batch, available_cores, stream
 from jaxcnn.data.views import cut_views, scaled_images, view_count
@@ -181,6 +181,18 @@ class Split:
             path, reason = self.bad[0]
             raise UserError(f"{len(self.bad)} images of {self.name} have no answer, among them {path}, which {reason}")
         return image_numbers(self._loader.source)
+
+    def valid_labels(self) -> list[Sequence[int]] | None:
+        """Returns `valid_labels`, of every image.
+
+        Raises:
+            UserError: some image is missing.
+        """
+        if self.resident and self.bad:
+            raise UserError(
+                f"images of {self.name} cannot be read, so its labels cannot be told: use residence 'stream'"
+            )
+        return valid_labels(self._loader.source)
 
     def training_batches(
         self, seed: int, batch_size: int, first_step: int, last_step: int, rows: np.ndarray | None = None

@@ -42,6 +42,8 @@ class Source:
     """Files left out because they are not images: (path, reason)."""
     file_name: Callable[[int], str] | None = None
     """From an index to the name of the image's file, without folders; None where the data set knows none."""
+    valid_labels: Callable[[int], Sequence[int]] | None = None
+    """From an index to all labels that are right, none where no class is; None where each image has its one label."""
 
     def __len__(self) -> int:
         return self.size
@@ -332,7 +334,9 @@ def _tfds(name: str, split: str, rest: str, data_dir: str | None) -> Source:
 
     builder = tfds_builder(rest, data_dir)
     features = builder.info.features
-    for key, kind in (("image", tfds.features.Image), ("label", tfds.features.ClassLabel)):
+    # ImageNet-ReaL calls ILSVRC's label the original.
+    label = "original_label" if "real_label" in features else "label"
+    for key, kind in (("image", tfds.features.Image), (label, tfds.features.ClassLabel)):
         if key not in features or not (
             isinstance(features[key], kind) or (key == "image" and _is_pixels(features[key]))
         ):
@@ -357,9 +361,9 @@ def _tfds(name: str, split: str, rest: str, data_dir: str | None) -> Source:
 
     def read(index: int) -> tuple[bytes | np.ndarray, int]:
         record = record_at(index)
-        if record["label"] < 0:
+        if record[label] < 0:
             raise UserError(f"the split {split!r} of {name} has no labels, so it cannot be trained or measured on")
-        return record["image"], int(record["label"])
+        return record["image"], int(record[label])
 
     def file_name(index: int) -> str:
         return Path(record_at(index)["file_name"].decode()).name
@@ -376,9 +380,10 @@ def _tfds(name: str, split: str, rest: str, data_dir: str | None) -> Source:
     return Source(
         name,
         split,
-        class_names=tuple(features["label"].names),
+        class_names=tuple(features[label].names),
         size=size,
         read=read,
         describe=describe,
         file_name=file_name if "file_name" in features else None,
+        valid_labels=(lambda index: record_at(index)["real_label"]) if "real_label" in features else None,
     )

@@ -135,6 +135,28 @@ class Predictions:
         parts = [rank_of_label(scores[rows], jnp.asarray(labels[rows])) for rows in _slices(len(labels))]
         return np.concatenate(parts)
 
+    def with_valid_labels(self, valid: Sequence[Sequence[int]]) -> "Predictions":
+        """Returns these with several right labels of an image: that of the highest score becomes its label.
+
+        So one of the k best answers is right where any of the right labels is among them, and the cross-entropy is that
+        of the most probable of them. Images without a right label are not known any more: they do not count
+        (ImageNet-ReaL, arXiv:2006.07159).
+
+        Args:
+            valid: the right labels of each image, in the split's order.
+
+        Raises:
+            UserError: no image has any.
+        """
+        labels, known = self.labels.copy(), self.known & np.array([len(each) > 0 for each in valid], bool)
+        if not known.any():
+            raise UserError("no image has a valid label, so there is nothing to measure")
+        for image in np.flatnonzero(known):
+            candidates = np.unique(valid[image])
+            scores = self.scores[image, candidates]
+            labels[image] = candidates[np.argmax(np.where(np.isnan(scores), -np.inf, scores))]
+        return dataclasses.replace(self, labels=labels, known=known)
+
     def top(self, k: int) -> np.ndarray:
         """Returns the k classes of the highest scores of each known image, best first, int32 (images, k).
 

@@ -1,9 +1,11 @@
 """ILSVRC's classification submissions: a file with five labels a line, a line an image, in the official order.
 
 Labels count from 1: ``ILSVRC2012_ID`` of the development kit, whose order is not that of the classes' WordNet numbers,
-by which data sets sort them. `read_class_numbers` reads which is which.
+by which data sets sort them. `read_class_numbers` reads which is which, out of the kit's own ``meta.mat`` too.
 """
 
+import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -37,16 +39,53 @@ def _column(path: Path, what: str) -> np.ndarray:
     return np.array(rows, np.int64)[:, 0]
 
 
-def read_class_numbers(path: Path, num_classes: int) -> np.ndarray:
-    """Reads the official number of each of a network's classes, one a line.
+def read_class_numbers(path: Path, num_classes: int, wordnet_ids: Sequence[str] | None = None) -> np.ndarray:
+    """Reads the official number of each of a network's classes.
+
+    Args:
+        path: ``meta.mat`` of ILSVRC's development kit, or a text with one number a line.
+        num_classes: of the network.
+        wordnet_ids: the WordNet number of each class, by which ``meta.mat`` is read; None where they are not known.
 
     Raises:
         UserError: it cannot be read, or does not number these classes from 1, each once.
     """
-    numbers = _column(path, "class numbers")
+    if path.suffix == ".mat":
+        if wordnet_ids is None:
+            raise UserError(
+                f"the classes of {path} have WordNet numbers, and the network's are not known by them: give its class "
+                "numbers as a text, one a line"
+            )
+        official = _meta_numbers(path)
+        if missing := [name for name in wordnet_ids if name not in official]:
+            raise UserError(f"{path} numbers no class {missing[0]!r}, which the network has")
+        numbers = np.array([official[name] for name in wordnet_ids], np.int64)
+    else:
+        numbers = _column(path, "class numbers")
     if not np.array_equal(np.sort(numbers), np.arange(1, num_classes + 1)):
         raise UserError(f"the class numbers {path} must be 1 to {num_classes}, each once, a line for each class")
     return numbers
+
+
+def _meta_numbers(path: Path) -> dict[str, int]:
+    """``ILSVRC2012_ID`` by WordNet number, of the synsets that are classes: those without children."""
+    import scipy.io
+
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"the class numbers {path} cannot be read: {error.strerror}") from None
+    try:
+        # Squeezed, because MATLAB has no arrays of fewer than two axes.
+        synsets = scipy.io.loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])["synsets"]
+        return {
+            str(each["WNID"]): int(each["ILSVRC2012_ID"]) for each in np.atleast_1d(synsets) if not each["num_children"]
+        }
+    except Exception as error:  # what SciPy and NumPy raise of another or a damaged file is of many types
+        raise UserError(
+            f"the class numbers {path} are not the meta.mat of ILSVRC's development kit, which holds synsets with WNID "
+            f"and ILSVRC2012_ID: {type(error).__name__}"
+        ) from None
 
 
 def check_new(path: Path) -> None:

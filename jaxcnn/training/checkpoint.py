@@ -44,6 +44,8 @@ from jaxcnn.training.manifest import (
 from jaxcnn.training.processes import gather, is_writer
 
 _STATE = "state"
+METRICS = ("top1_error", "ema_top1_error")
+"""By which checkpoints are ranked; the lowest of each is kept."""
 
 
 class CheckpointError(UserError):
@@ -83,7 +85,7 @@ class Checkpoints:
 
     Args:
         directory: where they live; made by the first `save`.
-        keep: how many of the newest are kept, at least 1. The best one is kept beside them.
+        keep: how many of the newest are kept, at least 1. The best by each of `METRICS` is kept beside them.
         on_damage: told, in one sentence each, about checkpoints that `restore` passed over; warns by default.
     """
 
@@ -122,7 +124,7 @@ class Checkpoints:
         Args:
             step: the number of steps taken.
             state: any pytree of arrays.
-            metrics: what was measured; the lowest ``top1_error`` makes the best checkpoint.
+            metrics: what was measured; the lowest of each of `METRICS` makes a best checkpoint.
 
         Raises:
             CheckpointError: this or the previous save failed (a full disk, say). Older checkpoints stay whole.
@@ -151,11 +153,13 @@ class Checkpoints:
         """The steps with a committed checkpoint, oldest first; whether they are whole is not looked at."""
         return saved_steps(self._directory)
 
-    def best(self) -> int | None:
-        """The step with the lowest finite ``top1_error``, the earliest of equals; None where none was measured."""
-        return next((step for error, step in self._ranking() if math.isfinite(error)), None)
+    def best(self, metric: str = METRICS[0]) -> int | None:
+        """The step with the lowest finite metric, the earliest of equals; None where none was measured."""
+        return next((step for error, step in self._ranking(metric) if math.isfinite(error)), None)
 
-    def restore(self, target: Any, step: int | Literal["latest", "best"] = "latest") -> Restored | None:
+    def restore(
+        self, target: Any, step: int | Literal["latest", "best"] = "latest", *, metric: str = METRICS[0]
+    ) -> Restored | None:
         """Restores the newest, the best or a given checkpoint, once every file's size and SHA-256 are right.
 
         "latest" and "best" pass over damaged checkpoints to the next newest or next best, and tell ``on_damage``.
@@ -165,6 +169,7 @@ class Checkpoints:
                 target's sharding, on however many devices it was saved; one without a sharding of its own (an
                 uncommitted array, a struct that names none) comes back uncommitted, on the default device.
             step: a step's number, "latest" or "best".
+            metric: one of `METRICS`, by which "best" is meant.
 
         Returns:
             The step, the state and its metrics, or None where nothing was ever saved.
@@ -181,11 +186,11 @@ class Checkpoints:
         if step == "latest":
             candidates = found[::-1]
         elif step == "best":
-            candidates = gather([ranked for _, ranked in self._ranking()])[0]
+            candidates = gather([ranked for _, ranked in self._ranking(metric)])[0]
         else:
             candidates = [step] if step in found else []
         if not candidates:
-            missing = "no checkpoint with a finite top1_error" if step == "best" else f"no checkpoint {step}"
+            missing = f"no checkpoint with a finite {metric}" if step == "best" else f"no checkpoint {step}"
             raise CheckpointError(f"{self._directory} holds {missing}: its steps are {', '.join(map(str, found))}")
 
         damages: list[str] = []
@@ -231,12 +236,12 @@ class Checkpoints:
             self._background.shutdown()
             self._orbax.close()
 
-    def _ranking(self) -> list[tuple[float, int]]:
-        """(top-1 error, step), best first. Where the manifest is unreadable the error is -inf: it might be the best."""
+    def _ranking(self, metric: str) -> list[tuple[float, int]]:
+        """(error, step), best first. Where the manifest is unreadable the error is -inf: it might be the best."""
         ranking = []
         for step in step_folders(self._directory):
             try:
-                error = read_manifest(self._directory / str(step))["metrics"].get("top1_error", math.nan)
+                error = read_manifest(self._directory / str(step))["metrics"].get(metric, math.nan)
             except Damage:
                 ranking.append((-math.inf, step))
             else:
@@ -277,9 +282,9 @@ class Checkpoints:
             self._prune(step)
 
     def _prune(self, newest: int) -> None:
-        best = self.best()
+        best = {self.best(metric) for metric in METRICS}
         for step in [step for step in self.steps() if step <= newest][: -self._keep]:
-            if step != best:
+            if step not in best:
                 self._delete(step)
 
     def _delete(self, step: int) -> None:

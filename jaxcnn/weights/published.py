@@ -61,6 +61,8 @@ class PublishedWeights:
     top1_accuracy: float | None
     top5_accuracy: float | None
     """In percent, as published, and not ours."""
+    images: int = 50_000
+    """Of ILSVRC-2012's validation set, that these accuracies are of."""
     url: str | None = None
     package: str | None = None
     """The Python package the file comes with, where there is no address."""
@@ -163,9 +165,23 @@ def find_published(model: str, source: str) -> PublishedWeights:
 
 
 @functools.cache
+def _imagenet() -> list[list[str]]:
+    """WordNet number and name of each class."""
+    lines = Path(__file__).with_name("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+    return [line.split(" ", 1) for line in lines]
+
+
 def imagenet_classes() -> tuple[str, ...]:
     """Returns the names of ILSVRC-2012's thousand classes, in the order of the published networks' logits.
 
     They are torchvision's (``_IMAGENET_CATEGORIES`` in ``models/_meta.py``).
     """
-    return tuple(Path(__file__).with_name("imagenet_classes.txt").read_text(encoding="utf-8").splitlines())
+    return tuple(name for _, name in _imagenet())
+
+
+def imagenet_wordnet_ids() -> tuple[str, ...]:
+    """Returns the WordNet numbers of the same classes, ``n01440764`` first: the order is theirs.
+
+    They are tensorflow-datasets' (``datasets/imagenet2012/labels.txt``).
+    """
+    return tuple(number for number, _ in _imagenet())

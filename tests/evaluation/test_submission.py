@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import scipy.io
 
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
@@ -95,3 +96,41 @@ def test_class_numbers(files):
     np.testing.assert_array_equal(read_class_numbers(numbers, 3), [2, 3, 1])
     with pytest.raises(UserError, match="must be 1 to 4, each once, a line for each class"):
         read_class_numbers(numbers, 4)
+
+
+def kit(path, rows):
+    """As the development kit's meta.mat: classes first, then the synsets above them."""
+    fields = [("ILSVRC2012_ID", "O"), ("WNID", "O"), ("words", "O"), ("num_children", "O"), ("children", "O")]
+    synsets = np.array([(number, name, "word, word", children, []) for number, name, children in rows], fields)
+    scipy.io.savemat(path, {"synsets": synsets[:, None]})
+    return path
+
+
+def test_class_numbers_of_the_development_kit(tmp_path):
+    rows = [(1, "n02119789", 0), (2, "n02100735", 0), (3, "n02110185", 0), (4, "n00001740", 2), (5, "n00001930", 1)]
+    meta = kit(tmp_path / "meta.mat", rows)
+    ids = ("n02100735", "n02110185", "n02119789")
+    np.testing.assert_array_equal(read_class_numbers(meta, 3, ids), [2, 3, 1])
+    with pytest.raises(
+        UserError, match="have WordNet numbers, and the network's are not known by them: give its class"
+    ):
+        read_class_numbers(meta, 3)
+    with pytest.raises(UserError, match=r"meta.mat numbers no class 'n00001740', which the network has"):
+        read_class_numbers(meta, 3, (*ids[:2], "n00001740"))
+    with pytest.raises(UserError, match="must be 1 to 2, each once"):
+        read_class_numbers(meta, 2, ids[:2])
+    one = kit(tmp_path / "one.mat", rows[:1])
+    np.testing.assert_array_equal(read_class_numbers(one, 1, ids[2:]), [1])
+
+
+def test_files_that_are_no_development_kit(tmp_path):
+    with pytest.raises(UserError, match=r"the class numbers .*nope.mat cannot be read: No such file"):
+        read_class_numbers(tmp_path / "nope.mat", 3, ("n02100735",))
+    scipy.io.savemat(tmp_path / "other.mat", {"a": np.eye(3)})
+    scipy.io.savemat(tmp_path / "fields.mat", {"synsets": np.array([(1,)], [("number", "O")])})
+    whole = kit(tmp_path / "whole.mat", [(1, "n02119789", 0)]).read_bytes()
+    (tmp_path / "half.mat").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.mat").write_text("1\n2\n3\n")
+    for name in ("other", "fields", "half", "text"):
+        with pytest.raises(UserError, match=rf"{name}.mat are not the meta.mat of ILSVRC's development kit"):
+            read_class_numbers(tmp_path / f"{name}.mat", 3, ("n02100735",))

@@ -297,6 +297,30 @@ def test_keeps_the_newest_and_the_best(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "5", "6"]
 
 
+def test_the_best_of_the_moving_average_is_another_and_is_kept_too(tmp_path):
+    errors = [(0.5, 0.5), (0.25, 0.75), (0.75, 0.125), (0.5, 0.25), (0.5, 0.5)]
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        for step, (raw, ema) in enumerate(errors):
+            metrics = {"top1_error": raw, "ema_top1_error": ema}
+            checkpoints.save(step, {"step": jnp.int32(step)}, metrics)
+        checkpoints.wait()
+        assert checkpoints.steps() == [1, 2, 4]
+        assert (checkpoints.best(), checkpoints.best("ema_top1_error")) == (1, 2)
+        assert checkpoints.restore({"step": jnp.int32(0)}, "best").step == 1
+        assert checkpoints.restore({"step": jnp.int32(0)}, "best", metric="ema_top1_error").step == 2
+        (tmp_path / "2" / "manifest.json").unlink()
+        with pytest.warns(RuntimeWarning, match="checkpoint 4 is used instead"):
+            assert checkpoints.restore({"step": jnp.int32(0)}, "best", metric="ema_top1_error").step == 4
+
+
+def test_no_best_of_a_moving_average_that_was_not_measured(directory):
+    with (
+        Checkpoints(directory) as checkpoints,
+        pytest.raises(CheckpointError, match="holds no checkpoint with a finite ema_top1_error: its steps are 1, 2, 3"),
+    ):
+        checkpoints.restore(make_state(0), "best", metric="ema_top1_error")
+
+
 def test_going_back_does_not_delete_the_ground(directory):
     for step in "23":
         (directory / step / "manifest.json").write_text("")
