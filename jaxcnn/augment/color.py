@@ -11,6 +11,7 @@ gather does any of them, a different one for each image.
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.augment.rows import gather_by_rows
 from jaxcnn.config import ConfigError
 
 
@@ -152,7 +153,11 @@ def apply_tables(images: jax.Array, tables: jax.Array) -> jax.Array:
     """Maps each channel of each image by its own table, uint8 (batch, 256, channels)."""
     batch, _, _, channels = images.shape
     own = 256 * channels * jnp.arange(batch).reshape(-1, 1, 1, 1) + jnp.arange(channels).reshape(1, 1, 1, -1)
-    return tables.reshape(-1).at[own + channels * images.astype(jnp.int32)].get(mode="promise_in_bounds")
+
+    def look_up(images):
+        return tables.reshape(-1).at[own + channels * images.astype(jnp.int32)].get(mode="promise_in_bounds")
+
+    return gather_by_rows(look_up, images)
 
 
 def histograms(images: jax.Array) -> jax.Array:

@@ -9,6 +9,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.augment.rows import gather_by_rows
 from jaxcnn.config import ConfigError
 
 
@@ -159,12 +160,14 @@ def sample(
     pixels = jnp.pad(images, ((0, 0), (0, 0), (0, 0), (0, 4 - channels)))
     packed = jax.lax.bitcast_convert_type(pixels, jnp.uint32).reshape(len(images), height * width)
 
+    def gather(index):
+        return jnp.take_along_axis(packed, index.reshape(len(images), -1), axis=1, mode="clip").reshape(index.shape)
+
     def take(column, row):
         column, row = (
             jnp.clip(each, 0, length - 1).astype(jnp.int32) for each, length in ((column, width), (row, height))
         )
-        index = (row * width + column).reshape(len(images), -1)
-        found = jnp.take_along_axis(packed, index, axis=1, mode="clip").reshape(x.shape)
+        found = gather_by_rows(gather, row * width + column)
         return jax.lax.bitcast_convert_type(found, jnp.uint8)[..., :channels]
 
     if interpolation == "nearest":
