@@ -91,6 +91,7 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
         (("reproduce",), "error: say which network's published errors to reproduce, or --table"),
         (("reproduce", "--table", "--document", "nope.md"), "error: nope.md cannot be read and written: No such file"),
         (("reproduce", "resnet50", "--weights", "nope"), "'nope' is no published weights of resnet50, whose errors"),
+        (("recipes", "perceptron*"), "no recipe matches 'perceptron*': try one of alexnet_2012_imagenet, "),
         (("models", "perceptron*"), "no model matches 'perceptron*'"),
         (("data", "check", "digit"), "error: 'digit' is not a data set: did you mean 'digits'"),
         (("data", "prepare", "imagenet2012", "--archives", "nowhere"), "error: nowhere does not hold ILSVRC2012_img_"),
@@ -122,6 +123,23 @@ def test_predict_takes_the_weights_it_is_told(monkeypatch, capsys):
     assert script_here(monkeypatch, "predict", "photo.jpg", "--model", "lenet", "--weights", "w.pth") == 0
     assert asked == [("runs/a", None, "best", "ema"), ("lenet", "w.pth", "latest", "raw")]
     assert "tench" in capsys.readouterr().out
+
+
+def test_a_dry_run_is_of_the_recipe_with_its_options_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    class Found:
+        def __init__(self, config, topology):
+            self.said = f"{config.name}, batch {config.data.batch_size}, on {topology}"
+
+        def report(self):
+            return self.said
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jaxcnn.analysis.dry_run.dry_run", Found)
+    monkeypatch.setattr("jaxcnn.analysis.topology.over_topology", str.upper)
+    assert script_here(monkeypatch, "train", TINY, "--dry-run", "--data.batch-size", "8") == 0
+    assert script_here(monkeypatch, "train", TINY, "--dry-run", "--topology", "v5e:2x2") == 0
+    assert capsys.readouterr().out == "tiny, batch 8, on None\ntiny, batch 64, on V5E:2X2\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_convert_writes_what_predict_reads(tmp_path):

@@ -178,7 +178,8 @@ def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) ->
         raise error
     raise DoesNotFit(
         f"the training step does not fit in a device's memory at data.batch_size {config.data.batch_size}: lower it, "
-        "use more devices, or let stages compute their activations again (model.remat)"
+        "compute it in parts (parallel.micro_batches), use more devices, or let stages compute their activations again "
+        "(model.remat)"
     ) from error
 
 

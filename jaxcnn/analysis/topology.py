@@ -1,6 +1,7 @@
 """Recipes compiled for accelerators that this machine does not have."""
 
 import dataclasses
+import os
 
 import jax
 import numpy as np
@@ -10,6 +11,9 @@ from jaxcnn.analysis.dry_run import DoesNotFit, DryRun, dry_run
 from jaxcnn.config import TrainConfig
 from jaxcnn.errors import UserError
 from jaxcnn.training.parallel import DataParallel
+
+# Nothing is run: processes may compile side by side, and there is no pod to ask for its hosts.
+_ENVIRONMENT = {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
 
 
 def over_topology(name: str) -> DataParallel:
@@ -21,6 +25,8 @@ def over_topology(name: str) -> DataParallel:
     Raises:
         UserError: libtpu is not installed, or knows no such topology.
     """
+    for variable, value in _ENVIRONMENT.items():
+        os.environ.setdefault(variable, value)
     try:
         devices = topologies.get_topology_desc(name, platform="tpu").devices
     except Exception as error:  # libtpu's own, of several types
@@ -33,18 +39,18 @@ def over_topology(name: str) -> DataParallel:
     return DataParallel(mesh)
 
 
-def largest_that_fits(config: TrainConfig, topology: DataParallel) -> DryRun:
-    """Returns `dry_run` at the recipe's batch size, or where that does not fit, the largest power of two that does.
+def with_fewest_micro_batches(config: TrainConfig, topology: DataParallel) -> DryRun:
+    """Returns `dry_run` of the recipe, its batch in as few micro-batches, doubled each time, as fit in memory.
 
     Raises:
-        DoesNotFit: not even one image a device does.
+        DoesNotFit: not even those that can be doubled no more do.
     """
-    first, refusal = config.data.batch_size, None
-    smaller = (2**power for power in reversed(range(first.bit_length())))
-    for size in (first, *(size for size in smaller if topology.mesh.size <= size < first)):
-        data = dataclasses.replace(config.data, batch_size=size)
+    count = config.parallel.micro_batches
+    while True:
+        parallel = dataclasses.replace(config.parallel, micro_batches=count)
         try:
-            return dry_run(dataclasses.replace(config, data=data), topology)
-        except DoesNotFit as error:
-            refusal = error
-    raise refusal
+            return dry_run(dataclasses.replace(config, parallel=parallel), topology)
+        except DoesNotFit:
+            count *= 2
+            if config.data.batch_size % (topology.mesh.size * count):
+                raise

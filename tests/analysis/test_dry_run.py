@@ -72,20 +72,20 @@ def test_what_does_not_fit_is_said_in_a_sentence(monkeypatch, one_device):
         dry_run(config, one_device)
 
 
-@pytest.mark.parametrize(("limit", "found"), [(5000, 1600), (1600, 1600), (1599, 1024), (512, 512), (500, 256)])
-def test_the_largest_power_of_two_that_fits(limit, found, monkeypatch, one_device):
+@pytest.mark.parametrize(("fits", "found"), [(1600, 1), (799, 4), (400, 4), (25, 64)])
+def test_the_fewest_micro_batches_that_fit(fits, found, monkeypatch, one_device):
     def pretend(config, devices):
         assert devices is one_device
-        if config.data.batch_size > limit:
+        if config.data.batch_size // config.parallel.micro_batches > fits:
             raise DoesNotFit
-        return config.data.batch_size
+        return config.parallel.micro_batches
 
     monkeypatch.setattr(topology, "dry_run", pretend)
     config = load_config(CONFIGS / "nasnet_a_mobile_imagenet.py")
-    assert topology.largest_that_fits(config, one_device) == found
-    limit = 0
-    with pytest.raises(DoesNotFit):  # after one image a device, of one device
-        topology.largest_that_fits(config, one_device)
+    assert topology.with_fewest_micro_batches(config, one_device) == found
+    fits = 24  # 1600 images cannot be halved more often than six times
+    with pytest.raises(DoesNotFit):
+        topology.with_fewest_micro_batches(config, one_device)
 
 
 def test_steps_are_timed_on_noise_where_the_data_set_is_streamed(one_device):
