@@ -2,7 +2,6 @@
 """Trains a recipe, or goes on with a run.
 
     train.py [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
-
     train.py RECIPE --distributed auto                                  several processes: see docs/distributed.md
     train.py RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
 
