@@ -73,11 +73,11 @@ def test_two_processes_train_as_one_with_all_devices(tmp_path, monkeypatch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), two.state, one.state)
     for mine, expected in zip(lines(tmp_path / "two", "train"), lines(tmp_path / "one", "train"), strict=True):
         assert mine["loss"] == pytest.approx(expected["loss"], rel=1e-5)
-    # One writer, one speaker. On CPUs, the library that connects the processes says that it does.
+    # One writer, one speaker. On CPUs, the library that connects the processes says that it does, lines mixed.
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1
     assert lines(tmp_path / "two", "start")[0]["processes"] == 2
     assert first.splitlines()[-1].endswith("(360 images)")
-    assert all(line.startswith("[Gloo]") for line in second.splitlines()), second
+    assert not re.search("epoch|error|=", second)
 
 
 @pytest.mark.slow
