@@ -89,6 +89,11 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
         (("reproduce",), "error: say which network's published errors to reproduce, or --table"),
         (("reproduce", "--table", "--document", "nope.md"), "error: nope.md cannot be read and written: No such file"),
         (("reproduce", "resnet50", "--weights", "nope"), "'nope' is no published weights of resnet50, whose errors"),
+        (
+            ("predict", "photo.jpg", "--model", "resnet50", "--weights", "torchvision", "--weights-of", "ema"),
+            "error: --checkpoint and --weights-of choose from what a run has kept, and there is no run folder resnet50",
+        ),
+        (("evaluate", "runs/a", "--checkpoint", "best"), "there is no run folder runs/a"),
         (("models", "perceptron*"), "no model matches 'perceptron*'"),
         (("data", "check", "digit"), "error: 'digit' is not a data set: did you mean 'digits'"),
         (("data", "prepare", "imagenet2012", "--archives", "nowhere"), "error: nowhere does not hold ILSVRC2012_img_"),
