@@ -30,8 +30,8 @@ def train_command(workdir, *options):
 
 def train_here(monkeypatch, workdir, *options):
     """Trains in this process, with as many devices as two processes have together."""
-    mesh = jax.make_mesh((4,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:4])
-    monkeypatch.setattr(DataParallel, "over_all_devices", lambda: DataParallel(mesh))
+    four = DataParallel.over(jax.devices()[:4])
+    monkeypatch.setattr(DataParallel, "over_all_devices", lambda: four)
     assert hooked_train.train_main()(list(map(str, train_command(workdir, *options)[1:]))) == 0
 
 
