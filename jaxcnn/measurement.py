@@ -74,7 +74,8 @@ def predict_split(
     """
     devices, model = parallel.mesh.size, for_views(model, views)
     count = 1 if isinstance(views, SingleCrop) else _views_of_a_batch(views)
-    images = -(-max(1, batch_size // count) // devices) * devices
+    # No more than there are: what pads a batch is computed, too.
+    images = -(-max(1, min(batch_size // count, split.size)) // devices) * devices
     average = "scores" if isinstance(views, SingleCrop) else views.average
     variables = jax.device_put(variables, parallel.replicated)
     arrays = split_arrays(split, parallel)

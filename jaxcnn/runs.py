@@ -74,9 +74,9 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
     Raises:
         UserError: something in the config is impossible, or the folder holds a run of another config.
     """
-    if not is_writer():
-        console = rich.console.Console(quiet=True)
     with StopRequest() as asked:
+        if not is_writer():
+            console = rich.console.Console(quiet=True)
         assembly = assemble(config)
         keep_memory(assembly)
         config, data, parallel = assembly.config, assembly.data, assembly.parallel
@@ -115,7 +115,6 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                 tell_bad_files(first_step)
                 arrays = split_arrays(data.train, parallel)
                 evaluation_arrays = split_arrays(data.evaluation, parallel)
-
                 rows = parallel.rows(config.data.batch_size)
 
                 measure = functools.partial(

@@ -298,8 +298,13 @@ def load(
     checkpoint: Literal["latest", "best"] = "latest",
     weights_of: Literal["raw", "ema"] = "raw",
 ) -> Trained:
-    """Loads a run folder, or a named model with somebody's weights; see `load_run` and `load_published`."""
-    return load_run(Path(name), checkpoint, weights_of) if Path(name).is_dir() else load_published(name, weights)
+    """Loads a run folder, or a named model with somebody's weights; see `load_run` and `load_published`.
+
+    Raises:
+        UserError: as they do, or a model is asked for what only a run has.
+    """
+    (network,) = load_several([name], [weights] if weights else (), checkpoint, weights_of)
+    return network
 
 
 def load_several(
@@ -314,10 +319,17 @@ def load_several(
         UserError: as `load` does, or the weights are of another number.
     """
     models = [name for name in names if not Path(name).is_dir()]
+    if len(models) == len(names) and (checkpoint, weights_of) != ("latest", "raw"):
+        raise UserError(
+            f"--checkpoint and --weights-of choose from what a run has kept, and there is no run folder {names[0]}"
+        )
     if len(weights) > 1 and len(weights) != len(models):
         raise UserError(
             f"--weights is given {len(weights)} times, and there are {len(models)} models: give it once for each, or "
             "once for all"
         )
     sources = iter(weights if len(weights) > 1 else [weights[0] if weights else None] * len(models))
-    return [load(name, None if Path(name).is_dir() else next(sources), checkpoint, weights_of) for name in names]
+    return [
+        load_run(Path(name), checkpoint, weights_of) if Path(name).is_dir() else load_published(name, next(sources))
+        for name in names
+    ]

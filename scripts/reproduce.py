@@ -2,9 +2,11 @@
 """Measures published weights as their publisher does, and prints ours beside the published errors.
 
     reproduce.py NETWORK [--weights SOURCE] --data.name tfds:imagenet2012
-    reproduce.py --table
+    reproduce.py --run RUN_FOLDER
+    reproduce.py --tables
 
-A result of as many images as were published is stored in docs/results; --table writes docs/results.md anew from there.
+A result of as many images as were published is stored in docs/results, and so is the last evaluation of a run that
+trained a recipe; --tables writes docs/results.md anew from there.
 """
 
 import dataclasses
@@ -16,12 +18,14 @@ import rich.console
 import rich.table
 import tyro
 
-from jaxcnn.analysis.reproduction import TOP_K, Reproduction, published_errors, read, reproduce, save, with_table
+from jaxcnn.analysis import recipe_results, reproduction
+from jaxcnn.analysis.reproduction import TOP_K, Reproduction, published_errors
+from jaxcnn.analysis.stored import with_table
 from jaxcnn.config import DataConfig, EvaluationConfig
 from jaxcnn.errors import UserError, run_script
-from jaxcnn.evaluation.details import wilson_interval
+from jaxcnn.evaluation.details import in_words, wilson_interval
 
-DOCUMENTS = Path(__file__).parent.parent / "docs"
+ROOT = Path(__file__).parent.parent
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,33 +53,49 @@ class Arguments:
     data: Data = Data()
     batch_size: int = EvaluationConfig().batch_size
     """Images that the network takes together."""
-    results: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = DOCUMENTS / "results"
+    run: Annotated[Path | None, tyro.conf.arg(metavar="RUN_FOLDER")] = None
+    """A run that trained a recipe, to store what it came to."""
+    results: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = ROOT / "docs" / "results"
     """Where results are stored."""
-    document: Annotated[Path, tyro.conf.arg(metavar="FILE")] = DOCUMENTS / "results.md"
-    """The document that holds the table."""
-    table: tyro.conf.FlagCreatePairsOff[bool] = False
-    """Write the table of all stored results into the document."""
+    recipes: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = ROOT / "configs"
+    """Where the recipes are."""
+    document: Annotated[Path, tyro.conf.arg(metavar="FILE")] = ROOT / "docs" / "results.md"
+    """The document that holds the tables."""
+    tables: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Write the tables of all stored results into the document."""
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, args=arguments)
-    if chosen.network is None and not chosen.table:
-        raise UserError("say which network's published errors to reproduce, or --table")
+    if chosen.network is None and chosen.run is None and not chosen.tables:
+        raise UserError("say which network's published errors to reproduce, --run and which run to store, or --tables")
+    of_weights, of_recipes = chosen.results / "weights", chosen.results / "recipes"
     if chosen.network is not None:
         data = DataConfig(**dataclasses.asdict(chosen.data))
-        found = reproduce(chosen.network, chosen.weights, data, chosen.batch_size)
+        found = reproduction.reproduce(chosen.network, chosen.weights, data, chosen.batch_size)
         print_comparison(found)
         if found.comparable:
-            print(f"stored in {save(found, chosen.results)}")
+            print(f"stored in {reproduction.save(found, of_weights)}")
         else:
             print(
                 f"the published errors are of {found.entry.images} images, and these of {found.images}: they do not "
                 "compare, and nothing is stored"
             )
-    if chosen.table:
+    if chosen.run is not None:
+        result = recipe_results.result_of(chosen.run, chosen.recipes)
+        print(in_words(result.errors, result.images))
+        print(f"stored in {recipe_results.save(result, of_recipes)}")
+    if chosen.tables:
+        tables = {
+            "recipes": recipe_results.table(recipe_results.read(of_recipes), chosen.recipes),
+            "weights": reproduction.table(reproduction.read(of_weights)),
+        }
         try:
-            chosen.document.write_text(with_table(chosen.document.read_text(), read(chosen.results)))
+            document = chosen.document.read_text()
+            for name, table in tables.items():
+                document = with_table(document, name, table)
+            chosen.document.write_text(document)
         except OSError as error:
             raise UserError(f"{chosen.document} cannot be read and written: {error.strerror}") from None
     return 0

@@ -3,7 +3,6 @@
 
     train.py [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
     train.py [RECIPE_OR_RUN_FOLDER] --dry-run [--topology v5e:2x2] [--OPTION VALUE ...]
-
     train.py RECIPE --distributed auto                                  several processes: see docs/distributed.md
     train.py RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
 

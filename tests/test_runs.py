@@ -71,8 +71,8 @@ def finished(tmp_path_factory, monkeypatch_module):
 @pytest.fixture(scope="module")
 def monkeypatch_module():
     with pytest.MonkeyPatch.context() as patch:
-        mesh = jax.make_mesh((1,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:1])
-        patch.setattr(DataParallel, "over_all_devices", lambda: DataParallel(mesh))
+        one = DataParallel.over(jax.devices()[:1])
+        patch.setattr(DataParallel, "over_all_devices", lambda: one)
         yield patch
 
 
@@ -289,7 +289,7 @@ def test_eight_devices_train_as_one(finished, tmp_path, monkeypatch):
     monkeypatch.setattr(
         DataParallel,
         "over_all_devices",
-        lambda: DataParallel(jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))),
+        lambda: DataParallel.over(jax.devices()),
     )
     result = run(tiny(epochs=1.0, parallel=ParallelConfig(shard_optimizer=True)), tmp_path / "eight")
     assert result.images == 360
@@ -375,9 +375,8 @@ def test_another_config_in_the_same_folder_is_refused(finished):
 
 
 def test_a_batch_that_devices_cannot_share_is_refused():
-    mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
     with pytest.raises(UserError, match=r"data.batch_size 12 cannot be split over 8 devices: use 8 or 16"):
-        DataParallel(mesh).check_batch_size("data.batch_size", 12)
+        DataParallel.over(jax.devices()).check_batch_size("data.batch_size", 12)
 
 
 @pytest.mark.parametrize(

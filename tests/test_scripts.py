@@ -15,7 +15,7 @@ import safetensors.numpy
 from PIL import Image
 
 from jaxcnn.analysis.interruption import interrupt_repeatedly
-from jaxcnn.analysis.reproduction import BEGIN, END, Reproduction
+from jaxcnn.analysis.reproduction import Reproduction
 from jaxcnn.errors import run_script
 from jaxcnn.runs import load_config
 from jaxcnn.weights import load
@@ -88,10 +88,16 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "w.safetensors"),
             "there is no file w.safetensors",
         ),
-        (("reproduce",), "error: say which network's published errors to reproduce, or --table"),
-        (("reproduce", "--table", "--document", "nope.md"), "error: nope.md cannot be read and written: No such file"),
+        (("reproduce",), "error: say which network's published errors to reproduce, --run and which run to store, or"),
+        (("reproduce", "--run", "nope"), "error: there is no recipe or run folder nope"),
+        (("reproduce", "--tables", "--document", "nope.md"), "error: nope.md cannot be read and written: No such file"),
         (("reproduce", "resnet50", "--weights", "nope"), "'nope' is no published weights of resnet50, whose errors"),
         (("recipes", "perceptron*"), "no recipe matches 'perceptron*': try one of alexnet_2012_imagenet, "),
+        (
+            ("predict", "photo.jpg", "--model", "resnet50", "--weights", "torchvision", "--weights-of", "ema"),
+            "error: --checkpoint and --weights-of choose from what a run has kept, and there is no run folder resnet50",
+        ),
+        (("evaluate", "runs/a", "--checkpoint", "best"), "there is no run folder runs/a"),
         (("models", "perceptron*"), "no model matches 'perceptron*'"),
         (("data", "check", "digit"), "error: 'digit' is not a data set: did you mean 'digits'"),
         (("data", "prepare", "imagenet2012", "--archives", "nowhere"), "error: nowhere does not hold ILSVRC2012_img_"),
@@ -213,7 +219,8 @@ def test_reproduce_compares_and_stores_what_compares(tmp_path, monkeypatch, caps
         found = Reproduction(model="resnet50", weights=weights, images=images, errors=errors, versions={}, **facts)
         monkeypatch.setattr("jaxcnn.analysis.reproduction.reproduce", lambda *given: asked.append(given) or found)
 
-    (tmp_path / "d.md").write_text(f"{BEGIN}\n{END}\n")
+    lines = "<!-- {0}: scripts/reproduce.py --tables writes from here -->\n<!-- {0}: to here -->\n"
+    (tmp_path / "d.md").write_text(lines.format("recipes") + lines.format("weights"))
     where = ("--results", str(tmp_path / "results"), "--document", str(tmp_path / "d.md"))
     command = ("reproduce", "resnet50", "--weights", "torchvision", "--data.name", "folder:photos", *where)
     measured(images=5)
@@ -221,13 +228,14 @@ def test_reproduce_compares_and_stores_what_compares(tmp_path, monkeypatch, caps
     assert "the published errors are of 50000 images, and these of 5: they do not compare" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
     measured(images=50_000)
-    assert script_here(monkeypatch, *command, "--table") == 0
+    assert script_here(monkeypatch, *command, "--tables") == 0
     output = capsys.readouterr().out
     assert re.search(r"top-1 error +│ 20.500 % +│ 20.15 to 20.86 +│ 19.142 % +│ \+1.358 +│ no", output)
     assert [each[:2] for each in asked] == [("resnet50", "torchvision")] * 2
     assert asked[0][2].name == "folder:photos"
+    assert len(list((tmp_path / "results" / "weights").iterdir())) == 1
     assert "| 19.142 / 4.566 | 20.500 / 5.250 | +1.358 / +0.684 | no / no | 50000 |" in (tmp_path / "d.md").read_text()
-    assert len(list((tmp_path / "results").iterdir())) == 1
+    assert "| `lenet_mnist` | LeNet on MNIST" in (tmp_path / "d.md").read_text()
 
 
 def test_models_prints_the_table():

@@ -3,14 +3,13 @@
 import dataclasses
 import datetime
 import importlib.metadata
-import json
 import platform
 from collections.abc import Mapping
 from pathlib import Path
 
 import jax
-import pydantic
 
+from jaxcnn.analysis.stored import in_percent, markdown, read_results, write_result
 from jaxcnn.config import DataConfig
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.details import wilson_interval
@@ -19,8 +18,6 @@ from jaxcnn.trained import load_published
 from jaxcnn.weights.published import PublishedWeights, find_published, is_published, published_weights
 
 TOP_K = (1, 5)
-BEGIN, END = "<!-- scripts/reproduce.py --table writes from here -->", "<!-- to here -->"
-"""Lines of a document between which the table stands."""
 _PACKAGES = ("jaxcnn", "jax", "jaxlib", "flax", "numpy", "pillow", "simplejpeg")
 """Those that decode, scale and compute."""
 
@@ -116,13 +113,7 @@ def save(found: Reproduction, folder: Path) -> Path:
     Raises:
         UserError: the file cannot be written.
     """
-    path = folder / f"{found.model}_{found.weights.replace('/', '_')}.json"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dataclasses.asdict(found), indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from None
-    return path
+    return write_result(found, folder / f"{found.model}_{found.weights.replace('/', '_')}.json")
 
 
 def read(folder: Path) -> dict[tuple[str, str], Reproduction]:
@@ -132,49 +123,32 @@ def read(folder: Path) -> dict[tuple[str, str], Reproduction]:
         UserError: a file there is no result, or is of weights that nobody published, or of other images or another
             protocol than theirs.
     """
-    found = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            each = pydantic.TypeAdapter(Reproduction).validate_json(path.read_text())
-        except (OSError, ValueError) as error:
-            said = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
-            raise UserError(f"{path} is not a result of scripts/reproduce.py: {said}") from None
+    results = read_results(folder, Reproduction)
+    for path, each in results.items():
         if not each.comparable or each.protocol != _protocol(each.entry):
             raise UserError(
                 f"{path} is of {each.images} images, {each.protocol}, and the published errors of {each.entry.images}, "
                 f"{_protocol(each.entry)}: measure it again, or remove it"
             )
-        found[each.model, each.weights] = each
-    return found
+    return {(each.model, each.weights): each for each in results.values()}
 
 
 def table(results: Mapping[tuple[str, str], Reproduction]) -> str:
     """Returns all published weights in Markdown: their errors, and ours where they were run."""
-    head = ["network", "weights", "protocol", "published", "ours", "difference", "in our interval", "images", "run"]
-    rows = [head, ["---"] * len(head)]
+    rows = [["network", "weights", "protocol", "published", "ours", "difference", "in our interval", "images", "run"]]
     for entry in (entry for name in list_models() for entry in published_weights(name)):
         errors, found = published_errors(entry), results.get((entry.model, entry.source))
         ours = ["not run", "", "", "", ""]
         if found:
             within = " / ".join("yes" if found.is_within(k) else "no" for k in errors)
             differences = " / ".join(f"{found.difference(k):+.3f}" for k in errors)
-            ours = [_in_percent(found.errors), differences, within, str(found.images), f"{found.date}, {found.device}"]
-        rows.append([f"`{entry.model}`", f"`{entry.source}`", _protocol(entry), _in_percent(errors) or "none", *ours])
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
-
-
-def _in_percent(errors: Mapping[int, float]) -> str:
-    return " / ".join(f"{errors[k]:.3f}" for k in TOP_K if k in errors)
-
-
-def with_table(document: str, results: Mapping[tuple[str, str], Reproduction]) -> str:
-    """Returns a document with the table between its lines `BEGIN` and `END`.
-
-    Raises:
-        UserError: it has not these two lines in this order.
-    """
-    before, begin, rest = document.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(f"{END}\n")
-    if not begin or not end:
-        raise UserError(f"the document has no place for the table, between the lines {BEGIN!r} and {END!r}")
-    return f"{before}{begin}\n{table(results)}\n{end}{after}"
+            ours = [
+                in_percent(found.errors, 3),
+                differences,
+                within,
+                str(found.images),
+                f"{found.date}, {found.device}",
+            ]
+        published = in_percent(errors, 3) or "none"
+        rows.append([f"`{entry.model}`", f"`{entry.source}`", _protocol(entry), published, *ours])
+    return markdown(rows)

@@ -3,8 +3,6 @@
 import dataclasses
 import os
 
-import jax
-import numpy as np
 from jax.experimental import topologies
 
 from jaxcnn.analysis.dry_run import DoesNotFit, DryRun, dry_run
@@ -35,8 +33,7 @@ def over_topology(name: str) -> DataParallel:
             f"there is no TPU topology {name!r} to compile for: name one as in v5e:2x2, and install libtpu with "
             f"pip install 'jaxcnn[tpu]' ({reason})"
         ) from None
-    mesh = jax.sharding.Mesh(np.array(devices), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
-    return DataParallel(mesh)
+    return DataParallel.over(devices)
 
 
 def with_fewest_micro_batches(config: TrainConfig, topology: DataParallel) -> DryRun:

@@ -307,14 +307,16 @@ class Checkpoints:
 
 
 def _on_host(state: Any) -> Any:
-    """A copy of the state in the host's memory, whole even where leaves are spread over several processes."""
+    """The state in the host's memory, whole even where leaves are spread over several processes.
+
+    On a CPU these are views of the devices' buffers; orbax copies them before `save` returns.
+    """
 
     def whole(leaf: Any) -> Any:
         spread = isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated)
         return multihost_utils.process_allgather(leaf, tiled=True) if spread else leaf
 
-    # np.array copies: on a CPU, device_get gives views of buffers that may be donated next.
-    return jax.tree.map(np.array, jax.device_get(jax.tree.map(whole, state)))
+    return jax.device_get(jax.tree.map(whole, state))
 
 
 def _sharding(leaf: Any) -> jax.sharding.Sharding | None:

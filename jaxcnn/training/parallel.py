@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import jax
@@ -27,9 +27,14 @@ class DataParallel:
     wrapper: Literal["jit", "shard_map", "pmap"] = "jit"
 
     @classmethod
+    def over(cls, devices: Sequence[jax.Device]) -> "DataParallel":
+        """Returns the mesh of these devices."""
+        return cls(jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices))
+
+    @classmethod
     def over_all_devices(cls) -> "DataParallel":
         """Returns the mesh of every device there is."""
-        return cls(jax.make_mesh((jax.device_count(),), (AXIS,), axis_types=(AxisType.Auto,)))
+        return cls.over(jax.devices())
 
     @property
     def replicated(self) -> NamedSharding:

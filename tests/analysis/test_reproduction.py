@@ -3,24 +3,20 @@
 import dataclasses
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 from PIL import Image
 
-from jaxcnn.analysis import reproduction
-from jaxcnn.analysis.reproduction import BEGIN, END, Reproduction, read, reproduce, save, table, with_table
+from jaxcnn.analysis.reproduction import Reproduction, read, reproduce, save, table
 from jaxcnn.config import CenterCrop, DataConfig
 from jaxcnn.errors import UserError
-from jaxcnn.models.registry import list_models
 from jaxcnn.trained import load
 from jaxcnn.weights import published
 from jaxcnn.weights.load import variable_shapes
-from jaxcnn.weights.published import find_published, published_weights
+from jaxcnn.weights.published import find_published
 
-DOCS = Path(__file__).parent.parent.parent / "docs"
 NAME, WEIGHTS = "resnet20_cifar", "torchvision/OURS"
 
 
@@ -95,26 +91,13 @@ def test_what_is_stored_is_in_the_table(somebodys, tmp_path, monkeypatch):
     assert path == tmp_path / "results" / "resnet20_cifar_torchvision_OURS.json"
     results = read(tmp_path / "results")
     assert results == {(NAME, WEIGHTS): made()}
-    document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    written = with_table(document, results)
-    assert written.startswith(f"before\n{BEGIN}\n\n| network |")
-    assert written.endswith(
-        "| 89.999 / 40.000 | 90.000 / 50.000 | +0.001 / +10.000 | yes / yes | 10 | 2026-01-02, 1 cpu |"
-        f"\n\n{END}\nafter\n"
+    assert table(results).endswith(
+        "| 89.999 / 40.000 | 90.000 / 50.000 | +0.001 / +10.000 | yes / yes | 10 | 2026-01-02, 1 cpu |\n"
     )
-    assert with_table(written, results) == written
     entry = dataclasses.replace(find_published(NAME, WEIGHTS), top1_accuracy=None, top5_accuracy=None)
     monkeypatch.setattr(published, "_table", lambda: {"torchvision": {NAME: (entry,)}})
     assert "| none | 90.000 / 50.000 |  |  | 10 |" in table(results)
     assert made().difference(1) is None
-
-
-def test_the_document_is_up_to_date():
-    """If not: scripts/reproduce.py --table."""
-    document = (DOCS / "results.md").read_text()
-    assert with_table(document, read(DOCS / "results")) == document
-    entries = [entry for name in list_models() for entry in published_weights(name)]
-    assert document.count("| not run |") + len(read(DOCS / "results")) == len(entries)
 
 
 @pytest.mark.parametrize(
@@ -145,8 +128,10 @@ def test_what_cannot_be_reproduced(tmp_path):
         reproduce("resnet5", None, DataConfig(), batch_size=1)
     with pytest.raises(UserError, match="there are no published weights of lenet, so there is nothing to reproduce"):
         reproduce("lenet", None, DataConfig(), batch_size=1)
-    with pytest.raises(UserError, match="the document has no place for the table"):
-        with_table(f"{END}\n{BEGIN}\n", {})
+    with pytest.raises(
+        UserError, match=r"'x\.pth' is no published weights of resnet18, whose errors could be compared"
+    ):
+        reproduce("resnet18", "x.pth", DataConfig(), batch_size=1)
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"file/resnet20_cifar_torchvision_OURS.json cannot be written: "):
-        reproduction.save(made(), tmp_path / "file")
+        save(made(), tmp_path / "file")

@@ -50,8 +50,7 @@ def test_every_image_counts_once(devices, batch_size, images):
     rng = np.random.default_rng(images)
     logits = rng.standard_normal((images, 7)).astype(np.float32)
     labels = rng.integers(0, 7, images).astype(np.int32)
-    mesh = jax.make_mesh((devices,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:devices])
-    parallel = DataParallel(mesh)
+    parallel = DataParallel.over(jax.devices()[:devices])
     step = make_evaluation_step(
         lambda variables, images, train: images * variables,
         lambda batch, arrays: (arrays["image"][batch["index"]], arrays["label"][batch["index"]]),

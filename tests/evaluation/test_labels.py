@@ -145,17 +145,28 @@ class Imagenet2012Real(tfds.core.GeneratorBasedBuilder):
             )
 
 
+class DamagedReal(Imagenet2012Real):
+    """Whose first image is cut off."""
+
+    def _generate_examples(self):
+        for number, record in super()._generate_examples():
+            if number == 1:
+                record["image"] = io.BytesIO(record["image"].read()[:100])
+            yield number, record
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory):
     root = str(tmp_path_factory.mktemp("tfds"))
     ImagenetV2(data_dir=root, config="matched-frequency", file_format="array_record").download_and_prepare()
-    Imagenet2012Real(data_dir=root, file_format="array_record").download_and_prepare()
+    for builder in (Imagenet2012Real, DamagedReal):
+        builder(data_dir=root, file_format="array_record").download_and_prepare()
     return root
 
 
-def of_tfds(network, name, root):
+def of_tfds(network, name, root, **options):
     crops = {crop: getattr(network.data, crop) for crop in ("evaluation_crop", "train_crop")}
-    return DataConfig(name=f"tfds:{name}", data_dir=root, **crops)
+    return DataConfig(name=f"tfds:{name}", data_dir=root, **crops, **options)
 
 
 def test_the_classes_of_ilsvrc_are_those_of_tfds():
@@ -241,6 +252,15 @@ def test_imagenet_real_of_tfds(prepared, caplog):
     errors, _ = evaluate(back, of_tfds(network, "imagenet2012_real", prepared), top_k=(1,))
     # Of 0, 1, 3 and 1 the right ones are 4, 3 or 0, 0, and 1, 0 or 4.
     assert errors[1] == 75.0
+
+
+def test_imagenet_real_with_an_image_that_cannot_be_read(prepared):
+    network = teller(WORDNET_IDS)
+    stream = of_tfds(network, "damaged_real", prepared, max_bad_share=0.5, residence="stream")
+    assert evaluate(network, stream, top_k=(1,)) == ({1: pytest.approx(200 / 3)}, 3)
+    resident = of_tfds(network, "damaged_real", prepared, max_bad_share=0.5)
+    with pytest.raises(UserError, match=r"damaged_real.* cannot be read, so its labels cannot be told: use residence"):
+        evaluate(network, resident)
 
 
 def test_imagenet_real_of_its_file(tmp_path):

@@ -65,12 +65,6 @@ def data(folder, **changes):
     return DataConfig(name=f"folder:{folder}", evaluation_crop=CenterCrop(size=16, resize=20), **changes)
 
 
-def devices(count):
-    return DataParallel(
-        jax.make_mesh((count,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:count])
-    )
-
-
 def scaled(path, short):
     """The short side scaled by Pillow, the long one rounded down."""
     picture = Image.open(path)
@@ -211,7 +205,9 @@ def softmax(scores):
 
 def measure(network, folder, views, *, batch_size=32, count=1):
     split = open_split(data(folder), views=views)
-    return predict_split(*network, NORMALIZATION, split, views, batch_size=batch_size, parallel=devices(count))
+    return predict_split(
+        *network, NORMALIZATION, split, views, batch_size=batch_size, parallel=DataParallel.over(jax.devices()[:count])
+    )
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -271,7 +267,9 @@ def test_an_unreadable_image_is_not_counted(network, folder, tmp_path):
         (root / "val" / letter / "photo.png").write_bytes(source[: 200 if letter == "d" else None])
     for views in (TenCrop(size=16, short_sides=(20,)), Dense(short_sides=(16, 22))):
         split = open_split(data(root, max_bad_share=0.5), views=views)
-        found = predict_split(*network, NORMALIZATION, split, views, batch_size=16, parallel=devices(8))
+        found = predict_split(
+            *network, NORMALIZATION, split, views, batch_size=16, parallel=DataParallel.over(jax.devices()[:8])
+        )
         assert list(found.known) == [letter != "d" for letter in LETTERS]
         np.testing.assert_allclose(
             found.scores[found.known], measure(network, folder, views).scores[found.known], rtol=1e-4, atol=1e-5

@@ -22,16 +22,9 @@ TINY = load_config(Path(__file__).parent.parent / "recipes" / "tiny.py")
 CONFIG = dataclasses.replace(TINY, model=ModelConfig(name="tiny"), augmentations=())
 
 
-def devices(count):
-    return DataParallel(
-        jax.make_mesh((count,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:count])
-    )
-
-
 def assembled(config, count, **parallel):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DataParallel, "over_all_devices", lambda: devices(count))
-        return assemble(dataclasses.replace(config, parallel=ParallelConfig(**parallel)))
+    config = dataclasses.replace(config, parallel=ParallelConfig(**parallel))
+    return assemble(config, parallel=DataParallel.over(jax.devices()[:count]))
 
 
 @functools.cache

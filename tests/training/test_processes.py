@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -29,8 +30,8 @@ def train_command(workdir, *options):
 
 def train_here(monkeypatch, workdir, *options):
     """Trains in this process, with as many devices as two processes have together."""
-    mesh = jax.make_mesh((4,), ("data",), (jax.sharding.AxisType.Auto,), devices=jax.devices()[:4])
-    monkeypatch.setattr(DataParallel, "over_all_devices", lambda: DataParallel(mesh))
+    four = DataParallel.over(jax.devices()[:4])
+    monkeypatch.setattr(DataParallel, "over_all_devices", lambda: four)
     assert hooked_train.train_main()(list(map(str, train_command(workdir, *options)[1:]))) == 0
 
 
@@ -72,11 +73,11 @@ def test_two_processes_train_as_one_with_all_devices(tmp_path, monkeypatch):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), two.state, one.state)
     for mine, expected in zip(lines(tmp_path / "two", "train"), lines(tmp_path / "one", "train"), strict=True):
         assert mine["loss"] == pytest.approx(expected["loss"], rel=1e-5)
-    # One writer, one speaker. On CPUs, the library that connects the processes says that it does.
+    # One writer, one speaker. On CPUs, the library that connects the processes says that it does, lines mixed.
     assert len(list((tmp_path / "two" / "tensorboard").iterdir())) == 1
     assert lines(tmp_path / "two", "start")[0]["processes"] == 2
     assert first.splitlines()[-1].endswith("(360 images)")
-    assert all(line.startswith("[Gloo]") for line in second.splitlines()), second
+    assert not re.search("epoch|error|=", second)
 
 
 @pytest.mark.slow
@@ -121,29 +122,34 @@ def test_one_process_killed_under_supervision(undisturbed, tmp_path, killed):
 
 @pytest.mark.slow
 def test_unreadable_images_are_counted_and_told_whoever_finds_them(tmp_path, monkeypatch):
-    write_photographs(tmp_path / "photos")
-    for name in ("train/a/04.jpg", "val/b/01.jpg"):
-        (tmp_path / "photos" / name).write_bytes((tmp_path / "photos" / name).read_bytes()[:-300])
-    options = ["--data.name", f"folder:{tmp_path / 'photos'}", "--data.residence", "stream", "--data.batch-size", "8"]
+    """Of the four images that are evaluated, each process reads two, one of them cut short."""
+    photos = tmp_path / "photos"
+    write_photographs(photos)
+    for name in ("a/00.jpg", "b/01.jpg"):
+        shutil.copy(photos / "val" / name, photos / "val" / f"{name[0]}/02.jpg")
+    for name in ("train/a/04.jpg", "val/a/02.jpg", "val/b/02.jpg"):
+        (photos / name).write_bytes((photos / name).read_bytes()[:-300])
+    options = ["--data.name", f"folder:{photos}", "--data.residence", "stream", "--data.batch-size", "8"]
     options += ["--data.max-bad-share", "0.5", "--evaluation.top-k", "1", "--evaluation.batch-size", "4"]
     codes, outputs = start_two([train_command(tmp_path / "two", *options)] * 2, tmp_path)
     assert codes == [0, 0], outputs
     train_here(monkeypatch, tmp_path / "one", *options)
     for workdir in (tmp_path / "two", tmp_path / "one"):
         told = [file["file"][-8:] for line in lines(workdir, "bad_files") for file in line["files"]]
-        assert sorted(told) == ["a/04.jpg", "b/01.jpg"]
-        assert [line["images"] for line in lines(workdir, "evaluation")] == [1, 1]
+        assert sorted(told) == ["a/02.jpg", "a/04.jpg", "b/02.jpg"]
+        assert [line["images"] for line in lines(workdir, "evaluation")] == [2, 2]
     two, one = final_state(tmp_path / "two"), final_state(tmp_path / "one")
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), two.state, one.state)
     # Each process sees but a part of too many.
     codes, outputs = start_two([train_command(tmp_path / "no", *options, "--data.max-bad-share", "0.49")] * 2, tmp_path)
     assert codes == [2, 2]
-    assert all("1 of 2 images of folder:" in output for output in outputs), outputs
+    assert all("2 of 4 images of folder:" in output for output in outputs), outputs
 
 
 @pytest.mark.slow
-def test_a_state_spread_over_processes_is_saved_whole_and_all_restore_the_same_step(tmp_path):
-    codes, outputs = start_two([[spread_state.__file__, tmp_path / "saved"]] * 2, tmp_path)
+@pytest.mark.parametrize("launcher", ["hand", "slurm", "open mpi"])
+def test_a_state_spread_over_processes_is_saved_whole_and_all_restore_the_same_step(tmp_path, launcher):
+    codes, outputs = start_two([[spread_state.__file__, tmp_path / "saved"]] * 2, tmp_path, launcher)
     assert codes == [0, 0], outputs
     for output in outputs:
         assert re.findall(r"restored (\d)", output) == ["2", "1"]

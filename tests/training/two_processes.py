@@ -12,7 +12,22 @@ DEVICES = 2
 """Of each of the two processes, simulated."""
 
 
-def start_two(commands, folder):
+def joining(launcher, number, port):
+    """What tells a process who the others are: arguments, and variables of the environment."""
+    match launcher:
+        case "hand":
+            return ["--coordinator-address", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id", number], {}
+        case "slurm":
+            told = {"JOB_ID": 1, "STEP_NODELIST": "127.0.0.1", "NTASKS": 2, "PROCID": number, "LOCALID": number}
+            variables = {f"SLURM_{name}": value for name, value in told.items()}
+        case "open mpi":
+            told = {"SIZE": 2, "RANK": number, "LOCAL_RANK": number}
+            variables = {f"OMPI_COMM_WORLD_{name}": value for name, value in told.items()}
+            variables["OMPI_MCA_orte_hnp_uri"] = "1531576320.0;tcp://127.0.0.1:34911"
+    return ["--distributed", "auto"], variables | {"JAX_COORDINATOR_PORT": port}
+
+
+def start_two(commands, folder, launcher="hand"):
     """Runs a command in each of two processes that are to find each other; returns their exit codes and outputs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -21,10 +36,11 @@ def start_two(commands, folder):
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_CPU_COLLECTIVES_IMPLEMENTATION": "gloo", "PYTHONPATH": ROOT}
     processes = []
     for number, command in enumerate(commands):
-        joining = ["--coordinator-address", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id", str(number)]
-        arguments = [sys.executable, *map(str, command), *joining, "--heartbeat-timeout-seconds", "5"]
+        options, variables = joining(launcher, number, port)
+        arguments = map(str, [sys.executable, *command, *options, "--heartbeat-timeout-seconds", "5"])
+        variables = environment | {name: str(value) for name, value in variables.items()}
         with (folder / f"output{number}.txt").open("w") as output:
-            processes.append(subprocess.Popen(arguments, env=environment, stdout=output, stderr=subprocess.STDOUT))
+            processes.append(subprocess.Popen([*arguments], env=variables, stdout=output, stderr=subprocess.STDOUT))
     try:
         codes = [process.wait(timeout=300) for process in processes]
     finally:
