@@ -172,7 +172,8 @@ def _claim(workdir: Path, config: TrainConfig) -> None:
     """Writes config.json, or makes sure that the one there says the same."""
     file = workdir / CONFIG_FILE
     if file.exists():
-        changed = differences(load_config(workdir), config)
+        # What others published of a recipe may be put right later.
+        changed = differences(dataclasses.replace(load_config(workdir), published=config.published), config)
         if changed:
             option, (old, new) = next(iter(changed.items()))
             others = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""

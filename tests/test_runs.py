@@ -22,6 +22,7 @@ from jaxcnn.config import (
     Normalization,
     Pad,
     ParallelConfig,
+    PublishedConfig,
     RandomErasing,
     RandomResizedCrop,
     RandomRotation,
@@ -366,8 +367,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(config, sentence, 
     assert not (tmp_path / "run").exists()
 
 
-def test_another_config_in_the_same_folder_is_refused(finished):
-    workdir, _ = finished
+def test_another_config_in_the_same_folder_is_refused_but_not_for_what_others_published(finished):
+    workdir, result = finished
+    assert run(tiny(published=PublishedConfig(top1_error=1.0, source="somebody")), workdir) == result
     before = (workdir / "metrics.jsonl").read_text()
     with pytest.raises(ConfigError, match=r"tiny holds a run of another config, seed 0 there and 9 here"):
         run(tiny(seed=9), workdir)

@@ -1,20 +1,10 @@
 """From a `DataConfig` to host batches, each a pure function of (seed, step).
 
-Training walks one endless line of positions: step s takes positions s * batch_size to (s + 1) * batch_size - 1, and
-position p is place p % size in the order of epoch p // size. So an epoch shows every image once, nothing is dropped
-at its end, and a run goes on from any step without any state of an iterator.
-
-With repeated augmentation, place p % size shows image (p % size) // repeats of the order instead, which is also how
-timm's and torchvision's samplers line images up. Those deal the line out to processes like cards, so that an image's
-copies are on different ones. Here a batch holds the first copies of all its images, then the second ones, and so on
-(see `position_of`), so that copies are far apart for any number of devices: mixing blends an image with its neighbour,
-and must not meet a copy. Two more things differ from theirs. An epoch is all of ``size`` places, theirs are cut to
-whole multiples of 256. And a copy's augmentation is its place's, not a worker's.
+Which image is where in training: see `jaxcnn.data.order`.
 """
 
 import dataclasses
 import functools
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -22,116 +12,15 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.config import Crop, DataConfig, Dense, FixedViews, SingleCrop, Views
-from jaxcnn.data.crop import CropError, carry_out, is_random, plan
-from jaxcnn.data.decode import DecodeError, decode, jpeg_size, with_channels
+from jaxcnn.data.crop import is_random
+from jaxcnn.data.loader import Loader
 from jaxcnn.data.numbering import image_numbers, valid_labels, without
-from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source, random_state, refuse_bad
+from jaxcnn.data.order import epoch_order, image_rng, position_of
+from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source
 from jaxcnn.data.stream import Batch, available_cores, stream
-from jaxcnn.data.views import cut_views, scaled_images, view_count
+from jaxcnn.data.views import view_count
 from jaxcnn.data.whole import by_shape, read_ahead
 from jaxcnn.errors import UserError
-
-
-@functools.lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next
-def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
-    """Returns the order in which an epoch visits the images: int32 of shape ``(size,)``, a permutation, read-only.
-
-    The same in every release of NumPy: see `sources.random_state`.
-    """
-    order = random_state(seed, epoch).permutation(size).astype(np.int32)
-    order.flags.writeable = False
-    return order
-
-
-def image_rng(seed: int, epoch: int, place: int) -> np.random.RandomState:
-    """Returns the generator of the host's crop of the image at this place of this epoch.
-
-    Philox counts: a generator costs a tenth of what seeding the Mersenne twister of `epoch_order` does. NEP 19 freezes
-    this stream too.
-    """
-    # The lowest 64 bits of the counter are the generator's own: they count its draws.
-    return np.random.RandomState(np.random.Philox(key=seed, counter=place << 64 | epoch << 128))
-
-
-def position_of(slot: int, step: int, batch_size: int, repeats: int) -> int:
-    """Returns which position of the line a slot of a step's batch shows.
-
-    The batch's positions by their remainder by ``repeats``, each remainder's in order: copies of an image, which are at
-    positions side by side, come to lie about ``batch_size / repeats`` slots apart.
-
-    >>> [position_of(slot, step=1, batch_size=6, repeats=3) for slot in range(6)]
-    [6, 9, 7, 10, 8, 11]
-    """
-    start, stop = step * batch_size, (step + 1) * batch_size
-    for remainder in range(repeats):
-        positions = range(start + (remainder - start) % repeats, stop, repeats)
-        if slot < len(positions):
-            return positions[slot]
-        slot -= len(positions)
-    raise IndexError(f"there is no such slot in a batch of {batch_size}")
-
-
-class _Loader:
-    """Reads, decodes and cuts a split's images, and keeps the account of those that cannot be."""
-
-    def __init__(self, source: Source, crop: Crop | FixedViews | Dense, config: DataConfig):
-        self.source = source
-        self.crop = crop
-        self.config = config
-        self._reasons: dict[int, str] = {}
-        self._lock = threading.Lock()
-
-    @property
-    def workers(self) -> int:
-        """Threads; 0 for none beside the caller's."""
-        return available_cores() if self.config.workers is None else self.config.workers
-
-    @property
-    def bad(self) -> list[tuple[str, str]]:
-        """(path or record, reason) of each image found to be unreadable so far."""
-        with self._lock:
-            reasons = sorted(self._reasons.items())
-        return [*self.source.bad, *((self.source.describe(index), reason) for index, reason in reasons)]
-
-    def load(self, index: int, rng: np.random.RandomState | None = None) -> tuple[Any, int] | None:
-        """One image and its label, or None if it cannot be read; raises `UserError` if too many cannot.
-
-        Of `FixedViews` the views, and of `Dense` the list of scaled images, stand for the image.
-        """
-        if index not in self._reasons:
-            try:
-                image, label = self.source[index]
-                if isinstance(self.crop, FixedViews):
-                    return cut_views(self._whole(image), self.crop), label
-                if isinstance(self.crop, Dense):
-                    return scaled_images(self._whole(image), self.crop), label
-                return self._cut(image, rng), label
-            except OSError as error:
-                reason = f"cannot be read ({error.strerror or error})"
-            except (DecodeError, CropError) as error:
-                reason = str(error)
-            with self._lock:
-                self._reasons[index] = reason
-        self.refuse(self.bad)
-        return None
-
-    def refuse(self, bad: Sequence[tuple[str, str]]) -> None:
-        """Raises `UserError` if these are too many."""
-        total = self.source.size + len(self.source.bad)
-        refuse_bad(bad, total, self.config.max_bad_share, f"{self.source.name}, split {self.source.split!r}")
-
-    def _whole(self, image: bytes | np.ndarray, rows: int | None = None) -> np.ndarray:
-        channels = self.config.channels
-        if isinstance(image, bytes):
-            image = decode(image, channels, self.config.max_pixels, rows)
-        return with_channels(image, channels)
-
-    def _cut(self, image: bytes | np.ndarray, rng: np.random.RandomState | None) -> np.ndarray:
-        planned = None
-        if isinstance(image, bytes) and (size := jpeg_size(image)):
-            planned = plan(self.crop, *size, rng)
-        pixels = self._whole(image, planned and planned.box[0] + planned.box[2])
-        return carry_out(planned or plan(self.crop, *pixels.shape[:2], rng), pixels, self.crop)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -149,7 +38,7 @@ class Split:
     """uint8 of shape ``(size, height, width, channels)`` where resident, else None."""
     labels: np.ndarray | None
     """int32 of shape ``(size,)`` where resident, else None."""
-    _loader: _Loader = dataclasses.field(repr=False)
+    _loader: Loader = dataclasses.field(repr=False)
     repeats: int = 1
     """Times a training batch holds each of its images."""
 
@@ -323,7 +212,7 @@ class Data:
     class_names: tuple[str, ...]
 
 
-def _read_all(loader: _Loader) -> tuple[np.ndarray, np.ndarray]:
+def _read_all(loader: Loader) -> tuple[np.ndarray, np.ndarray]:
     """All images and labels of a split that can be read, in its order."""
     source, config = loader.source, loader.config
     images = np.zeros((source.size, loader.crop.size, loader.crop.size, config.channels), np.uint8)
@@ -348,7 +237,7 @@ def _read_all(loader: _Loader) -> tuple[np.ndarray, np.ndarray]:
 def _split(
     source: Source, crop: Crop | FixedViews | Dense, config: DataConfig, resident: bool, repeats: int = 1
 ) -> Split:
-    loader = _Loader(source, crop, config)
+    loader = Loader(source, crop, config)
     images, labels = _read_all(loader) if resident else (None, None)
     views = (view_count(crop),) if isinstance(crop, FixedViews) else ()
     sides = () if isinstance(crop, Dense) else (crop.size, crop.size)

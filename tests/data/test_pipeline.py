@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcnn.config import CenterCrop, DataConfig, Pad, RandomResizedCrop, Resize
-from jaxcnn.data.pipeline import Split, epoch_order, image_rng, open_data, open_split, position_of
+from jaxcnn.data.order import epoch_order, image_rng, position_of
+from jaxcnn.data.pipeline import Split, open_data, open_split
 from jaxcnn.errors import UserError
 
 SMALL = Resize(size=8)

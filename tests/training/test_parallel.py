@@ -17,9 +17,12 @@ from jaxcnn.runs import load_config
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.step import zero_totals
 
-TINY = load_config(Path(__file__).parent.parent / "recipes" / "tiny.py")
-# Without dropout, whose masks depend on the wrapper.
-CONFIG = dataclasses.replace(TINY, model=ModelConfig(name="tiny"), augmentations=())
+
+@functools.cache
+def recipe():
+    """Without dropout, whose masks depend on the wrapper."""
+    tiny = load_config(Path(__file__).parent.parent / "recipes" / "tiny.py")
+    return dataclasses.replace(tiny, model=ModelConfig(name="tiny"), augmentations=())
 
 
 def assembled(config, count, **parallel):
@@ -30,7 +33,7 @@ def assembled(config, count, **parallel):
 @functools.cache
 def trained(count, network="tiny", **parallel):
     """The losses of 20 steps, and the state after them."""
-    config = dataclasses.replace(CONFIG, model=ModelConfig(name=network))
+    config = dataclasses.replace(recipe(), model=ModelConfig(name=network))
     if network == "lenet":
         size = Resize(size=32)
         config = dataclasses.replace(
@@ -117,7 +120,7 @@ def test_a_sharded_optimizer_changes_nothing_but_where_its_state_lives(wrapper, 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_narrow_computation_leaves_float32_everywhere_else(dtype):
-    config = dataclasses.replace(CONFIG, model=ModelConfig(name="tiny", dtype=dtype))
+    config = dataclasses.replace(recipe(), model=ModelConfig(name="tiny", dtype=dtype))
     assembly = assembled(config, 1)
     batch = next(assembly.data.train.training_batches(0, 64, 0, 1))
     arrays = split_arrays(assembly.data.train, assembly.parallel)
@@ -138,10 +141,10 @@ def test_narrow_computation_leaves_float32_everywhere_else(dtype):
 )
 def test_what_cannot_be_divided_is_refused(parallel, sentence):
     with pytest.raises(UserError, match=sentence):
-        assembled(CONFIG, 8, **parallel)
+        assembled(recipe(), 8, **parallel)
 
 
 def test_the_scope_of_batch_statistics_is_set_in_one_place():
     model = ModelConfig(name="tiny", options={"batch_norm_axis": "data"})
     with pytest.raises(ConfigError, match=r"batch_norm_axis follows from the devices: set parallel\.batch_norm"):
-        assembled(dataclasses.replace(CONFIG, model=model), 1)
+        assembled(dataclasses.replace(recipe(), model=model), 1)

@@ -1,0 +1,77 @@
+"""From a source's bytes to one image, cut."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from jaxcnn.config import Crop, DataConfig, Dense, FixedViews
+from jaxcnn.data.crop import CropError, carry_out, plan
+from jaxcnn.data.decode import DecodeError, decode, jpeg_size, with_channels
+from jaxcnn.data.sources import Source, refuse_bad
+from jaxcnn.data.stream import available_cores
+from jaxcnn.data.views import cut_views, scaled_images
+
+
+class Loader:
+    """Reads, decodes and cuts a split's images, and keeps the account of those that cannot be."""
+
+    def __init__(self, source: Source, crop: Crop | FixedViews | Dense, config: DataConfig):
+        self.source = source
+        self.crop = crop
+        self.config = config
+        self._reasons: dict[int, str] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def workers(self) -> int:
+        """Threads; 0 for none beside the caller's."""
+        return available_cores() if self.config.workers is None else self.config.workers
+
+    @property
+    def bad(self) -> list[tuple[str, str]]:
+        """(path or record, reason) of each image found to be unreadable so far."""
+        with self._lock:
+            reasons = sorted(self._reasons.items())
+        return [*self.source.bad, *((self.source.describe(index), reason) for index, reason in reasons)]
+
+    def load(self, index: int, rng: np.random.RandomState | None = None) -> tuple[Any, int] | None:
+        """One image and its label, or None if it cannot be read; raises `UserError` if too many cannot.
+
+        Of `FixedViews` the views, and of `Dense` the list of scaled images, stand for the image.
+        """
+        if index not in self._reasons:
+            try:
+                image, label = self.source[index]
+                if isinstance(self.crop, FixedViews):
+                    return cut_views(self._whole(image), self.crop), label
+                if isinstance(self.crop, Dense):
+                    return scaled_images(self._whole(image), self.crop), label
+                return self._cut(image, rng), label
+            except OSError as error:
+                reason = f"cannot be read ({error.strerror or error})"
+            except (DecodeError, CropError) as error:
+                reason = str(error)
+            with self._lock:
+                self._reasons[index] = reason
+        self.refuse(self.bad)
+        return None
+
+    def refuse(self, bad: Sequence[tuple[str, str]]) -> None:
+        """Raises `UserError` if these are too many."""
+        total = self.source.size + len(self.source.bad)
+        refuse_bad(bad, total, self.config.max_bad_share, f"{self.source.name}, split {self.source.split!r}")
+
+    def _whole(self, image: bytes | np.ndarray, rows: int | None = None) -> np.ndarray:
+        channels = self.config.channels
+        if isinstance(image, bytes):
+            image = decode(image, channels, self.config.max_pixels, rows)
+        return with_channels(image, channels)
+
+    def _cut(self, image: bytes | np.ndarray, rng: np.random.RandomState | None) -> np.ndarray:
+        planned = None
+        if isinstance(image, bytes) and (size := jpeg_size(image)):
+            planned = plan(self.crop, *size, rng)
+        pixels = self._whole(image, planned and planned.box[0] + planned.box[2])
+        return carry_out(planned or plan(self.crop, *pixels.shape[:2], rng), pixels, self.crop)
