@@ -56,7 +56,7 @@ def test_train_evaluate_predict(tmp_path):
     assert unknown.stderr.startswith("error: there is no model 'tiny'")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, number):
     load_config(Path(TINY))  # registers its model here too, where the final states are read
     outcome = interrupt_repeatedly([str(SCRIPTS / "train.py"), TINY], tmp_path / "runs", kills=2, number=number, seed=3)

@@ -344,7 +344,8 @@ def test_lenet5_refuses_what_the_paper_has_not():
 
 
 def test_names():
-    assert jaxcnn.list_models() == sorted(PARAMETERS)
+    # The tests' own recipe registers a network, where it has been read before.
+    assert [name for name in jaxcnn.list_models() if name != "tiny"] == sorted(PARAMETERS)
     assert jaxcnn.list_models("resnet1*") == ["resnet101", "resnet110_cifar", "resnet152", "resnet18"]
 
 
