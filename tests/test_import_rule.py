@@ -25,7 +25,7 @@ ALLOWED = {
         "data": "config data",
         "augment": "config augment",
         "evaluation": "config evaluation",
-        "training": "config evaluation training",
+        "training": "config ops evaluation training",
         "assembly": "config ops models data augment evaluation training",
         "runs": "config memory assembly data evaluation training",
         "supervision": "training",

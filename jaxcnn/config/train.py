@@ -95,8 +95,9 @@ class ParallelConfig:
     """Whether the optimizer's state is spread over the devices instead of being whole on each (ZeRO-1,
     arXiv:1910.02054): less memory for more communication."""
     micro_batches: PositiveInt = 1
-    """Parts that a batch is split into, computed one after another, their gradients averaged: less memory. Batch
-    normalization then takes its statistics from one part at a time, and updates the running ones after each."""
+    """Parts that a batch is split into, computed one after another, their gradients averaged: less memory, but not on a
+    CPU, where XLA plans them all at once. Batch normalization then takes its statistics from one part at a time, and
+    updates the running ones after each."""
 
 
 @option_group

@@ -13,6 +13,7 @@ from jax.flatten_util import ravel_pytree
 from jaxcnn.assembly import assemble, split_arrays
 from jaxcnn.config import ConfigError, ModelConfig, ParallelConfig, Resize
 from jaxcnn.errors import UserError
+from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.runs import load_config
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.step import zero_totals
@@ -36,6 +37,8 @@ def trained(count, network="tiny", **parallel):
     config = dataclasses.replace(recipe(), model=ModelConfig(name=network))
     if network == "lenet":
         size = Resize(size=32)
+        # At 0.1 it does not settle, and rounding errors grow.
+        config = dataclasses.replace(config, optimizer=dataclasses.replace(config.optimizer, learning_rate=0.01))
         config = dataclasses.replace(
             config, data=dataclasses.replace(config.data, train_crop=size, evaluation_crop=size)
         )
@@ -102,7 +105,8 @@ def test_micro_batches_are_the_same_on_any_number_of_devices(wrapper, count):
 
 
 def test_four_micro_batches_of_16_equal_a_batch_of_64_without_batch_normalization():
-    assert_same(trained(1, "lenet", micro_batches=4), trained(1, "lenet"))
+    with rules_of("gpu"):  # in a loop, as everywhere but on a CPU
+        assert_same(trained(1, "lenet", micro_batches=4), trained(1, "lenet"))
 
 
 @pytest.mark.parametrize(
