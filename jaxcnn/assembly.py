@@ -26,7 +26,7 @@ from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS
 from jaxcnn.training.ema import make_average
 from jaxcnn.training.losses import make_loss
-from jaxcnn.training.optimizer import make_optimizer
+from jaxcnn.training.optimizer import make_optimizer, warmup_steps
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.processes import gather
 from jaxcnn.training.state import TrainState, create_state
@@ -246,7 +246,7 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
         config.ema,
         batch_size=config.data.batch_size,
         epochs=config.epochs,
-        warmup_steps=math.ceil(config.optimizer.schedule.warmup_epochs * steps_per_epoch),
+        warmup_steps=warmup_steps(config.optimizer.schedule, steps_per_epoch),
     )
     make_state = state_maker(config, model, optimizer, init_key, shape)
     # An image too small for the network is refused here.
@@ -295,6 +295,7 @@ def evaluate_split(
     top_k: tuple[int, ...],
     parallel: DataParallel,
     stop: Callable[[], bool] = lambda: False,
+    ema: Any = None,
 ) -> Result:
     """Evaluates a network on a whole split, and checks that every readable image was counted once.
 
@@ -307,6 +308,7 @@ def evaluate_split(
         top_k: as given to `make_evaluation_step`.
         parallel: the devices.
         stop: see `evaluate`.
+        ema: see `evaluate`.
     """
     unreadable = len(split.bad)
     batch_size = -(-batch_size // parallel.mesh.size) * parallel.mesh.size
@@ -315,8 +317,17 @@ def evaluate_split(
     def over_processes(count: int) -> int:
         return sum(gather(count))
 
-    put = parallel.put_batch
-    result = evaluate(step, variables, batches, arrays, top_k=top_k, put=put, stop=stop, over_processes=over_processes)
+    result = evaluate(
+        step,
+        variables,
+        batches,
+        arrays,
+        top_k=top_k,
+        put=parallel.put_batch,
+        stop=stop,
+        over_processes=over_processes,
+        ema=ema,
+    )
     found_unreadable = over_processes(len(split.bad) - unreadable)
     if not split.size - over_processes(len(split.bad)) <= result.images <= split.size - found_unreadable:
         raise RuntimeError(f"{result.images} images were counted of the {split.size} of {split.name}")

@@ -1,7 +1,6 @@
 """Runs: a config in, a trained and evaluated network in a folder out."""
 
 import dataclasses
-import functools
 import hashlib
 import importlib.metadata
 import math
@@ -117,21 +116,18 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
                 evaluation_arrays = split_arrays(data.evaluation, parallel)
                 rows = parallel.rows(config.data.batch_size)
 
-                measure = functools.partial(
-                    evaluate_split,
-                    assembly.evaluation_step,
-                    split=data.evaluation,
-                    arrays=evaluation_arrays,
-                    batch_size=config.evaluation.batch_size,
-                    top_k=config.evaluation.top_k,
-                    parallel=parallel,
-                    stop=stop,
-                )
-
                 def evaluate_state(state: TrainState) -> Result:
-                    result = measure(state.variables)
-                    if state.ema:
-                        result = dataclasses.replace(result, ema=measure(state.ema))
+                    result = evaluate_split(
+                        assembly.evaluation_step,
+                        state.variables,
+                        data.evaluation,
+                        evaluation_arrays,
+                        batch_size=config.evaluation.batch_size,
+                        top_k=config.evaluation.top_k,
+                        parallel=parallel,
+                        stop=stop,
+                        ema=state.ema,
+                    )
                     tell_bad_files(int(state.step))
                     return result
 

@@ -86,8 +86,9 @@ def evaluate(
     put: Callable[[Any], Any] = jax.device_put,
     stop: Callable[[], bool] = lambda: False,
     over_processes: Callable[[int], int] = int,
+    ema: Any = None,
 ) -> Result:
-    """Runs over the batches and returns errors.
+    """Runs once over the batches and returns errors.
 
     Args:
         step: what `make_evaluation_step` returned.
@@ -98,23 +99,31 @@ def evaluate(
         put: places a host batch on the devices.
         stop: asked before each batch.
         over_processes: sums a count over the processes, where each is given only its rows of the batches.
+        ema: the moving average of ``variables``, if it is to be measured beside them.
 
     Raises:
         Interrupted: ``stop`` said so.
     """
-    totals = {f"top{k}": jnp.zeros((), jnp.int32) for k in top_k}
-    totals |= {"loss": jnp.zeros(()), "images": jnp.zeros((), jnp.int32)}
-    expected, in_flight = 0, collections.deque()
+    nothing = {f"top{k}": jnp.zeros((), jnp.int32) for k in top_k}
+    nothing |= {"loss": jnp.zeros(()), "images": jnp.zeros((), jnp.int32)}
+    measured = [variables, ema] if ema else [variables]
+    totals, expected, in_flight = [nothing] * len(measured), 0, collections.deque()
     for batch in batches:
         if stop():
             raise Interrupted
         expected += int(batch["mask"].sum())
-        totals = step(variables, totals, put(batch), arrays)
+        placed = put(batch)
+        totals = [step(each, so_far, placed, arrays) for each, so_far in zip(measured, totals, strict=True)]
         in_flight.append(totals)
         if len(in_flight) > BATCHES_IN_FLIGHT:
             jax.block_until_ready(in_flight.popleft())
-    found = jax.device_get(totals)
-    count, expected = int(found["images"]), over_processes(expected)
+    expected = over_processes(expected)
+    result, *of_ema = (_result(found, top_k, expected) for found in jax.device_get(totals))
+    return dataclasses.replace(result, ema=of_ema[0]) if of_ema else result
+
+
+def _result(found: Totals, top_k: tuple[int, ...], expected: int) -> Result:
+    count = int(found["images"])
     if count != expected or not count:
         raise RuntimeError(f"evaluation counted {count} images and was given {expected}")
     return Result(count, float(found["loss"]) / count, {k: 100 * int(found[f"top{k}"]) / count for k in top_k})

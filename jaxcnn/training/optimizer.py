@@ -11,6 +11,11 @@ import optax
 from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, Optimizer, RMSProp, ScheduleConfig
 
 
+def warmup_steps(config: ScheduleConfig, steps_per_epoch: float) -> int:
+    """Returns how many steps the warm-up takes."""
+    return math.ceil(config.warmup_epochs * steps_per_epoch)
+
+
 def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, total_steps: int) -> optax.Schedule:
     """Returns the learning rate as a function of the step, counted from 0.
 
@@ -29,7 +34,7 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
         of_epoch = make_schedule(dataclasses.replace(config, moves="every_step"), peak, 1.0, epochs)
         return lambda step: of_epoch(_whole_periods(step, steps_per_epoch))
 
-    warmup = math.ceil(config.warmup_epochs * steps_per_epoch)
+    warmup = warmup_steps(config, steps_per_epoch)
     if warmup >= total_steps:
         raise ConfigError(
             f"optimizer.schedule.warmup_epochs {config.warmup_epochs:g} is {warmup} steps, and training has only "
