@@ -1,4 +1,4 @@
-"""From a config to its parts: the network, the data, the training and the evaluation step, checked and joined."""
+"""From a config to its parts: the network, the data, the steps and the evaluator, checked and joined."""
 
 import dataclasses
 import functools
@@ -15,10 +15,21 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn.augment.compose import augment, augmented_shape, check_order, normalize
-from jaxcnn.config import ConfigError, ModelConfig, Normalization, TrainConfig
-from jaxcnn.data.pipeline import Data, Split, open_data
+from jaxcnn.config import (
+    ConfigError,
+    DataConfig,
+    Dense,
+    ModelConfig,
+    Normalization,
+    SingleCrop,
+    TrainConfig,
+    Views,
+)
+from jaxcnn.data.pipeline import SINGLE_CROP, Data, open_data
+from jaxcnn.devices.feed import Batch, Feed, images_and_labels
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.evaluation.evaluate import Result, evaluate, make_evaluation_step
+from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.registry import create_model
@@ -27,14 +38,12 @@ from jaxcnn.ops.lowerings import LOWERINGS
 from jaxcnn.training.ema import make_average
 from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer, warmup_steps
-from jaxcnn.training.parallel import DataParallel
-from jaxcnn.training.processes import gather
 from jaxcnn.training.state import TrainState, create_state
 from jaxcnn.training.step import make_train_step
 
 
 def make_model(config: ModelConfig, num_classes: int) -> nn.Module:
-    """Returns the network a config names, with the data set's number of classes unless the config says otherwise.
+    """Returns the network that a config names, with the data set's number of classes unless the config has its own.
 
     Raises:
         ModelError: the name or an option is unknown.
@@ -50,7 +59,7 @@ def make_model(config: ModelConfig, num_classes: int) -> nn.Module:
 
 
 def _lowering(name: str) -> Lowering:
-    """A lowering's name, or the table in a file."""
+    """The name of a lowering, or the table in a file."""
     if name in ("auto", *LOWERINGS):
         return name
     try:
@@ -81,41 +90,70 @@ def state_maker(
 
 def split_seed(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns a run's keys for initialization, augmentation and dropout."""
-    return tuple(jax.random.split(jax.random.key(seed), 3))
+    initialization, augmentation, dropout = jax.random.split(jax.random.key(seed), 3)
+    return initialization, augmentation, dropout
 
 
-def augmentation_keys(key: jax.Array, batch: Mapping[str, jax.Array]) -> jax.Array:
-    """Returns the key of each image's augmentations, a function of the run's and of its ``epoch`` and ``place``."""
-    return jax.vmap(lambda epoch, place: jax.random.fold_in(jax.random.fold_in(key, epoch), place))(
-        batch["epoch"], batch["place"]
+def augmentation_keys(key: jax.Array, batch: Batch) -> jax.Array:
+    """Returns the key of each image's augmentations, a function of the run's key, the epoch and the position in it."""
+    return jax.vmap(lambda epoch, position: jax.random.fold_in(jax.random.fold_in(key, epoch), position))(
+        batch["epoch"], batch["position"]
     )
 
 
-def split_arrays(split: Split, parallel: DataParallel) -> dict[str, jax.Array] | None:
-    """Returns a resident split's images and labels on every device, else None."""
-    if not split.resident:
-        return None
-    return parallel.put_everywhere({"image": split.images, "label": split.labels})
+def make_preparation(
+    config: TrainConfig, key: jax.Array, num_classes: int
+) -> Callable[[Batch], tuple[jax.Array, jax.Array]]:
+    """Returns ``prepare(batch)``, from a training batch to augmented, normalized images and their targets; pure.
+
+    Args:
+        config: its augmentations and normalization.
+        key: of the augmentations.
+        num_classes: of the targets, where they become soft.
+    """
+
+    def prepare(batch: Batch) -> tuple[jax.Array, jax.Array]:
+        images, labels = images_and_labels(batch)
+        keys = augmentation_keys(key, batch)
+        return augment(keys, images, labels, config.augmentations, config.normalization, num_classes)
+
+    return prepare
 
 
-def fetch(batch: Mapping[str, jax.Array], arrays: Mapping[str, jax.Array] | None) -> tuple[jax.Array, jax.Array]:
-    """Returns a batch's uint8 images and labels: its own, or those its ``index`` picks from the device's arrays."""
-    if arrays is None:
-        return batch["image"], batch["label"]
-    pick = functools.partial(jnp.take, indices=batch["index"], axis=0, mode="clip")
-    return pick(arrays["image"]), pick(arrays["label"])
+def make_evaluator(
+    model: nn.Module,
+    normalization: Normalization,
+    parallel: DataParallel,
+    views: Views = SINGLE_CROP,
+    views_at_once: int | None = None,
+) -> Evaluator:
+    """Returns the evaluator of a network on images that are normalized but not augmented.
+
+    Args:
+        model: the network. On `Dense` views its dense layers see every position, where it has an option for that.
+        normalization: of its images.
+        parallel: the devices.
+        views: of each image.
+        views_at_once: how many views the network takes together at most.
+    """
+    model = _for_views(model, views)
+
+    def logits(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
+        return model.apply(variables, normalize(images, normalization), train=False)
+
+    return Evaluator(
+        logits,
+        parallel,
+        average="scores" if isinstance(views, SingleCrop) else views.average,
+        flip=isinstance(views, Dense) and views.flip,
+        views_at_once=views_at_once,
+    )
 
 
-def evaluation_step(
-    model: nn.Module, normalization: Normalization, top_k: tuple[int, ...]
-) -> Callable[..., dict[str, jax.Array]]:
-    """Returns `make_evaluation_step` for a network: images fetched and normalized, not augmented."""
-
-    def prepare(batch, arrays):
-        images, labels = fetch(batch, arrays)
-        return normalize(images, normalization), labels
-
-    return make_evaluation_step(model.apply, prepare, top_k)
+def _for_views(model: nn.Module, views: Views) -> nn.Module:
+    if isinstance(views, Dense) and any(field.name == "fully_convolutional" for field in dataclasses.fields(model)):
+        return model.clone(fully_convolutional=True)
+    return model
 
 
 def check_normalization(normalization: Normalization, channels: int) -> None:
@@ -133,15 +171,18 @@ def check_normalization(normalization: Normalization, channels: int) -> None:
 
 
 def check_image_shape(
-    model: nn.Module, variables: Any, shape: tuple[int, int, int], options: str = "data.evaluation_crop, data.channels"
+    model: nn.Module,
+    variables: Any,
+    shape: tuple[int, ...],
+    options: str = "data.evaluation_crop, data.channels",
 ) -> None:
     """Refuses images that a network's parameters do not fit, without computing anything.
 
     Args:
         model: the network.
-        variables: its own, or their shapes.
+        variables: its variables, or their shapes.
         shape: (height, width, channels).
-        options: which set the shape, for the message.
+        options: which options set the shape, for the message.
 
     Raises:
         UserError: naming the shape; dense layers on feature maps take only the size they were made for.
@@ -151,8 +192,29 @@ def check_image_shape(
         jax.eval_shape(lambda variables, images: model.apply(variables, images, train=False), variables, images)
     except (ValueError, flax.errors.FlaxError) as error:
         size = "x".join(map(str, shape))
-        said = str(error).splitlines()[0].split(" (http")[0]
-        raise UserError(f"images of {size} ({options}) do not fit this network: {said}") from None
+        reason = str(error).splitlines()[0].split(" (http")[0]
+        raise UserError(f"images of {size} ({options}) do not fit this network: {reason}") from None
+
+
+def check_views(model: nn.Module, variables: Any, normalization: Normalization, data: DataConfig, views: Views) -> None:
+    """Refuses views that a network cannot take, before anything is read.
+
+    Raises:
+        UserError: naming what does not fit.
+    """
+    check_normalization(normalization, data.channels)
+    model, channels = _for_views(model, views), data.channels
+    match views:
+        case SingleCrop():
+            size = data.evaluation_crop.size
+            check_image_shape(model, variables, (size, size, channels))
+        case Dense():
+            for short in views.short_sides:
+                # Neither may fit by chance, as one shape does that dense layers on the feature maps are made for.
+                for shape in ((short, short, channels), (short, 2 * short, channels)):
+                    check_image_shape(model, variables, shape, "views.short_sides, data.channels")
+        case _:
+            check_image_shape(model, variables, (views.size, views.size, channels), "views.size, data.channels")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -160,24 +222,34 @@ class Assembly:
     """A config's parts, joined and checked; nothing compiled yet."""
 
     config: TrainConfig
-    """With everything resolved."""
+    """The config, with everything resolved."""
     data: Data
     model: nn.Module
     parallel: DataParallel
     learning_rate: optax.Schedule
     total_steps: int
     make_state: Callable[[], TrainState]
-    """Jitted; pure."""
+    """Returns the state before the first step; jitted, pure."""
     state_shardings: TrainState
     """Where each of the state's arrays lives."""
-    prepare: Callable[..., tuple[jax.Array, jax.Array]]
-    """From a batch, and the split's arrays where it is resident, to augmented, normalized images and targets; pure."""
+    prepare: Callable[[Batch], tuple[jax.Array, jax.Array]]
+    """What `make_preparation` returned."""
     train_step: jax.stages.Wrapped
-    evaluation_step: Callable[..., Any]
+    evaluator: Evaluator
+
+    @functools.cached_property
+    def train_feed(self) -> Feed:
+        """The training images on their way to the devices."""
+        return Feed(self.data.train, self.parallel, self.config.data.batch_size, self.config.seed)
+
+    @functools.cached_property
+    def evaluation_feed(self) -> Feed:
+        """The images that the run is measured on, on their way to the devices."""
+        return Feed.for_evaluation(self.data.evaluation, self.parallel, self.config.evaluation.batch_size)
 
     @property
     def steps_per_epoch(self) -> float:
-        """Need not be whole: batches run on from one epoch into the next."""
+        """The steps of an epoch; need not be whole, because batches run on from one epoch into the next."""
         return self.data.train.size / self.config.data.batch_size
 
     @property
@@ -208,39 +280,13 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     Raises:
         UserError: an option does not fit the data set, the network or the devices.
     """
-    num_classes = config.model.num_classes
-    for option in ("batch_norm_axis", "batch_norm_groups"):
-        if option in config.model.options:
-            raise ConfigError(f"model.options.{option} follows from the devices: set parallel.batch_norm instead")
-    make_model(config.model, num_classes or 1)  # a wrong name is refused before a data set is read
-    parallel = dataclasses.replace(parallel or DataParallel.over_all_devices(), wrapper=config.parallel.wrapper)
-    parallel.check_batch_size("data.batch_size", config.data.batch_size, config.parallel.micro_batches)
-    batch_norm_groups = parallel.batch_norm_groups(config.parallel.batch_norm)
-    check_normalization(config.normalization, config.data.channels)
-    check_order(config.augmentations)
-    data = data or open_data(config.data)
-    if num_classes is not None and num_classes < len(data.class_names):
-        raise ConfigError(f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes")
-    config = dataclasses.replace(
-        config, model=dataclasses.replace(config.model, num_classes=num_classes or len(data.class_names))
-    )
-    check_top_k(config.evaluation.top_k, config.model.num_classes)
+    parallel, data = _checked(config, data, parallel)
+    config = _resolved(config, data)
     model = make_model(config.model, config.model.num_classes)
-
     steps_per_epoch = data.train.size / config.data.batch_size
     total_steps = math.ceil(config.epochs * steps_per_epoch)
     learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps)
     init_key, augment_key, dropout_key = split_seed(config.seed)
-
-    def prepare_training(batch, arrays):
-        images, labels = fetch(batch, arrays)
-        keys = augmentation_keys(augment_key, batch)
-        return augment(keys, images, labels, config.augmentations, config.normalization, config.model.num_classes)
-
-    def of_step(step):
-        scheduled = "drop_path_progress" in inspect.signature(model.__call__).parameters
-        return {"drop_path_progress": step / total_steps} if scheduled else {}
-
     shape = augmented_shape(data.train.image_shape, config.augmentations)
     average = make_average(
         config.ema,
@@ -255,9 +301,7 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     state_shardings = jax.tree.map(lambda leaf: parallel.replicated, abstract_state)
     if config.parallel.shard_optimizer:
         state_shardings = state_shardings.replace(optimizer_state=parallel.sharded(abstract_state.optimizer_state))
-    training_model = model
-    if isinstance(model, BatchNormNetwork):
-        training_model = model.clone(batch_norm_axis=parallel.axis_name, batch_norm_groups=batch_norm_groups)
+    prepare = make_preparation(config, augment_key, config.model.num_classes)
     return Assembly(
         config=config,
         data=data,
@@ -267,68 +311,58 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
         total_steps=total_steps,
         make_state=jax.jit(make_state, out_shardings=state_shardings),
         state_shardings=state_shardings,
-        prepare=prepare_training,
+        prepare=prepare,
         train_step=make_train_step(
-            apply=training_model.apply,
-            prepare=prepare_training,
+            apply=_training_model(model, config, parallel).apply,
+            prepare=prepare,
             loss=make_loss(config.loss),
             optimizer=optimizer,
             dropout_key=dropout_key,
             auxiliary_weight=config.loss.auxiliary_weight,
-            of_step=of_step,
+            step_arguments=_step_arguments(model, total_steps),
             average=average,
             micro_batches=config.parallel.micro_batches,
             parallel=parallel,
             state_shardings=state_shardings,
         ),
-        evaluation_step=evaluation_step(model, config.normalization, config.evaluation.top_k),
+        evaluator=make_evaluator(model, config.normalization, parallel),
     )
 
 
-def evaluate_split(
-    step: Callable[..., Any],
-    variables: Any,
-    split: Split,
-    arrays: Mapping[str, jax.Array] | None,
-    *,
-    batch_size: int,
-    top_k: tuple[int, ...],
-    parallel: DataParallel,
-    stop: Callable[[], bool] = lambda: False,
-    ema: Any = None,
-) -> Result:
-    """Evaluates a network on a whole split, and checks that every readable image was counted once.
+def _checked(config: TrainConfig, data: Data | None, parallel: DataParallel | None) -> tuple[DataParallel, Data]:
+    """The devices and the data set of a config whose options are known to fit them."""
+    num_classes = config.model.num_classes
+    for option in ("batch_norm_axis", "batch_norm_groups"):
+        if option in config.model.options:
+            raise ConfigError(f"model.options.{option} follows from the devices: set parallel.batch_norm instead")
+    make_model(config.model, num_classes or 1)  # a wrong name is refused before a data set is read
+    parallel = dataclasses.replace(parallel or DataParallel.over_all_devices(), wrapper=config.parallel.wrapper)
+    parallel.check_batch_size("data.batch_size", config.data.batch_size, config.parallel.micro_batches)
+    parallel.batch_norm_groups(config.parallel.batch_norm)
+    check_normalization(config.normalization, config.data.channels)
+    check_order(config.augmentations)
+    data = data or open_data(config.data)
+    if num_classes is not None and num_classes < len(data.class_names):
+        raise ConfigError(f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes")
+    check_top_k(config.evaluation.top_k, num_classes or len(data.class_names))
+    return parallel, data
 
-    Args:
-        step: what `make_evaluation_step` returned.
-        variables: the network's.
-        split: where the images come from.
-        arrays: what `split_arrays` returned for it.
-        batch_size: rounded up to a multiple of the number of devices; it does not change the result.
-        top_k: as given to `make_evaluation_step`.
-        parallel: the devices.
-        stop: see `evaluate`.
-        ema: see `evaluate`.
-    """
-    unreadable = len(split.bad)
-    batch_size = -(-batch_size // parallel.mesh.size) * parallel.mesh.size
-    batches = split.evaluation_batches(batch_size, parallel.rows(batch_size))
 
-    def over_processes(count: int) -> int:
-        return sum(gather(count))
+def _resolved(config: TrainConfig, data: Data) -> TrainConfig:
+    """The config with what it leaves to the data set filled in."""
+    num_classes = config.model.num_classes or len(data.class_names)
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, num_classes=num_classes))
 
-    result = evaluate(
-        step,
-        variables,
-        batches,
-        arrays,
-        top_k=top_k,
-        put=parallel.put_batch,
-        stop=stop,
-        over_processes=over_processes,
-        ema=ema,
-    )
-    found_unreadable = over_processes(len(split.bad) - unreadable)
-    if not split.size - over_processes(len(split.bad)) <= result.images <= split.size - found_unreadable:
-        raise RuntimeError(f"{result.images} images were counted of the {split.size} of {split.name}")
-    return result
+
+def _training_model(model: nn.Module, config: TrainConfig, parallel: DataParallel) -> nn.Module:
+    """The network as it is trained: its batch normalization knows how the batch is spread over the devices."""
+    if not isinstance(model, BatchNormNetwork):
+        return model
+    groups = parallel.batch_norm_groups(config.parallel.batch_norm)
+    return model.clone(batch_norm_axis=parallel.axis_name, batch_norm_groups=groups)
+
+
+def _step_arguments(model: nn.Module, total_steps: int) -> Callable[[jax.Array], dict[str, jax.Array]]:
+    """What ``apply`` is given besides at each step, by networks that schedule something."""
+    scheduled = "drop_path_progress" in inspect.signature(model.__call__).parameters
+    return lambda step: {"drop_path_progress": step / total_steps} if scheduled else {}

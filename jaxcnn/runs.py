@@ -1,71 +1,61 @@
 """Runs: a config in, a trained and evaluated network in a folder out."""
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.metadata
 import math
 import os
-import runpy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
 import rich.console
 
-from jaxcnn.assembly import Assembly, assemble, evaluate_split, split_arrays
-from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, from_json, to_json
+from jaxcnn.assembly import Assembly, assemble
+from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, to_json
 from jaxcnn.data.pipeline import Data, Split
-from jaxcnn.errors import UserError
-from jaxcnn.evaluation.evaluate import Result
-from jaxcnn.memory import keep_freed_memory
-from jaxcnn.training.checkpoint import Checkpoints
+from jaxcnn.devices.memory import keep_freed_memory
+from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
+from jaxcnn.evaluation.result import Result
+from jaxcnn.loading import initial_variables
+from jaxcnn.recipes import CONFIG_FILE, RECIPE_FILE, load_config
+from jaxcnn.training.checkpoint import Checkpoints, Restored
 from jaxcnn.training.interrupt import StopRequest
-from jaxcnn.training.loop import STEPS_IN_FLIGHT, fit
-from jaxcnn.training.processes import AgreedStop, check_same, gather, is_writer
+from jaxcnn.training.loop import STEPS_IN_FLIGHT, Plan, fit
+from jaxcnn.training.manifest import saved_steps
+from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
 
-CONFIG_FILE = "config.json"
 LARGE_BATCH = 1 << 20
-"""Bytes of a uint8 batch above which a step's buffers are worth keeping (see `keep_freed_memory`)."""
+"""The bytes of a uint8 batch from which on a step's buffers are worth keeping (see `keep_freed_memory`)."""
 
 
-def load_config(path: Path) -> TrainConfig:
-    """Reads a recipe (a Python file that sets ``config``) or the config of a run folder.
-
-    Raises:
-        UserError: there is no such file or folder, or it holds no config.
-        ConfigError: an option in it is wrong.
-    """
-    if path.is_dir():
-        file = path / CONFIG_FILE
-        if not file.is_file():
-            raise UserError(f"{path} is not a run folder: it has no {CONFIG_FILE}")
-        return from_json(file.read_text())
-    if not path.is_file():
-        raise UserError(f"there is no recipe or run folder {path}: give a file of configs/ or a folder of runs/")
-    try:
-        config = runpy.run_path(str(path)).get("config")
-    except UserError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if not isinstance(config, TrainConfig):
-        raise UserError(f"{path} is not a recipe: it must set config = TrainConfig(...)")
-    return config
-
-
-def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> Result | None:
+def train(
+    config: TrainConfig,
+    workdir: str | Path,
+    *,
+    console: rich.console.Console | None = None,
+    source: str | None = None,
+    profile_steps: int | None = None,
+) -> Result | None:
     """Trains, or goes on training, in a run folder.
 
     The folder holds ``config.json``, ``metrics.jsonl``, ``tensorboard/`` and ``checkpoints/``. If it holds a run of the
     same config already, that run goes on from its newest whole checkpoint, and ends in the bits it would have ended in.
 
-    Several processes may train together (see `jaxcnn.training.processes`): all call this, with one run folder that they
-    share, and get the same result. Process 0 alone writes and says something.
+    Several processes may train together (see `jaxcnn.devices.processes`): all call this, with one run folder that they
+    share, and get the same result. Process 0 alone writes and prints.
 
     Args:
-        config: the recipe.
+        config: the recipe's.
         workdir: the run folder; made if need be.
-        console: where progress goes.
+        console: where progress goes; by default the terminal.
+        source: the text of the recipe that made the config, which the folder keeps as ``recipe.py``: what it registers
+            is needed again to evaluate the run.
+        profile_steps: how many steps to trace into ``profile/``, if any.
 
     Returns:
         The last evaluation, or None if SIGTERM or SIGINT asked to stop; everything is saved then.
@@ -73,87 +63,67 @@ def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> 
     Raises:
         UserError: something in the config is impossible, or the folder holds a run of another config.
     """
-    with StopRequest() as asked:
-        if not is_writer():
-            console = rich.console.Console(quiet=True)
+    workdir = Path(workdir)
+    if console is None or not is_writer():
+        console = rich.console.Console(quiet=not is_writer())
+    profile = Profile(workdir / "profile", profile_steps) if profile_steps is not None else None
+    with contextlib.ExitStack() as stack:
+        asked = stack.enter_context(StopRequest())
         assembly = assemble(config)
         keep_memory(assembly)
-        config, data, parallel = assembly.config, assembly.data, assembly.parallel
-        stop = asked
-        if jax.process_count() > 1:
-            check_same("config", to_json(config))
-            check_same("data set", [_fingerprint(data.train), _fingerprint(data.evaluation)])
-            stop = AgreedStop(asked, parallel, STEPS_IN_FLIGHT)
-        _claim(workdir, config)
-        for option, value in flatten(config).items():
+        stop = _agreed(asked, assembly)
+        variables = None if saved_steps(workdir / "checkpoints") else initial_variables(assembly.config)
+        _claim(workdir, assembly.config, source)
+        for option, value in flatten(assembly.config).items():
             console.print(f"{option} = {value}", highlight=False, soft_wrap=True)
 
         damage: list[str] = []
-        with Checkpoints(workdir / "checkpoints", keep=config.checkpoint.keep, on_damage=damage.append) as checkpoints:
-            restored = checkpoints.restore(assembly.abstract_state)
-            first_step = restored.step if restored else 0
-            measured = restored is not None and "images" in restored.metrics
-            reporter = Reporter(
-                workdir,
-                first_step=first_step,
-                evaluated=measured,
-                total_steps=assembly.total_steps,
-                epochs=config.epochs,
-                steps_per_epoch=assembly.steps_per_epoch,
-                console=console,
-                writes=is_writer(),
-            )
-            with reporter:
-                for sentence in damage:
-                    reporter.say(sentence)
-                if restored:
-                    reporter.say(f"going on from step {first_step} of {assembly.total_steps}")
-                state = restored.state if restored else assembly.make_state()
-                reporter.log("start", first_step, _facts(assembly, state) | {"damaged_checkpoints": damage})
-                tell_bad_files = _BadFiles(data, reporter)
-                tell_bad_files(first_step)
-                arrays = split_arrays(data.train, parallel)
-                evaluation_arrays = split_arrays(data.evaluation, parallel)
-                rows = parallel.rows(config.data.batch_size)
+        keep = assembly.config.checkpoint.keep
+        checkpoints = Checkpoints(workdir / "checkpoints", keep=keep, on_damage=damage.append)
+        stack.enter_context(checkpoints)
+        restored = checkpoints.restore(assembly.abstract_state)
+        reporter = stack.enter_context(_reporter(workdir, assembly, restored, console))
+        for sentence in damage:
+            reporter.say(sentence)
+        if restored:
+            reporter.say(f"going on from step {restored.step} of {assembly.total_steps}")
+        state = restored.state if restored else _initial_state(assembly, variables)
+        report_bad_files = _BadFiles(assembly.data, reporter)
+        first_step = int(state.step)
+        reporter.log("start", first_step, _facts(assembly, state) | {"damaged_checkpoints": damage})
+        report_bad_files(first_step)
 
-                def evaluate_state(state: TrainState) -> Result:
-                    result = evaluate_split(
-                        assembly.evaluation_step,
-                        state.variables,
-                        data.evaluation,
-                        evaluation_arrays,
-                        batch_size=config.evaluation.batch_size,
-                        top_k=config.evaluation.top_k,
-                        parallel=parallel,
-                        stop=stop,
-                        ema=state.ema,
-                    )
-                    tell_bad_files(int(state.step))
-                    return result
+        def evaluate(state: TrainState) -> Result:
+            measured = (state.variables, state.ema) if state.ema else (state.variables,)
+            top_k = assembly.config.evaluation.top_k
+            result, *averaged = assembly.evaluator.results(assembly.evaluation_feed, *measured, top_k=top_k, stop=stop)
+            report_bad_files(int(state.step))
+            return dataclasses.replace(result, ema=averaged[0] if averaged else None)
 
-                _, result = fit(
-                    state,
-                    first_step=first_step,
-                    total_steps=assembly.total_steps,
-                    step=assembly.train_step,
-                    batches=lambda step: data.train.training_batches(
-                        config.seed, config.data.batch_size, step, assembly.total_steps, rows
-                    ),
-                    put=parallel.put_batch,
-                    arrays=arrays,
-                    learning_rate=assembly.learning_rate,
-                    log_every_steps=config.log_every_steps,
-                    evaluate=evaluate_state,
-                    evaluation_steps=assembly.evaluation_steps,
-                    evaluated=Result.from_metrics(restored.metrics) if measured else None,
-                    checkpoints=checkpoints,
-                    checkpoint_config=config.checkpoint,
-                    reporter=reporter,
-                    stop=stop,
-                    max_bad_steps=config.max_bad_steps,
-                )
-        # Nobody leaves before the last checkpoint is written: JAX's way out waits for the others, but not for long.
-        gather(None)
+        plan = Plan(
+            total_steps=assembly.total_steps,
+            evaluation_steps=assembly.evaluation_steps,
+            log_every_steps=assembly.config.log_every_steps,
+            save_every_steps=assembly.config.checkpoint.every_steps,
+            max_bad_steps=assembly.config.max_bad_steps,
+            learning_rate=assembly.learning_rate,
+            evaluated=Result.from_metrics(restored.metrics) if _is_evaluated(restored) else None,
+            profile=profile,
+        )
+        if profile is not None:
+            stack.callback(profile.stop)
+        _, result = fit(
+            state,
+            step=assembly.train_step,
+            feed=assembly.train_feed,
+            evaluate=evaluate,
+            plan=plan,
+            checkpoints=checkpoints,
+            reporter=reporter,
+            stop=stop,
+        )
+    # No process leaves before the last checkpoint is written: JAX's exit waits for the others, but not for long.
+    gather(None)
     return result
 
 
@@ -164,10 +134,27 @@ def keep_memory(assembly: Assembly) -> None:
         keep_freed_memory()
 
 
-def _claim(workdir: Path, config: TrainConfig) -> None:
-    """Writes config.json, or makes sure that the one there says the same."""
-    file = workdir / CONFIG_FILE
-    if file.exists():
+def _agreed(asked: StopRequest, assembly: Assembly) -> Callable[[], bool]:
+    """Whether to stop, as all processes agree; they are known to train the same from here on."""
+    if jax.process_count() == 1:
+        return asked
+    check_same("config", to_json(assembly.config))
+    check_same("data set", [_fingerprint(assembly.data.train), _fingerprint(assembly.data.evaluation)])
+    return AgreedStop(asked, assembly.parallel, STEPS_IN_FLIGHT)
+
+
+def _fingerprint(split: Split) -> list[Any]:
+    """What two processes must have alike: where a split is resident, every byte, because each keeps its own copy."""
+    digest = hashlib.sha256()
+    if split.resident:
+        digest.update(split.images)
+        digest.update(split.labels)
+    return [split.name, list(split.class_names), split.size, digest.hexdigest()]
+
+
+def _claim(workdir: Path, config: TrainConfig, source: str | None) -> None:
+    """Writes config.json and the recipe's source, or makes sure that those there are the same."""
+    if (workdir / CONFIG_FILE).exists():
         # What others published of a recipe may be put right later.
         changed = differences(dataclasses.replace(load_config(workdir), published=config.published), config)
         if changed:
@@ -179,18 +166,45 @@ def _claim(workdir: Path, config: TrainConfig) -> None:
             )
     elif is_writer():
         workdir.mkdir(parents=True, exist_ok=True)
-        scratch = file.with_suffix(".tmp")
-        scratch.write_text(to_json(config))
-        os.replace(scratch, file)
+        if source is not None:
+            _write_whole(workdir / RECIPE_FILE, source)
+        _write_whole(workdir / CONFIG_FILE, to_json(config))
 
 
-def _fingerprint(split: Split) -> list[Any]:
-    """What two processes must have alike: where a split is resident, every byte, because each keeps its own copy."""
-    digest = hashlib.sha256()
-    if split.resident:
-        digest.update(split.images)
-        digest.update(split.labels)
-    return [split.name, list(split.class_names), split.size, digest.hexdigest()]
+def _write_whole(file: Path, text: str) -> None:
+    """Writes a file that is there whole or not at all."""
+    scratch = file.with_suffix(".tmp")
+    scratch.write_text(text)
+    os.replace(scratch, file)
+
+
+def _initial_state(assembly: Assembly, variables: dict[str, Any] | None) -> TrainState:
+    """The state before the first step, with the variables that the config starts from, if any."""
+    state = assembly.make_state()
+    if variables is None:
+        variables = initial_variables(assembly.config)
+    if variables is None:
+        return state
+    variables = jax.device_put({"batch_stats": {}} | variables, assembly.parallel.replicated)
+    average = jax.tree.map(lambda leaf: leaf.copy(), variables) if state.ema else {}
+    return state.replace(params=variables["params"], batch_stats=variables["batch_stats"], ema=average)
+
+
+def _is_evaluated(restored: Restored | None) -> bool:
+    return restored is not None and "images" in restored.metrics
+
+
+def _reporter(workdir: Path, assembly: Assembly, restored: Restored | None, console: rich.console.Console) -> Reporter:
+    return Reporter(
+        workdir,
+        first_step=restored.step if restored else 0,
+        evaluated=_is_evaluated(restored),
+        total_steps=assembly.total_steps,
+        epochs=assembly.config.epochs,
+        steps_per_epoch=assembly.steps_per_epoch,
+        console=console,
+        writes=is_writer(),
+    )
 
 
 def _facts(assembly: Assembly, state: TrainState) -> dict[str, Any]:
@@ -208,17 +222,18 @@ def _facts(assembly: Assembly, state: TrainState) -> dict[str, Any]:
 
 
 class _BadFiles:
-    """Counts and names, once each, the images that could not be read."""
+    """Reports, once each, the images that could not be read."""
 
     def __init__(self, data: Data, reporter: Reporter) -> None:
-        self._data, self._reporter, self._told = data, reporter, set()
+        self._data, self._reporter = data, reporter
+        self._reported: set[tuple[str, str, str]] = set()
 
     def __call__(self, step: int) -> None:
         for split in (self._data.train, self._data.evaluation):
             # Of several processes, each finds those among the images that it reads.
-            bad = list(dict.fromkeys(tuple(item) for of_process in gather(split.bad) for item in of_process))
-            new = [item for item in bad if (split.name, *item) not in self._told]
-            self._told.update((split.name, *item) for item in new)
+            bad = list(dict.fromkeys((name, reason) for found in gather(split.bad) for name, reason in found))
+            new = [item for item in bad if (split.name, *item) not in self._reported]
+            self._reported.update((split.name, *item) for item in new)
             if new:
                 (first, reason), others = new[0], f" and {len(new) - 1} others" if len(new) > 1 else ""
                 self._reporter.say(f"left out of {split.name}: {first} ({reason}){others}")

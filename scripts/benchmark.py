@@ -26,10 +26,10 @@ from jaxcnn.analysis.input_speed import make_corpus, time_input
 from jaxcnn.analysis.layer_speed import time_layers
 from jaxcnn.analysis.loops import compare_with_pytorch
 from jaxcnn.analysis.training_speed import CONTENDERS, Job, compare
+from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.errors import run_script
-from jaxcnn.memory import keep_freed_memory
 from jaxcnn.ops.lowering_rules import DIRECTIONS, write_tuned
-from jaxcnn.runs import load_config
+from jaxcnn.recipes import load_config
 
 MNIST_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_mnist.py"
 

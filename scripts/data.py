@@ -25,7 +25,7 @@ from jaxcnn.data.pack import Format
 from jaxcnn.data.pack import pack as pack_data_set
 from jaxcnn.data.prepare import prepare_imagenet2012
 from jaxcnn.errors import run_script
-from jaxcnn.runs import load_config
+from jaxcnn.recipes import load_config
 
 Name = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NAME")]]
 

@@ -18,14 +18,15 @@ from typing import Annotated, Literal
 import numpy as np
 import tyro
 
-from jaxcnn import trained
 from jaxcnn.config import DataConfig, EvaluationConfig, Normalization, Views
 from jaxcnn.data.numbering import read_names
+from jaxcnn.data.pipeline import SINGLE_CROP
 from jaxcnn.errors import UserError, run_script
 from jaxcnn.evaluation.details import in_words, save_details
 from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.evaluation.predictions import average_networks
 from jaxcnn.evaluation.submission import check_new, read_class_numbers, write_submission
+from jaxcnn.loading import load_several
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Measurement:
     batch_size: int = EvaluationConfig().batch_size
     """Views that the network takes together."""
     top_k: tuple[int, ...] = EvaluationConfig().top_k
-    views: Views = trained.SINGLE_CROP
+    views: Views = SINGLE_CROP
     """Of each image; what the network says of them is averaged."""
     leave_out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Images that do not count, by the names or the numbers of their files, one a line: ILSVRC's blacklist."""
@@ -75,7 +76,7 @@ def main(arguments: list[str]) -> int:
     first_help = not arguments or arguments[0] in ("-h", "--help")
     source, rest = tyro.cli(Source, args=arguments, return_unknown_args=True, add_help=first_help)
     names = (source.network, *source.also)
-    network, *others = trained.load_several(names, source.weights, source.checkpoint, source.weights_of)
+    network, *others = load_several(names, source.weights, source.checkpoint, source.weights_of)
     chosen = tyro.cli(Measurement, default=Measurement(network.data, network.normalization), args=rest)
     check_top_k(chosen.top_k, network.num_classes)
     left_out = read_names(chosen.leave_out) if chosen.leave_out else ()
@@ -93,10 +94,7 @@ def main(arguments: list[str]) -> int:
     valid = network.valid_labels(splits[0], chosen.labels)
 
     predictions = average_networks(
-        [
-            each.predictions(split, batch_size=chosen.batch_size, views=chosen.views)
-            for each, split in zip(networks, splits, strict=True)
-        ]
+        [each.predictions(split, batch_size=chosen.batch_size) for each, split in zip(networks, splits, strict=True)]
     )
     judged = predictions if valid is None else predictions.with_valid_labels(valid)
     result = judged.result(chosen.top_k)

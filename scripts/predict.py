@@ -14,8 +14,8 @@ import rich.console
 import rich.table
 import tyro
 
-from jaxcnn import trained
 from jaxcnn.errors import run_script
+from jaxcnn.loading import load
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, args=arguments)
-    network = trained.load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
+    network = load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
     predictions = network.predict(list(chosen.images), chosen.top_k)
     console = rich.console.Console()
     for path, classes in zip(chosen.images, predictions, strict=True):

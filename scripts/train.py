@@ -17,16 +17,16 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import rich.console
 import tyro
 
 from jaxcnn import runs
 from jaxcnn.analysis.dry_run import dry_run
 from jaxcnn.analysis.topology import over_topology
 from jaxcnn.config import TrainConfig
+from jaxcnn.devices.processes import Processes, is_writer
 from jaxcnn.errors import UserError, run_script
+from jaxcnn.recipes import load_config
 from jaxcnn.training.interrupt import EXIT_STOPPED
-from jaxcnn.training.processes import Processes, is_writer
 
 DEFAULT_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_digits.py"
 
@@ -49,7 +49,7 @@ def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     named = bool(arguments) and not arguments[0].startswith("-")
     recipe = Path(arguments[0]) if named else DEFAULT_RECIPE
-    default = Arguments(runs.load_config(recipe), recipe if recipe.is_dir() else None)
+    default = Arguments(load_config(recipe), recipe if recipe.is_dir() else None)
     chosen = tyro.cli(Arguments, default=default, args=arguments[named:], config=(tyro.conf.AvoidSubcommands,))
     if chosen.topology and not chosen.dry_run:
         raise UserError("--topology names devices that are compiled for, and not trained on: add --dry-run")
@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> int:
         return 0
     workdir = chosen.workdir or Path("runs") / chosen.config.name
     with chosen.processes.joined():
-        result = runs.train(chosen.config, workdir, rich.console.Console())
+        result = runs.train(chosen.config, workdir)
         if is_writer():
             stopped = f"stopped as asked, everything is saved; go on with: {sys.argv[0]} {workdir}"
             print(stopped if result is None else result)

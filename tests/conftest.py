@@ -24,6 +24,6 @@ def _warnings_are_errors(recwarn):
 @pytest.fixture
 def one_device():
     """A mesh of one device, as most users have."""
-    from jaxcnn.training.parallel import DataParallel
+    from jaxcnn.devices.parallel import DataParallel
 
     return DataParallel.over(jax.devices()[:1])

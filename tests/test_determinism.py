@@ -11,7 +11,7 @@ import pytest
 from batch_digests import BATCH, IMAGES, assembly_of, digests, write_photographs
 from two_processes import start_two
 
-from jaxcnn.training.parallel import DataParallel
+from jaxcnn.devices.parallel import DataParallel
 
 STEPS = 2 * IMAGES // BATCH  # two epochs, one step across their border
 

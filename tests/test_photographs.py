@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxcnn import trained
+from jaxcnn import loading
 
 PHOTOS = Path(__file__).parent / "photos"
 SCRIPTS = Path(__file__).parent.parent / "scripts"
@@ -40,7 +40,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_what_is_in_photographs():
-    network = trained.load("efficientnet_lite0", "lite0")
+    network = loading.load("efficientnet_lite0", "lite0")
     for name, predicted in zip(EXPECTED, network.predict([PHOTOS / name for name in EXPECTED], 5), strict=True):
         classes, least = EXPECTED[name]
         assert sum(probability for each, probability in predicted if each in classes) >= least, (name, predicted)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from jaxcnn import assembly, runs, trained
+from jaxcnn import assembly, loading, runs
 from jaxcnn.config import (
     ConfigError,
     DataConfig,
@@ -28,11 +28,13 @@ from jaxcnn.config import (
     RandomRotation,
     Resize,
 )
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
-from jaxcnn.evaluation.evaluate import Result
+from jaxcnn.evaluation.evaluator import Evaluator
+from jaxcnn.evaluation.result import Result
+from jaxcnn.recipes import load_config
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.loop import TrainingError
-from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import read_metrics
 
 RECIPES = Path(__file__).parent / "recipes"
@@ -46,16 +48,16 @@ def _few_devices(monkeypatch, one_device):
 
 
 def tiny(**changes):
-    return dataclasses.replace(runs.load_config(RECIPES / "tiny.py"), **changes)
+    return dataclasses.replace(load_config(RECIPES / "tiny.py"), **changes)
 
 
 def run(config, workdir):
     console = rich.console.Console(file=(workdir.parent / "output.txt").open("a"), width=200)
-    return runs.train(config, workdir, console)
+    return runs.train(config, workdir, console=console)
 
 
 def final_state(workdir):
-    return jax.tree.map(np.asarray, trained.restore_state(workdir).state)
+    return jax.tree.map(np.asarray, loading.restore_state(workdir).state)
 
 
 def assert_same(a, b):
@@ -81,7 +83,7 @@ def test_what_a_run_leaves(finished):
     workdir, result = finished
     assert {path.name for path in workdir.iterdir()} == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints"}
     assert list((workdir / "tensorboard").iterdir())
-    config = runs.load_config(workdir)
+    config = load_config(workdir)
     assert config.model.num_classes == 10  # resolved
     assert config == dataclasses.replace(tiny(), model=config.model)
     assert result.images == 360
@@ -110,7 +112,7 @@ def test_a_finished_run_measures_the_same_again(finished):
     assert run(tiny(), workdir) == result
     lines = (workdir / "metrics.jsonl").read_text().removeprefix(before).splitlines()
     assert [json.loads(line)["kind"] for line in lines] == ["start"]
-    network = trained.load(str(workdir))
+    network = loading.load(str(workdir))
     for batch_size in (7, 360, 1000):
         assert network.evaluate(network.data, batch_size=batch_size, top_k=(1, 5)).errors == result.errors
 
@@ -131,7 +133,7 @@ def test_augmentations_may_change_the_images_size(tmp_path):
     model = ModelConfig(name="lenet", lowering="xla", dtype="float16")
     config = tiny(epochs=0.6, model=model, data=data, augmentations=augmentations)
     result = run(config, tmp_path / "run")
-    network = trained.load(str(tmp_path / "run"))
+    network = loading.load(str(tmp_path / "run"))
     assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == result.errors
     with pytest.raises(UserError, match=r"images of 16x16x1 .* do not fit this network"):
         run(dataclasses.replace(config, augmentations=()), tmp_path / "other")
@@ -149,7 +151,7 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(finished, tmp_path,
 
     monkeypatch.setattr(runs.Reporter, "advance", interrupt_after_step_ten)
     assert run(tiny(), tmp_path / "run") is None
-    assert trained.restore_state(tmp_path / "run").step == 10
+    assert loading.restore_state(tmp_path / "run").step == 10
     monkeypatch.setattr(runs.Reporter, "advance", advance)
     assert run(tiny(), tmp_path / "run") == result
     assert_same(final_state(tmp_path / "run"), final_state(workdir))
@@ -163,17 +165,17 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(finished, tmp_path,
 
 def test_a_signal_in_evaluation_saves_and_the_evaluation_is_made_later(finished, tmp_path, monkeypatch):
     workdir, result = finished
-    evaluate_split = runs.evaluate_split
+    results = Evaluator.results
 
     def interrupted(*args, **kwargs):
         os.kill(os.getpid(), signal.SIGTERM)
-        return evaluate_split(*args, **kwargs)
+        return results(*args, **kwargs)
 
-    monkeypatch.setattr(runs, "evaluate_split", interrupted)
+    monkeypatch.setattr(Evaluator, "results", interrupted)
     assert run(tiny(), tmp_path / "run") is None
-    saved = trained.restore_state(tmp_path / "run")
+    saved = loading.restore_state(tmp_path / "run")
     assert (saved.step, saved.metrics) == (23, {})
-    monkeypatch.setattr(runs, "evaluate_split", evaluate_split)
+    monkeypatch.setattr(Evaluator, "results", results)
     assert run(tiny(), tmp_path / "run") == result
     assert_same(final_state(tmp_path / "run"), final_state(workdir))
     steps = [line["step"] for line in read_metrics(tmp_path / "run/metrics.jsonl") if line["kind"] == "evaluation"]
@@ -212,7 +214,7 @@ def test_a_moving_average_is_kept_measured_and_restored(finished, tmp_path, monk
     assert run(config, tmp_path / "run") is None
     monkeypatch.setattr(runs.Reporter, "advance", advance)
     assert run(config, tmp_path / "run") == result
-    restored = trained.restore_state(tmp_path / "run")
+    restored = loading.restore_state(tmp_path / "run")
     assert Result.from_metrics(restored.metrics) == result
     assert_same(restored.state, final_state(tmp_path / "whole"))
     assert final_state(workdir).ema == {}
@@ -222,25 +224,27 @@ def test_a_moving_average_is_kept_measured_and_restored(finished, tmp_path, monk
     assert last["ema_top1_error"] == result.ema.errors[1]
     assert last["ema_loss"] == result.ema.loss
     assert f"EMA: top-1 error {result.ema.errors[1]:.2f} %" in (tmp_path / "output.txt").read_text()
-    network = trained.load(str(tmp_path / "run"), weights_of="ema")
+    network = loading.load(str(tmp_path / "run"), weights_of="ema")
     assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == result.ema.errors
     ranked_by = []
     monkeypatch.setattr(
         Checkpoints, "_ranking", lambda self, metric: ranked_by.append(metric) or [(0.0, restored.step)]
     )
     for weights_of in ("raw", "ema"):
-        trained.load(str(tmp_path / "run"), checkpoint="best", weights_of=weights_of)
+        loading.load(str(tmp_path / "run"), checkpoint="best", weights_of=weights_of)
     assert ranked_by == ["top1_error", "ema_top1_error"]
     with pytest.raises(ConfigError, match=r"tiny keeps no moving average: take its raw weights"):
-        trained.load(str(workdir), weights_of="ema")
+        loading.load(str(workdir), weights_of="ema")
 
 
-def poison(monkeypatch, epoch, places):
-    """Has a run's augmentation put NaN into the images at these places of an epoch."""
+def poison(monkeypatch, epoch, positions):
+    """Has a run's augmentation put NaN into the images at these positions of an epoch."""
     augmentation_keys, augment = assembly.augmentation_keys, assembly.augment
 
     def keys_and_bad(key, batch):
-        return augmentation_keys(key, batch), (batch["epoch"] == epoch) & jnp.isin(batch["place"], jnp.array(places))
+        return augmentation_keys(key, batch), (batch["epoch"] == epoch) & jnp.isin(
+            batch["position"], jnp.array(positions)
+        )
 
     def poisoned(keys, *rest):
         keys, bad = keys
@@ -270,7 +274,7 @@ def test_too_many_bad_steps_in_a_row_stop_the_run(tmp_path, monkeypatch, log_eve
     training = [line for line in read_metrics(tmp_path / "run/metrics.jsonl") if line["kind"] == "train"]
     assert sum(line["bad_steps"] for line in training) == 6
     assert 9 <= training[-1]["step"] <= 12
-    assert trained.restore_state(tmp_path / "run").step == 8
+    assert loading.restore_state(tmp_path / "run").step == 8
 
 
 def test_stream_and_device_train_the_same(finished, tmp_path):
@@ -312,7 +316,7 @@ def test_predict_names_the_digit(finished, tmp_path):
     for index in range(3):
         paths.append(tmp_path / f"{index}.png")
         Image.fromarray(np.round(digits.images[index] * 255 / 16).astype(np.uint8)).save(paths[-1])
-    network = trained.load(str(workdir))
+    network = loading.load(str(workdir))
     predictions = network.predict(paths, 10)
     for row in predictions:
         probabilities = [probability for _, probability in row]
@@ -322,7 +326,7 @@ def test_predict_names_the_digit(finished, tmp_path):
     with pytest.raises(UserError, match="--top-k 11 cannot be had of 10 classes: give 1 to 10"):
         network.predict(paths, 11)
     (tmp_path / "no.png").write_text("no")
-    with pytest.raises(UserError, match=r"no.png cannot be used: is not an image"):
+    with pytest.raises(UserError, match=r"no.png is not an image"):
         network.predict([tmp_path / "no.png"], 1)
     with pytest.raises(UserError, match=r"gone.png cannot be read"):
         network.predict([tmp_path / "gone.png"], 1)
@@ -391,15 +395,15 @@ def test_a_batch_that_devices_cannot_share_is_refused():
 def test_recipes_that_are_none(content, sentence, tmp_path):
     (tmp_path / "r.py").write_text(content)
     with pytest.raises(UserError, match=sentence):
-        runs.load_config(tmp_path / "r.py")
+        load_config(tmp_path / "r.py")
     with pytest.raises(UserError, match="there is no recipe or run folder"):
-        runs.load_config(tmp_path / "nope")
+        load_config(tmp_path / "nope")
     with pytest.raises(UserError, match=r"is not a run folder: it has no config.json"):
-        runs.load_config(tmp_path)
+        load_config(tmp_path)
 
 
 def test_a_data_set_of_other_classes_is_refused(finished):
-    network = trained.load(str(finished[0]))
+    network = loading.load(str(finished[0]))
     synthetic = DataConfig(name="synthetic:12", channels=1, evaluation_crop=Resize(size=8))
     with pytest.raises(UserError, match="has 12 classes, and the network 10"):
         network.evaluate(synthetic, batch_size=8, top_k=(1,))
@@ -409,4 +413,4 @@ def test_a_data_set_of_other_classes_is_refused(finished):
     "recipe", sorted((Path(__file__).parent.parent / "configs").glob("*.py")), ids=lambda p: p.stem
 )
 def test_every_recipe_is_one(recipe):
-    assert runs.load_config(recipe).name == recipe.stem
+    assert load_config(recipe).name == recipe.stem

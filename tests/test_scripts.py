@@ -17,7 +17,7 @@ from PIL import Image
 from jaxcnn.analysis.interruption import interrupt_repeatedly
 from jaxcnn.analysis.reproduction import Reproduction
 from jaxcnn.errors import run_script
-from jaxcnn.runs import load_config
+from jaxcnn.recipes import load_config
 from jaxcnn.weights import load
 
 ROOT = Path(__file__).parent.parent
@@ -123,7 +123,7 @@ def test_predict_takes_the_weights_it_is_told(monkeypatch, capsys):
         def predict(self, paths, top_k):
             return [[("tench", 0.75)] * top_k for _ in paths]
 
-    monkeypatch.setattr("jaxcnn.trained.load", lambda *arguments: asked.append(arguments) or Network())
+    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments: asked.append(arguments) or Network())
     options = ("--model", "runs/a", "--checkpoint", "best", "--weights-of", "ema")
     assert script_here(monkeypatch, "predict", "photo.jpg", *options) == 0
     assert script_here(monkeypatch, "predict", "photo.jpg", "--model", "lenet", "--weights", "w.pth") == 0

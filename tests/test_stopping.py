@@ -7,8 +7,8 @@ from pathlib import Path
 import hooked_train
 import pytest
 
-from jaxcnn import trained
-from jaxcnn.training.parallel import DataParallel
+from jaxcnn import loading
+from jaxcnn.devices.parallel import DataParallel
 
 TINY = Path(__file__).parent / "recipes" / "tiny.py"
 
@@ -46,7 +46,7 @@ def test_sigterm(tmp_path, monkeypatch, capsys, moment, steps):
     assert sent
     assert capsys.readouterr().out.splitlines()[-1].startswith("stopped as asked, everything is saved; go on with: ")
     folders = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}
-    saved = trained.restore_state(tmp_path / "run")  # would warn of damage, and that would fail the test
+    saved = loading.restore_state(tmp_path / "run")  # would warn of damage, and that would fail the test
     assert saved.step in steps
     assert saved.metrics == {}
     assert all(name.isdigit() for name in folders)

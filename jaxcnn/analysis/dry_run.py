@@ -6,18 +6,18 @@ import time
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.assembly import Assembly, assemble, split_arrays
+from jaxcnn.assembly import Assembly, assemble
 from jaxcnn.config import DataConfig, TrainConfig
 from jaxcnn.data.pipeline import Data, open_data
 from jaxcnn.data.sources import tfds_builder
 from jaxcnn.data.stand_in import stand_in
+from jaxcnn.devices.feed import Batch
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.runs import keep_memory
-from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.step import zero_totals
 
 TIMED_STEPS = 5
@@ -107,36 +107,14 @@ def _duration(seconds: float) -> str:
     return f"{seconds:,.1f} seconds"
 
 
-def abstract_batch(assembly: Assembly) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns shapes, dtypes and shardings of what `Split.training_batches` yields, once it is on the devices."""
-    size, train = assembly.config.data.batch_size, assembly.data.train
-    numbers = ("index",) if train.resident else ("label",)
-    layout = {name: ((size,), jnp.int32) for name in (*numbers, "epoch", "place")}
-    if not train.resident:
-        layout["image"] = ((size, *train.image_shape), jnp.uint8)
-    split = assembly.parallel.split
-    return {name: jax.ShapeDtypeStruct(shape, dtype, sharding=split) for name, (shape, dtype) in layout.items()}
-
-
-def abstract_arrays(assembly: Assembly) -> dict[str, jax.ShapeDtypeStruct] | None:
-    """Returns the shapes of what `split_arrays` keeps on every device of a resident training split, else None."""
-    train, replicated = assembly.data.train, assembly.parallel.replicated
-    if not train.resident:
-        return None
-    return {
-        name: jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=replicated)
-        for name, array in (("image", train.images), ("label", train.labels))
-    }
-
-
 def abstract_arguments(assembly: Assembly) -> tuple[Any, ...]:
-    """Returns what ``assembly.train_step`` takes, as shapes: state, totals, batch and arrays."""
+    """Returns what ``assembly.train_step`` takes, as shapes: state, totals and batch."""
     replicated = assembly.parallel.replicated
     totals = {
         name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated)
         for name, leaf in jax.eval_shape(zero_totals).items()
     }
-    return assembly.abstract_state, totals, abstract_batch(assembly), abstract_arrays(assembly)
+    return assembly.abstract_state, totals, assembly.train_feed.abstract
 
 
 def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
@@ -145,8 +123,8 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     Raises:
         DoesNotFit: the compiler says that it does not fit.
     """
-    state, totals, batch, arrays = abstract_arguments(assembly)
-    lowered = assembly.train_step.lower(state, totals, batch, arrays)
+    state, totals, batch = abstract_arguments(assembly)
+    lowered = assembly.train_step.lower(state, totals, batch)
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
@@ -156,8 +134,8 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
         "batch statistics": state.batch_stats,
         "optimizer state": state.optimizer_state,
         "moving average": state.ema,
-        "batch": batch,
-        "data set": arrays,
+        "batch": {name: leaf for name, leaf in batch.items() if name != "resident"},
+        "data set": batch.get("resident"),
     }
     found = compiled.memory_analysis()
     return compiled, Memory(
@@ -191,34 +169,34 @@ def time_step(compiled: jax.stages.Compiled, assembly: Assembly) -> float:
     Raises:
         DoesNotFit: the devices have not the memory.
     """
-    config, train = assembly.config, assembly.data.train
+    config = assembly.config
     keep_memory(assembly)
     try:
-        if train.resident:
-            batch = next(train.training_batches(config.seed, config.data.batch_size, 0, 1))
-        else:
-            batch = _noise(assembly)
-        batch, arrays = assembly.parallel.put_batch(batch), split_arrays(train, assembly.parallel)
-        state, totals = jax.block_until_ready(compiled(assembly.make_state(), zero_totals(), batch, arrays))
+        batch = first_batch(assembly)
+        state, totals = jax.block_until_ready(compiled(assembly.make_state(), zero_totals(), batch))
         start, steps = time.perf_counter(), 0
         while steps < TIMED_STEPS and time.perf_counter() - start < TIMED_SECONDS:
-            state, totals = jax.block_until_ready(compiled(state, totals, batch, arrays))
+            state, totals = jax.block_until_ready(compiled(state, totals, batch))
             steps += 1
         return (time.perf_counter() - start) / steps
     except jax.errors.JaxRuntimeError as error:
         _refuse_exhausted(error, config)
 
 
-def _noise(assembly: Assembly) -> dict[str, np.ndarray]:
+def first_batch(assembly: Assembly) -> Batch:
+    """Returns a batch on the devices: of the data set where it is resident, else of noise."""
+    feed = assembly.train_feed
+    if feed.split.resident:
+        return next(feed.training(0, 1))
     random, classes = np.random.default_rng(0), len(assembly.data.class_names)
     bounds = {"image": 256, "label": classes, "epoch": 1}
-    size = assembly.config.data.batch_size
-    return {
-        name: np.arange(size, dtype=np.int32)
-        if name == "place"
+    noise = {
+        name: np.arange(feed.batch_size, dtype=np.int32)
+        if name == "position"
         else random.integers(bounds[name], size=leaf.shape, dtype=leaf.dtype)
-        for name, leaf in abstract_batch(assembly).items()
+        for name, leaf in feed.abstract.items()
     }
+    return assembly.parallel.put_batch(noise)
 
 
 def data_or_stand_in(config: DataConfig) -> tuple[Data, bool]:

@@ -121,7 +121,7 @@ def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterat
 
     @jax.jit
     def finish(batch: Any) -> Any:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), batch["place"])
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), batch["position"])
         return augment(keys, batch["image"], batch["label"], steps, Normalization(), 2)
 
     def placed() -> Iterator[Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from jaxcnn.trained import restore_state
+from jaxcnn.loading import restore_state
 from jaxcnn.training.interrupt import EXIT_STOPPED
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from jaxcnn.analysis.contenders import race, serve
-from jaxcnn.assembly import Assembly, assemble, split_arrays
+from jaxcnn.assembly import Assembly, assemble
 from jaxcnn.config import TrainConfig, from_json, to_json
 from jaxcnn.errors import UserError
 from jaxcnn.training.step import zero_totals
@@ -50,17 +50,14 @@ def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Com
 
 
 def _our_loop(assembly: Assembly) -> Callable[[int], None]:
-    config, train, parallel = assembly.config, assembly.data.train, assembly.parallel
-    arrays = split_arrays(train, parallel)
     state, totals = assembly.make_state(), zero_totals()
-    batches = train.training_batches(config.seed, config.data.batch_size, 0, 1 << 30)
-    first = parallel.put_batch(next(batches))
-    step = assembly.train_step.lower(state, totals, first, arrays).compile()  # as `fit` does
+    batches = assembly.train_feed.training(0, 1 << 30)
+    step = assembly.train_step.lower(state, totals, next(batches)).compile()  # as `fit` does
 
     def run(steps: int) -> None:
         nonlocal state, totals
         for batch in itertools.islice(batches, steps):
-            state, totals = step(state, totals, parallel.put_batch(batch), arrays)
+            state, totals = step(state, totals, batch)
         jax.block_until_ready(state)
 
     return run

@@ -11,10 +11,12 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxcnn.assembly import augmentation_keys, check_normalization, fetch, split_seed
+from jaxcnn.assembly import augmentation_keys, check_normalization, split_seed
 from jaxcnn.augment.compose import augment, check_order, mixes
 from jaxcnn.config import Augmentation, Crop, Normalization, TrainConfig
 from jaxcnn.data.pipeline import open_data
+from jaxcnn.devices.feed import Feed, images_and_labels
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 
 _SHOWN_SIDE = 128
@@ -74,9 +76,9 @@ def preview(config: TrainConfig, images: int = 8) -> list[Column]:
     most = min(batch_size, data.train.size) if mixes(config.augmentations) else data.train.size
     if not 1 <= images <= most:
         raise UserError(f"images must be from 1 to {most}, not {images}")
-    batch = next(iter(data.train.training_batches(config.seed, batch_size, 0, 1)))
-    arrays = {"image": data.train.images, "label": data.train.labels} if data.train.resident else None
-    pixels, labels = fetch(batch, arrays)
+    one_device = DataParallel.over(jax.devices()[:1])
+    batch = next(Feed(data.train, one_device, batch_size, config.seed).training(0, 1))
+    pixels, labels = images_and_labels(batch)
     num_classes = config.model.num_classes or len(data.class_names)
     keys = augmentation_keys(split_seed(config.seed)[1], batch)
 

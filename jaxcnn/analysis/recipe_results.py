@@ -11,8 +11,8 @@ from pathlib import Path
 from jaxcnn.analysis.stored import in_percent, markdown, read_results, write_result
 from jaxcnn.config import differences
 from jaxcnn.errors import UserError
-from jaxcnn.evaluation.evaluate import Result
-from jaxcnn.runs import load_config
+from jaxcnn.evaluation.result import Result
+from jaxcnn.recipes import load_config
 from jaxcnn.training.report import read_metrics
 
 _OF_THE_MACHINE = {"data.data_dir", "data.workers"}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxcnn.analysis.topology import over_topology, with_fewest_micro_batches
 from jaxcnn.config import TrainConfig
-from jaxcnn.runs import load_config
+from jaxcnn.recipes import load_config
 
 
 def find_recipes(folder: Path, pattern: str) -> dict[str, TrainConfig]:

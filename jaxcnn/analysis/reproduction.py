@@ -13,8 +13,8 @@ from jaxcnn.analysis.stored import in_percent, markdown, read_results, write_res
 from jaxcnn.config import DataConfig
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.details import wilson_interval
+from jaxcnn.loading import load_published
 from jaxcnn.models.registry import get_variant, list_models
-from jaxcnn.trained import load_published
 from jaxcnn.weights.published import PublishedWeights, find_published, is_published, published_weights
 
 TOP_K = (1, 5)

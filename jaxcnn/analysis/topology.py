@@ -7,8 +7,8 @@ from jax.experimental import topologies
 
 from jaxcnn.analysis.dry_run import DoesNotFit, DryRun, dry_run
 from jaxcnn.config import TrainConfig
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
-from jaxcnn.training.parallel import DataParallel
 
 # Nothing is run: processes may compile side by side, and there is no pod to ask for its hosts.
 _ENVIRONMENT = {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "localhost"}

@@ -61,7 +61,7 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
         plain_flax: whether layers are flax.linen's; for the whole process.
         lowering: of the convolutions.
     """
-    from jaxcnn.memory import keep_freed_memory
+    from jaxcnn.devices.memory import keep_freed_memory
 
     if keep_memory:
         keep_freed_memory()
@@ -84,7 +84,7 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     images, labels = (jnp.asarray(array) for array in _batch(job))
     step = make_train_step(
         apply=model.apply,
-        prepare=lambda batch, arrays: batch,
+        prepare=lambda batch: batch,
         loss=softmax_cross_entropy,
         optimizer=optimizer,
         dropout_key=jax.random.key(1),
@@ -94,7 +94,7 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     def run(steps: int) -> None:
         nonlocal state, totals
         for _ in range(steps):
-            state, totals = step(state, totals, (images, labels), None)
+            state, totals = step(state, totals, (images, labels))
         jax.block_until_ready(state)
 
     return run

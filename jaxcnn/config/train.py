@@ -157,6 +157,9 @@ class TrainConfig:
     max_bad_steps: PositiveInt = 10
     """The run stops when so many steps in a row had a loss or gradient that is not finite. Such a step changes nothing
     but is counted."""
+    init_from: str | None = None
+    """The weights that training starts from, instead of random ones: the name of published weights, a file, or a run
+    folder. The classifier starts anew where its number of classes is another."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augmentations: tuple[Augmentation, ...] = ()

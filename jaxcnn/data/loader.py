@@ -30,6 +30,12 @@ class Loader:
         return available_cores() if self.config.workers is None else self.config.workers
 
     @property
+    def unreadable(self) -> tuple[int, ...]:
+        """The indices of the images found to be unreadable so far, ascending."""
+        with self._lock:
+            return tuple(sorted(self._reasons))
+
+    @property
     def bad(self) -> list[tuple[str, str]]:
         """(path or record, reason) of each image found to be unreadable so far."""
         with self._lock:

@@ -1,15 +1,15 @@
-"""Which image a place in training shows, a pure function of (seed, step).
+"""Which image each sample of training shows, a pure function of (seed, step).
 
-Training walks one endless line of positions: step s takes positions s * batch_size to (s + 1) * batch_size - 1, and
-position p is place p % size in the order of epoch p // size. So an epoch shows every image once, nothing is dropped
-at its end, and a run goes on from any step without any state of an iterator.
+Training walks one endless line of samples: step s takes samples s * batch_size to (s + 1) * batch_size - 1, and sample
+n is at position n % size in the order of epoch n // size. So an epoch shows every image once, nothing is dropped at its
+end, and a run goes on from any step without any state of an iterator.
 
-With repeated augmentation, place p % size shows image (p % size) // repeats of the order instead, which is also how
-timm's and torchvision's samplers line images up. Those deal the line out to processes like cards, so that an image's
-copies are on different ones. Here a batch holds the first copies of all its images, then the second ones, and so on
-(see `position_of`), so that copies are far apart for any number of devices: mixing blends an image with its neighbour,
-and must not meet a copy. Two more things differ from theirs. An epoch is all of ``size`` places, theirs are cut to
-whole multiples of 256. And a copy's augmentation is its place's, not a worker's.
+With repeated augmentation, position p shows image p // repeats of the order instead, which is also how timm's and
+torchvision's samplers line images up. Those deal the line out to processes like cards, so that an image's copies are on
+different ones. Here a batch holds the first copies of all its images, then the second ones, and so on (see
+`sample_of`), so that copies are far apart for any number of devices: mixing blends an image with its neighbour, and
+must not meet a copy. Two more things differ from theirs. An epoch has all of its ``size`` positions, theirs are cut to
+whole multiples of 256. And a copy's augmentation follows from its position, not from a worker.
 """
 
 import functools
@@ -30,29 +30,29 @@ def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     return order
 
 
-def image_rng(seed: int, epoch: int, place: int) -> np.random.RandomState:
-    """Returns the generator of the host's crop of the image at this place of this epoch.
+def image_rng(seed: int, epoch: int, position: int) -> np.random.RandomState:
+    """Returns the generator of the host's crop of the image at this position of this epoch.
 
     Philox counts: a generator costs a tenth of what seeding the Mersenne twister of `epoch_order` does. NEP 19 freezes
     this stream too.
     """
     # The lowest 64 bits of the counter are the generator's own: they count its draws.
-    return np.random.RandomState(np.random.Philox(key=seed, counter=place << 64 | epoch << 128))
+    return np.random.RandomState(np.random.Philox(key=seed, counter=position << 64 | epoch << 128))
 
 
-def position_of(slot: int, step: int, batch_size: int, repeats: int) -> int:
-    """Returns which position of the line a slot of a step's batch shows.
+def sample_of(slot: int, step: int, batch_size: int, repeats: int) -> int:
+    """Returns which sample of the line a slot of a step's batch shows.
 
-    The batch's positions by their remainder by ``repeats``, each remainder's in order: copies of an image, which are at
-    positions side by side, come to lie about ``batch_size / repeats`` slots apart.
+    The samples of the batch are sorted by their remainder by ``repeats``, each remainder's in order: copies of an
+    image, which are samples side by side, come to lie about ``batch_size / repeats`` slots apart.
 
-    >>> [position_of(slot, step=1, batch_size=6, repeats=3) for slot in range(6)]
+    >>> [sample_of(slot, step=1, batch_size=6, repeats=3) for slot in range(6)]
     [6, 9, 7, 10, 8, 11]
     """
     start, stop = step * batch_size, (step + 1) * batch_size
     for remainder in range(repeats):
-        positions = range(start + (remainder - start) % repeats, stop, repeats)
-        if slot < len(positions):
-            return positions[slot]
-        slot -= len(positions)
+        samples = range(start + (remainder - start) % repeats, stop, repeats)
+        if slot < len(samples):
+            return samples[slot]
+        slot -= len(samples)
     raise IndexError(f"there is no such slot in a batch of {batch_size}")

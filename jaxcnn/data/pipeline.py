@@ -1,6 +1,6 @@
 """From a `DataConfig` to host batches, each a pure function of (seed, step).
 
-Which image is where in training: see `jaxcnn.data.order`.
+Which image a training step shows, and where, is told by `jaxcnn.data.order`.
 """
 
 import dataclasses
@@ -15,12 +15,15 @@ from jaxcnn.config import Crop, DataConfig, Dense, FixedViews, SingleCrop, Views
 from jaxcnn.data.crop import is_random
 from jaxcnn.data.loader import Loader
 from jaxcnn.data.numbering import image_numbers, valid_labels, without
-from jaxcnn.data.order import epoch_order, image_rng, position_of
+from jaxcnn.data.order import epoch_order, image_rng, sample_of
 from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source
 from jaxcnn.data.stream import Batch, available_cores, stream
 from jaxcnn.data.views import view_count
 from jaxcnn.data.whole import by_shape, read_ahead
 from jaxcnn.errors import UserError
+
+SINGLE_CROP = SingleCrop()
+"""The protocol of one view an image: the config's ``evaluation_crop``."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -40,12 +43,31 @@ class Split:
     """int32 of shape ``(size,)`` where resident, else None."""
     _loader: Loader = dataclasses.field(repr=False)
     repeats: int = 1
-    """Times a training batch holds each of its images."""
+    """How often a training batch holds each of its images."""
+    views: Views = SINGLE_CROP
+    """The views of an image that an evaluation of this split averages."""
 
     @property
     def resident(self) -> bool:
         """Whether the images are in memory, and batches hold indices into them."""
         return self.images is not None
+
+    @property
+    def unreadable(self) -> tuple[int, ...]:
+        """The indices, below ``size``, of the images that this process has found to be unreadable so far."""
+        return () if self.resident else self._loader.unreadable
+
+    @property
+    def views_per_image(self) -> int:
+        """How many views of each of its images the network takes from an evaluation batch."""
+        if isinstance(self.views, Dense):
+            return 2 if self.views.flip else 1
+        return self.image_shape[0] if len(self.image_shape) == 4 else 1
+
+    @property
+    def appearances(self) -> int:
+        """How often `evaluation_batches` yields each image: once for each scale of `Dense`, else once."""
+        return len(self.views.short_sides) if isinstance(self.views, Dense) else 1
 
     @property
     def bad(self) -> list[tuple[str, str]]:
@@ -88,7 +110,7 @@ class Split:
     ) -> Iterator[Batch]:
         """Yields the batches of steps ``first_step`` to ``last_step - 1``.
 
-        Each holds ``epoch`` and ``place`` (the image's position in the epoch's order), int32 of shape
+        Each holds ``epoch`` and ``position`` (where the image is in the epoch's order), int32 of shape
         ``(batch_size,)``, and, where the split is resident, ``index`` into its images, int32; else ``image``, uint8 of
         shape ``(batch_size, height, width, channels)``, and ``label``, int32. In a stream, the next good image of the
         split stands in for one that cannot be read.
@@ -108,7 +130,7 @@ class Split:
         if not self.resident:
             yield from self._stream(
                 functools.partial(self._training_element, seed, batch_size),
-                ("epoch", "place"),
+                ("epoch", "position"),
                 first_step,
                 last_step,
                 batch_size,
@@ -116,45 +138,44 @@ class Split:
             )
             return
         for step in range(first_step, last_step):
-            line = np.arange(step * batch_size, (step + 1) * batch_size)
-            line = line[np.argsort(line % self.repeats, kind="stable")][rows]  # as `position_of`
-            epoch, place = np.divmod(line, self.size)
+            sample = np.arange(step * batch_size, (step + 1) * batch_size)
+            sample = sample[np.argsort(sample % self.repeats, kind="stable")][rows]  # as `sample_of`
+            epoch, position = np.divmod(sample, self.size)
             index = np.empty(len(rows), np.int32)
             for each in np.unique(epoch):
-                index[epoch == each] = epoch_order(seed, int(each), self.size)[place[epoch == each] // self.repeats]
-            yield {"index": index, "epoch": epoch.astype(np.int32), "place": place.astype(np.int32)}
+                index[epoch == each] = epoch_order(seed, int(each), self.size)[position[epoch == each] // self.repeats]
+            yield {"index": index, "epoch": epoch.astype(np.int32), "position": position.astype(np.int32)}
 
     def evaluation_batches(self, batch_size: int, rows: np.ndarray | None = None) -> Iterator[Batch]:
-        """Yields every image once, in the split's order, the last batch padded to ``batch_size``.
+        """Yields every image as often as `appearances` says, the last batch padded to ``batch_size``.
 
         Each batch holds ``mask``, bool of shape ``(batch_size,)``, False for padding and for images that cannot be
-        read, and ``index``, or ``image`` and ``label``, as `training_batches` does.
+        read, and ``index``, int32, the images' indices in the split. A stream's also holds ``image``, uint8 of shape
+        ``(batch_size, *image_shape)``, and ``label``, int32. Images come in the split's order; those of a split opened
+        for `Dense` come as `by_shape` groups them.
 
         Args:
             batch_size: images a batch.
-            rows: as for `training_batches`.
+            rows: as for `training_batches`. Where images are grouped by shape, every process reads all of them, because
+                it must know which batch each is in.
 
         Raises:
             UserError: more than ``max_bad_share`` of a streamed split cannot be read.
         """
         rows = np.arange(batch_size) if rows is None else rows
         batches = -(-self.size // batch_size)
-        if not self.resident:
-            yield from self._stream(self._evaluation_element, ("mask",), 0, batches, batch_size, rows)
-            return
-        for step in range(batches):
-            index = step * batch_size + rows
-            mask = index < self.size
-            yield {"index": np.where(mask, index, 0).astype(np.int32), "mask": mask}
+        if isinstance(self.views, Dense):
+            yield from ({name: value[rows] for name, value in batch.items()} for batch in self._whole(batch_size))
+        elif not self.resident:
+            yield from self._stream(self._evaluation_element, ("index", "mask"), 0, batches, batch_size, rows)
+        else:
+            for step in range(batches):
+                index = step * batch_size + rows
+                mask = index < self.size
+                yield {"index": np.where(mask, index, 0).astype(np.int32), "mask": mask}
 
-    def whole_batches(self, batch_size: int) -> Iterator[Batch]:
-        """Yields every readable image of a split opened for `Dense` once a scale, in batches of one shape.
-
-        Each batch is as `by_shape` makes it; ``index`` is the image's place in the split.
-
-        Raises:
-            UserError: more than ``max_bad_share`` of the split cannot be read.
-        """
+    def _whole(self, batch_size: int) -> Iterator[Batch]:
+        """Every readable image once for each scale, in batches of one shape."""
 
         def elements() -> Iterator[tuple[np.ndarray, int, int]]:
             for index, loaded in enumerate(read_ahead(self._loader.load, self.size, self._loader.workers)):
@@ -186,21 +207,22 @@ class Split:
 
     def _training_element(self, seed: int, batch_size: int, number: int) -> dict[str, Any]:
         step, slot = divmod(number, batch_size)
-        epoch, place = divmod(position_of(slot, step, batch_size, self.repeats), self.size)
-        index = int(epoch_order(seed, epoch, self.size)[place // self.repeats])
+        epoch, position = divmod(sample_of(slot, step, batch_size, self.repeats), self.size)
+        index = int(epoch_order(seed, epoch, self.size)[position // self.repeats])
         for shift in range(self.size):
             # A new generator each time: the stand-in's crop must not depend on what its predecessor drew.
-            rng = image_rng(seed, epoch, place) if is_random(self._loader.crop) else None
+            rng = image_rng(seed, epoch, position) if is_random(self._loader.crop) else None
             loaded = self._loader.load((index + shift) % self.size, rng)
             if loaded is not None:
                 image, label = loaded
-                return {"image": image, "label": label, "epoch": epoch, "place": place}
+                return {"image": image, "label": label, "epoch": epoch, "position": position}
         raise UserError(f"no image of {self.name} can be read: see max_bad_share, which allows this")
 
-    def _evaluation_element(self, position: int) -> dict[str, Any]:
-        loaded = self._loader.load(position) if position < self.size else None
+    def _evaluation_element(self, index: int) -> dict[str, Any]:
+        loaded = self._loader.load(index) if index < self.size else None
         image, label = loaded or (np.zeros(self.image_shape, np.uint8), 0)
-        return {"image": image, "label": label, "mask": loaded is not None}
+        index = index if index < self.size else 0
+        return {"image": image, "label": label, "index": index, "mask": loaded is not None}
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -239,17 +261,18 @@ def _split(
 ) -> Split:
     loader = Loader(source, crop, config)
     images, labels = _read_all(loader) if resident else (None, None)
-    views = (view_count(crop),) if isinstance(crop, FixedViews) else ()
+    count = (view_count(crop),) if isinstance(crop, FixedViews) else ()
     sides = () if isinstance(crop, Dense) else (crop.size, crop.size)
     return Split(
         name=f"{source.name}, split {source.split!r}",
         class_names=source.class_names,
         size=len(images) if resident else source.size,
-        image_shape=(*views, *sides, config.channels),
+        image_shape=(*count, *sides, config.channels),
         images=images,
         labels=labels,
         _loader=loader,
         repeats=repeats,
+        views=crop if isinstance(crop, FixedViews | Dense) else SINGLE_CROP,
     )
 
 
@@ -318,6 +341,16 @@ def open_split(
     if config.residence == "device":
         raise UserError(f"residence 'device' keeps one cut of each image, and {views.kind} takes several: use 'stream'")
     return _split(source, views, config, resident=False)
+
+
+def streamed_split(source: Source, config: DataConfig) -> Split:
+    """Returns a split of a source that is already open, cut as for evaluation and streamed.
+
+    Raises:
+        UserError: a random ``evaluation_crop``.
+    """
+    check_evaluation_crop(config)
+    return _split(source, config.evaluation_crop, config, resident=False)
 
 
 def open_data(config: DataConfig) -> Data:

@@ -1,85 +1,18 @@
 """What networks say of each image of a split: the average over its views, and over networks."""
 
-import collections
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.config import Average
 from jaxcnn.errors import UserError
-from jaxcnn.evaluation.evaluate import BATCHES_IN_FLIGHT, Result
 from jaxcnn.evaluation.metrics import rank_of_label
+from jaxcnn.evaluation.result import Result
 
 _ROWS = 1 << 12
-"""Of the scores that are looked at together, so that nothing else of their size is made."""
-
-Batch = dict[str, np.ndarray]
-
-
-def make_prediction_step(
-    logits_of: Callable[[Any, jax.Array], jax.Array],
-    views_of: Callable[[Any, Any], jax.Array],
-    average: Average,
-    at_once: int,
-) -> Callable[[Any, Any, Any], jax.Array]:
-    """Returns the jitted ``(variables, batch, arrays) -> scores``, float32 of shape (batch, classes).
-
-    Probabilities are averaged as their logarithms, so that small ones keep their order; softmax of the scores is the
-    average.
-
-    Args:
-        logits_of: from variables and uint8 images (batch, height, width, channels) to logits.
-        views_of: from a batch and the split's arrays to uint8 (batch, views, height, width, channels).
-        average: of what. Of one view ``scores`` leaves the logits as they are.
-        at_once: views that the network takes together, if at all possible; a batch's are taken in as many turns.
-    """
-
-    @jax.jit
-    def step(variables, batch, arrays):
-        views = views_of(batch, arrays)
-        images, count = views.shape[:2]
-        together = max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n * images <= at_once))
-
-        def scores(part):
-            logits = logits_of(variables, part.reshape(-1, *part.shape[2:])).reshape(images, together, -1)
-            return logits if average == "scores" else jax.nn.log_softmax(logits)
-
-        parts = jnp.moveaxis(views.reshape(images, -1, together, *views.shape[2:]), 1, 0)
-        found = jax.lax.map(scores, parts) if len(parts) > 1 else scores(parts[0])[None]
-        found = jnp.moveaxis(found, 0, 1).reshape(images, count, -1)
-        return found.mean(1) if average == "scores" else jax.nn.logsumexp(found, axis=1) - np.log(count)
-
-    return step
-
-
-def run_step(
-    step: Callable[[Any, Any, Any], jax.Array],
-    variables: Any,
-    batches: Iterable[Batch],
-    arrays: Any,
-    *,
-    put: Callable[[Any], Any],
-) -> Iterator[tuple[Batch, np.ndarray]]:
-    """Yields each batch with its scores.
-
-    Args:
-        step: what `make_prediction_step` returned.
-        variables: ``{"params": ..., "batch_stats": ...}``.
-        batches: of the host.
-        arrays: the split's images and labels where they live on the device, else None.
-        put: places a host batch on the devices.
-    """
-    in_flight = collections.deque()
-    for batch in batches:
-        in_flight.append((batch, step(variables, put(batch), arrays)))
-        if len(in_flight) > BATCHES_IN_FLIGHT:
-            first, scores = in_flight.popleft()
-            yield first, np.asarray(scores)
-    yield from ((batch, np.asarray(scores)) for batch, scores in in_flight)
+"""How many images' scores are looked at together, so that no second array of all scores is made."""
 
 
 class Collector:
@@ -92,7 +25,7 @@ class Collector:
         self._scores: np.ndarray | None = None
 
     def add(self, index: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
-        """Takes scores (images, classes) of different images: those at these places of the split."""
+        """Takes the scores (images, classes) of different images, given their indices in the split."""
         if self._scores is None:
             empty = 0.0 if self._average == "scores" else -np.inf
             self._scores = np.full((len(self._labels), scores.shape[1]), empty, np.float32)
@@ -102,20 +35,18 @@ class Collector:
         self._counts[index] += 1
 
     def predictions(self, times: int) -> "Predictions":
-        """Returns the averages of images that were each added so many times.
+        """Returns the averages of images that were each added so many times, or never.
 
         Raises:
-            UserError: none was added.
-            RuntimeError: some image was added more or fewer times, though not never.
+            RuntimeError: some image was added more or fewer times.
         """
         known = self._counts > 0
-        if not known.any():
-            raise UserError("no image of the split can be read, so there is nothing to measure")
         if not (self._counts[known] == times).all():
             raise RuntimeError(f"not every image was counted {times} times")
+        scores = np.zeros((len(known), 1), np.float32) if self._scores is None else self._scores
         if times > 1:
-            self._scores = self._scores / times if self._average == "scores" else self._scores - np.log(times)
-        return Predictions(self._scores.astype(np.float32), self._labels, known)
+            scores = scores / times if self._average == "scores" else scores - np.log(times)
+        return Predictions(scores.astype(np.float32), self._labels, known)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,6 +87,10 @@ class Predictions:
             scores = self.scores[image, candidates]
             labels[image] = candidates[np.argmax(np.where(np.isnan(scores), -np.inf, scores))]
         return dataclasses.replace(self, labels=labels, known=known)
+
+    def probabilities(self) -> np.ndarray:
+        """Returns the softmax of the scores of each known image, float32 (images, classes)."""
+        return np.exp(_log_softmax(self.scores[self.known].astype(np.float64))).astype(np.float32)
 
     def top(self, k: int) -> np.ndarray:
         """Returns the k classes of the highest scores of each known image, best first, int32 (images, k).

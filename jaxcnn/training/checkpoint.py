@@ -30,6 +30,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 
+from jaxcnn.devices.processes import gather, is_writer
 from jaxcnn.errors import UserError
 from jaxcnn.training.manifest import (
     MANIFEST,
@@ -41,7 +42,6 @@ from jaxcnn.training.manifest import (
     verify,
     write_manifest,
 )
-from jaxcnn.training.processes import gather, is_writer
 
 _STATE = "state"
 METRICS = ("top1_error", "ema_top1_error")

@@ -1,132 +1,155 @@
-"""The loop: dispatch a step, now and then log, evaluate, save; stop when asked."""
+"""The loop: it dispatches steps, and logs, evaluates and saves when these are due, until the end or a stop."""
 
 import collections
+import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import numpy as np
 import optax
 
-from jaxcnn.config import CheckpointConfig
+from jaxcnn.devices.feed import Feed
 from jaxcnn.errors import UserError
-from jaxcnn.evaluation.evaluate import Interrupted, Result
+from jaxcnn.evaluation.evaluator import Interrupted
+from jaxcnn.evaluation.result import Result
 from jaxcnn.training.checkpoint import Checkpoints
+from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import zero_totals
 
 STEPS_IN_FLIGHT = 3
-"""How far the host may run ahead of the devices: enough to hide it, few enough that batches do not pile up."""
+"""How many steps the host may run ahead: enough that the devices never wait, and few batches in their memory."""
 
 
 class TrainingError(UserError):
-    """Training that leads nowhere."""
+    """Training that cannot succeed any more."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What is due after which step of a run."""
+
+    total_steps: int
+    evaluation_steps: frozenset[int]
+    """The steps after which to evaluate; the last step is one of them."""
+    log_every_steps: int
+    save_every_steps: int | None
+    """How often the state is saved besides, or None; it is saved after every evaluation in any case."""
+    max_bad_steps: int
+    """How many steps in a row may be bad (see `make_train_step`) before the run is given up."""
+    learning_rate: optax.Schedule
+    """The learning rate by step, for the log."""
+    evaluated: Result | None = None
+    """The evaluation of the state that training goes on from, where it was made before the run was interrupted."""
+    profile: Profile | None = None
+    """A trace of some of the steps, where one is asked for."""
 
 
 def fit(
     state: TrainState,
     *,
-    first_step: int,
-    total_steps: int,
     step: jax.stages.Wrapped,
-    batches: Callable[[int], Iterator[dict[str, np.ndarray]]],
-    put: Callable[[Any], Any],
-    arrays: Any,
-    learning_rate: optax.Schedule,
-    log_every_steps: int,
+    feed: Feed,
     evaluate: Callable[[TrainState], Result],
-    evaluation_steps: frozenset[int],
-    evaluated: Result | None,
+    plan: Plan,
     checkpoints: Checkpoints,
-    checkpoint_config: CheckpointConfig,
     reporter: Reporter,
     stop: Callable[[], bool],
-    max_bad_steps: int,
 ) -> tuple[TrainState, Result | None]:
-    """Trains from ``first_step`` to ``total_steps``.
+    """Trains to the last step of a plan.
 
     Args:
-        state: where to start; its buffers are given up.
-        first_step: ``state.step``, on the host.
-        total_steps: where to end.
+        state: where to start; its buffers are donated.
         step: what `make_train_step` returned.
-        batches: from a step to the host batches of that step and the ones after it.
-        put: places a host batch on the devices.
-        arrays: the training images and labels where they live on the devices, else None.
-        learning_rate: for the log.
-        log_every_steps: steps between log lines.
-        evaluate: may raise `Interrupted`.
-        evaluation_steps: the steps after which to evaluate; the last step is one.
-        evaluated: what an evaluation at ``first_step`` found, if it was made before the run was interrupted.
+        feed: the training images.
+        evaluate: returns the errors of a state; it may raise `Interrupted`.
+        plan: what is due when.
         checkpoints: where to save.
-        checkpoint_config: when to save besides.
-        reporter: whom to tell.
-        stop: polled every step, in evaluation too; several processes must get the same answers (`AgreedStop`).
-        max_bad_steps: how many steps in a row may be bad (see `make_train_step`) before the run is given up.
+        reporter: what progress and results are reported to.
+        stop: polled every step; several processes must get the same answers (see `AgreedStop`).
 
     Returns:
         The state, and the last step's evaluation; None instead of it if asked to stop before. Everything is saved
         either way.
 
     Raises:
-        TrainingError: too many steps in a row were bad. Nothing is saved then but what had been.
+        TrainingError: too many steps in a row were bad. Nothing new is saved then.
     """
-    feed = batches(first_step)
-    compiled, in_flight = None, collections.deque()
-    totals, waited, since = zero_totals(), 0.0, time.perf_counter()
-    for now in range(first_step, total_steps + 1):
-        due = now in evaluation_steps and not (now == first_step and evaluated is not None)
+    first_step, evaluated = int(state.step), plan.evaluated
+    batches = feed.training(first_step, plan.total_steps)
+    compiled, in_flight = None, collections.deque[Any]()
+    totals, meter = zero_totals(), _Meter()
+    for now in range(first_step, plan.total_steps + 1):
+        due = now in plan.evaluation_steps and not (now == first_step and evaluated is not None)
         if due:
             try:
                 evaluated = evaluate(state)
                 reporter.evaluation(now, evaluated.metrics(), str(evaluated))
             except Interrupted:
                 due = False
+            meter.restart()
         stopping = stop()
-        asked_for = checkpoint_config.every_steps and now > first_step and now % checkpoint_config.every_steps == 0
+        asked_for = plan.save_every_steps and now > first_step and now % plan.save_every_steps == 0
         if due or stopping or asked_for:
-            checkpoints.save(now, state, evaluated.metrics() if due else None)
+            checkpoints.save(now, state, evaluated.metrics() if due and evaluated else None)
         if stopping:
             return state, None
-        if now == total_steps:
+        if now == plan.total_steps:
             break
 
-        if due:
-            since = time.perf_counter()
-        before = time.perf_counter()
-        batch = next(feed)
-        waited += time.perf_counter() - before
-        batch = put(batch)
+        batch = meter.wait_for(batches)
         if compiled is None:
-            compiled = step.lower(state, totals, batch, arrays).compile()
-            waited, since = 0.0, time.perf_counter()
-        state, totals = compiled(state, totals, batch, arrays)
+            compiled = step.lower(state, totals, batch).compile()
+            meter.restart()
+        state, totals = compiled(state, totals, batch)
         in_flight.append(totals)
-        # Waits for a step that is over or nearly so.
-        lost = len(in_flight) > STEPS_IN_FLIGHT and int(in_flight.popleft()["bad_in_row"]) >= max_bad_steps
+        # This waits for a step that is over or nearly so.
+        lost = len(in_flight) > STEPS_IN_FLIGHT and int(in_flight.popleft()["bad_in_row"]) >= plan.max_bad_steps
         reporter.advance(now + 1)
-        if lost or (now + 1) % log_every_steps == 0 or now + 1 in evaluation_steps:
+        if plan.profile is not None:
+            plan.profile.after_step(totals)
+        if lost or (now + 1) % plan.log_every_steps == 0 or now + 1 in plan.evaluation_steps:
             found = jax.device_get(totals)
-            elapsed, images = time.perf_counter() - since, int(found["images"])
-            values = {
-                "loss": float(found["loss"]) / images if images else math.nan,
-                "top1_error": 100 * int(found["top1"]) / images if images else math.nan,
-                "learning_rate": float(learning_rate(now)),
-                "images_per_second": images / elapsed,
-                "data_wait_share": waited / elapsed,
-                "images": images,
-                "bad_steps": int(found["bad_steps"]),
-            }
-            reporter.training(now + 1, values)
-            if lost or found["bad_in_row"] >= max_bad_steps:
+            reporter.training(now + 1, meter.read(found, learning_rate=float(plan.learning_rate(now))))
+            if lost or found["bad_in_row"] >= plan.max_bad_steps:
+                in_row = f"by step {now + 1}, {plan.max_bad_steps} steps in a row"
                 raise TrainingError(
-                    f"by step {now + 1}, {max_bad_steps} steps in a row had a loss or gradient that is not finite: "
-                    "lower optimizer.learning_rate, lengthen optimizer.schedule.warmup_epochs, or set "
-                    "optimizer.clip_norm"
+                    f"{in_row} had a loss or gradient that is not finite: lower optimizer.learning_rate, lengthen "
+                    "optimizer.schedule.warmup_epochs, or set optimizer.clip_norm"
                 )
             totals = zero_totals() | {"bad_in_row": totals["bad_in_row"]}
-            waited, since = 0.0, time.perf_counter()
+            meter.restart()
     return state, evaluated
+
+
+class _Meter:
+    """Measures time since it was last restarted, and the share of it spent waiting for data."""
+
+    def __init__(self) -> None:
+        self.restart()
+
+    def restart(self) -> None:
+        self._waited, self._since = 0.0, time.perf_counter()
+
+    def wait_for(self, batches: Any) -> Any:
+        """The next batch."""
+        before = time.perf_counter()
+        batch = next(batches)
+        self._waited += time.perf_counter() - before
+        return batch
+
+    def read(self, found: dict[str, Any], learning_rate: float) -> dict[str, float]:
+        """A line for the log: the means of the steps whose totals these are, the last of them at this rate."""
+        elapsed, images = time.perf_counter() - self._since, int(found["images"])
+        return {
+            "loss": float(found["loss"]) / images if images else math.nan,
+            "top1_error": 100 * int(found["top1"]) / images if images else math.nan,
+            "learning_rate": learning_rate,
+            "images_per_second": images / elapsed,
+            "data_wait_share": self._waited / elapsed,
+            "images": images,
+            "bad_steps": int(found["bad_steps"]),
+        }

@@ -8,14 +8,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxcnn.devices.feed import Batch
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.ops.lowering_rules import rules_backend
 from jaxcnn.training.ema import Average
-from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.state import TrainState
 
 Totals = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, Totals, Any, Any], tuple[TrainState, Totals]]
+TrainStep = Callable[[TrainState, Totals, Batch], tuple[TrainState, Totals]]
 
 
 def zero_totals() -> Totals:
@@ -34,35 +35,35 @@ def _all_finite(tree: Any) -> jax.Array:
 def make_train_step(
     *,
     apply: Callable[..., Any],
-    prepare: Callable[[Any, Any], tuple[jax.Array, jax.Array]],
+    prepare: Callable[[Batch], tuple[jax.Array, jax.Array]],
     loss: Callable[[jax.Array, jax.Array], jax.Array],
     optimizer: optax.GradientTransformation,
     dropout_key: jax.Array,
     auxiliary_weight: float = 0.3,
-    of_step: Callable[[jax.Array], dict[str, Any]] = lambda step: {},
+    step_arguments: Callable[[jax.Array], dict[str, Any]] = lambda step: {},
     average: Average | None = None,
     micro_batches: int = 1,
     parallel: DataParallel | None = None,
     state_shardings: Any = None,
 ) -> TrainStep:
-    """Returns the jitted step ``(state, totals, batch, arrays) -> (state, totals)``.
+    """Returns the jitted step ``(state, totals, batch) -> (state, totals)``.
 
     The state is donated: its buffers become the next state's. Totals are summed on the device.
 
     A step is bad where its loss, its gradient or the batch statistics it leaves are not finite. Then parameters, batch
-    statistics, optimizer state (its place in the learning rate's schedule, too) and moving average stay as they are,
-    and only ``step``, the counts of bad steps and the scale of the loss move.
+    statistics, optimizer state (with its count of steps in the learning rate's schedule) and moving average stay as
+    they are, and only ``step``, the counts of bad steps and the scale of the loss move.
 
     Args:
         apply: ``model.apply``. Where ``parallel`` maps an axis, batch normalization has its name.
-        prepare: ``prepare(batch, arrays)`` returns augmented, normalized float32 images and targets: int32 labels, or
-            (batch, classes) float32 probabilities, whose greatest is then the label that errors are counted by. Its
-            randomness comes from the batch's own ``epoch`` and ``place``.
+        prepare: ``prepare(batch)`` returns augmented, normalized float32 images and targets: int32 labels, or (batch,
+            classes) float32 probabilities, whose greatest is then the label that errors are counted by. Its randomness
+            comes from the batch's own ``epoch`` and ``position``.
         loss: ``loss(logits, targets)`` returns (batch,) losses.
         optimizer: what `make_optimizer` returned.
         dropout_key: folded with the step.
         auxiliary_weight: of the loss of each auxiliary head, where the network returns their logits beside its own.
-        of_step: ``of_step(step)`` returns what else ``apply`` is to be given: what a network schedules.
+        step_arguments: ``step_arguments(step)`` returns further arguments of ``apply``: what a network schedules.
         average: what `make_average` returned; None where the state holds no moving average.
         micro_batches: parts of the batch that are computed one after another. The first is images 0, n, 2n, ... of the
             batch, so that each device finds its share of it in its own.
@@ -77,7 +78,7 @@ def make_train_step(
         def scaled_loss(params):
             variables = {"params": params, "batch_stats": batch_stats}
             outputs, updated = apply(
-                variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}, **of_step(step)
+                variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}, **step_arguments(step)
             )
             logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
             losses = loss(logits, targets) + auxiliary_weight * sum(loss(each, targets) for each in auxiliary)
@@ -112,8 +113,8 @@ def make_train_step(
         gradients = jax.tree.map(lambda leaf: leaf / (micro_batches * loss_scale), gradients)
         return parallel.average(gradients), parallel.sum(sums), batch_stats
 
-    def step(state: TrainState, totals: Totals, batch: Any, arrays: Any) -> tuple[TrainState, Totals]:
-        images, targets = prepare(batch, arrays)
+    def step(state: TrainState, totals: Totals, batch: Batch) -> tuple[TrainState, Totals]:
+        images, targets = prepare(batch)
         key = jax.random.fold_in(dropout_key, state.step)
         loss_scale = state.loss_scale.scale if state.loss_scale else jnp.ones(())
         shared = state.params, state.batch_stats, loss_scale, state.step, key

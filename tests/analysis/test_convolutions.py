@@ -87,7 +87,7 @@ def test_take_turns_interleaves():
 
 
 def test_freed_memory_is_kept_where_there_is_glibc():
-    code = "from jaxcnn.memory import keep_freed_memory; print(keep_freed_memory())"
+    code = "from jaxcnn.devices.memory import keep_freed_memory; print(keep_freed_memory())"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     assert found == str(sys.platform.startswith("linux"))
 

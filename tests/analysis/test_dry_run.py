@@ -9,9 +9,9 @@ from jaxcnn.analysis import dry_run as module
 from jaxcnn.analysis import topology
 from jaxcnn.analysis.dry_run import DoesNotFit, data_or_stand_in, dry_run
 from jaxcnn.config import CenterCrop, DataConfig, PublishedConfig
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
-from jaxcnn.runs import load_config
-from jaxcnn.training.parallel import DataParallel
+from jaxcnn.recipes import load_config
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 CONFIGS = Path(__file__).parent.parent.parent / "configs"
@@ -92,13 +92,10 @@ def test_steps_are_timed_on_noise_where_the_data_set_is_streamed(one_device):
     config = load_config(RECIPES / "tiny.py")
     data = dataclasses.replace(config.data, residence="stream", batch_size=8)
     assembly = module.assemble(dataclasses.replace(config, data=data), None, one_device)
-    noise = module._noise(assembly)
-    assert {name: (leaf.shape, leaf.dtype) for name, leaf in noise.items()} == {
-        name: (leaf.shape, leaf.dtype) for name, leaf in module.abstract_batch(assembly).items()
-    }
-    real = next(assembly.data.train.training_batches(0, 8, 0, 1))
-    assert {name: (leaf.shape, leaf.dtype) for name, leaf in noise.items()} == {
-        name: (leaf.shape, leaf.dtype) for name, leaf in real.items()
-    }
+    noise, real = module.first_batch(assembly), next(assembly.train_feed.training(0, 1))
+    for batch in (real, assembly.train_feed.abstract):
+        assert {name: (leaf.shape, leaf.dtype) for name, leaf in noise.items()} == {
+            name: (leaf.shape, leaf.dtype) for name, leaf in batch.items()
+        }
     assert noise["label"].max() < 10
     assert noise["image"].std() > 50

@@ -35,15 +35,10 @@ def recipe(*augmentations, **data):
     )
 
 
-def seen_in_training(config, monkeypatch):
+def seen_in_training(config):
     """The first batch as the training step prepares it."""
-    captured = {}
-    with monkeypatch.context() as patch:
-        patch.setattr(assembly, "make_train_step", lambda **parts: captured.update(parts))
-        assembled = assembly.assemble(config)
-    batch = next(iter(assembled.data.train.training_batches(config.seed, config.data.batch_size, 0, 1)))
-    arrays = assembly.split_arrays(assembled.data.train, assembled.parallel)
-    return captured["prepare"](batch, arrays)
+    assembled = assembly.assemble(config)
+    return assembled.prepare(next(assembled.train_feed.training(0, 1)))
 
 
 @pytest.mark.parametrize(
@@ -54,8 +49,8 @@ def seen_in_training(config, monkeypatch):
     ],
     ids=["resident and mixed", "streamed"],
 )
-def test_the_last_column_is_what_training_sees(config, monkeypatch):
-    seen, _ = seen_in_training(config, monkeypatch)
+def test_the_last_column_is_what_training_sees(config):
+    seen, _ = seen_in_training(config)
     columns = preview(config, 5)
     assert columns[-1].title == "the network's input"
     difference = columns[-1].images.astype(int) - denormalize(np.asarray(seen[:5]), config.normalization)

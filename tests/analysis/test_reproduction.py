@@ -12,7 +12,7 @@ from PIL import Image
 from jaxcnn.analysis.reproduction import Reproduction, read, reproduce, save, table
 from jaxcnn.config import CenterCrop, DataConfig
 from jaxcnn.errors import UserError
-from jaxcnn.trained import load
+from jaxcnn.loading import load
 from jaxcnn.weights import published
 from jaxcnn.weights.load import variable_shapes
 from jaxcnn.weights.published import find_published

@@ -27,8 +27,9 @@ from jaxcnn.config import (
     TrainConfig,
 )
 from jaxcnn.data.pipeline import Split
-from jaxcnn.training.parallel import DataParallel
-from jaxcnn.training.processes import Processes
+from jaxcnn.devices.feed import Feed
+from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.processes import Processes
 
 IMAGES, BATCH = 20, 8
 
@@ -61,15 +62,14 @@ def digests(
     """Of each step, the digest of the whole batch, and that of the augmented images and targets.
 
     Args:
-        prepare: an assembly's, jitted with its second argument static.
+        prepare: an assembly's, jitted.
         split: what to train on.
         first_step: where to begin.
         last_step: where to end.
         parallel: the devices.
     """
-    for batch in split.training_batches(5, BATCH, first_step, last_step, parallel.rows(BATCH)):
-        batch = parallel.put_batch(batch)
-        whole, arrays = process_allgather((batch, prepare(batch, None)), tiled=True)
+    for batch in Feed(split, parallel, BATCH, seed=5).training(first_step, last_step):
+        whole, arrays = process_allgather((batch, prepare(batch)), tiled=True)
         yield tuple(
             hashlib.sha256(b"".join(np.ascontiguousarray(array).tobytes() for array in each)).hexdigest()
             for each in ([whole[name] for name in sorted(whole)], arrays)
@@ -80,5 +80,5 @@ if __name__ == "__main__":
     folder, workers, steps, *processes = sys.argv[1:]
     with tyro.cli(Processes, args=processes).joined():
         assembly, over_all = assembly_of(Path(folder), int(workers)), DataParallel.over_all_devices()
-        for pair in digests(jax.jit(assembly.prepare, static_argnums=1), assembly.data.train, 0, int(steps), over_all):
+        for pair in digests(jax.jit(assembly.prepare), assembly.data.train, 0, int(steps), over_all):
             print(*pair)

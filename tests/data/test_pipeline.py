@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcnn.config import CenterCrop, DataConfig, Pad, RandomResizedCrop, Resize
-from jaxcnn.data.order import epoch_order, image_rng, position_of
+from jaxcnn.data.order import epoch_order, image_rng, sample_of
 from jaxcnn.data.pipeline import Split, open_data, open_split
 from jaxcnn.errors import UserError
 
@@ -82,7 +82,7 @@ def test_every_epoch_visits_every_image_once(size, batch_size, epochs, seed):
     steps = -(-size * epochs // batch_size)
     batches = list(stand_in(size).training_batches(seed, batch_size, 0, steps))
     index, epoch, place = (
-        np.concatenate([batch[key] for batch in batches])[: size * epochs] for key in ("index", "epoch", "place")
+        np.concatenate([batch[key] for batch in batches])[: size * epochs] for key in ("index", "epoch", "position")
     )
     assert all(value.dtype == np.int32 for batch in batches for value in batch.values())
     assert all(value.shape == (batch_size,) for batch in batches for value in batch.values())
@@ -105,11 +105,13 @@ def test_repeats_of_an_image_come_together_but_not_side_by_side(size, batch_size
     batches = list(stand_in(size, repeats).training_batches(seed, batch_size, 0, steps))
     found = {}
     for step, batch in enumerate(batches):
-        line = [position_of(slot, step, batch_size, repeats) for slot in range(batch_size)]
+        line = [sample_of(slot, step, batch_size, repeats) for slot in range(batch_size)]
         assert sorted(line) == list(range(step * batch_size, (step + 1) * batch_size))
-        assert list(zip(*np.divmod(line, size), strict=True)) == list(zip(batch["epoch"], batch["place"], strict=True))
+        assert list(zip(*np.divmod(line, size), strict=True)) == list(
+            zip(batch["epoch"], batch["position"], strict=True)
+        )
         first = batch["epoch"] == 0
-        found |= dict(zip(batch["place"][first], batch["index"][first], strict=True))
+        found |= dict(zip(batch["position"][first], batch["index"][first], strict=True))
         if first.all() and batch_size >= 3 * repeats:
             assert (batch["index"] != np.roll(batch["index"], 1)).all()
     # Position for position timm's line of images, each repeated, as far as an epoch goes.
@@ -122,7 +124,7 @@ def test_repeats_are_cut_anew(photos):
         open_data(folder_config(photos, train_crop=crop, repeats=repeats, workers=0)).train for repeats in (1, 2)
     )
     batch = next(twice.training_batches(0, 12, 0, 1))
-    assert batch["place"].tolist() == [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]
+    assert batch["position"].tolist() == [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]
     assert (batch["image"][:6] != batch["image"][6:]).any(axis=(1, 2, 3)).all()
     np.testing.assert_array_equal(batch["label"][:6], batch["label"][6:])
     # What is at a place is cut as ever, whatever image is there.
@@ -160,7 +162,9 @@ def test_a_stream_holds_what_is_resident(name, channels):
 
     def gathered(split, batches):
         for batch in batches:
-            index = batch.pop("index")
+            index = batch["index"]
+            if "mask" not in batch:
+                del batch["index"]
             kept = batch.get("mask", np.ones(len(index), bool))
             image = split.images[index] * kept[:, None, None, None]
             yield {"image": image, "label": split.labels[index] * kept.astype(np.int32), **batch}
@@ -189,7 +193,7 @@ def test_a_stream_is_the_same_for_any_number_of_workers_and_from_any_step(photos
         ("image", (5, 8, 8, 3), "uint8"),
         ("label", (5,), "int32"),
         ("epoch", (5,), "int32"),
-        ("place", (5,), "int32"),
+        ("position", (5,), "int32"),
     }
     assert (batches[0]["image"] != next(one.training_batches(1, 5, 0, 1))["image"]).any()
 

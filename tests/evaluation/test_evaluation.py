@@ -1,3 +1,9 @@
+import contextlib
+import dataclasses
+import functools
+import logging
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,10 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxcnn.config import SingleCrop
+from jaxcnn.devices.feed import Feed
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
-from jaxcnn.evaluation.evaluate import Interrupted, Result, evaluate, make_evaluation_step
+from jaxcnn.evaluation.evaluator import Evaluator, Interrupted
 from jaxcnn.evaluation.metrics import check_top_k, rank_of_label
-from jaxcnn.training.parallel import DataParallel
+from jaxcnn.evaluation.result import Result
 
 
 @settings(max_examples=50, deadline=None)
@@ -34,36 +43,141 @@ def test_a_k_that_says_nothing_is_refused():
         check_top_k((1, 5), 3)
 
 
-def batches_of(labels, batch_size):
-    """The contract of evaluation batches: padded, masked."""
-    for start in range(0, len(labels), batch_size):
-        index = np.arange(start, start + batch_size)
-        mask = index < len(labels)
-        yield {"index": np.where(mask, index, 0).astype(np.int32), "mask": mask}
+@dataclasses.dataclass(frozen=True)
+class Pixels:
+    """A resident split of images of one pixel, whose channels are the scores that a network of one number scales."""
+
+    images: np.ndarray
+    labels: np.ndarray
+    name: str = "made pixels"
+    views: SingleCrop = SingleCrop()  # noqa: RUF009
+    appearances: int = 1
+    views_per_image: int = 1
+    unreadable: tuple[int, ...] = ()
+    resident: bool = True
+
+    @property
+    def size(self):
+        return len(self.labels)
+
+    def evaluation_batches(self, batch_size, rows):
+        """The contract of evaluation batches: padded, masked, in order."""
+        for start in range(0, self.size, batch_size):
+            index = start + rows
+            mask = (index < self.size) & ~np.isin(index, self.unreadable)
+            yield {"index": np.where(index < self.size, index, 0).astype(np.int32), "mask": mask}
+
+
+def pixels(images, classes=7, unreadable=()):
+    rng = np.random.default_rng(images)
+    scores = rng.integers(0, 256, (images, 1, 1, classes)).astype(np.uint8)
+    return Pixels(scores, rng.integers(0, classes, images).astype(np.int32), unreadable=unreadable)
+
+
+def scaled(scale, images):
+    return scale * images[:, 0, 0].astype(jnp.float32)
+
+
+def expected(split, scale, ks=(1, 3)):
+    """Errors and mean cross-entropy in NumPy."""
+    known = ~np.isin(np.arange(split.size), split.unreadable)
+    logits, labels = scale * split.images[known, 0, 0].astype(np.float64), split.labels[known]
+    order = np.argsort(-logits, axis=1, kind="stable")
+    errors = {k: (order[:, :k] != labels[:, None]).all(1).mean() * 100 for k in ks}
+    log_sum = np.log(np.exp(logits).sum(1))
+    return errors, (log_sum - logits[np.arange(len(labels)), labels]).mean()
 
 
 @pytest.mark.parametrize("devices", [1, 8])
-@pytest.mark.parametrize("batch_size", [8, 16, 24, 64])
+@pytest.mark.parametrize("batch_size", [8, 24, 64])
 @pytest.mark.parametrize("images", [8, 37, 53])
 def test_every_image_counts_once(devices, batch_size, images):
     """The same result whatever the batch size and the number of devices: 53 leaves 5 over 8 devices."""
-    rng = np.random.default_rng(images)
-    logits = rng.standard_normal((images, 7)).astype(np.float32)
-    labels = rng.integers(0, 7, images).astype(np.int32)
-    parallel = DataParallel.over(jax.devices()[:devices])
-    step = make_evaluation_step(
-        lambda variables, images, train: images * variables,
-        lambda batch, arrays: (arrays["image"][batch["index"]], arrays["label"][batch["index"]]),
-        (1, 3),
-    )
-    arrays, scale = jax.device_put(({"image": logits, "label": labels}, jnp.ones((1, 1))), parallel.replicated)
-    result = evaluate(step, scale, batches_of(labels, batch_size), arrays, top_k=(1, 3), put=parallel.put_batch)
-    order = np.argsort(-logits, axis=1, kind="stable")
-    top1, top3 = ((order[:, :k] != labels[:, None]).all(1).mean() * 100 for k in (1, 3))
-    assert result.images == images
-    assert result.errors == {1: pytest.approx(top1), 3: pytest.approx(top3)}
-    log_sum = np.log(np.exp(logits).sum(1))
-    assert result.loss == pytest.approx((log_sum - logits[np.arange(images), labels]).mean(), rel=1e-5)
+    split, parallel = pixels(images), DataParallel.over(jax.devices()[:devices])
+    feed, evaluator = Feed(split, parallel, batch_size), Evaluator(scaled, parallel)
+    scales = jax.device_put((jnp.float32(0.01), jnp.float32(-0.01)), parallel.replicated)
+    for scale, result in zip((0.01, -0.01), evaluator.results(feed, *scales, top_k=(1, 3)), strict=True):
+        errors, loss = expected(split, scale)
+        assert result.images == images
+        assert result.errors == pytest.approx(errors)
+        assert result.loss == pytest.approx(loss, rel=1e-5)
+    for result, predictions in zip(
+        evaluator.results(feed, *scales, top_k=(1, 3)), evaluator.predictions(feed, *scales), strict=True
+    ):
+        np.testing.assert_array_equal(predictions.labels, split.labels)
+        assert predictions.result((1, 3)).errors == result.errors
+
+
+def test_calling_it_again_compiles_nothing(one_device):
+    """Neither a second pass, nor other variables, nor the sums of one batch that go into the next."""
+    traced = []
+
+    def logits(scale, images):
+        traced.append(images.shape)
+        return scaled(scale, images)
+
+    evaluator = Evaluator(logits, one_device)
+    feed = Feed(pixels(53), one_device, 8)
+    for scale in jax.device_put((jnp.float32(1), jnp.float32(2)), one_device.replicated):
+        with count_compilations() as compiled:
+            evaluator.results(feed, scale, scale, top_k=(1,))
+            evaluator.predictions(feed, scale)
+        if scale == 1:
+            assert len(traced) == 2  # for sums and for predictions
+            assert compiled.count("jit(_sums_added)") == compiled.count("jit(_answers_of)") == 1
+        else:
+            assert len(traced) == 2
+            assert not compiled
+
+
+@contextlib.contextmanager
+def count_compilations():
+    """The names of the functions that XLA compiles meanwhile."""
+    compiled = []
+
+    class Handler(logging.Handler):
+        def emit(self, record):
+            found = re.search(r"Finished XLA compilation of (\S+)", record.getMessage())
+            if found:
+                compiled.append(found[1])
+
+    log, handler = logging.getLogger("jax._src.dispatch"), Handler(logging.DEBUG)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.DEBUG)
+    try:
+        yield compiled
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+def test_what_cannot_be_read_does_not_count(one_device):
+    split = pixels(20, unreadable=(3, 4, 17))
+    feed, evaluator = Feed(split, one_device, 8), Evaluator(scaled, one_device)
+    (result,) = evaluator.results(feed, jnp.float32(0.01), top_k=(1, 3))
+    assert (result.images, result.errors) == (17, pytest.approx(expected(split, 0.01)[0]))
+    (predictions,) = evaluator.predictions(feed, jnp.float32(0.01))
+    assert list(np.flatnonzero(~predictions.known)) == [3, 4, 17]
+    nothing = Feed(pixels(8, unreadable=tuple(range(8))), one_device, 8)
+    for measure in (evaluator.predictions, functools.partial(evaluator.results, top_k=(1,))):
+        with pytest.raises(UserError, match="no image of made pixels can be read, so there is nothing to measure"):
+            measure(nothing, jnp.float32(1))
+
+
+def test_an_image_that_is_lost_is_noticed(one_device):
+    split = dataclasses.replace(pixels(20, unreadable=(3,)), unreadable=())
+
+    class Losing(Pixels):
+        def evaluation_batches(self, batch_size, rows):
+            for batch in super().evaluation_batches(batch_size, rows):
+                yield batch | {"mask": batch["mask"] & (batch["index"] != 5)}
+
+    losing = Losing(split.images, split.labels)
+    feed, evaluator = Feed(losing, one_device, 8), Evaluator(scaled, one_device)
+    for measure in (evaluator.predictions, functools.partial(evaluator.results, top_k=(1,))):
+        with pytest.raises(RuntimeError, match="19 images were counted of the 20 of made pixels that can be read"):
+            measure(feed, jnp.float32(1))
 
 
 def test_result_in_words_and_back():
@@ -72,6 +186,8 @@ def test_result_in_words_and_back():
     assert Result.from_metrics(result.metrics()) == result
 
 
-def test_a_pass_can_be_interrupted():
-    with pytest.raises(Interrupted):
-        evaluate(None, None, batches_of(np.zeros(3), 2), None, top_k=(1,), stop=lambda: True)
+def test_a_pass_can_be_interrupted(one_device):
+    feed, evaluator = Feed(pixels(20), one_device, 8), Evaluator(scaled, one_device)
+    for measure in (evaluator.predictions, functools.partial(evaluator.results, top_k=(1,))):
+        with pytest.raises(Interrupted):
+            measure(feed, jnp.float32(1), stop=lambda: True)

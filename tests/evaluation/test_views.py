@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxcnn.assembly import check_views, make_evaluator
 from jaxcnn.config import (
     CenterCrop,
     CenterCrops,
@@ -21,12 +22,12 @@ from jaxcnn.config import (
     TenCrop,
 )
 from jaxcnn.data.pipeline import open_split
+from jaxcnn.devices.feed import Feed
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions, average_networks
 from jaxcnn.layers.blocks import FullyConnectedClassifier
-from jaxcnn.measurement import check_views, predict_split
 from jaxcnn.models.registry import create_model
-from jaxcnn.training.parallel import DataParallel
 
 SHAPES = ((30, 41), (45, 30), (32, 32), (30, 41), (29, 70), (41, 30), (30, 41)) + ((30, 41),) * 6
 """13: a batch of 8, and 5 left over."""
@@ -204,10 +205,16 @@ def softmax(scores):
 
 
 def measure(network, folder, views, *, batch_size=32, count=1):
-    split = open_split(data(folder), views=views)
-    return predict_split(
-        *network, NORMALIZATION, split, views, batch_size=batch_size, parallel=DataParallel.over(jax.devices()[:count])
-    )
+    return predict(network, open_split(data(folder), views=views), batch_size=batch_size, count=count)
+
+
+def predict(network, split, *, batch_size, count):
+    model, variables = network
+    parallel = DataParallel.over(jax.devices()[:count])
+    feed = Feed.for_evaluation(split, parallel, batch_size)
+    evaluator = make_evaluator(model, NORMALIZATION, parallel, split.views, max(batch_size, feed.batch_size))
+    (found,) = evaluator.predictions(feed, jax.device_put(variables, parallel.replicated))
+    return found
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -267,9 +274,7 @@ def test_an_unreadable_image_is_not_counted(network, folder, tmp_path):
         (root / "val" / letter / "photo.png").write_bytes(source[: 200 if letter == "d" else None])
     for views in (TenCrop(size=16, short_sides=(20,)), Dense(short_sides=(16, 22))):
         split = open_split(data(root, max_bad_share=0.5), views=views)
-        found = predict_split(
-            *network, NORMALIZATION, split, views, batch_size=16, parallel=DataParallel.over(jax.devices()[:8])
-        )
+        found = predict(network, split, batch_size=16, count=8)
         assert list(found.known) == [letter != "d" for letter in LETTERS]
         np.testing.assert_allclose(
             found.scores[found.known], measure(network, folder, views).scores[found.known], rtol=1e-4, atol=1e-5

@@ -9,7 +9,7 @@ import pytest
 from shapes import size_of, trace
 
 import jaxcnn
-from jaxcnn import trained
+from jaxcnn import loading
 from jaxcnn.analysis.tables import describe
 from jaxcnn.errors import UserError
 from jaxcnn.models import googlenet
@@ -164,8 +164,8 @@ def test_transform_input_takes_imagenets_normalization(name):
 
 @pytest.mark.parametrize(("name", "needed"), [("googlenet", True), ("inception_v3", True), ("resnet18", None)])
 def test_published_weights_get_the_input_they_need(name, needed, monkeypatch):
-    monkeypatch.setattr(trained, "load_pretrained", lambda name, weights, **options: {})
-    assert getattr(trained.load_published(name, Path("w")).model, "transform_input", None) is needed
+    monkeypatch.setattr(loading, "load_pretrained", lambda name, weights, **options: {})
+    assert getattr(loading.load_published(name, Path("w")).model, "transform_input", None) is needed
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import jax
 
-from jaxcnn import runs
 from jaxcnn.errors import run_script
+from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.training.checkpoint import Checkpoints
+from jaxcnn.training.report import Reporter
 
 STEP = 10
 """The step after which the signal comes in training."""
@@ -39,7 +40,7 @@ def install(moment, send, setattr=setattr):
         send: sends the signal.
         setattr: replaces an attribute: `setattr`, or a monkeypatch's.
     """
-    advance, evaluate_split = runs.Reporter.advance, runs.evaluate_split
+    advance, results = Reporter.advance, Evaluator.results
     compiled, commit = jax.stages.Lowered.compile, Checkpoints._commit
 
     def signalled_in_training(self, step):
@@ -52,7 +53,7 @@ def install(moment, send, setattr=setattr):
             send()
             return stop()
 
-        return evaluate_split(*args, stop=asked, **kwargs)
+        return results(*args, stop=asked, **kwargs)
 
     def signalled_in_compilation(self, *args, **kwargs):
         def later():  # when the compiler has begun, which takes a hundred times as long
@@ -71,9 +72,9 @@ def install(moment, send, setattr=setattr):
 
     match moment:
         case "training":
-            setattr(runs.Reporter, "advance", signalled_in_training)
+            setattr(Reporter, "advance", signalled_in_training)
         case "evaluation":
-            setattr(runs, "evaluate_split", signalled_in_evaluation)
+            setattr(Evaluator, "results", signalled_in_evaluation)
         case "compilation":
             setattr(jax.stages.Lowered, "compile", signalled_in_compilation)
         case "saving":

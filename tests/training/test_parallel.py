@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from jaxcnn.assembly import assemble, split_arrays
+from jaxcnn.assembly import assemble
 from jaxcnn.config import ConfigError, ModelConfig, ParallelConfig, Resize
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.ops.lowering_rules import rules_of
-from jaxcnn.runs import load_config
-from jaxcnn.training.parallel import DataParallel
+from jaxcnn.recipes import load_config
 from jaxcnn.training.step import zero_totals
 
 
@@ -44,9 +44,8 @@ def trained(count, network="tiny", **parallel):
         )
     assembly = assembled(config, count, **parallel)
     state, totals, losses = assembly.make_state(), zero_totals(), []
-    arrays = split_arrays(assembly.data.train, assembly.parallel)
-    for batch in assembly.data.train.training_batches(0, config.data.batch_size, 0, 20):
-        state, totals = assembly.train_step(state, totals, assembly.parallel.put_batch(batch), arrays)
+    for batch in assembly.train_feed.training(0, 20):
+        state, totals = assembly.train_step(state, totals, batch)
         losses.append(float(totals["loss"]))
     return np.diff(losses, prepend=0), state
 
@@ -126,9 +125,8 @@ def test_a_sharded_optimizer_changes_nothing_but_where_its_state_lives(wrapper, 
 def test_narrow_computation_leaves_float32_everywhere_else(dtype):
     config = dataclasses.replace(recipe(), model=ModelConfig(name="tiny", dtype=dtype))
     assembly = assembled(config, 1)
-    batch = next(assembly.data.train.training_batches(0, 64, 0, 1))
-    arrays = split_arrays(assembly.data.train, assembly.parallel)
-    state, totals = jax.eval_shape(assembly.train_step, assembly.abstract_state, zero_totals(), batch, arrays)
+    batch = assembly.train_feed.abstract
+    state, totals = jax.eval_shape(assembly.train_step, assembly.abstract_state, zero_totals(), batch)
     kept = (state.variables, state.optimizer_state, state.ema, totals["loss"])
     assert {leaf.dtype for leaf in jax.tree.leaves(kept) if leaf.dtype != jnp.int32} == {jnp.dtype("float32")}
     assert bool(state.loss_scale) == (dtype == "float16")

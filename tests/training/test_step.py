@@ -23,7 +23,7 @@ def one_step(heads, **options):
 
     step = make_train_step(
         apply=apply,
-        prepare=lambda batch, arrays: batch,
+        prepare=lambda batch: batch,
         loss=softmax_cross_entropy,
         optimizer=optax.sgd(1.0),
         dropout_key=jax.random.key(0),
@@ -31,7 +31,7 @@ def one_step(heads, **options):
     )
     params = jnp.ones((3, 3))
     state = TrainState(jnp.zeros((), jnp.int32), params, {}, optax.sgd(1.0).init(params))
-    state, totals = step(state, zero_totals(), (IMAGES, LABELS), None)
+    state, totals = step(state, zero_totals(), (IMAGES, LABELS))
     return np.asarray(state.params) - 1, {name: float(total) for name, total in totals.items()}
 
 
@@ -45,7 +45,7 @@ def test_auxiliary_heads_add_their_weighted_losses_and_only_the_first_head_is_me
 
 
 def test_a_network_is_told_what_it_schedules():
-    update, _ = one_step(1, of_step=lambda step: {"scale": 2.0 * (step + 1)})
+    update, _ = one_step(1, step_arguments=lambda step: {"scale": 2.0 * (step + 1)})
     np.testing.assert_allclose(update, 2 * one_step(1)[0], rtol=1e-6)
 
 
@@ -67,7 +67,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_is_counted(seed):
 
     step = make_train_step(
         apply=apply,
-        prepare=lambda batch, arrays: (batch, jnp.asarray(LABELS)),
+        prepare=lambda batch: (batch, jnp.asarray(LABELS)),
         loss=softmax_cross_entropy,
         optimizer=optax.adam(0.1),
         dropout_key=jax.random.key(0),
@@ -80,7 +80,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_is_counted(seed):
         state = state.replace(ema=jax.tree.map(jnp.copy, state.variables))
         totals, in_row = zero_totals(), []
         for batch in batches:
-            state, totals = step(state, totals, batch, None)
+            state, totals = step(state, totals, batch)
             in_row.append(int(totals["bad_in_row"]))
         return jax.tree.map(np.asarray, (state, totals)), in_row
 
@@ -107,7 +107,7 @@ def float16_step(images, loss_scale, learning_rate=1.0):
     """The parameters, scale and totals after a step of a linear network in float16, from parameters of 1."""
     step = make_train_step(
         apply=float16_network,
-        prepare=lambda batch, arrays: (batch, jnp.asarray(LABELS)),
+        prepare=lambda batch: (batch, jnp.asarray(LABELS)),
         loss=softmax_cross_entropy,
         optimizer=optax.sgd(learning_rate),
         dropout_key=jax.random.key(0),
@@ -116,7 +116,7 @@ def float16_step(images, loss_scale, learning_rate=1.0):
     state = TrainState(
         jnp.zeros((), jnp.int32), params, {}, optax.sgd(learning_rate).init(params), loss_scale=loss_scale
     )
-    state, totals = step(state, zero_totals(), images, None)
+    state, totals = step(state, zero_totals(), images)
     return np.asarray(state.params), state.loss_scale, totals
 
 
@@ -157,7 +157,7 @@ def test_each_micro_batch_leaves_its_batch_statistics_to_the_next():
 
     step = make_train_step(
         apply=apply,
-        prepare=lambda batch, arrays: (batch, jnp.asarray(LABELS)),
+        prepare=lambda batch: (batch, jnp.asarray(LABELS)),
         loss=softmax_cross_entropy,
         optimizer=optax.sgd(1.0),
         dropout_key=jax.random.key(0),
@@ -166,6 +166,6 @@ def test_each_micro_batch_leaves_its_batch_statistics_to_the_next():
     images = np.arange(12, dtype=np.float32).reshape(4, 3)
     params = jnp.ones((3, 3))
     state = TrainState(jnp.zeros((), jnp.int32), params, {"mean": jnp.zeros(())}, optax.sgd(1.0).init(params))
-    state, totals = step(state, zero_totals(), images, None)
+    state, totals = step(state, zero_totals(), images)
     assert state.batch_stats["mean"] == 0.5 * (0.5 * images[::2].mean()) + 0.5 * images[1::2].mean()
     assert totals["images"] == 4

@@ -57,7 +57,7 @@ def test_a_hundred_steps_equal_pytorchs():
         np.testing.assert_allclose([learning_rate(step) for step in range(trajectory.STEPS)], rates, rtol=1e-12)
         step = make_train_step(
             apply=model.apply,
-            prepare=lambda batch, arrays: batch,
+            prepare=lambda batch: batch,
             loss=make_loss(LossConfig(label_smoothing=trajectory.LABEL_SMOOTHING)),
             optimizer=optimizer,
             dropout_key=jax.random.key(0),
@@ -79,7 +79,7 @@ def test_a_hundred_steps_equal_pytorchs():
         for number in range(trajectory.STEPS):
             images, labels = trajectory.batch(number)
             batch = images.transpose(0, 2, 3, 1).astype(np.float64), labels.astype(np.int32)
-            state, totals = step(state, zero_totals(), batch, None)
+            state, totals = step(state, zero_totals(), batch)
             found.append(totals["loss"] / totals["images"])
         found = np.array(found)
     np.testing.assert_allclose(found, losses, rtol=TOLERANCE)

@@ -15,7 +15,7 @@ import pytest
 import safetensors.numpy
 
 import jaxcnn
-from jaxcnn import trained
+from jaxcnn import loading
 from jaxcnn.config import CenterCrop, Normalization
 from jaxcnn.models.registry import create_model, list_models
 from jaxcnn.weights import cache, load, published
@@ -143,8 +143,8 @@ def test_the_classes():
 )
 def test_published_weights_bring_their_preprocessing_and_options(model, source, crop, mean, options, monkeypatch):
     loaded = []
-    monkeypatch.setattr(trained, "load_pretrained", lambda *arguments, **options: loaded.append((arguments, options)))
-    network = trained.load(model, source)
+    monkeypatch.setattr(loading, "load_pretrained", lambda *arguments, **options: loaded.append((arguments, options)))
+    network = loading.load(model, source)
     assert loaded == [((model, source), options)]
     assert network.data.evaluation_crop == crop
     assert network.normalization.mean[0] == mean

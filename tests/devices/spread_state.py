@@ -10,11 +10,11 @@ import jax
 import numpy as np
 import tyro
 
+from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.processes import Processes
 from jaxcnn.training import checkpoint
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.manifest import Damage, verify
-from jaxcnn.training.parallel import DataParallel
-from jaxcnn.training.processes import Processes
 
 VALUES = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
 

@@ -14,11 +14,12 @@ import spread_state
 from batch_digests import write_photographs
 from two_processes import ROOT, start_two
 
-from jaxcnn import runs, trained
+from jaxcnn import loading
+from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.processes import AgreedStop, Processes, check_same, gather
 from jaxcnn.errors import UserError
+from jaxcnn.recipes import load_config
 from jaxcnn.training.checkpoint import Checkpoints
-from jaxcnn.training.parallel import DataParallel
-from jaxcnn.training.processes import AgreedStop, Processes, check_same, gather
 from jaxcnn.training.report import read_metrics
 
 TINY = ROOT / "tests" / "recipes" / "tiny.py"
@@ -40,8 +41,8 @@ def hooked_command(moment, name, marker, workdir, *options):
 
 
 def final_state(workdir):
-    runs.load_config(TINY)  # registers its model
-    return trained.restore_state(workdir)
+    load_config(TINY)  # registers its model
+    return loading.restore_state(workdir)
 
 
 def assert_same(a, b):
@@ -198,7 +199,7 @@ def test_one_process_needs_no_options():
 
 
 def test_auto_finds_nothing_here():
-    code = "from jaxcnn.training.processes import Processes\nwith Processes(distributed='auto').joined(): pass"
+    code = "from jaxcnn.devices.processes import Processes\nwith Processes(distributed='auto').joined(): pass"
     environment = {name: value for name, value in os.environ.items() if "SLURM" not in name and "OMPI" not in name}
     environment |= {"PYTHONPATH": str(ROOT)}
     ended = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120)
@@ -216,6 +217,6 @@ def test_an_agreed_stop_comes_later_and_stays():
 
 
 def test_processes_that_differ_are_told(monkeypatch):
-    monkeypatch.setattr("jaxcnn.training.processes.gather", lambda value: [value, value, "other"])
+    monkeypatch.setattr("jaxcnn.devices.processes.gather", lambda value: [value, value, "other"])
     with pytest.raises(UserError, match="process 2 has another data set than process 0: start all with the same"):
         check_same("data set", "this")

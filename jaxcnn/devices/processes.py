@@ -21,8 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.experimental import multihost_utils
 
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import EXIT_USER_ERROR, UserError
-from jaxcnn.training.parallel import DataParallel
 
 _GRACE_SECONDS = 2.0
 """How much later process 0 leaves after an error: its end ends the others, who may be saying the same."""

@@ -1,0 +1,199 @@
+"""The evaluator: one jitted function from a network's variables and a batch to scores, and what is made of them.
+
+Training, ``jaxcnn evaluate``, ``predict`` and ``reproduce``, and the Python API all measure with it.
+"""
+
+import collections
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxcnn.config import Average
+from jaxcnn.devices.feed import Batch, Feed, images_and_labels
+from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.errors import UserError
+from jaxcnn.evaluation.metrics import rank_of_label
+from jaxcnn.evaluation.predictions import Collector, Predictions
+from jaxcnn.evaluation.result import Result
+
+BATCHES_IN_FLIGHT = 2
+"""How many batches the host may run ahead of the devices; without a bound, a fast reader would fill their memory."""
+
+Variables = Any
+"""What ``model.apply`` takes: ``{"params": ..., "batch_stats": ...}``."""
+Totals = dict[str, jax.Array]
+T = TypeVar("T")
+
+
+class Interrupted(Exception):
+    """The pass was asked to stop before its end."""
+
+
+class Evaluator:
+    """Measures a network on any feed whose images have the views it was made for.
+
+    It is jitted once for each shape of a batch and kept, however often and with whatever variables it is called. On
+    several processes all must call it alike; each reads its own rows of a feed, and each gets the whole answer.
+
+    Args:
+        logits: ``logits(variables, images)`` returns float32 logits (batch, classes) for uint8 images (batch, height,
+            width, channels); pure.
+        parallel: the devices.
+        average: what is averaged over the views of an image. One view's ``scores`` are its logits.
+        flip: whether the mirror image of each view is a view too, where the feed does not hold it already.
+        views_at_once: how many views the network takes together at most; a batch with more is computed in turns. By
+            default there is no limit.
+    """
+
+    def __init__(
+        self,
+        logits: Callable[[Variables, jax.Array], jax.Array],
+        parallel: DataParallel,
+        *,
+        average: Average = "scores",
+        flip: bool = False,
+        views_at_once: int | None = None,
+    ) -> None:
+        self._logits = logits
+        self._parallel = parallel
+        self._average: Average = average
+        self._flip = flip
+        self._views_at_once = views_at_once
+        # Replicated results are whole on every process, and totals come back as they went in: nothing compiles anew.
+        replicated = functools.partial(jax.jit, out_shardings=parallel.replicated)
+        self._add_sums = replicated(self._sums_added, static_argnames="top_k")
+        self._answers = replicated(self._answers_of)
+
+    def results(
+        self,
+        feed: Feed,
+        *variables: Variables,
+        top_k: tuple[int, ...],
+        stop: Callable[[], bool] = lambda: False,
+    ) -> list[Result]:
+        """Returns the errors of each of several sets of variables, in one pass over the feed.
+
+        Args:
+            feed: what to measure on; its images come once.
+            *variables: the parameters, and, say, their moving average.
+            top_k: each k of which errors are counted.
+            stop: asked before each batch.
+
+        Raises:
+            Interrupted: ``stop`` answered True.
+            UserError: no image, or too few, can be read.
+        """
+        totals = [self._parallel.put_everywhere(_no_sums(top_k))] * len(variables)
+
+        def add(batch: Batch) -> list[Totals]:
+            totals[:] = [
+                self._add_sums(each, so_far, batch, top_k=top_k) for each, so_far in zip(variables, totals, strict=True)
+            ]
+            return list(totals)
+
+        collections.deque(self._run(feed, add, stop), maxlen=0)
+        results = []
+        for found in jax.device_get(totals):
+            images = _check_count(int(found["images"]), feed)
+            errors = {k: 100 * int(found[f"top{k}"]) / images for k in top_k}
+            results.append(Result(images, float(found["loss"]) / images, errors))
+        return results
+
+    def predictions(
+        self, feed: Feed, *variables: Variables, stop: Callable[[], bool] = lambda: False
+    ) -> list[Predictions]:
+        """Returns, for each of several sets of variables, the scores of every image of the feed, in the split's order.
+
+        Args:
+            feed: what to measure on.
+            *variables: as for `results`.
+            stop: as for `results`.
+
+        Raises:
+            Interrupted: ``stop`` answered True.
+            UserError: no image, or too few, can be read.
+        """
+        collectors = [Collector(feed.size, self._average) for _ in variables]
+
+        def answer(batch: Batch) -> list[dict[str, jax.Array]]:
+            return [self._answers(each, batch) for each in variables]
+
+        for answers in self._run(feed, answer, stop):
+            for collector, found in zip(collectors, answers, strict=True):
+                mask, index, labels, scores = (np.asarray(found[name]) for name in ("mask", "index", "label", "score"))
+                collector.add(index[mask], labels[mask], scores[mask])
+        found = [collector.predictions(times=feed.appearances) for collector in collectors]
+        for each in found:
+            _check_count(int(each.known.sum()), feed)
+        return found
+
+    def _run(self, feed: Feed, dispatch: Callable[[Batch], T], stop: Callable[[], bool]) -> Iterator[T]:
+        """Dispatches every batch, and yields each batch's result, once it is there, a few batches later."""
+        in_flight: collections.deque[T] = collections.deque()
+        for batch in feed.evaluation():
+            if stop():
+                raise Interrupted
+            in_flight.append(dispatch(batch))
+            if len(in_flight) > BATCHES_IN_FLIGHT:
+                yield jax.block_until_ready(in_flight.popleft())
+        yield from in_flight
+
+    def _sums_added(self, variables: Variables, totals: Totals, batch: Batch, top_k: tuple[int, ...]) -> Totals:
+        """The totals with a batch's sums and counts of the images that are there."""
+        scores, labels = self._scores(variables, batch)
+        losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
+        ranks, mask = rank_of_label(scores, labels), batch["mask"]
+        sums = {f"top{k}": jnp.sum((ranks >= k) & mask, dtype=jnp.int32) for k in top_k}
+        sums["loss"] = jnp.sum(jnp.where(mask, losses, 0))
+        sums["images"] = jnp.sum(mask, dtype=jnp.int32)
+        return jax.tree.map(jnp.add, totals, sums)
+
+    def _answers_of(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+        scores, labels = self._scores(variables, batch)
+        return {"score": scores, "label": labels, "index": batch["index"], "mask": batch["mask"]}
+
+    def _scores(self, variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        """A batch's averaged scores, float32 (batch, classes), and its labels.
+
+        Probabilities are averaged as their logarithms, so that small ones keep their order: the softmax of the scores
+        is the average.
+        """
+        views, labels = images_and_labels(batch)
+        if views.ndim == 4:
+            views = views[:, None]
+        if self._flip:
+            views = jnp.concatenate([views, views[:, :, :, ::-1]], axis=1)
+        images, count = views.shape[:2]
+        limit = self._views_at_once or images * count
+        together = max(n for n in range(1, count + 1) if count % n == 0 and (n == 1 or n * images <= limit))
+
+        def scores(part: jax.Array) -> jax.Array:
+            found = self._logits(variables, part.reshape(-1, *part.shape[2:])).reshape(images, together, -1)
+            return found if self._average == "scores" else jax.nn.log_softmax(found)
+
+        parts = jnp.moveaxis(views.reshape(images, -1, together, *views.shape[2:]), 1, 0)
+        found = jax.lax.map(scores, parts) if len(parts) > 1 else scores(parts[0])[None]
+        found = jnp.moveaxis(found, 0, 1).reshape(images, count, -1)
+        if self._average == "scores":
+            return found.mean(1), labels
+        return jax.nn.logsumexp(found, axis=1) - np.log(count), labels
+
+
+def _no_sums(top_k: tuple[int, ...]) -> dict[str, np.ndarray]:
+    counts = {name: np.zeros((), np.int32) for name in (*(f"top{k}" for k in top_k), "images")}
+    return counts | {"loss": np.zeros((), np.float32)}
+
+
+def _check_count(images: int, feed: Feed) -> int:
+    """Returns how many images were counted, if they are all that can be read."""
+    readable = feed.size - feed.unreadable()
+    if images != readable:
+        raise RuntimeError(f"{images} images were counted of the {readable} of {feed.split.name} that can be read")
+    if not images:
+        raise UserError(f"no image of {feed.split.name} can be read, so there is nothing to measure")
+    return images

@@ -1,0 +1,34 @@
+"""What a pass over a split found, in numbers."""
+
+import dataclasses
+from collections.abc import Mapping
+
+
+@dataclasses.dataclass(frozen=True)
+class Result:
+    """The errors of a network on a split."""
+
+    images: int
+    loss: float
+    """The mean cross-entropy in nats."""
+    errors: dict[int, float]
+    """The top-k error in percent, by k."""
+    ema: "Result | None" = None
+    """The same of the moving average of the parameters, where one is kept."""
+
+    def __str__(self) -> str:
+        errors = "  ".join(f"top-{k} error {error:.2f} %" for k, error in self.errors.items())
+        return f"{errors}  ({self.images} images)" + (f"  EMA: {self.ema}" if self.ema else "")
+
+    @classmethod
+    def from_metrics(cls, metrics: Mapping[str, float]) -> "Result":
+        """Reads what `metrics` returned."""
+        errors = {int(name[3:-6]): value for name, value in metrics.items() if name.startswith("top")}
+        averaged = {name.removeprefix("ema_"): value for name, value in metrics.items() if name.startswith("ema_")}
+        ema = cls.from_metrics(averaged) if averaged else None
+        return cls(int(metrics["images"]), metrics["loss"], dict(sorted(errors.items())), ema)
+
+    def metrics(self) -> dict[str, float]:
+        """Returns a flat mapping for logs: ``{"loss": ..., "top1_error": ..., "images": ..., "ema_loss": ...}``."""
+        own = {"loss": self.loss, **{f"top{k}_error": e for k, e in self.errors.items()}, "images": self.images}
+        return own | ({f"ema_{name}": value for name, value in self.ema.metrics().items()} if self.ema else {})

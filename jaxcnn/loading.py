@@ -1,0 +1,181 @@
+"""Loads trained networks: run folders, published weights, files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import flax.traverse_util
+import jax
+
+from jaxcnn.assembly import make_model, state_maker
+from jaxcnn.augment.compose import augmented_shape
+from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
+from jaxcnn.errors import UserError
+from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.recipes import load_config
+from jaxcnn.trained import Trained
+from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
+from jaxcnn.training.optimizer import make_optimizer
+from jaxcnn.training.report import read_metrics
+from jaxcnn.weights.load import load_pretrained
+from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
+
+Which = Literal["latest", "best"]
+WeightsOf = Literal["raw", "ema"]
+
+
+def load(
+    name: str | Path, weights: str | None = None, checkpoint: Which = "latest", weights_of: WeightsOf = "raw"
+) -> Trained:
+    """Loads a run folder, or a named model with somebody's weights.
+
+    Args:
+        name: a run folder, or one of ``jaxcnn.list_models()``.
+        weights: for a model, as the ``source`` of `load_pretrained`: see `load_published`.
+        checkpoint: for a run, the newest, or the one at which these weights had their lowest top-1 error.
+        weights_of: for a run, ``ema`` takes the moving average of parameters and batch statistics.
+
+    Returns:
+        An object that predicts and evaluates, and shows its model, variables, preprocessing and class names.
+
+    Raises:
+        UserError: there is no such run or model, the weights are not given or not the network's, or a model is asked
+            for what only a run has.
+    """
+    (network,) = load_several([str(name)], [weights] if weights else (), checkpoint, weights_of)
+    return network
+
+
+def load_several(
+    names: Sequence[str],
+    weights: Sequence[str] = (),
+    checkpoint: Which = "latest",
+    weights_of: WeightsOf = "raw",
+) -> list[Trained]:
+    """Loads run folders and models, with weights given once for all models or once for each of them in their order.
+
+    Raises:
+        UserError: as `load` does, or the number of weights is neither one nor that of the models.
+    """
+    models = [name for name in names if not Path(name).is_dir()]
+    if len(models) == len(names) and (checkpoint, weights_of) != ("latest", "raw"):
+        raise UserError(
+            f"--checkpoint and --weights-of choose from what a run has kept, and there is no run folder {names[0]}"
+        )
+    if len(weights) > 1 and len(weights) != len(models):
+        raise UserError(
+            f"--weights is given {len(weights)} times, and there are {len(models)} models: give it once for each, or "
+            "once for all"
+        )
+    sources = iter(weights if len(weights) > 1 else [weights[0] if weights else None] * len(models))
+    return [
+        load_run(Path(name), checkpoint, weights_of) if Path(name).is_dir() else load_published(name, next(sources))
+        for name in names
+    ]
+
+
+def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf = "raw") -> Trained:
+    """Loads what a run has trained.
+
+    Args:
+        folder: of the run.
+        checkpoint: the newest, or the one at which these weights had their lowest top-1 error.
+        weights_of: ``ema`` takes the moving average of parameters and batch statistics.
+
+    Raises:
+        UserError: the folder is not a run's, holds no whole checkpoint, or keeps no moving average.
+    """
+    config = load_config(folder)
+    if weights_of == "ema" and config.ema.decay is None:
+        raise ConfigError(f"{folder} keeps no moving average: take its raw weights, or train it with --ema.decay")
+    metric = "ema_top1_error" if weights_of == "ema" else "top1_error"
+    model, restored = _restore(folder, config, checkpoint, metric)
+    starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
+    names = tuple(starts[-1]["class_names"]) if starts else None
+    return Trained(
+        model=model,
+        variables=restored.state.ema if weights_of == "ema" else restored.state.variables,
+        num_classes=model.num_classes,
+        class_names=names,
+        data=config.data,
+        normalization=config.normalization,
+    )
+
+
+def restore_state(folder: Path, checkpoint: Which = "latest") -> Restored:
+    """Returns a run's whole training state, with its step and metrics.
+
+    Raises:
+        UserError: the folder is not a run's, or holds no whole checkpoint.
+    """
+    return _restore(folder, load_config(folder), checkpoint, "top1_error")[1]
+
+
+def _restore(folder: Path, config: TrainConfig, checkpoint: Which, metric: str) -> tuple[Any, Restored]:
+    model = make_model(config.model, 1)  # a run's config has its number of classes
+    _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
+    size = config.data.train_crop.size
+    shape = augmented_shape((size, size, config.data.channels), config.augmentations)
+    target = jax.eval_shape(state_maker(config, model, optimizer, jax.random.key(0), shape))
+    with Checkpoints(folder / "checkpoints") as checkpoints:
+        restored = checkpoints.restore(target, checkpoint, metric=metric)
+    if restored is None:
+        raise CheckpointError(f"{folder} holds no checkpoint yet: train it with `jaxcnn train {folder}`")
+    return model, restored
+
+
+def load_published(name: str, weights: str | None) -> Trained:
+    """Loads somebody's weights into a network of `list_models`.
+
+    Args:
+        name: the network.
+        weights: as the ``source`` of `load_pretrained`. Published weights bring their options of the network, their
+            crop and their normalization; a file is taken to be of the network that the first of the published weights
+            are of, and gets ILSVRC's usual preprocessing.
+
+    Raises:
+        UserError: the name is no model's, or the weights are not given or not the network's.
+    """
+    variant = get_variant(name)
+    if weights is None:
+        known = "".join(f"{entry.source}, " for entry in published_weights(name))
+        raise ConfigError(
+            f"{name} is a model and not a run folder: say with --weights whose weights it has, {known}or a file"
+        )
+    if is_published(weights):
+        published = find_published(name, weights)
+        options = published.options
+        crop = CenterCrop(size=published.crop, resize=published.resize, interpolation=published.interpolation)
+        normalization = Normalization(mean=published.mean, std=published.std)
+    else:
+        options = next((entry.options for entry in published_weights(name)), {})
+        crop = CenterCrop(size=variant.input_size, resize=round(variant.input_size / 0.875))
+        normalization = Normalization()
+    return Trained(
+        model=create_model(name, **options),
+        variables=load_pretrained(name, weights, **options),
+        num_classes=variant.num_classes,
+        class_names=imagenet_classes() if variant.num_classes == len(imagenet_classes()) else None,
+        data=DataConfig(train_crop=crop, evaluation_crop=crop, channels=variant.channels),
+        normalization=normalization,
+    )
+
+
+def initial_variables(config: TrainConfig) -> dict[str, Any] | None:
+    """Returns the variables that a run starts from, where ``config.init_from`` names some; else None.
+
+    The classifier starts anew where its number of classes is another.
+
+    Args:
+        config: with everything resolved.
+
+    Raises:
+        UserError: the weights cannot be had, or are not the network's.
+    """
+    if config.init_from is None:
+        return None
+    source: Any = config.init_from
+    if Path(source).is_dir():
+        source = flax.traverse_util.flatten_dict(load_run(Path(source)).variables, sep="/")
+    options = {"num_classes": config.model.num_classes, **config.model.options}
+    return load_pretrained(config.model.name, source, **options)
