@@ -1,6 +1,40 @@
-"""The ILSVRC family of convolutional networks as pure functions in JAX and Flax Linen."""
+"""The ILSVRC family of convolutional networks as pure functions in JAX and Flax Linen.
 
-from jaxcnn.models.registry import create_model, list_models
-from jaxcnn.weights.load import load_pretrained
+The front door: `list_models` and `create_model` make networks, `load_pretrained` reads somebody's weights into their
+variables, `load` brings back a run or a published network ready to predict and evaluate, and `train` runs a recipe.
+"""
 
-__all__ = ["create_model", "list_models", "load_pretrained"]
+import importlib
+import importlib.metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jaxcnn.loading import load
+    from jaxcnn.models.registry import create_model, list_models
+    from jaxcnn.runs import train
+    from jaxcnn.weights.load import load_pretrained
+
+    __version__: str
+
+__all__ = ["__version__", "create_model", "list_models", "load", "load_pretrained", "train"]
+
+_HOMES = {
+    "create_model": "jaxcnn.models.registry",
+    "list_models": "jaxcnn.models.registry",
+    "load": "jaxcnn.loading",
+    "load_pretrained": "jaxcnn.weights.load",
+    "train": "jaxcnn.runs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for when it is first asked for, so that ``import jaxcnn`` itself is quick."""
+    if name == "__version__":
+        return importlib.metadata.version("jaxcnn")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'jaxcnn' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

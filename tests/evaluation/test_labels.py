@@ -1,5 +1,6 @@
 """Labels that are not simply the data set's: other orders of classes, ImageNet-V2 and ImageNet-ReaL."""
 
+import dataclasses
 import io
 import json
 import logging
@@ -248,7 +249,7 @@ def test_imagenet_real_of_tfds(prepared, caplog):
     assert found == ({1: 50.0, 2: 25.0}, 4)
     assert "1 images have no valid label, and are left out" in caplog.text
     # The labels are the data set's: another order of the network's classes changes what they are called.
-    back = Trained(**{**vars(network), "class_names": WORDNET_IDS[::-1]})
+    back = dataclasses.replace(network, class_names=WORDNET_IDS[::-1])
     errors, _ = evaluate(back, of_tfds(network, "imagenet2012_real", prepared), top_k=(1,))
     # Of 0, 1, 3 and 1 the right ones are 4, 3 or 0, 0, and 1, 0 or 4.
     assert errors[1] == 75.0
