@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Iterator
+from typing import TypedDict
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,33 @@ from jaxcnn.data.pipeline import Split
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.processes import gather
 
-Batch = dict[str, jax.Array | dict[str, jax.Array]]
-"""A batch on the devices: see `Feed`."""
+
+class Resident(TypedDict):
+    """A whole split on every device."""
+
+    image: jax.Array
+    """uint8 (images, height, width, channels)."""
+    label: jax.Array
+    """int32 (images,)."""
+
+
+class Batch(TypedDict, total=False):
+    """A batch on the devices, each of its arrays split over them by the leading axis: see `Feed`."""
+
+    image: jax.Array
+    """uint8 (batch, height, width, channels), or (batch, views, height, width, channels); absent where resident."""
+    label: jax.Array
+    """int32 (batch,); absent where resident."""
+    index: jax.Array
+    """int32 (batch,), which images of the split these are; absent in training where the split is streamed."""
+    mask: jax.Array
+    """bool (batch,), False for what does not count; in evaluation."""
+    epoch: jax.Array
+    """int32 (batch,); in training."""
+    position: jax.Array
+    """int32 (batch,), where the image is in its epoch's order; in training."""
+    resident: Resident
+    """The arrays that ``index`` picks from, whole on every device."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
