@@ -14,7 +14,7 @@ import numpy as np
 from jaxcnn.assembly import make_model, state_maker
 from jaxcnn.augment.compose import augmented_shape, normalize
 from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, SingleCrop, TrainConfig, Views
-from jaxcnn.data.classes import places_of_classes
+from jaxcnn.data.classes import match_classes
 from jaxcnn.data.crop import CropError, cut
 from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.data.pipeline import Split, open_split
@@ -103,7 +103,7 @@ class Trained:
         names = split.class_names
         if self.class_names is not None:
             both = (imagenet_wordnet_ids(), imagenet_classes())
-            return places_of_classes(names, both if self.class_names in both else (self.class_names,), split.name)
+            return match_classes(names, both if self.class_names in both else (self.class_names,), split.name)
         if len(names) != self.num_classes:
             raise UserError(
                 f"{split.name} has {len(names)} classes, and the network {self.num_classes}: evaluate it on the "
