@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxcnn.assembly import check_views, make_evaluator
 from jaxcnn.config import Crop, DataConfig, EvaluationConfig, Normalization, Views
-from jaxcnn.data.classes import places_of_classes
+from jaxcnn.data.classes import match_classes
 from jaxcnn.data.images import ImageLike, split_of_images
 from jaxcnn.data.pipeline import SINGLE_CROP, Split, open_split
 from jaxcnn.devices.feed import Feed
@@ -153,7 +153,7 @@ class Trained:
         names = split.class_names
         if self.class_names is not None:
             both = (imagenet_wordnet_ids(), imagenet_classes())
-            return places_of_classes(names, both if self.class_names in both else (self.class_names,), split.name)
+            return match_classes(names, both if self.class_names in both else (self.class_names,), split.name)
         if len(names) != self.num_classes:
             raise UserError(
                 f"{split.name} has {len(names)} classes, and the network {self.num_classes}: evaluate it on the "

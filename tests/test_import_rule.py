@@ -11,11 +11,12 @@ import jaxcnn
 
 ROOT = Path(jaxcnn.__file__).parent
 
-# What each part may import of ours. `errors` may be imported by all.
+# What each part may import of ours. All may import `errors` and `lookahead`.
 ALLOWED = {
     part: set(others.split())
     for part, others in {
         "errors": "",
+        "lookahead": "",
         "memory": "",
         "config": "config",
         "ops": "ops",
@@ -56,7 +57,7 @@ def test_imports_only_what_it_may(path):
     for module, at_top in imports(path):
         first, *rest = module.split(".")
         if first == "jaxcnn" and rest:
-            assert rest[0] in ALLOWED[part] | {"errors"}, f"{path} imports {module}"
+            assert rest[0] in ALLOWED[part] | {"errors", "lookahead"}, f"{path} imports {module}"
         assert first not in ("scripts", "configs", "tests"), f"{path} imports {module}"
         assert not (first in ("tensorflow", "torch", "torchvision") and at_top), f"{path} imports {module} at its top"
         assert part not in ("data",) or first != "jax", f"{path} imports {module}"
@@ -66,4 +67,17 @@ def test_import_is_light():
     code = "import sys, jaxcnn; print(sorted({m.split('.')[0] for m in sys.modules}))"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     for heavy in ("tensorflow", "torch", "tensorflow_datasets", "sklearn", "simplejpeg", "orbax"):
+        assert f"'{heavy}'" not in loaded
+
+
+def test_data_imports_nothing_heavy():
+    """Beyond what `import jaxcnn` itself needs."""
+    code = (
+        "import importlib, pkgutil, sys, jaxcnn; before = set(sys.modules); import jaxcnn.data\n"
+        "for part in pkgutil.walk_packages(jaxcnn.data.__path__, 'jaxcnn.data.'): importlib.import_module(part.name)\n"
+        "print(sorted({name.split('.')[0] for name in set(sys.modules) - before}))"
+    )
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert "'PIL'" in loaded
+    for heavy in ("jax", "flax", "tensorflow", "torch", "tensorflow_datasets", "sklearn"):
         assert f"'{heavy}'" not in loaded

@@ -11,7 +11,7 @@ import numpy as np
 from jaxcnn.assembly import Assembly, assemble
 from jaxcnn.config import DataConfig, TrainConfig
 from jaxcnn.data.pipeline import Data, open_data
-from jaxcnn.data.sources import tfds_builder
+from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.data.stand_in import stand_in
 from jaxcnn.devices.feed import Batch
 from jaxcnn.devices.parallel import DataParallel

@@ -85,7 +85,8 @@ class DataConfig:
     """Which images, how they are cut on the host, and how they reach the device."""
 
     name: str = "digits"
-    """``digits``, ``tfds:NAME[/CONFIG][:VERSION]``, ``folder:PATH`` or ``synthetic[:CLASSES]``."""
+    """The data set: ``digits``, ``tfds:NAME[/CONFIG][:VERSION]``, ``folder:PATH``, ``synthetic[:CLASSES]``, or
+    ``KIND[:REST]`` of a kind that the recipe adds with `jaxcnn.data.sources.register_source`."""
     data_dir: str | None = None
     """Where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``."""
     train_split: str | None = None

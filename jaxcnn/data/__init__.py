@@ -1,5 +1,5 @@
 """From a data set's name to host batches of uint8 images, without JAX and without TensorFlow.
 
-`pipeline.open_data` is the door; `sources` names the data sets, `decode` and `crop` make images of one size, and
-`multi_crop` several views of one.
+`pipeline.open_data` opens what a run trains on; `sources` finds the data sets by name, `decode` and `crop` make images
+of one size, and `multi_crop` makes several views of one image.
 """

@@ -1,4 +1,4 @@
-"""Is this data set whole: counts, the order of labels, what cannot be decoded, what is odd, and copies."""
+"""Checking whether a data set is whole: counts, the order of labels, images that are damaged, odd or copies."""
 
 import collections
 import dataclasses
@@ -14,14 +14,15 @@ import numpy as np
 from jaxcnn.config import DataConfig
 from jaxcnn.data.decode import DecodeError, decode, encoding
 from jaxcnn.data.progress import Progress
-from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source, tfds_builder
+from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source
+from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.errors import UserError
 
 ILSVRC_IMAGES = {"train": 1_281_167, "validation": 50_000, "val": 50_000}
-"""Images of ILSVRC 2012's labelled splits (arXiv:1409.0575, table 2)."""
+"""The numbers of images in ILSVRC 2012's labelled splits (arXiv:1409.0575, table 2)."""
 
 _SHOWN = 30
-"""How many images are named of each sort: the archives of ILSVRC hold 22 CMYK files."""
+"""The number of images of each sort that are named; the archives of ILSVRC hold 22 CMYK files."""
 _CHUNK = 64
 _USUAL = ("RGB JPEG", "grey JPEG")
 _WORDNET_ID = re.compile(r"n\d{8}")
@@ -30,13 +31,15 @@ _TRAINING_FILE = re.compile(r"(n\d{8})_\d+\.\w+")
 
 @dataclasses.dataclass
 class Named:
-    """How many images are of a sort, and which the first of them are."""
+    """The number of images of a sort, and the names of the first of them."""
 
     count: int = 0
+    """The number of images."""
     first: list[str] = dataclasses.field(default_factory=list)
+    """The names of the first images."""
 
     def add(self, name: Callable[[], str]) -> None:
-        """Counts one more; its name, which may cost a read, is asked for only where it is kept."""
+        """Counts one more; ``name``, which may read a record, is called only if its result is kept."""
         self.count += 1
         if self.count <= _SHOWN:
             self.first.append(name())
@@ -50,15 +53,17 @@ class SplitReport:
     """What was found in one split."""
 
     source: Source
+    """The split."""
     images: int
-    """Records or files there, the unreadable ones included."""
+    """The number of records or files, the unreadable ones included."""
     expected: int | None
-    """As many should be there; None where nobody says."""
+    """The number of images there should be; None where it is not known."""
     encodings: dict[str, Named]
-    """By what `decode.encoding` calls it; images that can be decoded."""
+    """The images that can be decoded, by what `decode.encoding` calls them."""
     unreadable: Named
+    """The images that cannot be decoded."""
     labels: np.ndarray = dataclasses.field(repr=False)
-    """int32 of shape ``(source.size,)``; -1 where the record cannot be read."""
+    """The labels, int32 of shape ``(source.size,)``; -1 where the record cannot be read."""
     digests: np.ndarray = dataclasses.field(repr=False)
     """The first 16 bytes of each image's SHA-256, of shape ``(source.size,)``; zero where it cannot be read."""
 
@@ -68,10 +73,11 @@ class Report:
     """What was found in a data set."""
 
     splits: tuple[SplitReport, ...]
+    """What was found in each split."""
     problems: tuple[str, ...]
-    """Why it is not whole, a sentence each."""
+    """The reasons why it is not whole, a sentence each."""
     notes: tuple[str, ...]
-    """What one should know and can train with."""
+    """The facts that one should know and that do not hinder training, a sentence each."""
     thorough: bool
     """Whether the images were read."""
 
@@ -105,23 +111,23 @@ def check(
     thorough: bool = True,
     official_counts: bool = True,
 ) -> Report:
-    """Reads every image of a data set once and says what is wrong with it.
+    """Reads every image of a data set once and reports what is wrong with it.
 
     Problems are: another number of images than ILSVRC has (for ``imagenet2012`` and for folders of its thousand
-    classes) or than tfds says, classes named by WordNet ids in another order than sorted, files named after another
-    class than their label, splits of different classes, damaged shards, and images that cannot be decoded. Notes are:
+    classes) or than tfds recorded, classes named by WordNet ids that are not in sorted order, files named after another
+    class than their label's, splits of different classes, damaged shards, and images that cannot be decoded. Notes are:
     files that are neither RGB nor grey JPEG where most are, classes without images, and copies of the same bytes.
 
     Args:
-        name: as `sources.open_source` takes it.
+        name: the data set's name, as ``data.name`` takes it.
         splits: by default ``train`` and the one to evaluate on.
         data_dir: where tfds keeps its prepared data sets.
-        workers: threads that read and decode. Memory is a few of the images and 20 bytes for each.
-        thorough: whether to read the images; else only counts, classes and their order are looked at.
+        workers: the number of threads that read and decode. They hold a few of the images, and 20 bytes for each.
+        thorough: whether to read the images; otherwise only counts, classes and their order are checked.
         official_counts: whether ILSVRC must have all of its images.
 
     Raises:
-        UserError: no such data set or split.
+        UserError: there is no such data set or split.
     """
     splits = tuple(splits) or ("train", evaluation_split(name, data_dir))
     sources = [open_source(name, split, data_dir, max_bad_share=1.0) for split in splits]
@@ -138,7 +144,7 @@ def check(
         reports.append(report)
         problems += _shard_problems(source, data_dir)
         if report.expected not in (None, report.images):
-            problems.append(f"{source.split} has {report.images:,} images, and not {report.expected:,}")
+            problems.append(f"{source.split} has {report.images:,} images instead of {report.expected:,}")
         if report.unreadable.count:
             problems.append(f"{source.split}: {report.unreadable.count:,} unreadable: {report.unreadable}")
         if thorough:
@@ -165,7 +171,7 @@ def _is_imagenet2012(name: str) -> bool:
 
 
 def _expected(source: Source, data_dir: str | None, official: bool) -> int | None:
-    """How many images a split should have."""
+    """Returns how many images a split should have; None where that is not known."""
     kind, _, rest = source.name.partition(":")
     if kind == "folder":
         is_ilsvrc = sorted(source.class_names) == sorted(ilsvrc_classes())
@@ -177,7 +183,7 @@ def _expected(source: Source, data_dir: str | None, official: bool) -> int | Non
 
 
 def _class_order(source: Source) -> list[str]:
-    """Labels must count the sorted WordNet ids, or published weights name everything wrongly."""
+    """Checks that labels number the sorted WordNet ids, because published weights take them so."""
     names = source.class_names
     if not all(map(_WORDNET_ID.fullmatch, names)):
         return []
@@ -189,7 +195,7 @@ def _class_order(source: Source) -> list[str]:
 
 
 def _shard_problems(source: Source, data_dir: str | None) -> list[str]:
-    """Shards of a tfds data set that are gone, damaged, or hold another number of records than they should."""
+    """Finds shards of a tfds data set that are missing, damaged, or hold another number of records than they should."""
     kind, _, rest = source.name.partition(":")
     if kind != "tfds":
         return []
@@ -199,7 +205,7 @@ def _shard_problems(source: Source, data_dir: str | None) -> list[str]:
     problems = []
     for path, length in zip(split.filepaths, split.shard_lengths, strict=True):
         if not path.exists():
-            problems.append(f"{path.name} is not there")
+            problems.append(f"{path.name} is missing")
             continue
         try:
             found = ArrayRecordReader(str(path)).num_records()
@@ -207,12 +213,12 @@ def _shard_problems(source: Source, data_dir: str | None) -> list[str]:
             problems.append(f"{path.name} cannot be read ({error})")
             continue
         if found != length:
-            problems.append(f"{path.name} holds {found:,} records, and not {length:,}")
+            problems.append(f"{path.name} holds {found:,} records instead of {length:,}")
     return problems
 
 
 def _examine(source: Source, index: int) -> tuple[int, bytes, str | None, str | None]:
-    """Label, digest, encoding and what is wrong, of one image."""
+    """Returns one image's label and digest, and its encoding or what is wrong with it."""
     try:
         image, label = source[index]
     except OSError as error:
@@ -228,7 +234,7 @@ def _examine(source: Source, index: int) -> tuple[int, bytes, str | None, str | 
 
 
 def _read(source: Source, expected: int | None, workers: int) -> SplitReport:
-    """Examines all images of a split in ``workers`` threads; with 0, none."""
+    """Examines all images of a split in ``workers`` threads; with 0 threads, none of them."""
     report = SplitReport(
         source=source,
         images=source.size + len(source.bad),
@@ -261,7 +267,7 @@ def _read(source: Source, expected: int | None, workers: int) -> SplitReport:
 
 
 def _wrongly_named(report: SplitReport) -> Iterable[str]:
-    """Whether the first image of each class is called after its class, as ILSVRC's training files are."""
+    """Checks that the first image of each class is named after its class, as ILSVRC's training files are."""
     labels, firsts = np.unique(report.labels, return_index=True)
     wrong = Named()
     for label, index in zip(labels.tolist(), firsts.tolist(), strict=True):
@@ -286,7 +292,7 @@ def _split_notes(report: SplitReport) -> Iterable[str]:
 
 
 def _copies(reports: Sequence[SplitReport]) -> Iterable[str]:
-    """Images of exactly the same bytes, within a split and across."""
+    """Finds images of exactly the same bytes, within a split and across splits."""
     digests = np.concatenate([report.digests for report in reports])
     labels = np.concatenate([report.labels for report in reports])
     split = np.repeat(np.arange(len(reports)), [len(report.digests) for report in reports])
@@ -311,6 +317,6 @@ def _copies(reports: Sequence[SplitReport]) -> Iterable[str]:
     for group in groups:
         named.add(lambda group=group: " = ".join(map(describe, group[:4])))
     yield (
-        f"{len(groups):,} images are there more than once, {differ:,} of them with different labels and {across:,} in "
+        f"{len(groups):,} images occur more than once, {differ:,} of them with different labels and {across:,} in "
         f"more than one split: {named}"
     )

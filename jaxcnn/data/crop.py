@@ -1,4 +1,4 @@
-"""From an image of any size to a square of one: the crops that pretrained weights expect, by Pillow's own resize."""
+"""Cutting a square of a given size out of an image of any size, as pretrained weights expect it."""
 
 import dataclasses
 import math
@@ -10,28 +10,28 @@ from jaxcnn.config.options import Interpolation
 from jaxcnn.data.resize import resize, resize_fast
 
 _MAX_RESIZED_PIXELS = 1 << 28
-"""Scaling the short side of a sliver would otherwise take all memory there is."""
+"""The most pixels an image is scaled to: without a limit, a sliver whose short side is scaled would take all memory."""
 
 
 class CropError(ValueError):
-    """An image that this crop cannot cut; the message is a clause that says why."""
+    """An error for an image that a crop cannot cut; the message is a clause that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cut:
-    """Where a square comes from, apart from any pixels: a box of an image, scaled, and a window of the scaled box.
+    """Where a square comes from: a box of an image is scaled, and a window of the scaled box is the square.
 
     All numbers are pixels.
     """
 
     box: tuple[int, int, int, int]
-    """Top, left, height and width of the part of the image that is scaled; nothing outside it is looked at."""
+    """The top, left, height and width of the part of the image that is scaled; nothing outside it is looked at."""
     shape: tuple[int, int]
-    """Height and width the box is scaled to."""
+    """The height and width that the box is scaled to."""
     corner: tuple[int, int]
-    """Top and left of the window in the scaled box; where it sticks out of it, it is black."""
+    """The top and left of the window in the scaled box; the window is black where it extends beyond the box."""
     size: int
-    """Height and width of the window."""
+    """The height and width of the window."""
 
 
 def is_random(crop: Crop) -> bool:
@@ -50,7 +50,7 @@ def short_side_shape(height: int, width: int, short: int) -> tuple[int, int]:
 
 
 def center_box(height: int, width: int, size: int) -> tuple[int, int]:
-    """Returns the top and left of the centred ``size`` by ``size`` box, in pixels; negative where it sticks out.
+    """Returns the top and left of the centred ``size`` by ``size`` box, in pixels; negative where the box is larger.
 
     An odd margin is rounded as ``center_crop`` in torchvision's ``transforms/functional.py`` does: half to even inside
     the image, and the smaller half of the padding first outside it.
@@ -67,18 +67,18 @@ def random_resized_box(
 ) -> tuple[int, int, int, int]:
     """Draws the box of GoogLeNet's training crops (arXiv:1409.4842, section 6).
 
-    As ``RandomResizedCrop.get_params`` in torchvision's ``transforms/transforms.py``: ten draws, the first that fits
-    is taken; after them the largest centred box whose aspect ratio is allowed.
+    The rule is that of ``RandomResizedCrop.get_params`` in torchvision's ``transforms/transforms.py``: the first of ten
+    draws that fits is taken; if none fits, the largest centred box whose aspect ratio is allowed.
 
     Args:
-        rng: where the draws come from.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
+        rng: the generator that draws.
+        height: height of the image, in pixels.
+        width: width of the image, in pixels.
         scale: smallest and largest share of the image's area.
         ratio: smallest and largest width over height; drawn log-uniformly.
 
     Returns:
-        top, left, height and width of the box, in pixels, inside the image.
+        The top, left, height and width of the box, in pixels; it lies inside the image.
     """
     for _ in range(10):
         area = height * width * rng.uniform(*scale)
@@ -98,11 +98,11 @@ def jittered_window(
     """Draws the scale and the window of VGG's training crops (arXiv:1409.1556, section 3.1).
 
     Args:
-        rng: where the draws come from: first the length of the short side, then the window's top and left.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        short_side: shortest and longest, both included.
-        size: of the window; at most the short side.
+        rng: the generator that draws: first the length of the short side, then the window's top and left.
+        height: height of the image, in pixels.
+        width: width of the image, in pixels.
+        short_side: shortest and longest length of the short side, in pixels, both included.
+        size: height and width of the window, in pixels; at most the short side.
         center_square: whether the window stays in the centre square of the scaled image.
 
     Returns:
@@ -116,13 +116,13 @@ def jittered_window(
 
 
 def plan(crop: Crop, height: int, width: int, rng: np.random.RandomState | None = None) -> Cut:
-    """Says where a crop's square comes from, for an image of this size.
+    """Returns where a crop's square comes from, for an image of this size.
 
     Args:
-        crop: what to cut.
-        height: of the image, in pixels.
-        width: of the image, in pixels.
-        rng: where a random crop draws; the others take none.
+        crop: the crop to plan.
+        height: height of the image, in pixels.
+        width: width of the image, in pixels.
+        rng: the generator from which a random crop draws; the other crops need none.
 
     Raises:
         CropError: the image is larger than a `Pad` canvas, or too elongated to have its short side scaled.
@@ -158,7 +158,7 @@ def with_short_side(image: np.ndarray, short: int, interpolation: Interpolation)
 
     Args:
         image: uint8 of shape ``(height, width, 1 or 3)``.
-        short: in pixels.
+        short: wanted length of the short side, in pixels.
         interpolation: how to scale.
 
     Raises:
@@ -170,15 +170,15 @@ def with_short_side(image: np.ndarray, short: int, interpolation: Interpolation)
 
 
 def cut(image: np.ndarray, crop: Crop, rng: np.random.RandomState | None = None) -> np.ndarray:
-    """Cuts one image to the crop's square: `plan`, carried out.
+    """Cuts one image to the crop's square: plans it with `plan`, then carries the plan out.
 
-    Scaling is Pillow's, antialiased when it shrinks, as in torchvision's transforms of Pillow images; that of a random
-    crop is as close to it as `resize_fast` is.
+    Pillow scales, with antialiasing when it shrinks, as in torchvision's transforms of Pillow images. A random crop is
+    scaled by `resize_fast`, which comes close to Pillow.
 
     Args:
         image: uint8 of shape ``(height, width, 1 or 3)``.
-        crop: what to cut.
-        rng: where a random crop draws; the others take none.
+        crop: the crop to cut.
+        rng: the generator from which a random crop draws; the other crops need none.
 
     Returns:
         uint8 of shape ``(crop.size, crop.size, channels)``.
@@ -190,7 +190,7 @@ def cut(image: np.ndarray, crop: Crop, rng: np.random.RandomState | None = None)
 
 
 def carry_out(planned: Cut, image: np.ndarray, crop: Crop) -> np.ndarray:
-    """Cuts an image as `plan` says; rows below the box may be missing."""
+    """Cuts an image as `plan` planned it; the image's rows below the box may be missing."""
     top, left, height, width = planned.box
     image = image[top : top + height, left : left + width]
     if not isinstance(crop, Pad):
@@ -199,7 +199,7 @@ def carry_out(planned: Cut, image: np.ndarray, crop: Crop) -> np.ndarray:
 
 
 def _window(image: np.ndarray, top: int, left: int, size: int) -> np.ndarray:
-    """A square of an image, black where it sticks out."""
+    """Returns a square of an image, black where it extends beyond the image."""
     height, width, channels = image.shape
     inside = image[max(top, 0) : top + size, max(left, 0) : left + size]
     if inside.shape[:2] == (size, size):

@@ -1,4 +1,4 @@
-"""Encoded images to uint8 arrays, distrusting every byte."""
+"""Decoding image files into uint8 arrays. No byte of a file is trusted: a damaged one raises `DecodeError`."""
 
 import io
 import re
@@ -16,8 +16,8 @@ from PIL import (
     WebPImagePlugin,
 )
 
-# Opening by format, and not by `Image.open`, keeps out the formats that nobody trains on, and Pillow's own limit on
-# pixels, which warns through global state; ours is checked instead.
+# Images are opened by format, and not by `Image.open`, which would also take formats that nobody trains on, and which
+# checks a limit on pixels that is global state; `max_pixels` is checked instead.
 _FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
     (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
     (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
@@ -28,14 +28,16 @@ _FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
 )
 
 _MAX_SCANS = 500
-"""Of a progressive JPEG, which has about ten: each goes over the whole image again, for ten bytes of the file."""
+"""The most scans that a progressive JPEG may have; about ten are usual. Decoding a scan goes over the whole image, even
+if the scan has only ten bytes."""
 
 _TRAILER = 64
-"""Bytes at the end of a JPEG file among which the marker of its end is looked for: a file without may be truncated."""
+"""The number of bytes at the end of a JPEG file in which its end marker is looked for; without one, the file may be
+truncated."""
 
 
 class DecodeError(ValueError):
-    """These bytes are not an image that can be read; the message is a clause that says why."""
+    """An error for bytes that are not a readable image; the message is a clause that says why."""
 
 
 def _format(first_bytes: bytes) -> type[ImageFile.ImageFile] | None:
@@ -43,7 +45,7 @@ def _format(first_bytes: bytes) -> type[ImageFile.ImageFile] | None:
 
 
 def looks_like_image(first_bytes: bytes) -> bool:
-    """Returns whether a file that begins so claims to be JPEG, PNG, GIF, BMP, WebP or TIFF.
+    """Returns whether a file's first bytes are those of a JPEG, PNG, GIF, BMP, WebP or TIFF file.
 
     Args:
         first_bytes: the first twelve bytes of the file, or more.
@@ -55,7 +57,7 @@ def looks_like_image(first_bytes: bytes) -> bool:
 
 
 def encoding(encoded: bytes) -> str:
-    """Returns how an image's header says its pixels are stored: ``RGB JPEG``, ``grey JPEG``, ``CMYK JPEG``, ``P PNG``.
+    """Returns how the pixels are stored, by the header: ``RGB JPEG``, ``grey JPEG``, ``CMYK JPEG``, ``P PNG``.
 
     Raises:
         DecodeError: the bytes are of no known format, or the header is damaged.
@@ -71,36 +73,36 @@ def encoding(encoded: bytes) -> str:
 
 
 def _to_mode(image: Image.Image, channels: int) -> np.ndarray:
-    """A loaded image as uint8 (height, width, channels)."""
+    """Returns a loaded image as uint8 of shape ``(height, width, channels)``."""
     if image.mode.startswith("I;16"):
-        # Pillow's own conversion clips at 255. The high byte is what it keeps of 16-bit colour.
+        # Pillow's own conversion clips at 255. Of 16-bit colour it keeps the high byte, and so does this.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
         raise DecodeError(f"has pixels of mode {image.mode}, whose range is unknown")
-    # Alpha is dropped; without this, Pillow would first warn that a palette has it.
+    # Alpha is dropped; without this line, Pillow would first warn about a palette with alpha.
     image.info.pop("transparency", None)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def _single_scan(encoded: bytes) -> tuple[int, int] | None:
-    """Of a sequential JPEG of one scan, where its height is written, and how many rows an MCU has; else None.
+    """Returns the offset of a one-scan sequential JPEG's height, and the rows of its MCUs; None for any other JPEG.
 
-    ITU-T T.81, annex B: a frame header (B.2.2) comes before the scan header (B.2.3), among other segments.
+    By ITU-T T.81, annex B, a frame header (B.2.2) comes before the scan header (B.2.3), among other segments.
     """
-    place, found, components = 2, None, 0
+    offset, found, components = 2, None, 0
     try:
-        while encoded[place] == 0xFF:
-            marker, length = encoded[place + 1], int.from_bytes(encoded[place + 2 : place + 4])
+        while encoded[offset] == 0xFF:
+            marker, length = encoded[offset + 1], int.from_bytes(encoded[offset + 2 : offset + 4])
             if marker in (0xC0, 0xC1):
-                components = encoded[place + 9]
-                factors = encoded[place + 11 : place + 11 + 3 * components : 3]
-                found = place + 5, 8 * max(factor & 15 for factor in factors)
+                components = encoded[offset + 9]
+                factors = encoded[offset + 11 : offset + 11 + 3 * components : 3]
+                found = offset + 5, 8 * max(factor & 15 for factor in factors)
             elif marker == 0xDA:
-                return found if encoded[place + 4] == components else None
-            elif not 0xDB <= marker <= 0xFE and marker != 0xC4:  # progressive, arithmetic, or out of place
+                return found if encoded[offset + 4] == components else None
+            elif not 0xDB <= marker <= 0xFE and marker != 0xC4:  # progressive, arithmetic, or unexpected here
                 return None
-            place += 2 + length
+            offset += 2 + length
     except (IndexError, ValueError):
         pass
     return None
@@ -116,23 +118,23 @@ def jpeg_size(encoded: bytes) -> tuple[int, int] | None:
 
 
 def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | None) -> np.ndarray | None:
-    """What Pillow would give, sooner, for a JPEG file in which libjpeg-turbo finds nothing odd; else None."""
+    """Returns Pillow's own pixels, faster, of a JPEG file in which libjpeg-turbo finds nothing odd; else None."""
     single_scan = _single_scan(encoded)
     if single_scan is None and encoded.count(b"\xff\xda") > _MAX_SCANS:
         raise DecodeError(f"has more than {_MAX_SCANS} scans")
     try:
         height, width, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
-        # Grey from colour is left to Pillow, which weighs RGB, where libjpeg-turbo would hand out luma.
+        # Pillow decodes colour to grey, because it computes grey from RGB, and libjpeg-turbo returns the file's luma.
         if height * width > max_pixels or colorspace not in (("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")):
             return None
         strict = True
         if rows is not None and single_scan is not None and b"\xff\xd9" in encoded[-_TRAILER:]:
-            place, mcu = single_scan
-            # One row of colour more than is wanted, because rows of colour are blended with their neighbours.
+            offset, mcu = single_scan
+            # Rows of colour are blended with their neighbours, so one row of colour more than is wanted is decoded.
             shortened = -(-(rows + mcu // 8) // mcu) * mcu
             if shortened < height:
-                # To say that the image ends there is a way to have the decoder stop there, and warn of what is left.
-                encoded = encoded[:place] + shortened.to_bytes(2) + encoded[place + 2 :]
+                # A smaller height in the header makes the decoder stop there; it then warns about the rest of the file.
+                encoded = encoded[:offset] + shortened.to_bytes(2) + encoded[offset + 2 :]
                 strict = False
         return simplejpeg.decode_jpeg(encoded, "GRAY" if channels == 1 else "RGB", strict=strict)
     except ValueError:
@@ -140,23 +142,23 @@ def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | Non
 
 
 def decode(encoded: bytes, channels: int, max_pixels: int, rows: int | None = None) -> np.ndarray:
-    """Decodes one image; of an animation, the first frame.
+    """Decodes one image, or the first frame of an animation.
 
     Palettes, CMYK, 16 bits and grey become 8-bit grey or RGB, and alpha is dropped, as by torchvision's
-    ``Image.open(file).convert("RGB")`` (``datasets/folder.py``). Like there and in tfds, the orientation that EXIF
-    gives is not applied. JPEG files go through libjpeg-turbo without a detour, where that gives Pillow's own pixels.
+    ``Image.open(file).convert("RGB")`` (``datasets/folder.py``). As there and in tfds, the orientation in EXIF is not
+    applied. JPEG files are decoded by libjpeg-turbo directly, where that gives Pillow's own pixels.
 
     Args:
         encoded: a whole JPEG, PNG, GIF, BMP, WebP or TIFF file.
         channels: 1 for grey (ITU-R 601 luma of a colour image), 3 for RGB.
-        max_pixels: an image whose header claims more is not decoded.
-        rows: how many, from the top, are wanted; there may be fewer or wrong ones below. By default all.
+        max_pixels: an image whose header claims more pixels is not decoded.
+        rows: how many rows from the top are wanted, by default all; rows below them may be missing or wrong.
 
     Returns:
-        uint8 of shape ``(height, width, channels)``; it may be read-only, and no lower than ``rows`` if they are given.
+        uint8 of shape ``(height, width, channels)``, possibly read-only; at least ``rows`` rows where they are given.
 
     Raises:
-        DecodeError: the bytes are of none of these formats, damaged, truncated, or too many pixels or scans.
+        DecodeError: the bytes are of none of these formats, damaged or truncated, or have too many pixels or scans.
     """
     reader = _format(encoded[:16])
     if reader is None:

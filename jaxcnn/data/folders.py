@@ -1,4 +1,4 @@
-"""Writing a data set of tens of gigabytes: one writer at a time, room for it, nothing left of a killed one."""
+"""Writing a data set of tens of gigabytes: one process at a time, where there is room, and whole or not at all."""
 
 import contextlib
 import fcntl
@@ -13,19 +13,19 @@ from jaxcnn.errors import UserError
 
 _LOG = logging.getLogger(__name__)
 _INCOMPLETE = re.compile(r"incomplete\.[A-Z0-9]{6}_[\d.]+")
-"""What tfds calls the folder of a version until it is whole."""
+"""The name that tfds gives the folder of a version until it is whole."""
 
 
 def data_root(data_dir: str | None) -> Path:
-    """Returns where tfds keeps its prepared data sets: this, ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``."""
+    """Returns tfds's folder of prepared data sets: ``data_dir``, ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``."""
     return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 @contextlib.contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Holds the folder of a tfds data set's versions, and first removes the incomplete ones that a killed writer left.
+    """Locks the folder of a tfds data set's versions, and removes the incomplete ones that a killed writer left there.
 
-    The kernel lets go of the lock when the process ends, however it ends.
+    The kernel releases the lock when the process ends, however it ends.
 
     Raises:
         UserError: another process is writing there.
@@ -43,14 +43,14 @@ def sole_writer(folder: Path) -> Iterator[None]:
                 shutil.rmtree(left)
         yield
     finally:
-        with contextlib.suppress(OSError):  # it is not empty, where something was written
+        with contextlib.suppress(OSError):  # it is not empty if something was written
             folder.rmdir()
         os.close(descriptor)
 
 
 @contextlib.contextmanager
 def complete_or_absent(folder: Path) -> Iterator[Path]:
-    """Gives a folder to write a version to; it takes its name when all is written, and is removed where that fails."""
+    """Makes a folder to write a version to, which is renamed to ``folder`` at the end, or removed after an error."""
     scratch = folder.with_name(f"incomplete.PACKED_{folder.name}")
     scratch.mkdir()
     try:
@@ -61,10 +61,15 @@ def complete_or_absent(folder: Path) -> Iterator[Path]:
 
 
 def check_room(folder: Path, needed: int, what: str) -> None:
-    """Refuses to begin what will not fit.
+    """Refuses to begin to write what will not fit.
+
+    Args:
+        folder: where it is to be written.
+        needed: in bytes.
+        what: what is to be written, for the message.
 
     Raises:
-        UserError: says how much is needed and how much is free.
+        UserError: less is free than is needed. The message names both.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -75,7 +80,7 @@ def check_room(folder: Path, needed: int, what: str) -> None:
 
 
 def in_bytes(count: float) -> str:
-    """Returns a number of bytes for people.
+    """Returns a number of bytes as people write it.
 
     >>> in_bytes(147_897_477_120), in_bytes(98_304)
     ('147.9 GB', '0.1 MB')

@@ -1,9 +1,9 @@
 """Several views of one image, for networks that are measured on the average over them.
 
-Geometry alone: what is averaged, and how, is the evaluation's. "Multi-scale" here is evaluation at several lengths of
-the short side: `multi_scale` gives the whole image at each, for a network that runs on any size, or for `ten_crop` of
-each, and `googlenet_crops` the squares that GoogLeNet's authors cut. Training has one shape a batch, so there the scale
-changes before the window is cut, from image to image: `ScaleJitter`.
+These functions only cut; what is averaged, and how, is decided in the evaluation. "Multi-scale" here means evaluation
+at several lengths of the short side: `multi_scale` returns the whole image at each, for a network that runs on any size
+or for `ten_crop`, and `googlenet_crops` the squares that GoogLeNet's authors cut. In training a batch has one shape, so
+`ScaleJitter` changes the scale from image to image before it cuts the window.
 """
 
 from collections.abc import Sequence
@@ -28,11 +28,11 @@ def five_crop(image: np.ndarray, size: int) -> np.ndarray:
     """Returns the windows in the corners and the centre of an image.
 
     Args:
-        image: of shape ``(height, width, channels)``.
-        size: of the windows, in pixels.
+        image: array of shape ``(height, width, channels)``.
+        size: height and width of the windows, in pixels.
 
     Returns:
-        Shape ``(5, size, size, channels)``: top left, top right, bottom left, bottom right, centre.
+        Array of shape ``(5, size, size, channels)``: top left, top right, bottom left, bottom right, centre.
 
     Raises:
         CropError: the image is smaller than the windows.
@@ -48,16 +48,16 @@ def ten_crop(image: np.ndarray, size: int) -> np.ndarray:
     """Returns the windows in the corners and the centre of an image, and those of its mirror image.
 
     Geometry and order are those of ``ten_crop`` in torchvision's ``transforms/functional.py``: the sixth is the top
-    left of the mirror image, so the second one's mirror image. AlexNet's ten (NIPS 2012, section 4.1) come from the 256
-    by 256 centre square, which is ``CenterCrop(size=256, resize=256)``; torchvision's of a resized image lie further
-    apart.
+    left of the mirror image, which is the mirror image of the second. AlexNet's ten (NIPS 2012, section 4.1) are cut
+    from the 256 by 256 centre square, which is ``CenterCrop(size=256, resize=256)``; torchvision's ten are cut from the
+    whole resized image, so they lie further apart.
 
     Args:
-        image: of shape ``(height, width, channels)``.
-        size: of the windows, in pixels.
+        image: array of shape ``(height, width, channels)``.
+        size: height and width of the windows, in pixels.
 
     Returns:
-        Shape ``(10, size, size, channels)``.
+        Array of shape ``(10, size, size, channels)``.
 
     Raises:
         CropError: the image is smaller than the windows.
@@ -68,11 +68,11 @@ def ten_crop(image: np.ndarray, size: int) -> np.ndarray:
 def multi_scale(
     image: np.ndarray, short_sides: Sequence[int], interpolation: Interpolation = "bilinear"
 ) -> list[np.ndarray]:
-    """Returns an image at several scales: those at which VGG is evaluated (arXiv:1409.1556, section 4.2).
+    """Returns an image at several scales, as VGG is evaluated (arXiv:1409.1556, section 4.2).
 
     Args:
         image: uint8 of shape ``(height, width, 1 or 3)``.
-        short_sides: lengths of the short side, in pixels: (256, 384, 512) for a VGG trained on 256 to 512.
+        short_sides: wanted lengths of the short side, in pixels; (256, 384, 512) for a VGG trained on 256 to 512.
         interpolation: how to scale.
 
     Returns:
@@ -85,7 +85,7 @@ def multi_scale(
 
 
 def _three_squares(image: np.ndarray) -> list[np.ndarray]:
-    """Left, centre and right square of a landscape; top, centre and bottom of a portrait."""
+    """Returns the left, centre and right square of a landscape; the top, centre and bottom one of a portrait."""
     height, width, _ = image.shape
     short, last = min(height, width), abs(height - width)
     starts = (0, max(center_box(height, width, short)), last)
@@ -102,22 +102,22 @@ def googlenet_crops(
 ) -> np.ndarray:
     """Returns the 144 views that GoogLeNet is evaluated on (arXiv:1409.4842, section 7).
 
-    The image is scaled to four lengths of its short side; of each scale come three squares, along the long side; of
-    each square the four corners and the centre, and the square itself scaled to ``size``; of all these the mirror
-    images. The paper names no interpolation.
+    The image is scaled to four lengths of its short side. From each scale three squares are cut, along the long side;
+    from each square the four corners and the centre, and the square itself is scaled to ``size``. All of these are also
+    mirrored. The paper names no interpolation.
 
     Args:
         image: uint8 of shape ``(height, width, 1 or 3)``.
-        size: of the views, in pixels.
-        short_sides: in pixels.
+        size: height and width of the views, in pixels.
+        short_sides: wanted lengths of the short side, in pixels.
         interpolation: how to scale.
 
     Returns:
-        uint8 of shape ``(12 * 3 * len(short_sides), size, size, channels)``, by scale, then square (left or top first),
-        then the six as `five_crop` has them and the whole square last, then these mirrored.
+        uint8 of shape ``(12 * 3 * len(short_sides), size, size, channels)``, ordered by scale, then by square (left or
+        top first); of each square first the views of `five_crop`, then the whole square, then these six mirrored.
 
     Raises:
-        CropError: the image is too elongated, or a short side below ``size``.
+        CropError: the image is too elongated, or a short side is below ``size``.
     """
     views = []
     for scaled in multi_scale(image, short_sides, interpolation):

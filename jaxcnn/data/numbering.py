@@ -1,4 +1,4 @@
-"""Images by the names and the numbers that lists of them use: ILSVRC's are in the names of the files."""
+"""Finding images by the names or numbers by which lists refer to them; ILSVRC's numbers are in the files' names."""
 
 import dataclasses
 import re
@@ -15,7 +15,7 @@ from jaxcnn.errors import UserError
 def _file_names(source: Source) -> list[str]:
     if source.file_name is None:
         raise UserError(
-            f"{source.name} does not say what its images' files are called, so they cannot be told by name or number: "
+            f"{source.name} does not keep the names of its images' files, so no image can be found by name or number: "
             "use the data set they came from"
         )
     try:
@@ -30,12 +30,12 @@ def _number(file_name: str) -> int | None:
 
 
 def image_numbers(source: Source) -> np.ndarray:
-    """Returns each image's number in the official order: the digits that end its file's name.
+    """Returns each image's number in the official order, which is the digits that end its file's name.
 
-    ``ILSVRC2012_val_00000001.JPEG`` is 1, wherever it lies in a data set's own order.
+    ``ILSVRC2012_val_00000001.JPEG`` is number 1, whatever its index in a data set's own order.
 
     Returns:
-        int32 of shape ``(source.size,)``: 1 to ``source.size``, each once.
+        int32 of shape ``(source.size,)``; each number from 1 to ``source.size`` is there once.
 
     Raises:
         UserError: the data set knows no file names, or their numbers are not these.
@@ -47,15 +47,15 @@ def image_numbers(source: Source) -> np.ndarray:
         if number not in wanted:
             raise UserError(
                 f"the {source.size} images of {source.name}, split {source.split!r}, are not numbered from 1 to "
-                f"{source.size} by their files' names, as in ILSVRC2012_val_00000001.JPEG: {name} is not, or is one "
-                "of several"
+                f"{source.size} by their files' names, as in ILSVRC2012_val_00000001.JPEG: {name} has no such number, "
+                "or another image has it too"
             )
         wanted.remove(number)
     return np.array(numbers, np.int32)
 
 
 def valid_labels(source: Source) -> list[Sequence[int]] | None:
-    """Returns all right labels of each image, as the data set has them; None where each image has its one label.
+    """Returns all right labels of each image, as the data set stores them; None where each image has its one label.
 
     Raises:
         UserError: a record cannot be read.
@@ -69,7 +69,7 @@ def valid_labels(source: Source) -> list[Sequence[int]] | None:
 
 
 def read_names(path: Path) -> tuple[str, ...]:
-    """Reads a list of images, one a line; empty lines are passed over.
+    """Reads a list of images, one a line; empty lines are ignored.
 
     Raises:
         UserError: the file cannot be read, or lists nothing.
@@ -85,14 +85,14 @@ def read_names(path: Path) -> tuple[str, ...]:
 
 
 def without(source: Source, names: Sequence[str]) -> Source:
-    """Returns a split with these images left out: ILSVRC's blacklist, say, which leaves 48,238 of the 50,000.
+    """Returns a split without these images; ILSVRC's blacklist leaves 48,238 of the 50,000.
 
     Args:
-        source: of images whose files' names are known.
-        names: of files, with or without what follows the last dot, or numbers: the digits that end a file's name.
+        source: a split whose images' file names are known.
+        names: names of files, with or without the extension, or numbers: the digits that end a file's name.
 
     Raises:
-        UserError: a name fits no image, or several, or nothing is left.
+        UserError: a name matches no image, or several, or no image is left.
     """
     found: dict[str, list[int]] = defaultdict(list)
     for index, file_name in enumerate(_file_names(source)):
@@ -104,12 +104,14 @@ def without(source: Source, names: Sequence[str]) -> Source:
         if len(fitting) != 1:
             raise UserError(
                 f"{name!r} is in the list of images to leave out, and {len(fitting) or 'no'} images of {source.name}, "
-                f"split {source.split!r}, are called that"
+                f"split {source.split!r}, have that name: name one image a line"
             )
         excluded.add(fitting[0])
     kept = [index for index in range(source.size) if index not in excluded]
     if not kept:
-        raise UserError(f"no image of {source.name}, split {source.split!r}, is left: the list names all of them")
+        raise UserError(
+            f"no image of {source.name}, split {source.split!r}, is left: the list names all of them; shorten it"
+        )
     return dataclasses.replace(
         source,
         size=len(kept),

@@ -16,14 +16,14 @@ import functools
 
 import numpy as np
 
-from jaxcnn.data.sources import random_state
+from jaxcnn.data.random import random_state
 
 
 @functools.lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next
 def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     """Returns the order in which an epoch visits the images: int32 of shape ``(size,)``, a permutation, read-only.
 
-    The same in every release of NumPy: see `sources.random_state`.
+    The same in every release of NumPy: see `random_state`.
     """
     order = random_state(seed, epoch).permutation(size).astype(np.int32)
     order.flags.writeable = False

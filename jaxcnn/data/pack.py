@@ -1,12 +1,10 @@
-"""A copy of a data set whose images are already small: decoding them is then a fraction of the work, or none."""
+"""Writing a copy of a data set with small images, so that decoding them takes a fraction of the work, or none."""
 
-import collections
+import contextlib
 import dataclasses
 import io
-import itertools
 import re
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,45 +18,53 @@ from jaxcnn.data.decode import DecodeError, decode, encoding, with_channels
 from jaxcnn.data.folders import check_room, complete_or_absent, data_root, sole_writer
 from jaxcnn.data.progress import Progress
 from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source
+from jaxcnn.data.threads import map_ahead
 from jaxcnn.errors import UserError
 
 Format = Literal["jpeg", "raw"]
 
 VERSION = "1.0.0"
+"""The version that the copies have in tfds."""
 _SHARD_BYTES = 1 << 29
 _SAMPLED = 64
-"""Images of each split that are packed to estimate what all will take."""
+"""The number of images of each split that are packed to estimate what all will take."""
+_AHEAD_A_THREAD = 4
+"""The number of images for each thread that may wait in memory to be written."""
 
 
 class _Unreadable(ValueError):
-    """Why an image is left out."""
+    """An error for an image that is left out; the message is a clause that says why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class PackedSplit:
-    """What was written of one split."""
+    """A record of what was written of one split."""
 
     split: str
+    """The name under which the split is stored."""
     images: int
+    """The number of images written."""
     size: int
-    """In bytes."""
+    """The size of the images, in bytes."""
     left_out: tuple[tuple[str, str], ...]
-    """(path or record, reason) of what cannot be read."""
+    """The images that cannot be read, as (path or record, reason)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-    """What was written."""
+    """A record of what was written."""
 
     name: str
-    """As ``data.name`` takes it."""
+    """The copy's name, as ``data.name`` takes it."""
     folder: Path
+    """The folder of the copy's files."""
     splits: tuple[PackedSplit, ...]
+    """What was written of each split."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Packer:
-    """How an image becomes small."""
+    """The way in which images are made small."""
 
     short_side: int
     format: Format
@@ -66,7 +72,7 @@ class _Packer:
     interpolation: Interpolation
 
     def __call__(self, source: Source, index: int) -> tuple[bytes | np.ndarray, int]:
-        """One image, as a JPEG file or uint8 (height, width, 3), and its label; raises `_Unreadable`."""
+        """Returns one image, as a JPEG file or uint8 (height, width, 3), and its label; raises `_Unreadable`."""
         try:
             original, label = source[index]
             if isinstance(original, bytes):
@@ -76,7 +82,7 @@ class _Packer:
             if min(pixels.shape[:2]) > self.short_side:
                 pixels = with_short_side(pixels, self.short_side, self.interpolation)
             elif self.format == "jpeg" and isinstance(original, bytes) and encoding(original) == "RGB JPEG":
-                return original, label  # coding it again would only lose
+                return original, label  # encoding it again would only lose quality
         except OSError as error:
             raise _Unreadable(f"cannot be read ({error.strerror or error})") from error
         except (DecodeError, CropError) as error:
@@ -88,12 +94,12 @@ class _Packer:
         return file.getvalue(), label
 
     def feature(self) -> Any:
-        """What tfds calls such an image."""
+        """Returns tfds's feature for such an image."""
         import tensorflow_datasets as tfds
 
         if self.format == "jpeg":
             return tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
-        # In bytes: as integers, each pixel would be parsed on its own, and take up to two bytes.
+        # The pixels are stored as bytes: as integers, each would be parsed by itself and take up to two bytes.
         return tfds.features.Tensor(shape=(None, None, 3), dtype=np.uint8, encoding="bytes")
 
 
@@ -111,23 +117,23 @@ def pack(
 ) -> Packed:
     """Writes a copy of a data set with small RGB images, as a tfds data set in ArrayRecord files, without TensorFlow.
 
-    An image is scaled as a `CenterCrop` whose ``resize`` is ``short_side`` scales it, so that from a ``raw`` copy such
-    a crop is the same to the bit. Images that are small already are not enlarged. The order stays as it is, so where
-    nothing is left out a run visits the images in the same order as from the original.
+    An image is scaled as by a `CenterCrop` whose ``resize`` is ``short_side``, so such a crop of a ``raw`` copy is the
+    same to the bit. Images that are small already are not enlarged. The order of the images is kept, so where none is
+    left out a run visits them in the same order as from the original.
 
     Args:
-        name: as `sources.open_source` takes it.
-        short_side: in pixels.
+        name: the data set's name, as ``data.name`` takes it.
+        short_side: length of the short side, in pixels.
         format: ``jpeg``, or ``raw`` for uint8 arrays that need no decoding and take several times the room.
-        quality: of JPEG files, 1 to 100.
-        interpolation: of the scaling.
+        quality: quality of JPEG files, 1 to 100.
+        interpolation: how to scale.
         splits: by default ``train`` and the one to evaluate on; of tfds also slices, stored as ``train``.
         data_dir: where tfds keeps its prepared data sets; the copy is put there too.
-        packed_name: the copy's, by default ``NAME_SIDE_FORMAT``.
-        workers: threads.
+        packed_name: the copy's name, by default ``NAME_SIDE_FORMAT``.
+        workers: the number of threads.
 
     Raises:
-        UserError: no such data set or split, the copy is there already or being written, or it would not fit.
+        UserError: there is no such data set or split, the copy exists already or is being written, or it would not fit.
     """
     packer = _Packer(short_side, format, quality, interpolation)
     packed_name = packed_name or _default_name(name, short_side, format)
@@ -139,13 +145,13 @@ def pack(
         raise UserError(f"short_side must be at least 1 pixel, not {short_side}")
     splits = tuple(splits) or ("train", evaluation_split(name, data_dir))
     if len({_whole(split) for split in splits}) < len(splits):
-        raise UserError(f"the splits {', '.join(splits)} would be stored under one name: pack them on their own")
+        raise UserError(f"the splits {', '.join(splits)} would be stored under one name: pack them one at a time")
     sources = [open_source(name, split, data_dir, max_bad_share=1.0) for split in splits]
     for other in sources[1:]:
         check_same_classes(sources[0], other)
     folder = data_root(data_dir) / packed_name / VERSION
     if folder.exists():
-        raise UserError(f"there is {folder} already: remove it, or give the copy another name")
+        raise UserError(f"{folder} exists already: remove it, or give the copy another name")
     with sole_writer(folder.parent), complete_or_absent(folder) as scratch:
         check_room(scratch, sum(_estimate(source, packer) for source in sources), f"the copy {packed_name}")
         writer = _Writer(scratch, packed_name, packer, sources[0].class_names)
@@ -155,19 +161,19 @@ def pack(
 
 
 def _default_name(name: str, short_side: int, format: Format) -> str:
-    """``tfds:imagenet2012:5.1.0`` to ``imagenet2012_256_jpeg``; of a folder, its own name."""
+    """Returns ``imagenet2012_256_jpeg`` for ``tfds:imagenet2012:5.1.0``; for a folder, its own name instead."""
     kind, _, rest = name.partition(":")
     base = Path(rest).expanduser().absolute().name if kind == "folder" else rest.partition(":")[0] or kind
     return re.sub(r"\W+", "_", f"{base}_{short_side}_{format}".lower(), flags=re.ASCII)
 
 
 def _whole(split: str) -> str:
-    """``train[:1000]`` to ``train``, which is what the copy of a slice is called."""
+    """Returns ``train`` for ``train[:1000]``: the copy of a slice is stored under the split's name."""
     return split.partition("[")[0]
 
 
 def _estimate(source: Source, packer: _Packer) -> int:
-    """Bytes that a split will take, from a sample of its images, with a little to spare."""
+    """Estimates the bytes that a split will take, from a sample of its images, with a little to spare."""
     sizes = []
     for index in np.unique(np.linspace(0, source.size - 1, _SAMPLED).astype(int)).tolist():
         try:
@@ -176,15 +182,6 @@ def _estimate(source: Source, packer: _Packer) -> int:
             continue
         sizes.append(len(image) if isinstance(image, bytes) else image.nbytes)
     return int(1.05 * source.size * np.mean(sizes)) if sizes else 0
-
-
-def _in_order(pool: ThreadPoolExecutor, work: Callable[[int], Any], count: int, ahead: int) -> Iterator[Any]:
-    """``work(0)``, ``work(1)``, ...; never more than ``ahead`` results wait in memory."""
-    indices = iter(range(count))
-    waiting = collections.deque(pool.submit(work, index) for index in itertools.islice(indices, ahead))
-    while waiting:
-        yield waiting.popleft().result()
-        waiting.extend(pool.submit(work, index) for index in itertools.islice(indices, 1))
 
 
 def _pack_split(source: Source, packer: _Packer, writer: "_Writer", workers: int) -> PackedSplit:
@@ -205,17 +202,18 @@ def _pack_split(source: Source, packer: _Packer, writer: "_Writer", workers: int
                 yield result
             progress.advance(1)
 
-    with ThreadPoolExecutor(workers) as pool:
-        images, size = writer.write(_whole(source.split), readable(_in_order(pool, work, source.size, 4 * workers)))
+    results = map_ahead(work, range(source.size), workers=workers, depth=_AHEAD_A_THREAD * workers)
+    with contextlib.closing(results):
+        images, size = writer.write(_whole(source.split), readable(results))
     if not images:
-        raise UserError(f"no image of {source.name}, split {source.split!r}, can be read")
+        raise UserError(f"no image of {source.name}, split {source.split!r}, can be read, so there is nothing to pack")
     return PackedSplit(_whole(source.split), images, size, tuple(left_out))
 
 
 class _Writer:
     """Writes a tfds data set in ArrayRecord files, in the order given.
 
-    tfds's own `SequentialWriter` does the same, and compresses what is no smaller for it.
+    tfds's own `SequentialWriter` does the same, and compresses images that compression does not make smaller.
     """
 
     def __init__(self, folder: Path, name: str, packer: _Packer, class_names: tuple[str, ...]) -> None:
@@ -228,7 +226,7 @@ class _Writer:
         self._splits: list[Any] = []
 
     def write(self, split: str, examples: Iterator[tuple[bytes | np.ndarray, int]]) -> tuple[int, int]:
-        """Writes a split; returns its number of images and of bytes."""
+        """Writes a split; returns the numbers of its images and of its bytes."""
         import tensorflow_datasets as tfds
         from array_record.python.array_record_module import ArrayRecordWriter
         from tensorflow_datasets.core.example_serializer import ExampleSerializer
@@ -239,7 +237,7 @@ class _Writer:
             dataset_name=self._name,
             split=split,
             filetype_suffix="array_record",
-            template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",  # how many there will be is not known yet
+            template="{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_INDEX}",  # how many shards there will be is not known yet
         )
         lengths, sizes = [], []
         writer = None
@@ -265,7 +263,7 @@ class _Writer:
         return sum(lengths), sum(sizes)
 
     def finish(self, source: str, splits: Sequence[PackedSplit]) -> None:
-        """Writes what tfds wants to know of a data set, and in metadata.json where it comes from."""
+        """Writes the files in which tfds looks up a data set, and its origin, in metadata.json."""
         import tensorflow_datasets as tfds
         from tensorflow_datasets.core.dataset_info import DatasetIdentity
 

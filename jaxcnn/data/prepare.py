@@ -1,4 +1,7 @@
-"""From ILSVRC 2012's two archives to a tfds data set, by tfds's own builder: all that needs TensorFlow is here."""
+"""Preparing a tfds data set from ILSVRC 2012's two archives with tfds's own builder.
+
+This is all that needs TensorFlow.
+"""
 
 import contextlib
 import io
@@ -16,34 +19,34 @@ from jaxcnn.data.folders import check_room, data_root, in_bytes, sole_writer
 from jaxcnn.errors import UserError
 
 ARCHIVES = {"ILSVRC2012_img_train.tar": 147_897_477_120, "ILSVRC2012_img_val.tar": 6_744_924_160}
-"""The archives' names and official sizes in bytes."""
+"""The archives' names, and their official sizes in bytes."""
 
 _LOG = logging.getLogger(__name__)
 _VERSION = "5.1.0"
 _SPARE = 1 << 26
+"""The bytes that must be free beyond what the data set is estimated to take."""
 _OPEN_FILES = 4096
-"""tfds shuffles through a thousand files that are open at once, about what most systems allow."""
-_SAY_EVERY_SECONDS = 30.0
+"""The number of files that may be open: tfds shuffles through a thousand at once, about what most systems allow."""
 
 
 def prepare_imagenet2012(archives: Path, data_dir: str | None = None, *, allow_other_sizes: bool = False) -> Report:
     """Writes ``imagenet2012`` in ArrayRecord files, unless it is there already, and checks counts and classes.
 
-    tfds gathers all images in the order of a hash of their names and then writes them, so it needs the archives' size
-    once more and no more than that: what is gathered is deleted as it is written. Where this is killed, the next call
-    removes what it left and starts from the beginning.
+    tfds gathers all images in the order of a hash of their names and then writes them. It needs as much room as the
+    archives take, and no more, since it deletes what it gathered as it writes. If the process is killed, the next call
+    removes what is left and starts from the beginning.
 
     Args:
         archives: the folder with `ARCHIVES`.
         data_dir: where tfds keeps its prepared data sets.
-        allow_other_sizes: whether archives may be of other sizes than the official: a part of ILSVRC, made archives.
+        allow_other_sizes: whether archives may have other sizes than the official ones, as those of a part of ILSVRC.
 
     Returns:
-        What `check.check` says without reading the images.
+        The report of `check.check`, which has not read the images.
 
     Raises:
-        UserError: an archive is not there, of another size or damaged, no room, no TensorFlow, or another process
-            is preparing it.
+        UserError: an archive is missing, of another size or damaged, there is no room or no TensorFlow, or another
+            process is preparing the data set.
     """
     found = check_archives(archives, allow_other_sizes)
     folder = data_root(data_dir) / "imagenet2012"
@@ -54,7 +57,7 @@ def prepare_imagenet2012(archives: Path, data_dir: str | None = None, *, allow_o
             needed = sum(found.values())
             check_room(folder, needed + needed // 50 + _SPARE, "imagenet2012")
             _import_tensorflow()
-            with _told(folder, needed):
+            with progress_logged(folder, needed):
                 _build(archives, folder.parent)
     return check(
         f"tfds:imagenet2012:{_VERSION}",
@@ -69,7 +72,7 @@ def check_archives(archives: Path, allow_other_sizes: bool) -> dict[str, int]:
     """Returns the sizes of the two archives in a folder, in bytes.
 
     Raises:
-        UserError: one is not there, or of another size than the official, unless that is allowed.
+        UserError: one is missing, or of another size than the official one, unless that is allowed.
     """
     missing = [name for name in ARCHIVES if not (archives / name).is_file()]
     if missing:
@@ -79,31 +82,33 @@ def check_archives(archives: Path, allow_other_sizes: bool) -> dict[str, int]:
         )
     sizes = {name: (archives / name).stat().st_size for name in ARCHIVES}
     other = [
-        f"{name} has {sizes[name]:,} bytes and not {size:,}" for name, size in ARCHIVES.items() if sizes[name] != size
+        f"{name} has {sizes[name]:,} bytes instead of {size:,}"
+        for name, size in ARCHIVES.items()
+        if sizes[name] != size
     ]
     if other and not allow_other_sizes:
         raise UserError(
-            f"{' and '.join(other)}: a download that was cut short, or not the official archive; if it is meant to be "
-            "another, say --allow-other-sizes"
+            f"{' and '.join(other)}, so this is not the whole official archive: download it again, or pass "
+            "--allow-other-sizes if another archive is meant"
         )
     return sizes
 
 
 def _import_tensorflow() -> None:
-    """Makes sure that there is TensorFlow, and keeps it quiet and off the accelerators."""
+    """Makes sure that TensorFlow is installed, and keeps it quiet and off the accelerators."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # it announces itself otherwise; nothing here computes
+    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # oneDNN logs a line otherwise, and nothing is computed here
     try:
         import tensorflow
     except ImportError:
         raise UserError(
-            "preparing imagenet2012 needs TensorFlow, and nothing else here does: install the extra tf"
+            "preparing imagenet2012 needs TensorFlow, which is not installed: install the extra tf"
         ) from None
     tensorflow.config.set_visible_devices([], "GPU")
 
 
 def _build(archives: Path, root: Path) -> None:
-    """Runs tfds's builder, without what it prints."""
+    """Runs tfds's builder, and discards what it prints."""
     import absl.logging
     import tensorflow
     import tensorflow_datasets as tfds
@@ -124,12 +129,18 @@ def _build(archives: Path, root: Path) -> None:
 
 
 @contextlib.contextmanager
-def _told(folder: Path, total: int) -> Iterator[None]:
-    """Logs now and then how much tfds has gathered, and how much of that it has written."""
+def progress_logged(folder: Path, total: int, every_seconds: float = 30.0) -> Iterator[None]:
+    """Logs now and then how much tfds has gathered, and how much of that it has written.
+
+    Args:
+        folder: the folder of the data set's versions.
+        total: about how many bytes there will be.
+        every_seconds: seconds from one line to the next.
+    """
     done = threading.Event()
 
     def watch() -> None:
-        while not done.wait(_SAY_EVERY_SECONDS):
+        while not done.wait(every_seconds):
             gathered, written = (
                 _size(folder, f"incomplete.*/{files}") for files in ("bucket_*.tmp", "*.array_record-*")
             )
@@ -146,7 +157,7 @@ def _told(folder: Path, total: int) -> Iterator[None]:
 
 
 def _size(folder: Path, pattern: str) -> int:
-    """Bytes of the files that match; those that vanish meanwhile count nothing."""
+    """Returns the bytes of the files that match a pattern, without those that vanish meanwhile."""
     size = 0
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):

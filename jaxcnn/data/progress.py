@@ -1,4 +1,4 @@
-"""How far a long pass over a data set is, said every few seconds."""
+"""Logging how far a long pass over a data set is."""
 
 import logging
 import time
@@ -8,20 +8,20 @@ _EVERY_SECONDS = 10.0
 
 
 class Progress:
-    """Counts what is done, and logs a line when the last is old: never one for a pass of seconds."""
+    """Counts images, and logs a line every ten seconds, so none for a short pass."""
 
     def __init__(self, what: str, total: int) -> None:
         self._what, self._total = what, total
         self._done = 0
-        self._start = self._said = time.monotonic()
+        self._start = self._logged = time.monotonic()
 
     def advance(self, images: int) -> None:
-        """Takes note of that many more images."""
+        """Counts that many more images, and logs a line if the last one is old enough."""
         self._done += images
         now = time.monotonic()
-        if now - self._said < _EVERY_SECONDS:
+        if now - self._logged < _EVERY_SECONDS:
             return
-        self._said = now
+        self._logged = now
         rate = self._done / (now - self._start)
         left = (self._total - self._done) / rate / 60
         _LOG.info(

@@ -1,9 +1,10 @@
-"""Scaling an image, antialiased when it shrinks: by Pillow, or as Pillow does it and several times faster.
+"""Scaling an image, with antialiasing when it shrinks: by Pillow, or nearly as Pillow does and several times faster.
 
-`cykooz_resizer` convolves with Pillow's bilinear filter in vector instructions, and rounds otherwise: by one level,
-very rarely two. That is nothing to a random crop; what is measured is scaled by Pillow itself. (Its bicubic scales
-columns before rows, so where the filter overshoots it is clipped otherwise, by up to 27 levels in noise: not used.)
-Where the package is not to be had, Pillow does both.
+`cykooz_resizer` convolves with Pillow's bilinear filter in vector instructions and rounds in another way, so a value
+may differ by one grey level, very rarely by two. That does not matter in a random crop; images that are measured are
+scaled by Pillow itself. (The package's bicubic filter is not used: it scales columns before rows, so that it clips
+differently where the filter overshoots, by up to 27 levels in noise.) Where the package is not installed, Pillow does
+both.
 """
 
 import numpy as np
@@ -16,12 +17,12 @@ except ImportError:
 
 
 def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
-    """Scales an image, by Pillow.
+    """Scales an image with Pillow.
 
     Args:
         image: uint8 of shape ``(rows, columns, 1 or 3)``.
-        height: wanted, in pixels.
-        width: wanted, in pixels.
+        height: wanted height, in pixels.
+        width: wanted width, in pixels.
         interpolation: ``nearest``, ``bilinear``, ``bicubic`` or ``lanczos``.
 
     Returns:
@@ -36,7 +37,7 @@ def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np
 
 
 def resize_fast(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
-    """Scales an image as `resize` does; bilinear several times faster, to within a grey level or two."""
+    """Scales an image as `resize` does; if bilinear, several times faster and to within one or two grey levels."""
     rows, columns, channels = image.shape
     if (rows, columns) == (height, width):
         return image
@@ -46,6 +47,6 @@ def resize_fast(image: np.ndarray, height: int, width: int, interpolation: str) 
     source = cykooz_resizer.ImageData(columns, rows, pixels, image.tobytes())
     found = cykooz_resizer.ImageData(width, height, pixels)
     algorithm = cykooz_resizer.ResizeAlg.convolution(cykooz_resizer.FilterType.bilinear)
-    # A resizer is not to be shared between threads, and making one costs nothing.
+    # A resizer must not be shared between threads, and making one costs nothing.
     cykooz_resizer.Resizer().resize(source, found, cykooz_resizer.ResizeOptions(algorithm, use_alpha=False))
     return np.frombuffer(found.get_buffer(), np.uint8).reshape(height, width, channels)

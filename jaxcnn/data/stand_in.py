@@ -1,23 +1,24 @@
-"""A data set's sizes and shapes without its images: enough to assemble a run and to compile its steps."""
+"""A data set without images: its sizes and shapes are enough to assemble a run and to compile its steps."""
 
 from jaxcnn.config import Crop, DataConfig
 from jaxcnn.data.pipeline import Data, Split, check_evaluation_crop
 
 ILSVRC2012_SIZES = (1_281_167, 50_000)
-"""Training and validation images of ILSVRC-2012's classification task."""
+"""The numbers of training and validation images of ILSVRC-2012's classification task."""
 ILSVRC2012_CLASSES = 1000
+"""The number of classes of ILSVRC-2012's classification task."""
 
 
 def stand_in(config: DataConfig, sizes: tuple[int, int] = ILSVRC2012_SIZES, classes: int = ILSVRC2012_CLASSES) -> Data:
-    """Returns a streamed data set of these sizes, of which no image can be asked for.
+    """Returns a streamed data set of these sizes, whose images cannot be read.
 
     Args:
-        config: what its images would be cut to.
-        sizes: images to train on, and to be measured on.
-        classes: how many; they are called by their numbers.
+        config: the shape and the number of channels that its images would be cut to.
+        sizes: the numbers of images to train on, and to be measured on.
+        classes: the number of classes; they are named by their numbers.
 
     Raises:
-        UserError: a random ``evaluation_crop``.
+        UserError: ``evaluation_crop`` is random.
     """
     check_evaluation_crop(config)
     class_names = tuple(map(str, range(classes)))

@@ -1,23 +1,24 @@
-"""Batches filled by threads, ahead of whoever asks for them.
+"""Batches that threads fill ahead of their consumer.
 
-Decoding and scaling release Python's lock, so threads are enough. Every image is written to its own slot, so a batch is
-the same for any number of them.
+Every image is written to its own slot of its batch, so a batch is the same for any number of threads.
 """
 
-import collections
-import concurrent.futures
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from jaxcnn.data.threads import map_ahead
+
 Batch = dict[str, np.ndarray]
 
 _AHEAD = 3
-"""Batches being filled, or full, beside the one that was handed out."""
-_CHUNKS_A_THREAD = 4
-"""Into which each batch is cut: few, since every chunk costs Python; several, so that threads end together."""
+"""The number of batches that are being filled, or are full, beside the one that was handed out."""
+_PARTS_A_THREAD = 4
+"""The number of parts for each thread that a batch is cut into: few, since every part costs Python; several, so that
+the threads end together."""
 
 
 def available_cores() -> int:
@@ -43,42 +44,29 @@ def stream(
         layout: what an element holds: its names, shapes and dtypes.
         first_step: where to begin.
         last_step: where to end.
-        batch_size: elements a batch.
+        batch_size: the number of elements in a batch.
         rows: which of them are loaded, in this order.
-        workers: threads; 0 to load in the caller's, nothing ahead.
+        workers: the number of threads; 0 to load in the caller's thread, nothing ahead.
 
     Raises:
         Exception: what ``load`` raised, when its batch is asked for.
     """
+    part = -(-len(rows) // (_PARTS_A_THREAD * max(workers, 1)))
+    parts = [range(start, min(start + part, len(rows))) for start in range(0, len(rows), part)]
 
-    def fill(batch: Batch, step: int, slots: range) -> None:
+    def tasks() -> Iterator[tuple[int, Batch, range]]:
+        for step in range(first_step, last_step):
+            batch = {name: np.empty((len(rows), *shape), dtype) for name, (shape, dtype) in layout.items()}
+            yield from ((step, batch, slots) for slots in parts)
+
+    def fill(task: tuple[int, Batch, range]) -> Batch | None:
+        """Fills one part of a batch; returns the batch if that is the last part."""
+        step, batch, slots = task
         for slot in slots:
             for name, value in load(step * batch_size + int(rows[slot])).items():
                 batch[name][slot] = value
+        return batch if slots is parts[-1] else None
 
-    def empty() -> Batch:
-        return {name: np.empty((len(rows), *shape), dtype) for name, (shape, dtype) in layout.items()}
-
-    if not workers:
-        for step in range(first_step, last_step):
-            batch = empty()
-            fill(batch, step, range(len(rows)))
-            yield batch
-        return
-
-    chunk = -(-len(rows) // (_CHUNKS_A_THREAD * workers))
-    pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="stream")
-    filling: collections.deque[tuple[Batch, list[concurrent.futures.Future[None]]]] = collections.deque()
-    try:
-        for step in range(first_step, last_step + _AHEAD):
-            if step < last_step:
-                batch = empty()
-                slots = [range(start, min(start + chunk, len(rows))) for start in range(0, len(rows), chunk)]
-                filling.append((batch, [pool.submit(fill, batch, step, each) for each in slots]))
-            if step >= first_step + _AHEAD and filling:
-                batch, parts = filling.popleft()
-                for part in parts:
-                    part.result()
-                yield batch
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    filled = map_ahead(fill, tasks(), workers=workers, depth=_AHEAD * len(parts))
+    with contextlib.closing(filled):
+        yield from (batch for batch in filled if batch is not None)

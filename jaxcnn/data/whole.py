@@ -1,57 +1,46 @@
 """Whole images of any shape, in batches of one shape.
 
-Every shape is compiled for once, so a batch must be of one shape and of one size. Images wait, each for others of its
-shape; those that wait to the end go out in batches padded with zeros. (Taking one image at a time would compile as
-often and leave all devices but one idle; padding images to few shapes would change what the network sees.)
+A network is compiled once for every shape, so all images of a batch must have one shape, and all batches one size. An
+image waits until there are enough others of its shape; those that still wait at the end are put in batches padded with
+zeros. (Batches of one image would be compiled as often, and leave all devices but one idle; padding the images to few
+shapes would change what the network sees.)
 """
 
 import collections
-import concurrent.futures
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 import numpy as np
 
 from jaxcnn.data.stream import Batch
+from jaxcnn.data.threads import map_ahead
 
 Element = TypeVar("Element")
 
 _AHEAD_A_THREAD = 4
+"""The number of images for each thread that are loaded ahead."""
 
 
 def read_ahead(load: Callable[[int], Element], size: int, workers: int) -> Iterator[Element]:
-    """Yields ``load(0)`` to ``load(size - 1)``, in order, loaded by threads ahead of whoever asks.
+    """Returns an iterator over ``load(0)`` to ``load(size - 1)``, in order, loaded by threads ahead of the consumer.
 
     Args:
-        load: called from many threads.
-        size: how many there are.
-        workers: threads; 0 to load in the caller's, nothing ahead.
+        load: loads the element of an index; called from many threads.
+        size: the number of elements.
+        workers: the number of threads; 0 to load in the caller's thread, nothing ahead.
 
     Raises:
         Exception: what ``load`` raised, when its element is asked for.
     """
-    if not workers:
-        yield from map(load, range(size))
-        return
-    pool = concurrent.futures.ThreadPoolExecutor(workers, thread_name_prefix="whole")
-    loading: collections.deque[concurrent.futures.Future[Element]] = collections.deque()
-    try:
-        for index in range(size):
-            loading.append(pool.submit(load, index))
-            if len(loading) > _AHEAD_A_THREAD * workers:
-                yield loading.popleft().result()
-        while loading:
-            yield loading.popleft().result()
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+    return map_ahead(load, range(size), workers=workers, depth=_AHEAD_A_THREAD * workers)
 
 
 def by_shape(images: Iterable[tuple[np.ndarray, int, int]], batch_size: int) -> Iterator[Batch]:
     """Yields batches of images of one shape.
 
     Args:
-        images: uint8 of shape ``(height, width, channels)``, with its index and label.
-        batch_size: of all batches.
+        images: each image, uint8 of shape ``(height, width, channels)``, with its index and label.
+        batch_size: the number of images in every batch, padding included.
 
     Yields:
         ``image``, uint8 of shape ``(batch_size, height, width, channels)``; ``index`` and ``label``, int32; ``mask``,

@@ -5,7 +5,6 @@ there is a next collective must be the same in all of them: `gather` and `Agreed
 """
 
 import atexit
-import collections
 import contextlib
 import dataclasses
 import json
@@ -23,6 +22,7 @@ from jax.experimental import multihost_utils
 
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import EXIT_USER_ERROR, UserError
+from jaxcnn.lookahead import Delay
 
 _GRACE_SECONDS = 2.0
 """How much later process 0 leaves after an error: its end ends the others, who may be saying the same."""
@@ -172,15 +172,14 @@ class AgreedStop:
         self._asked = asked
         self._put = parallel.put_batch
         self._sum = jax.jit(jnp.sum, out_shardings=parallel.replicated)
-        self._delay = delay
         self._flags = len(parallel.rows(parallel.mesh.size))
-        self._in_flight: collections.deque[jax.Array] = collections.deque()
+        self._earlier = Delay[jax.Array](delay)
         self._agreed = False
 
     def __call__(self) -> bool:
         """Whether all are to stop now; once True, always True."""
         if not self._agreed:
             flags = np.full(self._flags, self._asked(), np.int32)
-            self._in_flight.append(self._sum(self._put(flags)))
-            self._agreed = len(self._in_flight) > self._delay and int(self._in_flight.popleft()) > 0
+            asked = self._earlier(self._sum(self._put(flags)))
+            self._agreed = asked is not None and int(asked) > 0
         return self._agreed

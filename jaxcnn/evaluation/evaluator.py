@@ -3,7 +3,6 @@
 Training, ``jaxcnn evaluate``, ``predict`` and ``reproduce``, and the Python API all measure with it.
 """
 
-import collections
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
@@ -20,6 +19,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.evaluation.predictions import Collector, Predictions
 from jaxcnn.evaluation.result import Result
+from jaxcnn.lookahead import ahead
 
 BATCHES_IN_FLIGHT = 2
 """How many batches the host may run ahead of the devices; without a bound, a fast reader would fill their memory."""
@@ -96,7 +96,8 @@ class Evaluator:
             ]
             return list(totals)
 
-        collections.deque(self._run(feed, add, stop), maxlen=0)
+        for so_far in self._run(feed, add, stop):
+            jax.block_until_ready(so_far)
         results = []
         for found in jax.device_get(totals):
             images = _check_count(int(found["images"]), feed)
@@ -133,15 +134,15 @@ class Evaluator:
         return found
 
     def _run(self, feed: Feed, dispatch: Callable[[Batch], T], stop: Callable[[], bool]) -> Iterator[T]:
-        """Dispatches every batch, and yields each batch's result, once it is there, a few batches later."""
-        in_flight: collections.deque[T] = collections.deque()
-        for batch in feed.evaluation():
-            if stop():
-                raise Interrupted
-            in_flight.append(dispatch(batch))
-            if len(in_flight) > BATCHES_IN_FLIGHT:
-                yield jax.block_until_ready(in_flight.popleft())
-        yield from in_flight
+        """Dispatches every batch, and yields its result when a few more are dispatched."""
+
+        def dispatched() -> Iterator[T]:
+            for batch in feed.evaluation():
+                if stop():
+                    raise Interrupted
+                yield dispatch(batch)
+
+        return ahead(dispatched(), BATCHES_IN_FLIGHT)
 
     def _sums_added(self, variables: Variables, totals: Totals, batch: Batch, top_k: tuple[int, ...]) -> Totals:
         """The totals with a batch's sums and counts of the images that are there."""

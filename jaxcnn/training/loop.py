@@ -1,6 +1,5 @@
 """The loop: it dispatches steps, and logs, evaluates and saves when these are due, until the end or a stop."""
 
-import collections
 import dataclasses
 import math
 import time
@@ -14,11 +13,12 @@ from jaxcnn.devices.feed import Feed
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.evaluation.result import Result
+from jaxcnn.lookahead import Delay
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.step import zero_totals
+from jaxcnn.training.step import Totals, zero_totals
 
 STEPS_IN_FLIGHT = 3
 """How many steps the host may run ahead: enough that the devices never wait, and few batches in their memory."""
@@ -80,7 +80,7 @@ def fit(
     """
     first_step, evaluated = int(state.step), plan.evaluated
     batches = feed.training(first_step, plan.total_steps)
-    compiled, in_flight = None, collections.deque[Any]()
+    compiled, earlier = None, Delay[Totals](STEPS_IN_FLIGHT)
     totals, meter = zero_totals(), _Meter()
     for now in range(first_step, plan.total_steps + 1):
         due = now in plan.evaluation_steps and not (now == first_step and evaluated is not None)
@@ -105,9 +105,9 @@ def fit(
             compiled = step.lower(state, totals, batch).compile()
             meter.restart()
         state, totals = compiled(state, totals, batch)
-        in_flight.append(totals)
-        # This waits for a step that is over or nearly so.
-        lost = len(in_flight) > STEPS_IN_FLIGHT and int(in_flight.popleft()["bad_in_row"]) >= plan.max_bad_steps
+        # Reading it waits for a step that is over or nearly so.
+        past = earlier(totals)
+        lost = past is not None and int(past["bad_in_row"]) >= plan.max_bad_steps
         reporter.advance(now + 1)
         if plan.profile is not None:
             plan.profile.after_step(totals)

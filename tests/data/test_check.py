@@ -105,7 +105,7 @@ def test_what_is_odd_is_named_and_what_is_broken_is_a_problem(prepared):
     assert "(n01440764_2.JPEG)" in notes  # the PNG
     assert "(n01443537_3.JPEG)" in notes  # the CMYK file
     assert "_4.JPEG" not in notes  # grey files are nothing odd
-    assert "1 images are there more than once, 1 of them with different labels and 1 in more than one split" in notes
+    assert "1 images occur more than once, 1 of them with different labels and 1 in more than one split" in notes
     assert "n01443537_7.JPEG" in notes
     assert "n01440764_12.JPEG" in notes
     assert str(report).endswith("the data set is NOT whole")
@@ -144,7 +144,7 @@ def test_a_shard_that_is_gone(copied):
     data_dir, shard = copied
     shard.unlink()
     report = check("tfds:whole", (), data_dir, workers=1)
-    assert report.problems[0] == "whole-train.array_record-00000-of-00001 is not there"
+    assert report.problems[0] == "whole-train.array_record-00000-of-00001 is missing"
     assert report.problems[1].startswith("train: 8 unreadable: record 0 cannot be read (open() failed")
 
 
@@ -191,7 +191,7 @@ def test_a_shard_of_other_records(copied):
     next(split for split in facts["splits"] if split["name"] == "train")["shardLengths"] = ["7"]
     info.write_text(json.dumps(facts))
     report = check("tfds:whole", (), data_dir, workers=1)
-    assert report.problems == ("whole-train.array_record-00000-of-00001 holds 8 records, and not 7",)
+    assert report.problems == ("whole-train.array_record-00000-of-00001 holds 8 records instead of 7",)
 
 
 def test_a_folder(tmp_path):
@@ -208,7 +208,7 @@ def test_a_folder(tmp_path):
     assert "only 'train' has 'bee'" in report.problems[0]
     assert report.problems[1].endswith("text.jpg is not an image")
     (note,) = report.notes
-    assert note.startswith("1 images are there more than once, 0 of them with different labels and 0 in more than one")
+    assert note.startswith("1 images occur more than once, 0 of them with different labels and 0 in more than one")
 
 
 def test_ilsvrc_is_counted(tmp_path):
@@ -218,8 +218,8 @@ def test_ilsvrc_is_counted(tmp_path):
         (tmp_path / split / name / "a.jpg").write_bytes(encode(0))
     report = check(f"folder:{tmp_path}", thorough=False)
     assert report.problems == (
-        "train has 1 images, and not 1,281,167",
-        "val has 1 images, and not 50,000",
+        "train has 1 images instead of 1,281,167",
+        "val has 1 images instead of 50,000",
     )
     assert len(ilsvrc_classes()) == 1000
     assert ILSVRC_IMAGES["train"] == 1_281_167

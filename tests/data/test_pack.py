@@ -147,7 +147,7 @@ def test_nothing_is_overwritten_and_nothing_remains_of_an_interrupted_copy(data_
 
     options = {"format": "raw", "data_dir": data_dir, "splits": ("test",)}
     packed = pack("synthetic", 16, **options)
-    with pytest.raises(UserError, match=r"there is .*synthetic_16_raw/1.0.0 already"):
+    with pytest.raises(UserError, match=r"synthetic_16_raw/1.0.0 exists already: remove it"):
         pack("synthetic", 16, **options)
     shutil.rmtree(packed.folder)
     with monkeypatch.context() as patch:

@@ -18,9 +18,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcnn.data import prepare as preparing
 from jaxcnn.data.check import check
-from jaxcnn.data.prepare import ARCHIVES, check_archives, prepare_imagenet2012
+from jaxcnn.data.prepare import ARCHIVES, check_archives, prepare_imagenet2012, progress_logged
 from jaxcnn.data.sources import open_source
 from jaxcnn.errors import UserError
 
@@ -51,7 +50,7 @@ def test_archives_that_are_not_there(official):
 
 def test_archives_of_other_sizes(official):
     os.truncate(official / "ILSVRC2012_img_train.tar", 1000)
-    sentence = r"ILSVRC2012_img_train.tar has 1,000 bytes and not 147,897,477,120: .*say --allow-other-sizes"
+    sentence = r"ILSVRC2012_img_train.tar has 1,000 bytes instead of 147,897,477,120, .*pass --allow-other-sizes"
     with pytest.raises(UserError, match=sentence):
         check_archives(official, allow_other_sizes=False)
     found = check_archives(official, allow_other_sizes=True)
@@ -69,18 +68,17 @@ def test_without_tensorflow(official, tmp_path, monkeypatch):
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=160_000_000_000))
     monkeypatch.setitem(sys.modules, "tensorflow", None)
-    with pytest.raises(UserError, match="needs TensorFlow, and nothing else here does: install the extra tf"):
+    with pytest.raises(UserError, match="needs TensorFlow, which is not installed: install the extra tf"):
         prepare_imagenet2012(official, str(tmp_path / "tfds"))
     assert os.listdir(tmp_path / "tfds") == []
 
 
-def test_progress_is_read_off_the_files(tmp_path, monkeypatch, caplog):
-    monkeypatch.setattr(preparing, "_SAY_EVERY_SECONDS", 0.01)
+def test_progress_is_read_off_the_files(tmp_path, caplog):
     folder = tmp_path / "incomplete.AB12CD_5.1.0"
     folder.mkdir()
     (folder / "bucket_x_001.tmp").write_bytes(bytes(300_000))
     (folder / "imagenet2012-train.array_record-00000-of-00001").write_bytes(bytes(200_000))
-    with caplog.at_level(logging.INFO, "jaxcnn"), preparing._told(tmp_path, 10_000_000):
+    with caplog.at_level(logging.INFO, "jaxcnn"), progress_logged(tmp_path, 10_000_000, 0.01):
         deadline = time.monotonic() + 10
         while len(caplog.messages) < 2 and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -146,8 +144,8 @@ def test_the_whole_way(tmp_path):
     assert {kind: found.count for kind, found in report.splits[0].encodings.items()} == {"RGB JPEG": 3, "CMYK JPEG": 1}
     assert "(n02105855_4.JPEG)" in "\n".join(report.notes)
     assert report.problems == (
-        "train has 4 images, and not 1,281,167",
-        "validation has 5 images, and not 50,000",
+        "train has 4 images instead of 1,281,167",
+        "validation has 5 images instead of 50,000",
     )
 
 

@@ -12,7 +12,19 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
-from jaxcnn.data.sources import check_same_classes, evaluation_split, open_source, refuse_bad, split_names
+from jaxcnn.config import DataConfig, Resize
+from jaxcnn.data.pipeline import open_data, open_split
+from jaxcnn.data.sources import (
+    Source,
+    SourceRequest,
+    check_same_classes,
+    evaluation_split,
+    open_source,
+    refuse_bad,
+    register_source,
+    source_kinds,
+    split_names,
+)
 from jaxcnn.errors import UserError
 
 
@@ -202,7 +214,7 @@ def test_tfds_takes_the_newest_version_and_the_only_config(prepared, tmp_path):
     ("name", "split", "sentence"),
     [
         ("tfds:tinny", "train", "did you mean 'tiny'.*tfds build tinny"),
-        ("tfds:imagenet2012", "train", r"scripts/data\.py prepare imagenet2012 --archives DIR"),
+        ("tfds:imagenet2012", "train", "jaxcnn data prepare imagenet2012 --archives DIR"),
         ("tfds:tiny:2.0.0", "train", "not prepared in version '2.0.0': .*'1.0.0'"),
         ("tfds:tiny", "trian", "'trian': did you mean 'train'"),
         ("tfds:tiny", "train[:nine]", "no images in a split"),
@@ -312,3 +324,101 @@ def test_the_limit_on_bad_images_is_inclusive():
     refuse_bad([("a", "is empty")], 100, 0.01, "there")
     with pytest.raises(UserError, match=r"1 of 99 images of there cannot be read .*a is empty$"):
         refuse_bad([("a", "is empty")], 99, 0.01, "there")
+
+
+def bars_splits(rest, data_dir):
+    if not rest.isdigit():
+        raise UserError(f"bars:{rest} is not a number of images: write bars:7")
+    return ("train", "test")
+
+
+def open_bars(request):
+    """Images of one bright row, which is their class; every third of the test images cannot be read."""
+
+    def read(index):
+        if request.split == "test" and index % 3 == 2:
+            raise OSError("gone")
+        image = np.zeros((request.image_size, request.image_size, 1), np.uint8)
+        image[index % 4] = 200 + index
+        return image, index % 4
+
+    sizes = {"train": int(request.rest), "test": 5}
+    return Source(
+        request.name,
+        request.split,
+        class_names=("first", "second", "third", "fourth"),
+        size=sizes[request.split],
+        read=read,
+        describe=lambda index: f"bar {index} in {request.data_dir}",
+    )
+
+
+@pytest.fixture(scope="module")
+def bars():
+    register_source("bars", open=open_bars, splits=bars_splits, example="bars:IMAGES")
+
+
+@pytest.mark.usefixtures("bars")
+@pytest.mark.parametrize("residence", ["device", "stream"])
+def test_a_source_of_ones_own(residence):
+    crop = Resize(size=6)
+    options = {"train_crop": crop, "evaluation_crop": crop, "channels": 1, "max_bad_share": 0.4}
+    config = DataConfig(name="bars:7", data_dir="here", residence=residence, **options)
+    data = open_data(config)
+    assert data.class_names == ("first", "second", "third", "fourth")
+    assert data.train.size == 7
+    batches = list(data.train.training_batches(0, 7, 0, 2))
+    for batch in batches:
+        if residence == "device":
+            assert sorted(batch["index"]) == list(range(7))
+            batch |= {"image": data.train.images[batch["index"]], "label": data.train.labels[batch["index"]]}
+        assert sorted(batch["image"].max(axis=(1, 2, 3))) == [200, 201, 202, 203, 204, 205, 206]
+        assert (batch["image"].argmax(axis=1)[:, 0, 0] == batch["label"]).all()
+    split = open_split(config)
+    (batch,) = split.evaluation_batches(5)
+    assert batch["mask"].tolist() == (
+        [True] * 4 + [False] if residence == "device" else [True, True, False, True, True]
+    )
+    assert split.bad == [("bar 2 in here", "cannot be read (gone)")]
+
+
+@pytest.mark.usefixtures("bars")
+def test_a_source_of_ones_own_is_refused_as_ours():
+    assert {"bars", "digits", "folder", "synthetic", "tfds"} <= set(source_kinds())
+    assert split_names("bars:3") == ("test", "train")
+    assert evaluation_split("bars:3") == "test"
+    with pytest.raises(UserError, match="choose from 'bars:IMAGES', 'digits', 'folder:PATH'"):
+        open_source("baes:3", "train")
+    with pytest.raises(UserError, match="bars:three is not a number of images"):
+        open_source("bars:three", "train")
+    with pytest.raises(UserError, match=r"bars:3 has no split 'train\[:2\]': did you mean 'train'"):
+        open_source("bars:3", "train[:2]")
+    with pytest.raises(UserError, match="split 'train' of bars:0 is empty"):
+        open_source("bars:0", "train")
+    with pytest.raises(UserError, match=r"1 of 5 images of bars:3, split 'test' cannot be read .*bar 2 in None"):
+        list(open_split(DataConfig(name="bars:3", residence="stream")).evaluation_batches(5))
+
+
+@pytest.mark.usefixtures("bars")
+@pytest.mark.parametrize("kind", ["bars", "digits", "tfds"])
+def test_a_kind_is_registered_once(kind):
+    with pytest.raises(UserError, match=f"a kind of data set named '{kind}' already: register yours under another"):
+        register_source(kind, open=open_bars, splits=bars_splits)
+
+
+@pytest.mark.parametrize("kind", ["", "my bars", "bars:4", "4bars", "bars-4"])
+def test_a_kind_is_an_identifier(kind):
+    with pytest.raises(UserError, match=f"'{kind}' cannot be a kind of data set: take an identifier"):
+        register_source(kind, open=open_bars, splits=bars_splits)
+    assert kind not in source_kinds()
+
+
+def test_what_opens_a_source_is_given_all_it_needs_and_must_return_one():
+    requests = []
+    register_source(
+        "asked", open=requests.append, splits=lambda rest, data_dir: (f"{rest} in {data_dir}",), sliced=True
+    )
+    with pytest.raises(TypeError, match="opens asked:a:b returned NoneType, and must return a Source"):
+        open_source("asked:a:b", "half", "there", image_size=48, max_bad_share=0.25)
+    assert requests == [SourceRequest("asked:a:b", "a:b", "half", "there", image_size=48, max_bad_share=0.25)]
+    assert split_names("asked:a:b", "there") == ("a:b in there",)

@@ -101,14 +101,16 @@ def test_images_are_left_out_by_name_or_number(photographs):
     split = open_split(config, left_out=["4"])
     assert split.size == 5
     np.testing.assert_array_equal(split.images[:, 0, 0, 0], [2, 5, 1, 3, 6])
-    with pytest.raises(UserError, match=r"the 5 images of .* are not numbered from 1 to 5 .*_00000006.png is not"):
+    with pytest.raises(UserError, match=r"the 5 images of .* are not numbered from 1 to 5 .*_00000006.png has no such"):
         split.numbers()
     assert list(open_split(config).numbers()) == [2, 4, 5, 1, 3, 6]
 
 
 def test_lists_of_images_that_are_wrong(photographs, tmp_path):
     source = open_source(f"folder:{photographs}", "val")
-    with pytest.raises(UserError, match=r"'7' is in the list of images to leave out, and no images of .* are called"):
+    with pytest.raises(
+        UserError, match=r"'7' is in the list of images to leave out, and no images of .* have that name"
+    ):
         without(source, ["7"])
     with pytest.raises(UserError, match=r"no image of .* is left"):
         without(source, list("123456"))
@@ -117,7 +119,7 @@ def test_lists_of_images_that_are_wrong(photographs, tmp_path):
     )
     with pytest.raises(UserError, match=r"'1' is in the list .* and 2 images of"):
         without(open_source(f"folder:{photographs}", "val"), ["1"])
-    with pytest.raises(UserError, match="digits does not say what its images' files are called"):
+    with pytest.raises(UserError, match="digits does not keep the names of its images' files"):
         without(open_source("digits", "test"), ["1"])
     with pytest.raises(UserError, match=r"the list .*nope cannot be read: No such file"):
         read_names(tmp_path / "nope")

@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from jaxcnn.config import CenterCrop, DataConfig, Normalization
-from jaxcnn.data.classes import places_of_classes
+from jaxcnn.data.classes import match_classes
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.real import read_valid_labels
@@ -177,34 +177,34 @@ def test_the_classes_of_ilsvrc_are_those_of_tfds():
     assert imagenet_classes()[281] == "tabby"
 
 
-def test_places_of_classes():
+def test_match_classes():
     orders = (("a", "b", "c"), ("x", "y", "z"))
-    for names, order, places in [
+    for names, order, indices in [
         (("a", "b", "c"), 0, [0, 1, 2]),
         (("c", "a"), 0, [2, 0]),
         (("z", "y", "x"), 1, [2, 1, 0]),
     ]:
-        found = places_of_classes(names, orders, "there")
-        assert (found[0], found[1].tolist()) == (orders[order], places)
+        found = match_classes(names, orders, "there")
+        assert (found[0], found[1].tolist()) == (orders[order], indices)
     numbers = tuple(sorted(map(str, range(12))))
-    order, places = places_of_classes(numbers, [tuple("abcdefghijkl")], "there")
-    assert places[:4].tolist() == [0, 1, 10, 11]
+    order, indices = match_classes(numbers, [tuple("abcdefghijkl")], "there")
+    assert indices[:4].tolist() == [0, 1, 10, 11]
     assert order == tuple(map(str, range(12)))
 
 
 @pytest.mark.parametrize(
     ("names", "sentence"),
     [
-        (("a", "w"), "there has 2 classes, and the network 3: 'w' is not one of .* called 'a', 'b' and so on; name"),
-        (("a", "y"), "'y' is not one of the network's classes, which are called 'a', 'b'"),
-        (("x", "y", "c"), "'c' is not one of the network's classes, which are called 'x', 'y'"),
+        (("a", "w"), "there has 2 classes, and the network 3: 'w' is not one of .* named 'a', 'b' and so on; give"),
+        (("a", "y"), "'y' is not one of the network's classes, which are named 'a', 'b'"),
+        (("x", "y", "c"), "'c' is not one of the network's classes, which are named 'x', 'y'"),
         (("0", "1"), "'0' is not one"),
         (("1", "2", "3"), "'1' is not one"),
     ],
 )
 def test_classes_that_the_network_has_not(names, sentence):
     with pytest.raises(UserError, match=sentence):
-        places_of_classes(names, (("a", "b", "c"), ("x", "y", "z")), "there")
+        match_classes(names, (("a", "b", "c"), ("x", "y", "z")), "there")
 
 
 def test_imagenet_v2_is_measured_as_any_other(prepared):
@@ -238,7 +238,7 @@ def test_some_of_ilsvrcs_classes_by_number_or_name(tmp_path):
     photographs(tmp_path / "names", [("tench", 0), ("tiger shark", 3)])
     assert evaluate(network, folder(network, tmp_path / "names")) == ({1: 0.0, 2: 0.0}, 2)
     photographs(tmp_path / "mixed", [("tench", 0), (imagenet_wordnet_ids()[1], 2)])
-    with pytest.raises(UserError, match=r"'tench' is not one of .* called 'n01440764', 'n01443537' and so on"):
+    with pytest.raises(UserError, match=r"'tench' is not one of .* named 'n01440764', 'n01443537' and so on"):
         network.open_split(folder(network, tmp_path / "mixed"))
 
 

@@ -1,0 +1,131 @@
+"""The kinds of data sets: how they are registered, ours included, and how a data set is found by its name."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from jaxcnn.data.sources.digits import digits_splits, open_digits
+from jaxcnn.data.sources.folder import folder_splits, open_folder
+from jaxcnn.data.sources.source import Source, SourceRequest
+from jaxcnn.data.sources.synthetic import open_synthetic, synthetic_splits
+from jaxcnn.data.sources.tfds import open_tfds, tfds_splits
+from jaxcnn.errors import UserError, nearest
+
+EVALUATION_SPLITS = ("validation", "val", "test")
+"""The splits that are taken to measure on where none is named, the first that there is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    open: Callable[[SourceRequest], Source]
+    splits: Callable[[str, str | None], Sequence[str]]
+    example: str
+    sliced: bool
+
+
+_KINDS: dict[str, _Kind] = {}
+
+
+def register_source(
+    kind: str,
+    *,
+    open: Callable[[SourceRequest], Source],
+    splits: Callable[[str, str | None], Sequence[str]],
+    example: str | None = None,
+    sliced: bool = False,
+) -> None:
+    """Adds a kind of data set: from then on ``data.name`` may be ``KIND`` or ``KIND:REST``.
+
+    Call it at the top of a recipe, before its ``config``.
+
+    Args:
+        kind: what the names of such data sets begin with, up to the first colon.
+        open: opens one split, at least of one image.
+        splits: from what follows the colon, and ``data_dir``, to the names of the splits. Both functions raise
+            `UserError` for a data set that there is not.
+        example: how such a name is written, for messages: ``folder:PATH``; by default ``kind``.
+        sliced: whether a split may be something else than one of these names, such as ``train[:1000]``; ``open`` then
+            refuses those that there are not.
+
+    Raises:
+        UserError: the kind is no identifier, or there is one of that name.
+    """
+    if not kind.isidentifier():
+        raise UserError(f"{kind!r} cannot be a kind of data set: take an identifier, such as 'photographs'")
+    if kind in _KINDS:
+        raise UserError(f"there is a kind of data set named {kind!r} already: register yours under another name")
+    _KINDS[kind] = _Kind(open, splits, example or kind, sliced)
+
+
+def source_kinds() -> list[str]:
+    """Returns the kinds of data sets that are registered, sorted."""
+    return sorted(_KINDS)
+
+
+def _find(name: str) -> tuple[_Kind, str]:
+    """Returns a data set's kind, and what follows the colon in its name."""
+    kind, _, rest = name.partition(":")
+    if kind not in _KINDS:
+        raise UserError(f"{name!r} is not a data set: {nearest(name, (each.example for each in _KINDS.values()))}")
+    return _KINDS[kind], rest
+
+
+def split_names(name: str, data_dir: str | None = None) -> tuple[str, ...]:
+    """Returns the splits a data set has, sorted.
+
+    Args:
+        name: the data set's name, as ``data.name`` takes it.
+        data_dir: where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
+
+    Raises:
+        UserError: there is no such data set.
+    """
+    kind, rest = _find(name)
+    return tuple(sorted(kind.splits(rest, data_dir)))
+
+
+def evaluation_split(name: str, data_dir: str | None = None) -> str:
+    """Returns the split to measure on when none is named: ``validation`` (or ``val``) if there is one, else ``test``.
+
+    Raises:
+        UserError: there is no such data set, or it has none of them.
+    """
+    names = split_names(name, data_dir)
+    for split in EVALUATION_SPLITS:
+        if split in names:
+            return split
+    raise UserError(
+        f"{name} has neither a 'validation' nor a 'test' split, so name one in evaluation_split: {nearest('', names)}"
+    )
+
+
+def open_source(
+    name: str, split: str, data_dir: str | None = None, *, image_size: int = 32, max_bad_share: float = 0.01
+) -> Source:
+    """Opens one split of a data set.
+
+    Args:
+        name: the data set's name, as ``data.name`` takes it.
+        split: one of `split_names`; of tfds also a slice, such as ``train[:1000]``.
+        data_dir: where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
+        image_size: height and width of synthetic images, in pixels.
+        max_bad_share: the largest share of a folder's files that may be something else than images.
+
+    Raises:
+        UserError: there is no such data set, split, image or label, or there are too many bad files.
+        TypeError: the kind was registered with a function that returned something else than a `Source`.
+    """
+    kind, rest = _find(name)
+    if not kind.sliced and split not in (names := split_names(name, data_dir)):
+        raise UserError(f"{name} has no split {split!r}: {nearest(split, names)}")
+    source = kind.open(SourceRequest(name, rest, split, data_dir, image_size, max_bad_share))
+    if not isinstance(source, Source):
+        raise TypeError(f"the function that opens {name} returned {type(source).__name__}, and must return a Source")
+    if not source.size:
+        raise UserError(f"the split {split!r} of {name} is empty, so name another")
+    return source
+
+
+register_source("digits", open=open_digits, splits=digits_splits)
+register_source("folder", open=open_folder, splits=folder_splits, example="folder:PATH")
+register_source("synthetic", open=open_synthetic, splits=synthetic_splits)
+register_source("tfds", open=open_tfds, splits=tfds_splits, example="tfds:NAME", sliced=True)
