@@ -11,6 +11,10 @@ import jaxcnn
 
 ROOT = Path(jaxcnn.__file__).parent
 
+EVERYTHING = (
+    "config memory ops layers models weights data augment evaluation training assembly measurement runs trained"
+)
+
 # What each part may import of ours. `errors` may be imported by all.
 ALLOWED = {
     part: set(others.split())
@@ -31,8 +35,12 @@ ALLOWED = {
         "supervision": "training",
         "measurement": "config data augment evaluation training assembly",
         "trained": "config models weights data augment evaluation training assembly measurement runs",
-        "analysis": "config memory ops layers models weights data augment evaluation training assembly measurement "
-        "runs trained analysis",
+        "benchmarks": f"{EVERYTHING} benchmarks pictures tables",
+        "trials": f"{EVERYTHING} trials",
+        "laboratory": f"{EVERYTHING} laboratory",
+        "tables": f"{EVERYTHING} tables laboratory",
+        "pictures": f"{EVERYTHING} pictures tables",
+        "cli": f"{EVERYTHING} benchmarks trials laboratory tables pictures supervision cli __init__ ",
         "__init__": "models weights",
     }.items()
 }

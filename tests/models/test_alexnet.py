@@ -9,9 +9,9 @@ import pytest
 from parity_variables import variables_of
 
 import jaxcnn
-from jaxcnn.analysis.tables import describe
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.registry import get_variant
+from jaxcnn.tables.networks import describe
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.rules import Rule
 

@@ -3,7 +3,7 @@ import pytest
 from shapes import trace
 
 import jaxcnn
-from jaxcnn.analysis.tables import describe
+from jaxcnn.tables.networks import describe
 
 
 @pytest.mark.parametrize(("projections", "wide", "reduced"), [("paper", 608, 1056), ("slim", 576, 1024)])

@@ -10,10 +10,10 @@ from shapes import size_of, trace
 
 import jaxcnn
 from jaxcnn import trained
-from jaxcnn.analysis.tables import describe
 from jaxcnn.errors import UserError
 from jaxcnn.models import googlenet
 from jaxcnn.models.googlenet import GoogLeNet, to_half_normalization
+from jaxcnn.tables.networks import describe
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PARITY = Path(__file__).parent.parent / "parity"

@@ -9,10 +9,10 @@ import pytest
 from shapes import size_of, trace
 
 import jaxcnn
-from jaxcnn.analysis.tables import describe
 from jaxcnn.errors import UserError
 from jaxcnn.models import inception
 from jaxcnn.models.inception import InceptionV3
+from jaxcnn.tables.networks import describe
 
 PARITY = Path(__file__).parent.parent / "parity"
 
