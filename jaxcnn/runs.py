@@ -5,7 +5,6 @@ import hashlib
 import importlib.metadata
 import math
 import os
-import runpy
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +12,11 @@ import jax
 import rich.console
 
 from jaxcnn.assembly import Assembly, assemble, evaluate_split, split_arrays
-from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, from_json, to_json
+from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, to_json
 from jaxcnn.data.pipeline import Data, Split
-from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Result
 from jaxcnn.memory import keep_freed_memory
+from jaxcnn.recipes import CONFIG_FILE, load_config
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.loop import STEPS_IN_FLIGHT, fit
@@ -25,32 +24,8 @@ from jaxcnn.training.processes import AgreedStop, check_same, gather, is_writer
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
 
-CONFIG_FILE = "config.json"
 LARGE_BATCH = 1 << 20
 """Bytes of a uint8 batch above which a step's buffers are worth keeping (see `keep_freed_memory`)."""
-
-
-def load_config(path: Path) -> TrainConfig:
-    """Reads a recipe (a Python file that sets ``config``) or the config of a run folder.
-
-    Raises:
-        UserError: there is no such file or folder, or it holds no config.
-        ConfigError: an option in it is wrong.
-    """
-    if path.is_dir():
-        file = path / CONFIG_FILE
-        if not file.is_file():
-            raise UserError(f"{path} is not a run folder: it has no {CONFIG_FILE}")
-        return from_json(file.read_text())
-    if not path.is_file():
-        raise UserError(f"there is no recipe or run folder {path}: give a file of configs/ or a folder of runs/")
-    try:
-        config = runpy.run_path(str(path)).get("config")
-    except UserError as error:
-        raise ConfigError(f"{path}: {error}") from None
-    if not isinstance(config, TrainConfig):
-        raise UserError(f"{path} is not a recipe: it must set config = TrainConfig(...)")
-    return config
 
 
 def train(config: TrainConfig, workdir: Path, console: rich.console.Console) -> Result | None:

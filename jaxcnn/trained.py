@@ -25,7 +25,7 @@ from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.real import read_valid_labels
 from jaxcnn.measurement import check_views, predict_split
 from jaxcnn.models.registry import create_model, get_variant
-from jaxcnn.runs import load_config
+from jaxcnn.recipes import load_config
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.parallel import DataParallel
@@ -251,7 +251,7 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Literal["latest", "b
     with Checkpoints(folder / "checkpoints") as checkpoints:
         restored = checkpoints.restore(target, checkpoint, metric=metric)
     if restored is None:
-        raise CheckpointError(f"{folder} holds no checkpoint yet: train it with scripts/train.py {folder}")
+        raise CheckpointError(f"{folder} holds no checkpoint yet: train it with `jaxcnn train {folder}`")
     return restored
 
 

@@ -11,9 +11,12 @@ import jaxcnn
 
 ROOT = Path(jaxcnn.__file__).parent
 
-EVERYTHING = (
-    "config memory ops layers models weights data augment evaluation training assembly measurement runs trained"
+# What holds a network from its config to its errors; the rooms that look at it from outside may import all of it.
+HOUSE = (
+    "config recipes memory ops layers models weights data augment evaluation training assembly measurement runs "
+    "trained measuring"
 )
+ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
 # What each part may import of ours. `errors` may be imported by all.
 ALLOWED = {
@@ -22,6 +25,7 @@ ALLOWED = {
         "errors": "",
         "memory": "",
         "config": "config",
+        "recipes": "config",
         "ops": "ops",
         "layers": "ops layers",
         "models": "ops layers models",
@@ -31,16 +35,14 @@ ALLOWED = {
         "evaluation": "config evaluation",
         "training": "config ops evaluation training",
         "assembly": "config ops models data augment evaluation training",
-        "runs": "config memory assembly data evaluation training",
+        "runs": "config recipes memory assembly data evaluation training",
         "supervision": "training",
         "measurement": "config data augment evaluation training assembly",
-        "trained": "config models weights data augment evaluation training assembly measurement runs",
-        "benchmarks": f"{EVERYTHING} benchmarks pictures tables",
-        "trials": f"{EVERYTHING} trials",
-        "laboratory": f"{EVERYTHING} laboratory",
-        "tables": f"{EVERYTHING} tables laboratory",
-        "pictures": f"{EVERYTHING} pictures tables",
-        "cli": f"{EVERYTHING} benchmarks trials laboratory tables pictures supervision cli __init__ ",
+        "trained": "config recipes models weights data augment evaluation training assembly measurement runs",
+        "measuring": "config data evaluation trained",
+        **{room: f"{HOUSE} {room}" for room in ROOMS},
+        "cli": f"{HOUSE} supervision {' '.join(ROOMS)} cli",
+        "__main__": "cli",
         "__init__": "models weights",
     }.items()
 }

@@ -10,7 +10,7 @@ from jaxcnn.assembly import assemble
 from jaxcnn.data.stand_in import ILSVRC2012_SIZES, stand_in
 from jaxcnn.laboratory.dry_run import abstract_arguments
 from jaxcnn.models.registry import get_variant
-from jaxcnn.runs import load_config
+from jaxcnn.recipes import load_config
 from jaxcnn.training.optimizer import make_optimizer
 
 CONFIGS = Path(__file__).parent.parent / "configs"

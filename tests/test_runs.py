@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import rich.console
 
-from jaxcnn import assembly, runs, trained
+from jaxcnn import assembly, recipes, runs, trained
 from jaxcnn.config import (
     ConfigError,
     DataConfig,
@@ -36,7 +36,6 @@ from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.report import read_metrics
 
 RECIPES = Path(__file__).parent / "recipes"
-CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +45,7 @@ def _few_devices(monkeypatch, one_device):
 
 
 def tiny(**changes):
-    return dataclasses.replace(runs.load_config(RECIPES / "tiny.py"), **changes)
+    return dataclasses.replace(recipes.load_config(RECIPES / "tiny.py"), **changes)
 
 
 def run(config, workdir):
@@ -81,7 +80,7 @@ def test_what_a_run_leaves(finished):
     workdir, result = finished
     assert {path.name for path in workdir.iterdir()} == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints"}
     assert list((workdir / "tensorboard").iterdir())
-    config = runs.load_config(workdir)
+    config = recipes.load_config(workdir)
     assert config.model.num_classes == 10  # resolved
     assert config == dataclasses.replace(tiny(), model=config.model)
     assert result.images == 360
@@ -381,32 +380,8 @@ def test_a_batch_that_devices_cannot_share_is_refused():
         DataParallel.over(jax.devices()).check_batch_size("data.batch_size", 12)
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        ("", r"is not a recipe: it must set config = TrainConfig"),
-        ("from jaxcnn.config import DataConfig\nDataConfig(batch_sise=3)", r"r.py: batch_sise is not an option"),
-    ],
-)
-def test_recipes_that_are_none(content, sentence, tmp_path):
-    (tmp_path / "r.py").write_text(content)
-    with pytest.raises(UserError, match=sentence):
-        runs.load_config(tmp_path / "r.py")
-    with pytest.raises(UserError, match="there is no recipe or run folder"):
-        runs.load_config(tmp_path / "nope")
-    with pytest.raises(UserError, match=r"is not a run folder: it has no config.json"):
-        runs.load_config(tmp_path)
-
-
 def test_a_data_set_of_other_classes_is_refused(finished):
     network = trained.load(str(finished[0]))
     synthetic = DataConfig(name="synthetic:12", channels=1, evaluation_crop=Resize(size=8))
     with pytest.raises(UserError, match="has 12 classes, and the network 10"):
         network.evaluate(synthetic, batch_size=8, top_k=(1,))
-
-
-@pytest.mark.parametrize(
-    "recipe", sorted((Path(__file__).parent.parent / "configs").glob("*.py")), ids=lambda p: p.stem
-)
-def test_every_recipe_is_one(recipe):
-    assert runs.load_config(recipe).name == recipe.stem

@@ -1,4 +1,4 @@
-"""What each augmentation costs on the device, beside a training step."""
+"""The time that each augmentation takes on the device, beside that of a training step."""
 
 import dataclasses
 import functools
@@ -10,24 +10,30 @@ import jax.numpy as jnp
 from jaxcnn.augment.compose import augment, check_order
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.benchmarks.training import Job, jax_step
-from jaxcnn.config import Augmentation, Normalization
+from jaxcnn.config import Augmentation, CutMix, MixUp, Normalization, RandAugment, RandomErasing
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Median seconds of one batch."""
+    """The median seconds that a list of augmentations takes for one batch."""
 
     name: str
     seconds: float
-    """Of the augmentations, and of normalization, which comes with them."""
+    """The time of the augmentations and of normalization, which always follows them."""
     share: float
-    """Of the training step."""
+    """The same time as a share of the training step's."""
 
 
-def every_augmentation() -> dict[str, tuple[Augmentation, ...]]:
-    """Returns one list of a single augmentation, as it is by default, for each there is, by its kind."""
+def usual_lists() -> dict[str, tuple[Augmentation, ...]]:
+    """Returns the lists of augmentations that are worth timing, by a name.
+
+    They are normalization alone, each augmentation alone with its default options, by its kind, and four that recipes
+    combine.
+    """
     classes = typing.get_args(typing.get_args(Augmentation)[0])
-    return {cls.kind: (cls(),) for cls in classes}
+    together = (RandAugment(), RandomErasing(probability=1.0), MixUp(), CutMix())
+    alone = {cls.kind: (cls(),) for cls in classes}
+    return {"normalization": (), **alone, "RandAugment, erasing, MixUp and CutMix": together}
 
 
 def time_augmentations(
@@ -36,11 +42,11 @@ def time_augmentations(
     """Times lists of augmentations, jitted by themselves, and one network's training step, in turn.
 
     Args:
-        augmentations: lists, by a name.
-        model: whose training step is the measure.
-        batch: images.
-        size: of the square images, in pixels.
-        rounds: as for `take_turns`.
+        augmentations: the lists to time, by a name.
+        model: the network whose training step is the measure.
+        batch: the number of images.
+        size: the height and width of the images in pixels.
+        rounds: see `take_turns`.
 
     Returns:
         The training step's median seconds, without augmentation, and a row for each list.

@@ -1,8 +1,8 @@
-"""Contenders of a benchmark, each in a process of its own, taking turns.
+"""Contenders of a benchmark, which take turns, each in a process of its own.
 
-A process of its own, because thread pools that wait by spinning, and an allocator that keeps memory, would otherwise
-be the others' too. While one runs, the others are stopped, with all their children: an input stream would else read
-ahead in the others' time.
+Each has its own process because one contender's thread pools, which may wait by spinning, and its allocator, which may
+keep memory, would otherwise slow the others. While one runs, the others are stopped with all their children: an input
+stream would otherwise read ahead while another is timed.
 """
 
 import contextlib
@@ -18,16 +18,16 @@ from jaxcnn.errors import UserError
 
 
 def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: int) -> dict[str, list[float]]:
-    """Has contenders take turns; returns the seconds of one step, of each round, by contender.
+    """Lets contenders take turns, and returns by contender the seconds of one step in each round.
 
     Args:
-        commands: for each contender, a module whose main calls `serve`, and its arguments.
-        rounds: turns each.
-        steps: steps a turn.
-        warm_up: steps before the first turn, which are not counted.
+        commands: for each contender, a module that calls `serve` when it is run, and its arguments.
+        rounds: the turns that each takes.
+        steps: the steps in a turn.
+        warm_up: the steps before the first turn, which are not timed.
 
     Raises:
-        UserError: a contender cannot run here; its last words are quoted.
+        UserError: a contender cannot run here; the last line of its error is quoted.
     """
     with _workers(commands) as turns:
         for turn in turns.values():
@@ -41,7 +41,7 @@ def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: in
 
 @contextlib.contextmanager
 def _workers(commands: dict[str, list[str]]) -> Iterator[dict[str, Callable[[int], float]]]:
-    """Starts a process for each; gives, by name, functions from a number of steps to the seconds they took."""
+    """Starts a process for each; yields by name a function from a number of steps to the seconds that they took."""
     started = {}
     try:
         for name, command in commands.items():
@@ -62,7 +62,11 @@ def _workers(commands: dict[str, list[str]]) -> Iterator[dict[str, Callable[[int
 
 
 def serve(run: Callable[[int], None]) -> None:
-    """A worker's life: for each number on standard input, makes so many steps and answers with their seconds."""
+    """Answers, until standard input ends, each number there with the seconds that so many steps took.
+
+    Args:
+        run: takes so many steps.
+    """
     for line in sys.stdin:
         started = time.perf_counter()
         run(int(line))
@@ -70,18 +74,18 @@ def serve(run: Callable[[int], None]) -> None:
 
 
 def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
-    """Seconds that a worker took for so many steps."""
+    """Returns the seconds that a worker took for so many steps."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGCONT)
     try:
         worker.stdin.write(f"{steps}\n")
         worker.stdin.flush()
     except BrokenPipeError:
-        pass  # it has died; its last words follow
+        pass  # it has ended; its error is read below
     answer = worker.stdout.readline()
     if not answer:
-        _, words = worker.communicate()
-        last = words.strip().splitlines()[-1] if words.strip() else "it died"
+        _, said = worker.communicate()
+        last = said.strip().splitlines()[-1] if said.strip() else "its process ended"
         raise UserError(f"contender {name} cannot run: {last}")
     os.killpg(worker.pid, signal.SIGSTOP)
     return float(answer)

@@ -1,4 +1,4 @@
-"""How many images a second the input stream gives, beside tf.data and PyTorch's DataLoader, from the same files."""
+"""The images a second of the input stream, beside those of tf.data and PyTorch's DataLoader from the same files."""
 
 import dataclasses
 import io
@@ -36,19 +36,20 @@ CONTENDERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """The same images, as each contender reads them."""
+    """The same images in the form that each contender reads."""
 
     files: str
-    """``train/CLASS/*.jpg``."""
+    """The folder of the image files, ``train/CLASS/*.jpg``."""
     data_dir: str
-    """Where tfds keeps the copies."""
+    """The folder in which tfds keeps the copies."""
     jpeg: str
-    """As ``data.name`` takes it."""
+    """The copy with JPEG files, as ``data.name`` names it."""
     raw: str
+    """The copy with arrays of pixels, as ``data.name`` names it."""
 
 
 def photograph(random: np.random.RandomState, height: int, width: int) -> np.ndarray:
-    """Returns 1/f noise, uint8 (height, width, 3), which costs to decode what photographs cost."""
+    """Returns 1/f noise, uint8 (height, width, 3), which takes as long to decode as a photograph of that size."""
     spectrum = np.fft.rfft2(random.standard_normal((3, height, width)))
     radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     radius[0, 0] = 1 / max(height, width)
@@ -79,13 +80,13 @@ def time_input(corpus: Corpus, contenders: list[str], *, rounds: int, batches: i
     """Returns each contender's images a second, the median over rounds.
 
     Args:
-        corpus: what `make_corpus` returned.
-        contenders: of `CONTENDERS`.
-        rounds: turns each.
-        batches: of 64 images, a turn.
+        corpus: the images, as `make_corpus` returns them.
+        contenders: names of `CONTENDERS`.
+        rounds: the turns that each takes.
+        batches: the batches of 64 images in a turn.
 
     Raises:
-        UserError: there is no such contender, or one cannot run here; its last words are quoted.
+        UserError: there is no such contender, or one cannot run here; the last line of its error is quoted.
     """
     for name in contenders:
         if name not in CONTENDERS:

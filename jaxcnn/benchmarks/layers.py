@@ -1,4 +1,4 @@
-"""Pooling, normalization and dense layers beside the plain way to say them, on shapes the networks have."""
+"""Pooling and normalization beside the plain way to write them, on shapes that the networks have."""
 
 import dataclasses
 import functools
@@ -18,18 +18,18 @@ Function = Callable[..., jax.Array]
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """One operation on one shape, two ways."""
+    """One operation on one shape, written in two ways."""
 
     name: str
     ours: Function
     plain: Function
     shapes: tuple[tuple[int, ...], ...]
-    """Of the operands, those of one image: the first gets a batch in front."""
+    """The shapes of the operands; the first is of one image, and gets the batch in front."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """Median seconds of one call of each."""
+    """The median seconds of one call of each way."""
 
     name: str
     direction: str
@@ -41,8 +41,8 @@ def time_layers(*, batch: int, rounds: int) -> list[Timing]:
     """Times every comparison, forward and forward with gradient, float32.
 
     Args:
-        batch: images.
-        rounds: as for `take_turns`.
+        batch: the number of images.
+        rounds: see `take_turns`.
     """
     return [timing for comparison in COMPARISONS for timing in _time(comparison, batch, rounds)]
 
@@ -62,7 +62,7 @@ def _time(comparison: Comparison, batch: int, rounds: int) -> list[Timing]:
 
 
 def _gradient(function: Function, *operands: jax.Array) -> tuple[jax.Array, ...]:
-    """What the operation and its gradients cost; both results are needed, so nothing is left out."""
+    """Returns the outputs and the gradients: both are needed, so the compiler leaves out nothing."""
     outputs, pull_back = jax.vjp(function, *operands)
     return outputs, pull_back(lax.optimization_barrier(outputs))
 
@@ -78,16 +78,16 @@ def _window_response_norm(x: jax.Array) -> jax.Array:
     return x * (2.0 + 1e-4 * total) ** -0.75
 
 
-def _batch_norm(where: str, height: int, channels: int) -> Comparison:
+def _batch_norm(network: str, height: int, channels: int) -> Comparison:
     return Comparison(
-        f"batch norm {height}x{height}x{channels} ({where})",
+        f"batch norm {height}x{height}x{channels} ({network})",
         lambda x, scale, bias: batch_norm(x, scale, bias, epsilon=1e-5)[0],
         _flax_batch_norm,
         ((height, height, channels), (channels,), (channels,)),
     )
 
 
-def _pool(kind: str, where: str, window: int, strides: int, height: int, channels: int) -> Comparison:
+def _pool(kind: str, network: str, window: int, strides: int, height: int, channels: int) -> Comparison:
     edge = ((window - 1) // 2,) * 2
     settings = {"strides": (strides, strides), "padding": (edge, edge)}
     if kind == "max":
@@ -96,7 +96,7 @@ def _pool(kind: str, where: str, window: int, strides: int, height: int, channel
         ours = functools.partial(average_pool, count_padding=True, **settings)
         plain = functools.partial(nn.avg_pool, count_include_pad=True, **settings)
     return Comparison(
-        f"{kind} pool {window}x{window}/{strides} {height}x{height}x{channels} ({where})",
+        f"{kind} pool {window}x{window}/{strides} {height}x{height}x{channels} ({network})",
         lambda x: ours(x, (window, window)),
         lambda x: plain(x, (window, window)),
         ((height, height, channels),),
@@ -114,5 +114,5 @@ COMPARISONS = (
     _pool("average", "DenseNet", 2, 2, 56, 128),
     Comparison("local response norm 55x55x96 (AlexNet)", local_response_norm, _window_response_norm, ((55, 55, 96),)),
 )
-"""What is timed: ours against flax.linen's layers, and the local response norm, which Flax lacks, against one
-``reduce_window``."""
+"""The comparisons that are timed: ours with flax.linen's layers, and the local response norm, which Flax lacks, with
+one ``reduce_window``."""

@@ -1,4 +1,4 @@
-"""How fast a recipe's training loop is beside a plain PyTorch loop over the same network and the same images."""
+"""The speed of a recipe's training loop beside a plain PyTorch loop over the same network and the same images."""
 
 import dataclasses
 import itertools
@@ -18,26 +18,27 @@ from jaxcnn.training.step import zero_totals
 
 @dataclasses.dataclass(frozen=True)
 class Comparison:
-    """Images a second, the median of several rounds each, measured in turn."""
+    """The images a second of two loops that took turns."""
 
     rounds: dict[str, list[float]]
+    """The images a second in each round, by loop."""
 
     def median(self, name: str) -> float:
-        """Returns one loop's images a second."""
+        """Returns the median of one loop's rounds."""
         return statistics.median(self.rounds[name])
 
 
 def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Comparison:
-    """Times the recipe's whole training step (gather, augmentation, update) and PyTorch's on ready tensors.
+    """Times the recipe's whole training step (gather, augmentation, update), and PyTorch's on ready tensors.
 
-    The two take turns, each in a process of its own, so that whatever else the machine does harms both alike. PyTorch
-    gets its images as normalized float32 tensors in memory and makes no augmentation; ours gathers uint8 and augments
-    as the recipe says.
+    The two take turns, each in a process of its own, so that whatever else the machine does slows both alike. PyTorch
+    has its images as normalized float32 tensors in memory and does not augment them; ours gathers uint8 images and
+    augments them as the recipe says.
 
     Args:
         config: a recipe for ``lenet``, on one device.
-        rounds: turns each.
-        steps: updates a turn.
+        rounds: the turns that each takes.
+        steps: the updates in a turn.
 
     Raises:
         UserError: PyTorch is not installed, or the recipe is not one of ``lenet``.
@@ -82,7 +83,7 @@ def _pytorch_loop(assembly: Assembly) -> Callable[[int], None]:
     settings = config.optimizer
     optimizer = torch.optim.SGD(
         model.parameters(),
-        lr=settings.learning_rate / 100,  # arithmetic costs the same, and without the warm-up nothing diverges
+        lr=settings.learning_rate / 100,  # takes as long, and does not diverge without the warm-up
         momentum=settings.momentum,
         weight_decay=settings.weight_decay,
         nesterov=settings.nesterov,

@@ -1,4 +1,4 @@
-"""Fair timing on a machine that others use too: candidates take turns, and medians are compared."""
+"""Fair timing on a machine that does other work too: candidates take turns, and their medians are compared."""
 
 import statistics
 import time
@@ -12,12 +12,12 @@ def take_turns(candidates: Mapping[Any, Callable[[], Any]], *, rounds: int, seco
     """Times functions against each other.
 
     Each is called once to warm up, then all of them in turn, round by round, so that whatever else the machine does
-    harms all alike.
+    slows all alike.
 
     Args:
-        candidates: functions that return JAX arrays, which are waited for.
-        rounds: at most so many calls of each.
-        seconds: a candidate that has used this much is timed no more, but at least three times.
+        candidates: functions that return JAX arrays; a call is over when these are computed.
+        rounds: the most calls of each.
+        seconds: a candidate that has taken this long is timed no more, once it has been timed three times.
 
     Returns:
         The median seconds of one call, by candidate.

@@ -1,4 +1,4 @@
-"""The full training step beside others'."""
+"""The full training step beside the same step in plain Flax and in PyTorch."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ from jaxcnn.benchmarks.contenders import race, serve
 from jaxcnn.errors import UserError
 
 CONTENDERS = {
-    "jaxcnn": "our step, as scripts/train.py runs it",
+    "jaxcnn": "our step, as `jaxcnn train` runs it",
     "xla": "the same with every convolution under lowering='xla'",
     "flax": "the same network on flax.linen's own Conv, BatchNorm and pooling, the C library's allocator as it comes",
     "flax_kept": "the same as flax, with freed memory kept as ours is",
@@ -24,7 +24,7 @@ CONTENDERS = {
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """What every contender does: forward, backward, SGD with momentum, batch statistics, on one batch."""
+    """The step that every contender takes: forward, backward, SGD with momentum, batch statistics, on one batch."""
 
     model: str
     batch: int
@@ -36,13 +36,13 @@ def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> dict
     """Returns each contender's images a second, the median over rounds.
 
     Args:
-        job: what to do.
-        contenders: of `CONTENDERS`.
-        rounds: turns each.
-        steps: updates a turn.
+        job: the step.
+        contenders: names of `CONTENDERS`.
+        rounds: the turns that each takes.
+        steps: the updates in a turn.
 
     Raises:
-        UserError: there is no such contender, or one cannot run here; its last words are quoted.
+        UserError: there is no such contender, or one cannot run here; the last line of its error is quoted.
     """
     for name in contenders:
         if name not in CONTENDERS:
@@ -53,13 +53,13 @@ def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> dict
 
 
 def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) -> Callable[[int], None]:
-    """Returns a function that makes so many training steps of a job, all on one batch.
+    """Returns a function that takes a number of training steps, all on one batch.
 
     Args:
-        job: what a step is.
-        keep_memory: whether freed memory is kept for the next step.
-        plain_flax: whether layers are flax.linen's; for the whole process.
-        lowering: of the convolutions.
+        job: the step.
+        keep_memory: whether freed memory is kept for the next step: see `keep_freed_memory`.
+        plain_flax: whether layers are flax.linen's; this holds for the whole process.
+        lowering: the lowering of the convolutions.
     """
     from jaxcnn.memory import keep_freed_memory
 
@@ -101,7 +101,7 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
 
 
 def _use_plain_flax() -> None:
-    """Has our layers be flax.linen's: what somebody would write who does not know this package."""
+    """Puts flax.linen's layers in the place of ours: the step of somebody who does not know this package."""
     import flax.linen as nn
 
     from jaxcnn import models

@@ -1,37 +1,32 @@
-#!/usr/bin/env python3
 """Measures speed, as ratios in one run.
 
-benchmark.py conv MODEL...     each lowering of a network's most expensive convolutions, beside what auto chooses
-benchmark.py layers            pooling and normalization beside flax.linen's
-benchmark.py train MODEL...    the full training step beside plain flax.linen layers and PyTorch
-benchmark.py tune MODEL FILE   times all lowerings of one network and keeps the winners, for --model.lowering FILE
-benchmark.py input             the input stream beside tf.data and PyTorch's DataLoader
-benchmark.py augment           each augmentation, and lists of them, beside a training step
-benchmark.py loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
+jaxcnn benchmark conv MODEL...     each lowering of a network's most expensive convolutions, beside what auto chooses
+jaxcnn benchmark layers            pooling and normalization beside flax.linen's
+jaxcnn benchmark train MODEL...    the full training step beside plain flax.linen layers and PyTorch
+jaxcnn benchmark tune MODEL FILE   times all lowerings of one network and keeps the winners, for --model.lowering FILE
+jaxcnn benchmark input             the input stream beside tf.data and PyTorch's DataLoader
+jaxcnn benchmark augment           each augmentation, and lists of them, beside a training step
+jaxcnn benchmark loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
 """
 
-import dataclasses
-import sys
 import tempfile
 from pathlib import Path
 from typing import Literal
 
 import tyro
 
-from jaxcnn import config
-from jaxcnn.benchmarks.augment import every_augmentation, time_augmentations
-from jaxcnn.benchmarks.convolutions import most_expensive, plot_timings, tune_network
+from jaxcnn.benchmarks.augment import time_augmentations, usual_lists
+from jaxcnn.benchmarks.convolutions import most_expensive, tune_network
 from jaxcnn.benchmarks.input import CONTENDERS as INPUTS
 from jaxcnn.benchmarks.input import make_corpus, time_input
 from jaxcnn.benchmarks.layers import time_layers
 from jaxcnn.benchmarks.loop import compare_with_pytorch
 from jaxcnn.benchmarks.training import CONTENDERS, Job, compare
-from jaxcnn.errors import run_script
+from jaxcnn.cli.shared import with_data_dir
 from jaxcnn.memory import keep_freed_memory
 from jaxcnn.ops.lowering_rules import DIRECTIONS, write_tuned
-from jaxcnn.runs import load_config
-
-MNIST_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_mnist.py"
+from jaxcnn.pictures.lowerings import plot_timings
+from jaxcnn.recipes import load_config
 
 
 def conv(
@@ -46,12 +41,12 @@ def conv(
     """Milliseconds and GFLOP/s of each lowering of a network's most expensive distinct convolutions.
 
     Args:
-        models: names of networks.
-        batch: images.
-        size: of the input; by default each network's own.
-        count: how many convolutions, those first that take most of the network's time as auto runs it.
-        rounds: turns each; medians are printed.
-        plot: a PNG to draw the table to.
+        models: the names of networks.
+        batch: the number of images in a batch.
+        size: the height and width of the input in pixels; by default each network's own.
+        count: the number of convolutions to print, those first that take most of the network's time under auto.
+        rounds: the turns that each takes; medians are printed.
+        plot: a PNG file to draw the table to.
     """
     keep_freed_memory()
     timings = []
@@ -82,8 +77,8 @@ def layers(*, batch: int = 16, rounds: int = 9) -> None:
     """Milliseconds of pooling and normalization, forward and with their gradients, beside flax.linen's.
 
     Args:
-        batch: images.
-        rounds: turns each; medians are printed.
+        batch: the number of images in a batch.
+        rounds: the turns that each takes; medians are printed.
     """
     keep_freed_memory()
     for row in time_layers(batch=batch, rounds=rounds):
@@ -106,13 +101,13 @@ def train(
     """Images a second of the full training step: forward, backward, optimizer, batch statistics.
 
     Args:
-        models: names of networks.
-        against: of xla, flax, flax_kept, pytorch, pytorch_compiled.
-        batch: images.
-        size: of the input.
-        dtype: of the computation.
-        rounds: turns each; medians are printed.
-        steps: updates a turn.
+        models: the names of networks.
+        against: the contenders, out of xla, flax, flax_kept, pytorch, pytorch_compiled.
+        batch: the number of images in a batch.
+        size: the height and width of the input in pixels.
+        dtype: the data type of the computation.
+        rounds: the turns that each takes; medians are printed.
+        steps: the updates in a turn.
     """
     for model in models:
         found = compare(Job(model, batch, size, dtype), ["jaxcnn", *against], rounds=rounds, steps=steps)
@@ -134,12 +129,12 @@ def tune(
     """Times all lowerings of one network's convolutions here, and keeps the winners in a file.
 
     Args:
-        model: the network.
-        file: what ``--model.lowering`` then names.
-        batch: images on each device.
-        size: of the input; by default the network's own.
-        dtype: of the computation.
-        rounds: turns each.
+        model: the name of the network.
+        file: the file to write, which ``--model.lowering`` then names.
+        batch: the number of images on each device.
+        size: the height and width of the input in pixels; by default the network's own.
+        dtype: the data type of the computation.
+        rounds: the turns that each takes.
     """
     keep_freed_memory()
     tuned = tune_network(model, batch, size, dtype, rounds=rounds)
@@ -157,11 +152,11 @@ def input(
     """Images a second of the input stream, from made JPEG files of about 60 kB, 500x375.
 
     Args:
-        against: of jaxcnn_device, jaxcnn_augmented, jaxcnn_packed, jaxcnn_packed_device, tf_data, dataloader,
-            dataloader_uint8.
-        images: how many are made.
-        rounds: turns each; medians are printed.
-        batches: of 64 images, a turn.
+        against: the contenders, out of jaxcnn_device, jaxcnn_augmented, jaxcnn_packed, jaxcnn_packed_device, tf_data,
+            dataloader, dataloader_uint8.
+        images: the number of images that are made.
+        rounds: the turns that each takes; medians are printed.
+        batches: batches of 64 images in a turn.
     """
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder), images)
@@ -174,35 +169,30 @@ def augment(*, model: str = "resnet50", batch: int = 16, size: int = 224, rounds
     """Images a second of each augmentation, with normalization, on the device, and its share of a training step.
 
     Args:
-        model: whose training step is the measure.
-        batch: images.
-        size: of the square images, in pixels.
-        rounds: turns each; medians are printed.
+        model: the network whose training step is the measure.
+        batch: the number of images in a batch.
+        size: the height and width of the images in pixels.
+        rounds: the turns that each takes; medians are printed.
     """
-    together = (config.RandAugment(), config.RandomErasing(probability=1.0), config.MixUp(), config.CutMix())
-    lists = {"normalization": (), **every_augmentation(), "RandAugment, erasing, MixUp and CutMix": together}
     keep_freed_memory()
-    step, rows = time_augmentations(lists, model=model, batch=batch, size=size, rounds=rounds)
+    step, rows = time_augmentations(usual_lists(), model=model, batch=batch, size=size, rounds=rounds)
     print(f"a training step of {model}, batch {batch}, {size}x{size}: {1e3 * step:.0f} ms")
     for row in rows:
         print(f"{row.name:40} {batch / row.seconds:10,.0f} images/s  {1e3 * row.seconds:8.2f} ms  {row.share:7.2%}")
 
 
 def loop(
-    recipe: tyro.conf.Positional[Path] = MNIST_RECIPE, *, data_dir: str | None = None, rounds: int = 9, steps: int = 100
+    recipe: tyro.conf.Positional[str] = "lenet_mnist", *, data_dir: str | None = None, rounds: int = 9, steps: int = 100
 ) -> None:
     """Images a second of a LeNet recipe's training loop, and of a plain PyTorch loop with the data in tensors.
 
     Args:
-        recipe: what to train.
+        recipe: the name or the path of the recipe to train.
         data_dir: where tfds keeps its prepared data sets.
-        rounds: turns each; medians are printed.
-        steps: updates a turn.
+        rounds: the turns that each takes; medians are printed.
+        steps: the updates in a turn.
     """
-    chosen = load_config(recipe)
-    if data_dir:
-        chosen = dataclasses.replace(chosen, data=dataclasses.replace(chosen.data, data_dir=data_dir))
-    found = compare_with_pytorch(chosen, rounds=rounds, steps=steps)
+    found = compare_with_pytorch(with_data_dir(load_config(recipe), data_dir), rounds=rounds, steps=steps)
     for name, rates in found.rounds.items():
         print(f"{name:8} {found.median(name):10,.0f} images/s  ({min(rates):,.0f} to {max(rates):,.0f})")
     print(f"ratio    {found.median('jaxcnn') / found.median('pytorch'):10.2f}")
@@ -219,9 +209,5 @@ def main(arguments: list[str]) -> int:
         "augment": augment,
         "loop": loop,
     }
-    tyro.extras.subcommand_cli_from_dict(commands, args=arguments)
+    tyro.extras.subcommand_cli_from_dict(commands, prog="jaxcnn benchmark", args=arguments)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(main))

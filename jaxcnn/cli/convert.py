@@ -1,18 +1,15 @@
-#!/usr/bin/env python3
 """Writes somebody's weights of a model under our names, as one safetensors file or as an orbax checkpoint.
 
-convert.py MODEL SOURCE OUT [--format orbax]
+jaxcnn convert MODEL SOURCE OUT [--format orbax]
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from jaxcnn import load_pretrained
-from jaxcnn.errors import run_script
+from jaxcnn.weights.load import load_pretrained
 from jaxcnn.weights.published import find_published, is_published
 from jaxcnn.weights.save import Format, save_variables
 
@@ -32,13 +29,9 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
+    chosen = tyro.cli(Arguments, prog="jaxcnn convert", args=arguments)
     options = find_published(chosen.model, chosen.source).options if is_published(chosen.source) else {}
     save_variables(load_pretrained(chosen.model, chosen.source, **options), chosen.out, chosen.format)
     shown = ", ".join([repr(chosen.model), *(f"{option}={value!r}" for option, value in options.items())])
     print(f"{chosen.out} holds the variables of create_model({shown})")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(main))

@@ -1,31 +1,29 @@
-#!/usr/bin/env python3
 """Prepares, checks, packs and shows data sets.
 
-data.py prepare imagenet2012 --archives DIR   ILSVRC 2012's two archives to a tfds data set (needs the extra tf)
-data.py check NAME                            is a data set whole: counts, labels, unreadable images, copies
-data.py pack NAME --short-side 256            a copy whose images are already small
-data.py preview RECIPE --out page.html        what the network will see, after each augmentation
+    jaxcnn data prepare imagenet2012 --archives DIR   ILSVRC 2012's two archives to a tfds data set (needs the extra tf)
+    jaxcnn data check NAME                            is a data set whole: counts, labels, unreadable images, copies
+    jaxcnn data pack NAME --short-side 256            a copy whose images are already small
+    jaxcnn data preview RECIPE --out page.html        what the network will see, after each augmentation
 
-Exit codes: 0; 1, a data set is not whole; 2, something in the command cannot be, said in a sentence; 130, interrupted:
-the same command starts again cleanly.
+Exit codes: 0; 1, a data set is not whole; 2, the command asks for something impossible, which one sentence names; 130,
+interrupted: the same command starts again cleanly.
 """
 
-import dataclasses
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
+from jaxcnn.cli.shared import with_data_dir
 from jaxcnn.config.options import Interpolation
 from jaxcnn.data.check import check as check_data_set
 from jaxcnn.data.folders import in_bytes
 from jaxcnn.data.pack import Format
 from jaxcnn.data.pack import pack as pack_data_set
 from jaxcnn.data.prepare import prepare_imagenet2012
-from jaxcnn.errors import run_script
 from jaxcnn.pictures.preview import write_preview
-from jaxcnn.runs import load_config
+from jaxcnn.recipes import load_config
 
 Name = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NAME")]]
 
@@ -82,11 +80,11 @@ def pack(
         name: tfds:NAME, folder:PATH, digits or synthetic.
         short_side: pixels of the short side, usually 256 or 320; smaller images stay as they are.
         format: jpeg, or raw for uint8 arrays, which need no decoding and several times the room.
-        quality: of JPEG files.
-        interpolation: of the scaling; take the crop's.
+        quality: the quality of JPEG files, up to 100.
+        interpolation: the interpolation of the scaling; take the crop's.
         splits: by default train and the one to evaluate on.
         data_dir: where tfds keeps its prepared data sets; the copy is put there too.
-        packed_name: of the copy, by default NAME_SIDE_FORMAT.
+        packed_name: the name of the copy, by default NAME_SIDE_FORMAT.
         workers: threads.
     """
     packed = pack_data_set(
@@ -108,19 +106,16 @@ def pack(
     return 0
 
 
-def preview(recipe: tyro.conf.Positional[Path], *, out: Path, images: int = 8, data_dir: str | None = None) -> int:
+def preview(recipe: tyro.conf.Positional[str], *, out: Path, images: int = 8, data_dir: str | None = None) -> int:
     """Writes a page of training images as the host cuts them and after each augmentation.
 
     Args:
-        recipe: a recipe or a run folder.
+        recipe: the name or the path of a recipe, or a run folder.
         out: the HTML file to write.
         images: how many.
         data_dir: where tfds keeps its prepared data sets, if elsewhere than the recipe says.
     """
-    config = load_config(recipe)
-    if data_dir:
-        config = dataclasses.replace(config, data=dataclasses.replace(config.data, data_dir=data_dir))
-    write_preview(config, out, images)
+    write_preview(with_data_dir(load_config(recipe), data_dir), out, images)
     print(f"{out} shows {images} training images")
     return 0
 
@@ -129,11 +124,7 @@ def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     commands = {"prepare": prepare, "check": check, "pack": pack, "preview": preview}
     try:
-        return tyro.extras.subcommand_cli_from_dict(commands, args=arguments)
+        return tyro.extras.subcommand_cli_from_dict(commands, prog="jaxcnn data", args=arguments)
     except KeyboardInterrupt:
         print("interrupted; the same command starts again cleanly", file=sys.stderr)
         return 130
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(main))

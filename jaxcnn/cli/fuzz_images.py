@@ -1,22 +1,18 @@
-#!/usr/bin/env python3
 """Tries damaged JPEG and PNG files on the decoder, in processes that may crash or hang.
 
-    fuzz_images.py [--files 100000] [--seed 0]
-    fuzz_images.py --seed 0 --first NUMBER --files 1 --keep FOLDER      one file again, and on disk
+    jaxcnn fuzz-images [--files 100000] [--seed 0]
+    jaxcnn fuzz-images --seed 0 --first NUMBER --files 1 --keep FOLDER      one file again, and on disk
 
 Exit code 1 where a file crashed the decoder, took too long or too much memory, or raised another error than it should.
 """
 
 import dataclasses
 import os
-import sys
 from pathlib import Path
 
 import tyro
 
-from jaxcnn.errors import run_script
-from jaxcnn.trials.fuzzing import Limits, fuzz
-from jaxcnn.trials.mutation import mutated
+from jaxcnn.trials.fuzzing import Limits, fuzz, keep_failures
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,13 +20,13 @@ class Arguments:
     """Try damaged JPEG and PNG files on the decoder."""
 
     files: int = 100_000
-    """How many."""
+    """The number of files."""
     seed: int = 0
-    """Of the series; a file is a function of the seed and its number."""
+    """The seed of the series; a file is a function of the seed and its number."""
     first: int = 0
-    """Number of the first file."""
+    """The number of the first file."""
     processes: int = os.cpu_count() or 1
-    """How many try files at a time."""
+    """The number of processes that decode at a time."""
     keep: Path | None = None
     """A folder to write the files to that failed."""
     limits: Limits = dataclasses.field(default_factory=Limits)
@@ -38,7 +34,7 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
+    chosen = tyro.cli(Arguments, prog="jaxcnn fuzz-images", args=arguments)
     report = fuzz(chosen.seed, chosen.first, chosen.files, chosen.limits, processes=chosen.processes)
     print(f"{report.files} files of seed {chosen.seed}: {report.decoded} decoded, {report.refused.total()} refused")
     for reason, count in report.refused.most_common():
@@ -48,11 +44,6 @@ def main(arguments: list[str]) -> int:
     print(f"{len(report.failures)} failed")
     for number, what in sorted(report.failures.items()):
         print(f"  number {number} {what}")
-        if chosen.keep:
-            chosen.keep.mkdir(parents=True, exist_ok=True)
-            (chosen.keep / f"{chosen.seed}_{number}").write_bytes(mutated(chosen.seed, number))
+    if chosen.keep:
+        keep_failures(report, chosen.seed, chosen.keep)
     return 1 if report.failures else 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(main))

@@ -1,21 +1,17 @@
-#!/usr/bin/env python3
 """Prints the table of networks: parameters, multiply-adds, depth, input, and the errors that others published.
 
-models.py [PATTERN] [--plot FOLDER]
+jaxcnn models [PATTERN] [--plot FOLDER]
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 
-import rich.console
 import rich.table
 import tyro
 
-from jaxcnn import list_models
-from jaxcnn.errors import UserError, run_script
-from jaxcnn.pictures.networks import plot_depth, plot_error_against_cost
-from jaxcnn.tables.networks import Row, describe
+from jaxcnn.cli.shared import console
+from jaxcnn.pictures.networks import plot_networks
+from jaxcnn.tables.networks import Row, describe_matching
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,20 +26,16 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
-    rows = [describe(name) for name in list_models(chosen.pattern)]
-    if not rows:
-        raise UserError(f"no model matches {chosen.pattern!r}: try one of {', '.join(list_models())}")
+    chosen = tyro.cli(Arguments, prog="jaxcnn models", args=arguments)
+    rows = describe_matching(chosen.pattern)
     print_table(rows)
     if chosen.plot:
-        chosen.plot.mkdir(parents=True, exist_ok=True)
-        plot_error_against_cost(rows, chosen.plot / "error_against_cost.png")
-        plot_depth(chosen.plot / "depth.png")
+        plot_networks(rows, chosen.plot)
     return 0
 
 
 def print_table(rows: list[Row]) -> None:
-    """One line a network, and one more for each further published error."""
+    """Prints a line for each network, and another for each further published error."""
     right = {"justify": "right", "no_wrap": True}
     table = rich.table.Table(
         rich.table.Column("model", no_wrap=True),
@@ -65,10 +57,4 @@ def print_table(rows: list[Row]) -> None:
             errors = ("" if e is None else f"{e:.2f} %" for e in (figure.top1_error, figure.top5_error))
             first = facts if index == 0 else [""] * len(facts)
             table.add_row(*first, *errors, figure.protocol, figure.source)
-    # Where the output is not a terminal there is no width to fit, and a wrapped table is hard to read and to grep.
-    width = None if sys.stdout.isatty() else 200
-    rich.console.Console(width=width).print(table)
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(main))
+    console().print(table)

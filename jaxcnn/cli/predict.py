@@ -1,12 +1,10 @@
-#!/usr/bin/env python3
 """Names what is in image files.
 
-predict.py PHOTO... --model RUN_FOLDER [--checkpoint best] [--weights-of ema] [--top-k 5]
-predict.py PHOTO... --model MODEL --weights SOURCE
+jaxcnn predict PHOTO... --model RUN_FOLDER [--checkpoint best] [--weights-of ema] [--top-k 5]
+jaxcnn predict PHOTO... --model MODEL --weights SOURCE
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,7 +13,6 @@ import rich.table
 import tyro
 
 from jaxcnn import trained
-from jaxcnn.errors import run_script
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
+    chosen = tyro.cli(Arguments, prog="jaxcnn predict", args=arguments)
     network = trained.load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
     predictions = network.predict(list(chosen.images), chosen.top_k)
     console = rich.console.Console()
@@ -48,7 +45,3 @@ def main(arguments: list[str]) -> int:
             table.add_row(name, f"{probability:.4f}")
         console.print(table)
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(main))

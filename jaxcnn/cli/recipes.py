@@ -1,42 +1,56 @@
-#!/usr/bin/env python3
-"""Prints the tables of docs/recipes.md.
+"""Lists the recipes that come with this package.
 
-recipes.py [PATTERN] [--topology v5e:2x2]
+jaxcnn recipes [PATTERN]
+jaxcnn recipes [PATTERN] --markdown                    the first table of docs/recipes.md
+jaxcnn recipes [PATTERN] --topology v5e:2x2            the second: what each takes on TPUs that need not be there
 """
 
 import dataclasses
-import sys
-from pathlib import Path
+from collections.abc import Iterable
 
 import tyro
 
-from jaxcnn.errors import UserError, run_script
-from jaxcnn.tables.recipes import find_recipes, memory_lines, recipe_lines
-
-CONFIGS = Path(__file__).parent.parent / "configs"
+from jaxcnn.laboratory.memory_table import memory_lines
+from jaxcnn.recipes import Recipe, find_recipes
+from jaxcnn.tables.recipes import published_errors, recipe_lines
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Print the table of recipes, or of what they take on TPUs that need not be there."""
+    """List the recipes that come with this package: `jaxcnn train NAME` trains one."""
 
     pattern: tyro.conf.Positional[str] = "*"
     """A shell pattern of names."""
+    markdown: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print a table in Markdown."""
     topology: str | None = None
-    """Compile each recipe's step for these TPUs, for minutes each, and print the memory it takes: v5e:2x2."""
+    """Compile each recipe's step for these TPUs, such as v5e:2x2, for minutes each, and print the memory it takes in
+    Markdown."""
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
-    recipes = find_recipes(CONFIGS, chosen.pattern)
-    if not recipes:
-        raise UserError(f"no recipe matches {chosen.pattern!r}: try one of {', '.join(find_recipes(CONFIGS, '*'))}")
-    configs = recipes.values()
-    for line in memory_lines(configs, chosen.topology) if chosen.topology else recipe_lines(configs):
+    chosen = tyro.cli(Arguments, prog="jaxcnn recipes", args=arguments)
+    recipes = find_recipes(chosen.pattern)
+    configs = [recipe.config for recipe in recipes.values()]
+    if chosen.topology:
+        lines = memory_lines(configs, chosen.topology)
+    elif chosen.markdown:
+        lines = recipe_lines(configs)
+    else:
+        lines = _listed(recipes.values())
+    for line in lines:
         print(line, flush=True)
     return 0
 
 
-if __name__ == "__main__":
-    sys.exit(run_script(main))
+def _listed(recipes: Iterable[Recipe]) -> Iterable[str]:
+    """A name a line, and below it what is trained, for how long, and what it should come to."""
+    for recipe in recipes:
+        config = recipe.config
+        facts = [config.model.name, config.data.name, f"{config.epochs:.4g} epochs"]
+        if errors := published_errors(config):
+            facts.append(f"published error {errors} %")
+        yield recipe.name
+        yield f"    {', '.join(facts)}"
+        yield f"    {recipe.summary}"

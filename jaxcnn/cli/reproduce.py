@@ -1,31 +1,28 @@
-#!/usr/bin/env python3
 """Measures published weights as their publisher does, and prints ours beside the published errors.
 
-    reproduce.py NETWORK [--weights SOURCE] --data.name tfds:imagenet2012
-    reproduce.py --run RUN_FOLDER
-    reproduce.py --tables
+    jaxcnn reproduce NETWORK [--weights SOURCE] --data.name tfds:imagenet2012
+    jaxcnn reproduce --run RUN_FOLDER
+    jaxcnn reproduce --tables
 
-A result of as many images as were published is stored in docs/results, and so is the last evaluation of a run that
-trained a recipe; --tables writes docs/results.md anew from there.
+A result of as many images as were published is stored in docs/results of the working directory, and so is the last
+evaluation of a run that trained a recipe; --tables writes docs/results.md anew from there.
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
-import rich.console
 import rich.table
 import tyro
 
+from jaxcnn.cli.shared import console
 from jaxcnn.config import DataConfig, EvaluationConfig
-from jaxcnn.errors import UserError, run_script
+from jaxcnn.errors import UserError
 from jaxcnn.evaluation.details import in_words, wilson_interval
+from jaxcnn.recipes import SHIPPED
 from jaxcnn.tables import recipe_results, reproduction
 from jaxcnn.tables.reproduction import TOP_K, Reproduction, published_errors
-from jaxcnn.tables.stored import with_table
-
-ROOT = Path(__file__).parent.parent
+from jaxcnn.tables.stored import write_tables
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +30,7 @@ class Data:
     """ILSVRC-2012's validation images."""
 
     name: str = "tfds:imagenet2012"
-    """tfds:NAME or folder:PATH, as for `evaluate.py`."""
+    """tfds:NAME or folder:PATH, as for `jaxcnn evaluate`."""
     data_dir: str | None = None
     """Where tfds keeps its prepared data sets; by default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     evaluation_split: str | None = None
@@ -55,11 +52,11 @@ class Arguments:
     """Images that the network takes together."""
     run: Annotated[Path | None, tyro.conf.arg(metavar="RUN_FOLDER")] = None
     """A run that trained a recipe, to store what it came to."""
-    results: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = ROOT / "docs" / "results"
+    results: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("docs/results")
     """Where results are stored."""
-    recipes: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = ROOT / "configs"
+    recipes: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = SHIPPED
     """Where the recipes are."""
-    document: Annotated[Path, tyro.conf.arg(metavar="FILE")] = ROOT / "docs" / "results.md"
+    document: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("docs/results.md")
     """The document that holds the tables."""
     tables: tyro.conf.FlagCreatePairsOff[bool] = False
     """Write the tables of all stored results into the document."""
@@ -67,7 +64,7 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
+    chosen = tyro.cli(Arguments, prog="jaxcnn reproduce", args=arguments)
     if chosen.network is None and chosen.run is None and not chosen.tables:
         raise UserError("say which network's published errors to reproduce, --run and which run to store, or --tables")
     of_weights, of_recipes = chosen.results / "weights", chosen.results / "recipes"
@@ -91,18 +88,12 @@ def main(arguments: list[str]) -> int:
             "recipes": recipe_results.table(recipe_results.read(of_recipes), chosen.recipes),
             "weights": reproduction.table(reproduction.read(of_weights)),
         }
-        try:
-            document = chosen.document.read_text()
-            for name, table in tables.items():
-                document = with_table(document, name, table)
-            chosen.document.write_text(document)
-        except OSError as error:
-            raise UserError(f"{chosen.document} cannot be read and written: {error.strerror}") from None
+        write_tables(chosen.document, tables)
     return 0
 
 
 def print_comparison(found: Reproduction) -> None:
-    """One line an error."""
+    """Prints a line for each error."""
     columns = ["", "ours", "95 % interval", "published", "difference", "in the interval"]
     table = rich.table.Table(*columns, title=f"{found.model}, {found.weights}: {found.protocol}")
     for k in TOP_K:
@@ -113,9 +104,5 @@ def print_comparison(found: Reproduction) -> None:
         if published is not None:
             theirs = [f"{published:.3f} %", f"{found.difference(k):+.3f}", "yes" if found.is_within(k) else "no"]
         table.add_row(*ours, *theirs)
-    rich.console.Console(width=None if sys.stdout.isatty() else 120).print(table)
+    console().print(table)
     print(f"{found.images} images of {found.data}")
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(main))

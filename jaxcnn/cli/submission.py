@@ -1,16 +1,13 @@
-#!/usr/bin/env python3
-"""Scores an ILSVRC submission file, as `evaluate.py --submission FILE` writes it.
+"""Scores an ILSVRC submission file, as `jaxcnn evaluate --submission FILE` writes it.
 
-submission.py SUBMISSION --truth ILSVRC2012_validation_ground_truth.txt [--leave-out BLACKLIST]
+jaxcnn submission SUBMISSION --truth ILSVRC2012_validation_ground_truth.txt [--leave-out BLACKLIST]
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 
 import tyro
 
-from jaxcnn.errors import run_script
 from jaxcnn.evaluation.details import in_words
 from jaxcnn.evaluation.submission import score_submission
 
@@ -31,11 +28,7 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
+    chosen = tyro.cli(Arguments, prog="jaxcnn submission", args=arguments)
     images, errors = score_submission(chosen.submission, chosen.truth, chosen.classes, chosen.leave_out)
     print(in_words(errors, images))
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(main))

@@ -1,19 +1,17 @@
-#!/usr/bin/env python3
 """Trains a recipe, or goes on with a run.
 
-    train.py [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
-    train.py [RECIPE_OR_RUN_FOLDER] --dry-run [--topology v5e:2x2] [--OPTION VALUE ...]
-    train.py RECIPE --distributed auto                                  several processes: see docs/distributed.md
-    train.py RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
+    jaxcnn train [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
+    jaxcnn train [RECIPE_OR_RUN_FOLDER] --dry-run [--topology v5e:2x2] [--OPTION VALUE ...]
+    jaxcnn train RECIPE --distributed auto                                  several processes: see docs/distributed.md
+    jaxcnn train RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
 
-Without arguments it trains configs/lenet_digits.py. With --dry-run it says what that would take: memory, steps, time,
-and what error was published; for ILSVRC-2012 that need not be prepared yet. Exit codes: 0, trained and evaluated; 2,
-something in the recipe or the command cannot be, said in a sentence; 75, stopped by SIGTERM or SIGINT with everything
-saved: run it again to go on.
+A recipe is a name that `jaxcnn recipes` lists, or the path of a file; by default it is lenet_digits. With --dry-run the
+command says what the training would take: memory, steps, time, and what error was published; ILSVRC-2012 need not be
+prepared for that. Exit codes: 0, trained and evaluated; 2, the recipe or the command asks for something impossible,
+which one sentence names; 75, stopped by SIGTERM or SIGINT with everything saved: run it again to go on.
 """
 
 import dataclasses
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -22,13 +20,14 @@ import tyro
 
 from jaxcnn import runs
 from jaxcnn.config import TrainConfig
-from jaxcnn.errors import UserError, run_script
+from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import dry_run
 from jaxcnn.laboratory.topology import over_topology
+from jaxcnn.recipes import load_recipe
 from jaxcnn.training.interrupt import EXIT_STOPPED
 from jaxcnn.training.processes import Processes, is_writer
 
-DEFAULT_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_digits.py"
+DEFAULT_RECIPE = "lenet_digits"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,9 +47,15 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     named = bool(arguments) and not arguments[0].startswith("-")
-    recipe = Path(arguments[0]) if named else DEFAULT_RECIPE
-    default = Arguments(runs.load_config(recipe), recipe if recipe.is_dir() else None)
-    chosen = tyro.cli(Arguments, default=default, args=arguments[named:], config=(tyro.conf.AvoidSubcommands,))
+    recipe = load_recipe(arguments[0] if named else DEFAULT_RECIPE)
+    shown = arguments[0] if named else "[RECIPE_OR_RUN_FOLDER]"
+    chosen = tyro.cli(
+        Arguments,
+        prog=f"jaxcnn train {shown}",
+        default=Arguments(recipe.config, recipe.run),
+        args=arguments[named:],
+        config=(tyro.conf.AvoidSubcommands,),
+    )
     if chosen.topology and not chosen.dry_run:
         raise UserError("--topology names devices that are compiled for, and not trained on: add --dry-run")
     if chosen.dry_run:
@@ -61,10 +66,6 @@ def main(arguments: list[str]) -> int:
     with chosen.processes.joined():
         result = runs.train(chosen.config, workdir, rich.console.Console())
         if is_writer():
-            stopped = f"stopped as asked, everything is saved; go on with: {sys.argv[0]} {workdir}"
+            stopped = f"stopped as asked, everything is saved; go on with: jaxcnn train {workdir}"
             print(stopped if result is None else result)
     return EXIT_STOPPED if result is None else 0
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(main))

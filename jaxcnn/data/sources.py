@@ -290,7 +290,7 @@ def _tfds_folder(name: str, data_dir: str | None) -> Path:
         found = [*root.glob("*/*/dataset_info.json"), *root.glob("*/*/*/dataset_info.json")]
         prepared = {path.relative_to(root).parts[0] for path in found}
         if dataset == "imagenet2012":
-            command = f"scripts/data.py prepare imagenet2012 --archives DIR --data-dir {root}"
+            command = f"jaxcnn data prepare imagenet2012 --archives DIR --data-dir {root}"
         else:
             command = f"tfds build {dataset} --data_dir={root} --file_format=array_record"
         raise UserError(

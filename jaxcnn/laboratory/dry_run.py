@@ -1,4 +1,4 @@
-"""What a run would take, before anything is spent: its compiled step's memory, its steps, a guess of its time."""
+"""What a run would take, before it is started: its steps, the memory of its compiled step, an estimate of its time."""
 
 import dataclasses
 import math
@@ -21,31 +21,32 @@ from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.step import zero_totals
 
 TIMED_STEPS = 5
+"""The number of steps that are timed."""
 TIMED_SECONDS = 60.0
-"""A slow machine is given up on after so long, and fewer steps."""
+"""Seconds after which no further step is timed."""
 _ASSUMED = " (ILSVRC-2012's sizes, assumed: the data set is not prepared here)"
 
 
 class DoesNotFit(UserError):
-    """A step that needs more memory than a device has."""
+    """The step needs more memory than a device has."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Memory:
-    """Bytes on each device."""
+    """The memory that a step needs on each device, in bytes."""
 
     held: dict[str, int]
-    """What lives there from step to step, and the batch, by name."""
+    """The sizes of what stays from step to step, and of the batch, by name."""
     gradients: int
-    """Of one step: part of ``temporaries``."""
+    """The size of the gradients, which are part of ``temporaries``."""
     temporaries: int
-    """What the compiled step needs while it runs: activations above all."""
+    """What the compiled step allocates while it runs, activations above all."""
     program: int
-    """The compiled step itself."""
+    """The size of the compiled step itself."""
 
     @property
     def total(self) -> int:
-        """All of it."""
+        """The sum of all."""
         return sum(self.held.values()) + self.temporaries + self.program
 
 
@@ -54,8 +55,9 @@ class DryRun:
     """What a run would take."""
 
     config: TrainConfig
-    """With everything resolved."""
+    """The config with everything resolved."""
     devices: tuple[str, ...]
+    """The kind of each device."""
     parameters: int
     training_images: int
     evaluation_images: int
@@ -64,7 +66,8 @@ class DryRun:
     total_steps: int
     memory: Memory
     seconds_a_step: float | None
-    """Of the step alone, on images that are there already; None where there is no device to time it on."""
+    """The time of the step alone, on images that are on the devices already; None where there is no device to time it
+    on."""
 
     def report(self) -> str:
         """Returns everything as lines of text."""
@@ -140,10 +143,10 @@ def abstract_arguments(assembly: Assembly) -> tuple[Any, ...]:
 
 
 def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
-    """Compiles the run's own training step, and returns it with the memory it needs; allocates nothing.
+    """Compiles the run's own training step, and returns it with the memory that it needs; allocates nothing.
 
     Raises:
-        DoesNotFit: the compiler says that it does not fit.
+        DoesNotFit: the compiler finds that it does not fit.
     """
     state, totals, batch, arrays = abstract_arguments(assembly)
     lowered = assembly.train_step.lower(state, totals, batch, arrays)
@@ -173,7 +176,7 @@ def _bytes_on_a_device(tree: Any) -> int:
 
 
 def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) -> None:
-    """Raises `DoesNotFit` in place of the runtime's own error about memory, else that error."""
+    """Raises `DoesNotFit` in place of the runtime's error about memory, and any other error as it is."""
     if not str(error).startswith("RESOURCE_EXHAUSTED"):
         raise error
     raise DoesNotFit(
@@ -184,12 +187,12 @@ def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) ->
 
 
 def time_step(compiled: jax.stages.Compiled, assembly: Assembly) -> float:
-    """Returns the seconds that a step takes on the devices, the mean of a few after one that is not counted.
+    """Returns the seconds that a step takes on the devices, the mean of a few after one that is not timed.
 
-    Images are noise, and on the devices already; those of a resident data set are its own.
+    The images are on the devices already. Those of a resident data set are its own; for any other they are noise.
 
     Raises:
-        DoesNotFit: the devices have not the memory.
+        DoesNotFit: the devices do not have the memory.
     """
     config, train = assembly.config, assembly.data.train
     keep_memory(assembly)
@@ -222,10 +225,10 @@ def _noise(assembly: Assembly) -> dict[str, np.ndarray]:
 
 
 def data_or_stand_in(config: DataConfig) -> tuple[Data, bool]:
-    """Returns the data set, and whether it is but a stand-in: for ILSVRC-2012, where it is not prepared yet.
+    """Returns the data set, and whether it is a stand-in: ILSVRC-2012 has one where it is not prepared yet.
 
     Raises:
-        UserError: as `open_data`, of any other data set.
+        UserError: as `open_data`, for any other data set.
     """
     kind, _, name = config.name.partition(":")
     own_splits = config.train_split is None and config.evaluation_split is None
@@ -238,16 +241,16 @@ def data_or_stand_in(config: DataConfig) -> tuple[Data, bool]:
 
 
 def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun:
-    """Returns what a run of this config would take. Compiles its step; writes nothing.
+    """Returns what a run of this config would take: compiles its step, and writes nothing.
 
     Args:
         config: the recipe.
-        topology: devices to compile for that need not be there: see `over_topology`. By default the step is compiled
-            for those of this process, and timed on them.
+        topology: the devices to compile for, which need not be there: see `over_topology`. By default the step is
+            compiled for those of this process, and timed on them.
 
     Raises:
         DoesNotFit: the step does not fit in a device's memory.
-        UserError: what `assemble` refuses.
+        UserError: as `assemble`.
     """
     data, assumed = data_or_stand_in(config.data)
     parallel = topology or DataParallel.over_all_devices()
@@ -266,3 +269,24 @@ def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun
         memory=memory,
         seconds_a_step=None if topology else time_step(compiled, assembly),
     )
+
+
+def with_fewest_micro_batches(config: TrainConfig, topology: DataParallel) -> DryRun:
+    """Returns `dry_run` of the recipe with the fewest micro-batches that fit in memory, doubled from the recipe's own.
+
+    Args:
+        config: the recipe.
+        topology: the devices to compile for.
+
+    Raises:
+        DoesNotFit: the step does not fit, and the batch cannot be split further.
+    """
+    count = config.parallel.micro_batches
+    while True:
+        parallel = dataclasses.replace(config.parallel, micro_batches=count)
+        try:
+            return dry_run(dataclasses.replace(config, parallel=parallel), topology)
+        except DoesNotFit:
+            count *= 2
+            if config.data.batch_size % (topology.mesh.size * count):
+                raise

@@ -1,26 +1,47 @@
-"""The lecture's two pictures of the family: error against cost, and the revolution of depth."""
+"""Two plots of the networks: error against cost, and error and depth over the years of ILSVRC."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from jaxcnn.errors import UserError
+from jaxcnn.models.variant import Published
 from jaxcnn.pictures.pyplot import import_pyplot
-from jaxcnn.tables.networks import Row
+
+
+class Network(Protocol):
+    """What is drawn of a network, as `jaxcnn.tables.networks.Row` has it."""
+
+    @property
+    def name(self) -> str:
+        """The name of the network."""
+
+    @property
+    def family(self) -> str:
+        """The name of its family."""
+
+    @property
+    def multiply_adds(self) -> int:
+        """The multiply-adds of one image."""
+
+    @property
+    def published(self) -> Sequence[Published]:
+        """The errors that others published."""
 
 
 class Entry(NamedTuple):
-    """A winner of ILSVRC's classification task, or a runner-up that the field remembers."""
+    """A winner of ILSVRC's classification task, or a well-known runner-up."""
 
     year: int
     name: str
     top5_error: float
-    """In percent, of the entry on the test set: an ensemble, with what data it says."""
+    """The error of the whole entry, which may be an ensemble, on the test set, in percent."""
     layers: int
-    """Of the deepest network in it; 0 for a pipeline of features and support vector machines."""
+    """The number of layers of the deepest network in it; 0 for a pipeline of features and support vector machines."""
 
 
-# Official results of the years; figures of the entries, not of single networks. Depths from the papers; Clarifai's is
-# that of the published network it grew from (Zeiler and Fergus, arXiv:1311.2901).
+# Errors are the official results of entries, not of single networks. Depths are from the papers; Clarifai's is that of
+# the published network that it grew from (Zeiler and Fergus, arXiv:1311.2901).
 ENTRIES = (
     Entry(2010, "NEC-UIUC\n(SIFT, LBP, SVM)", 28.191, 0),
     Entry(2011, "XRCE\n(Fisher vectors)", 25.77, 0),
@@ -32,10 +53,10 @@ ENTRIES = (
 )
 
 
-def plot_error_against_cost(rows: list[Row], path: Path) -> None:
-    """Draws the published top-1 error of ILSVRC networks over their multiply-adds, a colour a family.
+def plot_error_against_cost(rows: Iterable[Network], path: Path) -> None:
+    """Draws the published top-1 error of ILSVRC networks over their multiply-adds, in a colour for each family.
 
-    The first published figure of a network is drawn; networks of other data sets, or without one, are left out.
+    The first published figure of a network is drawn; networks of other data sets, or without a figure, are left out.
 
     Raises:
         UserError: matplotlib is not installed, or no network is left.
@@ -68,25 +89,38 @@ def plot_error_against_cost(rows: list[Row], path: Path) -> None:
 
 
 def plot_depth(path: Path) -> None:
-    """Draws the top-5 error of ILSVRC's entries over the years, and how deep their networks were.
+    """Draws the top-5 error of ILSVRC's entries over the years, and the depth of their networks.
 
     Raises:
         UserError: matplotlib is not installed.
     """
     pyplot = import_pyplot()
     figure, axis = pyplot.subplots(figsize=(11, 6), layout="constrained")
-    places = range(len(ENTRIES))
-    bars = axis.bar(places, [entry.top5_error for entry in ENTRIES], color="#9db8d6", width=0.6)
+    positions = range(len(ENTRIES))
+    bars = axis.bar(positions, [entry.top5_error for entry in ENTRIES], color="#9db8d6", width=0.6)
     axis.bar_label(bars, [f"{entry.top5_error:.1f} %" for entry in ENTRIES], padding=2)
-    axis.set_xticks(places, [f"{entry.year}\n{entry.name}" for entry in ENTRIES])
+    axis.set_xticks(positions, [f"{entry.year}\n{entry.name}" for entry in ENTRIES])
     axis.set(
         ylabel="top-5 error on the test set, %", ylim=(0, 32), title="ILSVRC classification: the revolution of depth"
     )
     layers = axis.twinx()
-    layers.plot(places, [entry.layers for entry in ENTRIES], "o-", color="#b3402a")
-    for place, entry in zip(places, ENTRIES, strict=True):
+    layers.plot(positions, [entry.layers for entry in ENTRIES], "o-", color="#b3402a")
+    for position, entry in zip(positions, ENTRIES, strict=True):
         text = f"{entry.layers} layers" if entry.layers else "shallow"
-        layers.annotate(text, (place, entry.layers), (0, 9), textcoords="offset points", ha="center", color="#b3402a")
+        layers.annotate(
+            text, (position, entry.layers), (0, 9), textcoords="offset points", ha="center", color="#b3402a"
+        )
     layers.set(ylabel="layers", ylim=(0, 175))
     figure.savefig(path, dpi=120)
     pyplot.close(figure)
+
+
+def plot_networks(rows: Iterable[Network], folder: Path) -> None:
+    """Draws both plots into a folder, which is made if need be: ``error_against_cost.png`` and ``depth.png``.
+
+    Raises:
+        UserError: as `plot_error_against_cost`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    plot_error_against_cost(rows, folder / "error_against_cost.png")
+    plot_depth(folder / "depth.png")

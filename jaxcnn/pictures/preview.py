@@ -1,4 +1,4 @@
-"""A page that shows what a network will see: training images as the host cuts them, and after each augmentation."""
+"""A page of training images as the network gets them: as the host cuts them, and after each augmentation."""
 
 import base64
 import dataclasses
@@ -18,7 +18,7 @@ from jaxcnn.data.pipeline import open_data
 from jaxcnn.errors import UserError
 
 _SHOWN_SIDE = 128
-"""Smaller images are shown this wide, in CSS pixels."""
+"""The width, in CSS pixels, at which smaller images are shown."""
 _PAGE = """<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -45,26 +45,30 @@ img {{ width: {width}px; image-rendering: {rendering}; display: block; margin: a
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """The same images at one point of their way."""
+    """The same images after one of the steps from the file to the network."""
 
     title: str
     fields: str
-    """What was set there."""
+    """The options of that step."""
     images: np.ndarray
-    """uint8 of shape ``(images, height, width, 1 or 3)``."""
+    """The pixels, uint8 of shape ``(images, height, width, 1 or 3)``."""
     captions: tuple[str, ...]
-    """Below each image: its label, its mixture of labels, or its statistics."""
+    """The text below each image: its label, its mixture of labels, or its statistics."""
 
 
 def preview(config: TrainConfig, images: int = 8) -> list[Column]:
-    """Returns the first images of a run's first epoch, bit for bit as its first steps see them.
+    """Returns the first images of a run's first epoch, bit for bit as the first steps get them.
 
-    The columns are the host's crop, one for each of ``config.augmentations``, and the network's input. Beyond
-    normalization, images are shown denormalized, and what leaves the range of pixels is clipped.
+    The columns are the host's crop, one for each of ``config.augmentations``, and the network's input. Normalized
+    images are shown denormalized, and values outside the range of pixels are clipped.
+
+    Args:
+        config: the recipe.
+        images: the number of images.
 
     Raises:
-        UserError: an option of the config is impossible, or there are not that many training images, or, where the
-            batch is mixed, images in a batch.
+        UserError: an option of the config is impossible, or there are fewer training images, or, where batches are
+            mixed, fewer images in a batch.
     """
     check_order(config.augmentations)
     check_normalization(config.normalization, config.data.channels)
@@ -108,7 +112,7 @@ def preview(config: TrainConfig, images: int = 8) -> list[Column]:
 
 
 def write_preview(config: TrainConfig, file: Path, images: int = 8) -> None:
-    """Writes `preview` as one HTML page with the images in it.
+    """Writes `preview` as one HTML page that holds the images.
 
     Raises:
         UserError: as `preview`, or the page cannot be written.
@@ -141,7 +145,7 @@ def write_preview(config: TrainConfig, file: Path, images: int = 8) -> None:
 
 
 def denormalize(images: np.ndarray, normalization: Normalization) -> np.ndarray:
-    """Returns the uint8 pixels of normalized images, clipped where there are none."""
+    """Returns the uint8 pixels of normalized images; values outside the range of pixels are clipped."""
     pixels = 255 * (images * np.array(normalization.std) + np.array(normalization.mean))
     return np.rint(pixels.clip(0, 255)).astype(np.uint8)
 
@@ -156,7 +160,7 @@ def _crop(crop: Crop) -> str:
 
 
 def _mixture(target: np.ndarray, class_names: tuple[str, ...]) -> str:
-    """``cat``, or ``cat 0.70 + dog 0.30``; a class beyond the data set's goes by its number."""
+    """Returns ``cat``, or ``cat 0.70 + dog 0.30``; a class beyond the data set's is called by its number."""
     names = [*class_names, *map(str, range(len(class_names), len(target)))]
     shares = [(float(target[label]), names[label]) for label in np.argsort(-target, kind="stable") if target[label] > 0]
     if len(shares) == 1:

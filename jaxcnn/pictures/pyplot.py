@@ -1,4 +1,4 @@
-"""The one place that asks for matplotlib."""
+"""matplotlib, imported where something is drawn and nowhere else, because it is an extra."""
 
 from types import ModuleType
 
@@ -14,5 +14,5 @@ def import_pyplot() -> ModuleType:
     try:
         from matplotlib import pyplot
     except ImportError:
-        raise UserError("drawing needs matplotlib: install the extra plot") from None
+        raise UserError("drawing needs matplotlib, which is not installed: install the extra plot") from None
     return pyplot

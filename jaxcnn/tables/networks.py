@@ -1,30 +1,31 @@
-"""What there is: every network with its size, its cost and the errors others published."""
+"""The table of networks: their size, their cost, and the errors that others published."""
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
+from jax.extend.core import Jaxpr, Literal, jaxprs_in_params
 
-from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.models.registry import create_model, get_variant, list_models
 from jaxcnn.models.variant import Published
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One network, counted from its traced function."""
+    """What the table says of one network, counted from its traced function."""
 
     name: str
     family: str
     parameters: int
     multiply_adds: int
-    """Of one image at ``input_shape``: those of convolutions and dense layers, as the papers count."""
+    """The multiply-adds of convolutions and dense layers for one image of ``input_shape``, as the papers count them."""
     depth: int
-    """Convolutions and dense layers on the longest way from the image to the logits, as the papers count: what is
-    beside it, such as a projection shortcut, does not add; squeeze and excitation does."""
+    """The number of convolutions and dense layers on the longest path from the image to the logits, as the papers count
+    them: squeeze and excitation lies on it, a projection shortcut beside it."""
     input_shape: tuple[int, int, int]
     published: tuple[Published, ...]
 
@@ -33,7 +34,7 @@ def describe(name: str, **options: Any) -> Row:
     """Counts a network's parameters, multiply-adds and depth, without computing anything.
 
     Args:
-        name: one of ``jaxcnn.list_models()``.
+        name: a name of ``jaxcnn.list_models()``.
         **options: as for `create_model`.
 
     Raises:
@@ -52,12 +53,24 @@ def describe(name: str, **options: Any) -> Row:
     return Row(name, variant.family, parameters, multiply_adds, depth, shape, variant.published)
 
 
-# What a value is made of, where it is not made of the image; else it has the depth of the layers behind it.
+def describe_matching(pattern: str) -> list[Row]:
+    """Returns `describe` of every network whose name matches a shell pattern, sorted by name.
+
+    Raises:
+        UserError: none matches.
+    """
+    names = list_models(pattern)
+    if not names:
+        raise UserError(f"no model matches {pattern!r}: {nearest(pattern, list_models())}")
+    return [describe(name) for name in names]
+
+
+# What a value is made of, if it is not made of the image: one that is has the number of layers behind it instead.
 _CONSTANT, _WEIGHT = -2, -1
 
 
 def _follow(jaxpr: Jaxpr, inputs: Sequence[int]) -> tuple[int, list[int]]:
-    """The multiply-adds of all products of weights and activations, and what each output is made of."""
+    """Returns the multiply-adds of all products of weights and activations, and what each output is made of."""
     made_of = dict(zip(jaxpr.invars, inputs, strict=True)) | dict.fromkeys(jaxpr.constvars, _CONSTANT)
     total = 0
 
@@ -67,7 +80,7 @@ def _follow(jaxpr: Jaxpr, inputs: Sequence[int]) -> tuple[int, list[int]]:
     for equation in jaxpr.eqns:
         operands = list(map(read, equation.invars))
         outputs = [max(operands, default=_CONSTANT)] * len(equation.outvars)
-        inner = list(inner_jaxprs(equation.params))
+        inner = list(jaxprs_in_params(equation.params))
         if len(inner) == 1 and len(inner[0].invars) == len(operands):
             found, outputs = _follow(inner[0], operands)
             total += found
@@ -80,7 +93,7 @@ def _follow(jaxpr: Jaxpr, inputs: Sequence[int]) -> tuple[int, list[int]]:
 
 
 def _multiply_adds(equation: Any) -> int:
-    """Of a convolution or a matrix product; 0 for anything else."""
+    """Returns the multiply-adds of a convolution or a matrix product; 0 for anything else."""
     outputs = math.prod(equation.outvars[0].aval.shape)
     if equation.primitive.name == "conv_general_dilated":
         kernel = equation.invars[1].aval
@@ -90,13 +103,3 @@ def _multiply_adds(equation: Any) -> int:
         (contracted, _), _ = equation.params["dimension_numbers"]
         return outputs * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
     return 0
-
-
-def inner_jaxprs(params: dict[str, Any]) -> Iterator[Jaxpr]:
-    """What a call, a custom derivative or a loop holds in its parameters."""
-    for value in params.values():
-        for item in value if isinstance(value, (tuple, list)) else (value,):
-            if isinstance(item, ClosedJaxpr):
-                yield item.jaxpr
-            elif isinstance(item, Jaxpr):
-                yield item

@@ -1,6 +1,5 @@
-"""What recipes were trained to: one result a file, and the table of what was run and what was not."""
+"""The errors that recipes were trained to: a file for each result, and the table of what was run and what was not."""
 
-import ast
 import collections
 import dataclasses
 import datetime
@@ -11,12 +10,12 @@ from pathlib import Path
 from jaxcnn.config import differences
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluate import Result
-from jaxcnn.runs import load_config
+from jaxcnn.recipes import find_recipes, load_config
 from jaxcnn.tables.stored import in_percent, markdown, read_results, write_result
 from jaxcnn.training.report import read_metrics
 
 _OF_THE_MACHINE = {"data.data_dir", "data.workers"}
-"""Options that change no result."""
+"""The options that change no result."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -24,26 +23,27 @@ class RecipeResult:
     """The last evaluation of a run. Errors are in percent."""
 
     recipe: str
+    """The name of the recipe."""
     images: int
     epochs: float
     errors: dict[int, float]
-    """Top-k error, by k."""
+    """The top-k error, by k."""
     ema_errors: dict[int, float]
-    """Of the moving average; empty where none was kept."""
+    """The top-k error of the moving average, by k; empty where none was kept."""
     date: str
     device: str
     versions: dict[str, str]
 
 
 def result_of(run: Path, recipes: Path) -> RecipeResult:
-    """Reads a run's result off its folder.
+    """Reads the result of a run from its folder.
 
     Args:
         run: the run's folder.
-        recipes: the folder of the recipe that it is called by.
+        recipes: the folder with the recipe of the run's name.
 
     Raises:
-        UserError: there is no such run or recipe, or the run changed its recipe or is not at its end.
+        UserError: there is no such run or recipe, or the run changes its recipe or is not at its end.
     """
     config = load_config(run)
     recipe = load_config(recipes / f"{config.name}.py")
@@ -58,7 +58,7 @@ def result_of(run: Path, recipes: Path) -> RecipeResult:
     starts, evaluations = ([line for line in lines if line["kind"] == kind] for kind in ("start", "evaluation"))
     steps = math.ceil(config.epochs * starts[-1]["training_images"] / config.data.batch_size) if starts else 0
     if not evaluations or evaluations[-1]["step"] != steps:
-        raise UserError(f"{run} is not at its end, so it has no result yet: go on with scripts/train.py {run}")
+        raise UserError(f"{run} is not at its end, so it has no result yet: go on with `jaxcnn train {run}`")
     found = Result.from_metrics(evaluations[-1])
     modified = (run / "metrics.jsonl").stat().st_mtime
     return RecipeResult(
@@ -74,7 +74,7 @@ def result_of(run: Path, recipes: Path) -> RecipeResult:
 
 
 def save(found: RecipeResult, folder: Path) -> Path:
-    """Writes a result to its own file, in place of an older one of the same recipe; returns where.
+    """Writes a result to its own file in place of an older one of the same recipe, and returns the path.
 
     Raises:
         UserError: the file cannot be written.
@@ -92,19 +92,23 @@ def read(folder: Path) -> dict[str, RecipeResult]:
 
 
 def table(results: Mapping[str, RecipeResult], recipes: Path) -> str:
-    """Returns all recipes in Markdown: what they are, and their errors where they were run.
+    """Returns the recipes as a Markdown table: what each is, and its errors where it was run.
+
+    Args:
+        results: by the recipe's name.
+        recipes: the folder of the recipes.
 
     Raises:
         UserError: a result is of no recipe.
     """
     rows = [["recipe", "is", "ours", "of the average", "images", "epochs", "run"]]
-    paths = {path.stem: path for path in sorted(recipes.glob("*.py"))}
-    if unknown := sorted(results.keys() - paths.keys()):
+    found_recipes = find_recipes("*", recipes)
+    if unknown := sorted(results.keys() - found_recipes.keys()):
         raise UserError(f"there is a result of {unknown[0]!r}, and no such recipe in {recipes}: remove it")
-    for name, path in paths.items():
+    for name, recipe in found_recipes.items():
         ours = ["not run", "", "", "", ""]
         if found := results.get(name):
             errors = in_percent(found.errors, 2), in_percent(found.ema_errors, 2)
             ours = [*errors, str(found.images), f"{found.epochs:g}", f"{found.date}, {found.device}"]
-        rows.append([f"`{name}`", ast.get_docstring(ast.parse(path.read_text())).splitlines()[0], *ours])
+        rows.append([f"`{name}`", recipe.summary, *ours])
     return markdown(rows)

@@ -1,4 +1,4 @@
-"""Published errors measured again: one result a file, and the table of what was run and what was not."""
+"""Published errors measured again: a file for each result, and the table of what was run and what was not."""
 
 import dataclasses
 import datetime
@@ -19,21 +19,21 @@ from jaxcnn.weights.published import PublishedWeights, find_published, is_publis
 
 TOP_K = (1, 5)
 _PACKAGES = ("jaxcnn", "jax", "jaxlib", "flax", "numpy", "pillow", "simplejpeg")
-"""Those that decode, scale and compute."""
+"""The packages that decode, scale and compute."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Reproduction:
-    """Published weights, measured by us as their publisher does. Errors are in percent."""
+    """The errors of published weights, measured here as their publisher does, in percent."""
 
     model: str
     weights: str
-    """As `load_pretrained` takes it."""
+    """The weights' name, as `load_pretrained` takes it."""
     protocol: str
     data: str
     images: int
     errors: dict[int, float]
-    """Top-k error, by k."""
+    """The top-k error, by k."""
     date: str
     device: str
     versions: dict[str, str]
@@ -45,7 +45,7 @@ class Reproduction:
 
     @property
     def comparable(self) -> bool:
-        """Whether the published errors are of as many images."""
+        """Whether the published errors are of as many images as ours."""
         return self.images == self.entry.images
 
     def difference(self, k: int) -> float | None:
@@ -73,10 +73,10 @@ def reproduce(model: str, weights: str | None, data: DataConfig, batch_size: int
     """Measures published weights with their own options, crop and normalization.
 
     Args:
-        model: one of ``jaxcnn.list_models()``.
-        weights: as for `find_published`; by default the first there are.
-        data: which data set and split; its crops and channels are the weights' own instead.
-        batch_size: images that the network takes together.
+        model: a name of ``jaxcnn.list_models()``.
+        weights: as `find_published` takes them; by default the first of the network.
+        data: the data set and the split; the crops and the channels are the weights' own.
+        batch_size: the number of images that the network takes together.
 
     Raises:
         UserError: there is no such network or data set, the weights cannot be had, or the data set has classes that
@@ -108,7 +108,7 @@ def reproduce(model: str, weights: str | None, data: DataConfig, batch_size: int
 
 
 def save(found: Reproduction, folder: Path) -> Path:
-    """Writes a result to its own file, in place of an older one of the same weights; returns where.
+    """Writes a result to its own file in place of an older one of the same weights, and returns the path.
 
     Raises:
         UserError: the file cannot be written.
@@ -120,8 +120,8 @@ def read(folder: Path) -> dict[tuple[str, str], Reproduction]:
     """Returns the results that `save` wrote to a folder, by network and weights.
 
     Raises:
-        UserError: a file there is no result, or is of weights that nobody published, or of other images or another
-            protocol than theirs.
+        UserError: a file there is no result, or its weights are not published, or it is of other images or another
+            protocol than the published errors.
     """
     results = read_results(folder, Reproduction)
     for path, each in results.items():
@@ -134,7 +134,7 @@ def read(folder: Path) -> dict[tuple[str, str], Reproduction]:
 
 
 def table(results: Mapping[tuple[str, str], Reproduction]) -> str:
-    """Returns all published weights in Markdown: their errors, and ours where they were run."""
+    """Returns all published weights as a Markdown table: their errors, and ours where they were run."""
     rows = [["network", "weights", "protocol", "published", "ours", "difference", "in our interval", "images", "run"]]
     for entry in (entry for name in list_models() for entry in published_weights(name)):
         errors, found = published_errors(entry), results.get((entry.model, entry.source))

@@ -1,8 +1,8 @@
-"""Results kept as small JSON files, and the document that is written from them."""
+"""Measured results, each kept in a small JSON file, and the document whose tables are written from them."""
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def write_result(result: Any, path: Path) -> Path:
-    """Writes a dataclass as JSON, in place of an older one; returns where.
+    """Writes a dataclass as JSON in place of an older one, and returns the path.
 
     Raises:
         UserError: the file cannot be written.
@@ -28,10 +28,10 @@ def write_result(result: Any, path: Path) -> Path:
 
 
 def read_results(folder: Path, kind: type[T]) -> dict[Path, T]:
-    """Returns what `write_result` wrote into a folder, by file.
+    """Returns what `write_result` wrote to a folder, by file.
 
     Raises:
-        UserError: a file there is none of this dataclass.
+        UserError: a file there holds something else than this dataclass.
     """
     found = {}
     for path in sorted(folder.glob("*.json")):
@@ -39,30 +39,49 @@ def read_results(folder: Path, kind: type[T]) -> dict[Path, T]:
             found[path] = pydantic.TypeAdapter(kind).validate_json(path.read_text())
         except (OSError, ValueError) as error:
             said = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
-            raise UserError(f"{path} is not a result of scripts/reproduce.py: {said}") from None
+            raise UserError(f"{path} is not a result of `jaxcnn reproduce`: {said}") from None
     return found
 
 
 def in_percent(errors: dict[int, float], digits: int) -> str:
-    """Returns top-k errors in one cell, ``23.870 / 7.140``; empty where there are none."""
+    """Returns top-k errors as the text of one cell, ``23.870 / 7.140``; it is empty where there are none."""
     return " / ".join(f"{error:.{digits}f}" for _, error in sorted(errors.items()))
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table in Markdown; the first row is its head."""
+    """Returns a table in Markdown whose head is the first row."""
     head, *others = rows
     return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *others))
 
 
 def with_table(document: str, name: str, table: str) -> str:
-    """Returns a document with a table between the two lines that are for it.
+    """Returns the document with the table between the two lines that are for it.
 
     Raises:
-        UserError: it has not these two lines in this order.
+        UserError: the document does not have these two lines in this order.
     """
-    begin, end = f"<!-- {name}: scripts/reproduce.py --tables writes from here -->\n", f"<!-- {name}: to here -->\n"
+    begin, end = f"<!-- {name}: jaxcnn reproduce --tables writes from here -->\n", f"<!-- {name}: to here -->\n"
     before, found, rest = document.partition(begin)
     _, found_end, after = rest.partition(end)
     if not found or not found_end:
         raise UserError(f"the document has no place for the table of {name}, between lines {begin!r} and {end!r}")
     return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def write_tables(document: Path, tables: Mapping[str, str]) -> None:
+    """Writes tables into a document, each between the two lines that are for it.
+
+    Args:
+        document: the file.
+        tables: by name.
+
+    Raises:
+        UserError: the file cannot be read and written, or lacks the lines of a table.
+    """
+    try:
+        text = document.read_text()
+        for name, table in tables.items():
+            text = with_table(text, name, table)
+        document.write_text(text)
+    except OSError as error:
+        raise UserError(f"{document} cannot be read and written: {error.strerror}") from None

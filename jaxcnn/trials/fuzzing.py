@@ -1,5 +1,6 @@
-"""Does the decoder survive damaged files? Child processes try them, so that a crash or a hang has a number.
+"""Whether the decoder survives damaged files.
 
+Child processes decode the files, so a crash or a hang ends a child, and the number of the file that caused it is known.
 Memory is read from ``/proc``, so this runs on Linux.
 """
 
@@ -22,39 +23,41 @@ from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.trials.mutation import mutated
 
 _WALL_SECONDS = 120
-"""A file that has not ended by then waits for something: the limit proper is in processor time, whatever else runs."""
+"""Seconds after which a file is taken to wait for ever. The limit proper is in processor time, which does not depend on
+what else the machine does."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a file may cost, and what the decoder is told."""
+    """What a file may cost, and what the decoder is called with."""
 
     max_pixels: int = 1 << 24
-    """As `DataConfig.max_pixels`. An undamaged image of its default, 2**26, takes about two seconds by itself."""
+    """The largest image, as `DataConfig.max_pixels`. An undamaged one of the default, 2**26, takes about 2 seconds."""
     seconds: float = 2.0
-    """Processor time a file."""
+    """The processor time that a file may take."""
     memory: int = 1 << 29
-    """Bytes at the peak, above what there was before the first file: about twice what an undamaged image of
-    ``max_pixels`` needs."""
+    """The bytes that a file may take at the peak, beyond those held before the first file: about twice what an
+    undamaged image of ``max_pixels`` needs."""
 
 
 @dataclasses.dataclass
 class Report:
-    """What became of the files."""
+    """What the files came to."""
 
     files: int = 0
     decoded: int = 0
     refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    """Files a reason, its numbers left out."""
+    """How many files were refused for each reason; numbers in the reason are left out."""
     failures: dict[int, str] = dataclasses.field(default_factory=dict)
-    """What went wrong, by the file's number: a crash, a hang, too much memory, or an error that is no `DecodeError`."""
+    """What went wrong, by the number of the file: a crash, a hang, too much memory, or an error that is not a
+    `DecodeError`."""
     slowest: tuple[float, int] = (0.0, -1)
-    """Processor time in seconds, and the file's number."""
+    """The longest processor time in seconds, and the number of the file."""
     largest: tuple[int, int] = (0, -1)
-    """Bytes of memory at the peak, above what there was before the first file, and the file's number."""
+    """The most bytes at the peak, beyond those held before the first file, and the number of the file."""
 
     def add(self, other: "Report") -> None:
-        """Counts another's files in."""
+        """Adds the files of another report."""
         self.files += other.files
         self.decoded += other.decoded
         self.refused += other.refused
@@ -68,18 +71,18 @@ def _forget_peak() -> None:
 
 
 def _memory(field: Literal["VmRSS", "VmHWM"]) -> int:
-    """Bytes that this process holds now, or held at the peak since `_forget_peak`."""
+    """Returns the bytes that this process holds now, or held at the peak since `_forget_peak`."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def _reason(error: DecodeError) -> str:
-    """An error's message without what differs from file to file."""
+    """Returns an error's message without what differs from file to file."""
     return re.sub(r"\d+", "N", re.sub(r"""b(['"]).*\1""", "b''", str(error)))
 
 
 def _try(encoded: bytes, number: int, max_pixels: int) -> dict[str, str]:
-    """Decodes one file; returns what it came to."""
+    """Decodes one file, and returns what it came to."""
     channels = 1 if number % 4 == 0 else 3
     try:
         image = decode(encoded, channels, max_pixels)
@@ -96,8 +99,8 @@ def _try(encoded: bytes, number: int, max_pixels: int) -> dict[str, str]:
 
 
 def _child(seed: int, first: int, files: int, limits: Limits) -> None:
-    """Tries files one after another, and prints a line of JSON for each. A file past its time kills the process."""
-    warnings.simplefilter("ignore")  # Pillow's, about what it reads on in spite of
+    """Decodes files one after another, and prints a line of JSON for each. A file past its time ends the process."""
+    warnings.simplefilter("ignore")  # Pillow warns of damage that it reads past
     before = _memory("VmRSS")
     for number in range(first, first + files):
         encoded = mutated(seed, number)
@@ -130,7 +133,7 @@ def _count(report: Report, line: dict) -> None:
 
 
 def _block(seed: int, first: int, files: int, limits: Limits) -> Report:
-    """Tries a block of files in a child, and in another from the next file on where one dies."""
+    """Tries a block of files in a child process; where one ends early, another takes the files after the last."""
     report, following = Report(), first
     while following < first + files:
         call = f"_child({seed}, {following}, {first + files - following}, {limits})"
@@ -160,12 +163,12 @@ def fuzz(
     """Tries damaged files on the decoder.
 
     Args:
-        seed: of the series of files; see `mutation.mutated`.
-        first: number of the first file.
-        files: how many.
-        limits: what each may cost.
-        processes: how many try files at a time.
-        block: files a process, at most.
+        seed: the seed of the series of files; see `mutation.mutated`.
+        first: the number of the first file.
+        files: the number of files.
+        limits: what each file may cost.
+        processes: the number of processes at a time.
+        block: the most files that one process tries.
     """
     limits, report = limits or Limits(), Report()
     starts = range(first, first + files, block)
@@ -173,3 +176,16 @@ def fuzz(
         for part in pool.map(lambda start: _block(seed, start, min(block, first + files - start), limits), starts):
             report.add(part)
     return report
+
+
+def keep_failures(report: Report, seed: int, folder: Path) -> None:
+    """Writes the files that failed, each as ``SEED_NUMBER``.
+
+    Args:
+        report: what `fuzz` returned.
+        seed: the seed of the series of files.
+        folder: made if need be.
+    """
+    for number in report.failures:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{seed}_{number}").write_bytes(mutated(seed, number))

@@ -1,7 +1,8 @@
-"""Damaged JPEG and PNG files, each a pure function of (seed, number): what a decoder must survive.
+"""Damaged JPEG and PNG files, each a pure function of (seed, number), that a decoder must survive.
 
-Half of the damage is to bytes, which mostly fails at the first check; the other half is to the file's parts (a JPEG's
-segments, a PNG's chunks), put together again with the right lengths and checksums, so that it reaches the code behind.
+Half of the damage is to bytes, and mostly fails at the decoder's first check. The other half is to the file's parts (a
+JPEG's segments, a PNG's chunks), which are put together again with the right lengths and checksums, so the damage
+reaches the code behind those checks.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from PIL import Image, PngImagePlugin
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _SCAN = 0xDA
 _FRAMES = (0xC0, 0xC1, 0xC2)
-"""JPEG markers (ITU-T T.81, table B.1): start of scan, and the frame headers of the processes that libjpeg decodes."""
+"""The JPEG markers of frame headers that libjpeg decodes, as `_SCAN` is that of a scan (ITU-T T.81, table B.1)."""
 
 Parts = list[bytes]
 Damage = Callable[[random.Random, Parts], None]
@@ -27,16 +28,16 @@ Damage = Callable[[random.Random, Parts], None]
 
 @dataclasses.dataclass(frozen=True)
 class Original:
-    """A file before it is damaged, in its parts."""
+    """The parts of a file before it is damaged."""
 
     kind: str
-    """``JPEG`` or ``PNG``."""
+    """The format, ``JPEG`` or ``PNG``."""
     parts: tuple[bytes, ...]
     """A JPEG's segments from marker to marker, each scan with its data; a PNG's chunks, each its kind and its body."""
 
 
 def join(kind: str, parts: Parts) -> bytes:
-    """Puts a file together; a PNG's chunks get their lengths and checksums here."""
+    """Puts a file together; the chunks of a PNG get their lengths and checksums here."""
     if kind == "JPEG":
         return b"".join(parts)
     chunks = (struct.pack(">I", max(0, len(part) - 4)) + part + struct.pack(">I", zlib.crc32(part)) for part in parts)
@@ -44,7 +45,7 @@ def join(kind: str, parts: Parts) -> bytes:
 
 
 def split(kind: str, encoded: bytes) -> Parts:
-    """Takes a whole file apart; `join` is its inverse."""
+    """Takes an undamaged file apart; `join` is the inverse."""
     parts, position = [], len(_PNG_SIGNATURE)
     if kind == "PNG":
         while position < len(encoded):
@@ -66,7 +67,7 @@ def split(kind: str, encoded: bytes) -> Parts:
 
 @functools.cache
 def originals() -> tuple[Original, ...]:
-    """Returns the files that are damaged: small, of every kind of JPEG and PNG that Pillow writes."""
+    """Returns the files to damage, which are small and of every kind of JPEG and PNG that Pillow writes."""
     rng = np.random.RandomState(0)
     noise = rng.randint(60, size=(45, 61, 3))
     rows, columns = np.mgrid[:45, :61]
@@ -105,20 +106,20 @@ def originals() -> tuple[Original, ...]:
 
 
 def _run(rng: random.Random, length: int) -> slice:
-    """A run of bytes, mostly short."""
+    """Returns a run of bytes, mostly a short one."""
     start = rng.randrange(length)
     return slice(start, min(length, start + 2 ** rng.randrange(10)))
 
 
 def _copies(part: bytes, count: int) -> Parts:
-    """That many copies of a part, or as many as make a megabyte."""
+    """Returns so many copies of a part, or as many as make a megabyte."""
     return [part] * min(count, (1 << 20) // max(1, len(part)))
 
 
 def _repeat(rng: random.Random, parts: Parts) -> None:
     index = rng.randrange(len(parts))
-    place = rng.choice((index, rng.randrange(len(parts))))
-    parts[place:place] = _copies(parts[index], 2 ** rng.randrange(7))
+    before = rng.choice((index, rng.randrange(len(parts))))
+    parts[before:before] = _copies(parts[index], 2 ** rng.randrange(7))
 
 
 def _repeat_scan(rng: random.Random, parts: Parts) -> None:
@@ -139,19 +140,19 @@ def _swap(rng: random.Random, parts: Parts) -> None:
 
 
 def _overwrite_in_part(rng: random.Random, parts: Parts) -> None:
-    # Behind a JPEG segment's marker and length, and a PNG chunk's kind: the rest of the part stays in step.
+    # The marker and the length of a JPEG's segment, and the kind of a PNG's chunk, stay: the parts after it are found.
     longer = [index for index, part in enumerate(parts) if len(part) > 4]
     if longer:
         index = rng.choice(longer)
         part = bytearray(parts[index])
-        reach = min(len(part), rng.choice((8, 30, len(part))))  # most of what is read as a field comes first
+        reach = min(len(part), rng.choice((8, 30, len(part))))  # most fields come first
         for _ in range(rng.randint(1, 4)):
             part[rng.randrange(4, reach)] = rng.randrange(256)
         parts[index] = bytes(part)
 
 
 def _borrow(rng: random.Random, parts: Parts) -> None:
-    """A part of another file, of either kind, in the place of one or beside it."""
+    """Puts a part of another file, of either format, in the place of a part or before it."""
     index = rng.randrange(len(parts))
     parts[index : index + rng.randrange(2)] = [rng.choice(rng.choice(originals()).parts)]
 
@@ -161,7 +162,7 @@ def _side(rng: random.Random) -> int:
 
 
 def _claim_size(rng: random.Random, parts: Parts) -> None:
-    """Another height and width in the header, up to the largest there can be."""
+    """Writes another height and width into the header, up to the largest that it can hold."""
     for index, part in enumerate(parts):
         if part[:4] == b"IHDR":
             wide = rng.random() < 0.1
@@ -172,7 +173,7 @@ def _claim_size(rng: random.Random, parts: Parts) -> None:
 
 
 def _enlarge(rng: random.Random, parts: Parts) -> None:
-    """A small file of a large image: a PNG of zeros, or a JPEG whose scans, repeated or not, end early."""
+    """Makes a small file of a large image: a PNG of zeros, or a JPEG whose scans, repeated or not, end early."""
     area = 2 ** rng.uniform(10, 25)
     height = max(1, min(65535, round(math.sqrt(area) * 2 ** rng.uniform(-4, 4))))
     width = max(1, min(65535, round(area / height)))
@@ -190,7 +191,7 @@ def _enlarge(rng: random.Random, parts: Parts) -> None:
 
 
 def _change_header(rng: random.Random, parts: Parts) -> None:
-    """Another bit depth, colour type or interlacing; other components, sampling factors or precision."""
+    """Writes another bit depth, colour type or interlacing; other components, sampling factors or precision."""
     for index, part in enumerate(parts):
         if part[:4] == b"IHDR" and len(part) == 17:
             depth, color, interlaced = rng.choice((1, 2, 4, 8, 16)), rng.choice((0, 2, 3, 4, 6)), rng.randrange(2)
@@ -203,13 +204,13 @@ def _change_header(rng: random.Random, parts: Parts) -> None:
 
 
 def _change_rows(rng: random.Random, parts: Parts) -> None:
-    """A PNG's rows, altered before they are compressed: other filters, too few, too many, or a bomb of zeros."""
+    """Alters a PNG's rows before they are compressed: other filters, too few rows, too many, or very many zeros."""
     for index, part in enumerate(parts):
         if part[:4] != b"IDAT":
             continue
         try:
             rows = bytearray(zlib.decompress(part[4:]))
-        except zlib.error:  # another damage was here before
+        except zlib.error:  # it was damaged already
             return
         match rng.randrange(4):
             case 0:
@@ -241,7 +242,7 @@ _TO_PARTS: tuple[Damage, ...] = (
 
 
 def _damage_bytes(rng: random.Random, encoded: bytearray) -> bytearray:
-    """Flipped bits, overwritten, removed or repeated runs, a cut, or the end of another file."""
+    """Flips bits, overwrites, removes or repeats runs, cuts the file short, or gives it the end of another."""
     run = _run(rng, len(encoded))
     match rng.randrange(7):
         case 0 | 1:
@@ -266,11 +267,11 @@ def _damage_bytes(rng: random.Random, encoded: bytearray) -> bytearray:
 def mutated(seed: int, number: int) -> bytes:
     """Returns the damaged file of this number.
 
-    The same bytes for good under one release of Pillow and zlib, which write the originals.
+    The bytes stay the same under one release of Pillow and zlib, which write the originals.
 
     Args:
-        seed: of the series.
-        number: of the file in it.
+        seed: the seed of the series of files.
+        number: the number of the file in it.
     """
     rng = random.Random(f"{seed}/{number}")
     original = rng.choice(originals())

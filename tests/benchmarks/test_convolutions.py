@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 
 from jaxcnn.assembly import make_model
-from jaxcnn.benchmarks.convolutions import candidates, network_convolutions, plot_timings, time_convolution
+from jaxcnn.benchmarks.convolutions import candidates, network_convolutions, time_convolution
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.config import ConfigError, ModelConfig
 from jaxcnn.ops.lowering_rules import DIRECTIONS, Lowerings, TunedLowerings, automatic, read_tuned, write_tuned
@@ -90,9 +90,3 @@ def test_freed_memory_is_kept_where_there_is_glibc():
     code = "from jaxcnn.memory import keep_freed_memory; print(keep_freed_memory())"
     found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.strip()
     assert found == str(sys.platform.startswith("linux"))
-
-
-def test_a_plot_is_a_file(tmp_path):
-    pytest.importorskip("matplotlib")
-    plot_timings(time_convolution(SHAPE, rounds=1), tmp_path / "plot.png")
-    assert (tmp_path / "plot.png").stat().st_size > 1000

@@ -1,8 +1,6 @@
-"""The scripts, as a person runs them."""
+"""The commands, in this process as far as that shows the same, and a few as a person runs them."""
 
-import importlib.util
 import json
-import logging
 import re
 import signal
 import subprocess
@@ -14,55 +12,33 @@ import pytest
 import safetensors.numpy
 from PIL import Image
 
-from jaxcnn.errors import run_script
-from jaxcnn.runs import load_config
+from jaxcnn.cli.main import main
 from jaxcnn.tables.reproduction import Reproduction
-from jaxcnn.trials.interruption import interrupt_repeatedly
+from jaxcnn.trials.interruption import Outcome
 from jaxcnn.weights import load
 
-ROOT = Path(__file__).parent.parent
-SCRIPTS = ROOT / "scripts"
-TINY = str(Path(__file__).parent / "recipes" / "tiny.py")
+TINY = str(Path(__file__).parents[1] / "recipes" / "tiny.py")
 
 
-def script(name, *arguments, folder=None):
-    command = [sys.executable, str(SCRIPTS / f"{name}.py"), *map(str, arguments)]
+def jaxcnn(*arguments, folder):
+    """Runs a command in a new process."""
+    command = [sys.executable, "-m", "jaxcnn", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300)
 
 
-def script_here(monkeypatch, name, *arguments):
-    """Runs a script in this process, because a new one imports for seconds; returns its exit code."""
-    specification = importlib.util.spec_from_file_location(f"script_{name}", SCRIPTS / f"{name}.py")
-    module = importlib.util.module_from_spec(specification)
-    monkeypatch.setitem(sys.modules, specification.name, module)
-    specification.loader.exec_module(module)
-    monkeypatch.setattr(sys, "argv", [name, *arguments])
-    log = logging.getLogger("jaxcnn")
-    for attribute, value in {"handlers": [], "level": log.level, "propagate": log.propagate}.items():
-        monkeypatch.setattr(log, attribute, value)
-    return run_script(module.main)
-
-
-def test_train_evaluate_predict(tmp_path):
-    trained = script("train", TINY, "--epochs", "0.6", "--workdir", "run", folder=tmp_path)
+def test_training_as_a_person_starts_it(tmp_path):
+    trained = jaxcnn("train", TINY, "--epochs", "0.6", "--workdir", "run", folder=tmp_path)
     assert trained.returncode == 0, trained.stderr
     assert trained.stderr == ""
     last = trained.stdout.splitlines()[-1]
     assert re.fullmatch(r"top-1 error \d+\.\d\d %  top-5 error \d+\.\d\d %  \(360 images\)", last)
     assert "epochs = 0.6" in trained.stdout
-    # The model is registered by the recipe, so the scripts that only load a run do not know it.
-    unknown = script("evaluate", "run", folder=tmp_path)
-    assert unknown.returncode == 2
-    assert unknown.stderr.startswith("error: there is no model 'tiny'")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
-def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, number):
-    load_config(Path(TINY))  # registers its model here too, where the final states are read
-    outcome = interrupt_repeatedly([str(SCRIPTS / "train.py"), TINY], tmp_path / "runs", kills=2, number=number, seed=3)
-    assert outcome.kills == 2
-    assert outcome.finished_runs >= 1
-    assert not outcome.differing
+def test_a_mistake_as_a_person_makes_it(tmp_path):
+    refused = jaxcnn("train", "resnet50_imagnet", folder=tmp_path)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("error: there is no recipe or run folder resnet50_imagnet: did you mean 'resnet50")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +68,7 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
         (("reproduce", "--run", "nope"), "error: there is no recipe or run folder nope"),
         (("reproduce", "--tables", "--document", "nope.md"), "error: nope.md cannot be read and written: No such file"),
         (("reproduce", "resnet50", "--weights", "nope"), "'nope' is no published weights of resnet50, whose errors"),
-        (("recipes", "perceptron*"), "no recipe matches 'perceptron*': try one of alexnet_2012_imagenet, "),
+        (("recipes", "perceptron*"), "no recipe matches 'perceptron*': choose from 'alexnet_2012_imagenet', "),
         (
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "torchvision", "--weights-of", "ema"),
             "error: --checkpoint and --weights-of choose from what a run has kept, and there is no run folder resnet50",
@@ -100,17 +76,20 @@ def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, num
         (("evaluate", "runs/a", "--checkpoint", "best"), "there is no run folder runs/a"),
         (("models", "perceptron*"), "no model matches 'perceptron*'"),
         (("data", "check", "digit"), "error: 'digit' is not a data set: did you mean 'digits'"),
+        (("interrupt", "nope"), "error: there is no recipe or run folder nope: choose from"),
+        (("data", "preview", "lenet_digit", "--out", "p.html"), "run folder lenet_digit: did you mean 'lenet_digits'"),
+        (("benchmark", "loop", "nope.py"), "error: there is no recipe or run folder nope.py"),
         (("data", "prepare", "imagenet2012", "--archives", "nowhere"), "error: nowhere does not hold ILSVRC2012_img_"),
         (("train", "--num-processes", "2"), "--coordinator-address and --process-id are missing: give --coordinator-"),
-        (("supervise", "--max-failures", "3"), "there is no command: supervise.py -- scripts/train.py RECIPE --work"),
-        (("supervise", "--", "scripts/train.py", "r.py"), "the command names no --workdir, and its progress could not"),
+        (("supervise", "--max-failures", "3"), "there is no command to supervise: jaxcnn supervise -- train REC"),
+        (("supervise", "--", "train", "r.py"), "the command names no --workdir, and its progress could not"),
         (("data", "pack", "folder:nowhere", "--short-side", "8"), "error: there is no folder nowhere"),
     ],
 )
 def test_mistakes_are_answered_in_a_sentence(arguments, sentence, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stopped:  # as tyro does where it finds the mistake
-        sys.exit(script_here(monkeypatch, *arguments))
+        sys.exit(main(arguments))
     assert stopped.value.code == 2
     assert sentence in capsys.readouterr().err
     assert not list(tmp_path.iterdir())
@@ -125,8 +104,8 @@ def test_predict_takes_the_weights_it_is_told(monkeypatch, capsys):
 
     monkeypatch.setattr("jaxcnn.trained.load", lambda *arguments: asked.append(arguments) or Network())
     options = ("--model", "runs/a", "--checkpoint", "best", "--weights-of", "ema")
-    assert script_here(monkeypatch, "predict", "photo.jpg", *options) == 0
-    assert script_here(monkeypatch, "predict", "photo.jpg", "--model", "lenet", "--weights", "w.pth") == 0
+    assert main(["predict", "photo.jpg", *options]) == 0
+    assert main(["predict", "photo.jpg", "--model", "lenet", "--weights", "w.pth"]) == 0
     assert asked == [("runs/a", None, "best", "ema"), ("lenet", "w.pth", "latest", "raw")]
     assert "tench" in capsys.readouterr().out
 
@@ -140,29 +119,30 @@ def test_a_dry_run_is_of_the_recipe_with_its_options_and_writes_nothing(tmp_path
             return self.said
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("jaxcnn.laboratory.dry_run.dry_run", Found)
-    monkeypatch.setattr("jaxcnn.laboratory.topology.over_topology", str.upper)
-    assert script_here(monkeypatch, "train", TINY, "--dry-run", "--data.batch-size", "8") == 0
-    assert script_here(monkeypatch, "train", TINY, "--dry-run", "--topology", "v5e:2x2") == 0
+    monkeypatch.setattr("jaxcnn.cli.train.dry_run", Found)
+    monkeypatch.setattr("jaxcnn.cli.train.over_topology", str.upper)
+    assert main(["train", TINY, "--dry-run", "--data.batch-size", "8"]) == 0
+    assert main(["train", TINY, "--dry-run", "--topology", "v5e:2x2"]) == 0
     assert capsys.readouterr().out == "tiny, batch 8, on None\ntiny, batch 64, on V5E:2X2\n"
     assert not list(tmp_path.iterdir())
 
 
-def test_convert_writes_what_predict_reads(tmp_path):
-    state = {
-        place: np.zeros(leaf.shape, np.float16) for place, leaf in load.variable_shapes("resnet20_cifar", {}).items()
-    }
+def test_convert_writes_what_predict_reads(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shapes = load.variable_shapes("resnet20_cifar", {})
+    state = {name: np.zeros(leaf.shape, np.float16) for name, leaf in shapes.items()}
     safetensors.numpy.save_file(state, tmp_path / "theirs.safetensors")
     Image.new("RGB", (40, 40)).save(tmp_path / "photo.png")
-    answer = script("convert", "resnet20_cifar", "theirs.safetensors", "ours.safetensors", folder=tmp_path)
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout == "ours.safetensors holds the variables of create_model('resnet20_cifar')\n"
-    again = script("convert", "resnet20_cifar", "theirs.safetensors", "ours.safetensors", folder=tmp_path)
-    assert again.stderr == "error: there is ours.safetensors already: remove it, or give another path\n"
-    network = ("--model", "resnet20_cifar", "--weights", "ours.safetensors", "--top-k", "1")
-    answer = script("predict", "photo.png", *network, folder=tmp_path)
-    assert answer.returncode == 0, answer.stderr
-    assert "0.1000" in answer.stdout
+    conversion = ("convert", "resnet20_cifar", "theirs.safetensors", "ours.safetensors")
+    assert main(conversion) == 0
+    assert capsys.readouterr().out == "ours.safetensors holds the variables of create_model('resnet20_cifar')\n"
+    assert main(conversion) == 2
+    assert capsys.readouterr().err == "error: there is ours.safetensors already: remove it, or give another path\n"
+    assert (
+        main(["predict", "photo.png", "--model", "resnet20_cifar", "--weights", "ours.safetensors", "--top-k", "1"])
+        == 0
+    )
+    assert "0.1000" in capsys.readouterr().out
 
 
 def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, monkeypatch, capsys):
@@ -183,7 +163,7 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     both = (*network, "--also", "resnet20_cifar", "--weights", "b.safetensors")
     views = ("views:ten-crop", "--views.size", "32", "--views.short-sides", "36")
     options = ("--leave-out", "blacklist.txt", "--details", "out")
-    assert script_here(monkeypatch, "evaluate", *both, *options, *views) == 0
+    assert main(["evaluate", *both, *options, *views]) == 0
     assert re.fullmatch(
         r"top-1 error [\d.]+ % \(95 % interval by Wilson's score: [\d.]+ to [\d.]+\)\ntop-5 error .*\n9 images\n",
         capsys.readouterr().out,
@@ -194,18 +174,18 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     assert report["views"]["kind"] == "ten_crop"
     assert [each["images"] for each in report["classes"]] == [1] * 7 + [0] + [1] * 2
     assert np.load(tmp_path / "out" / "details.npz")["confusion"].sum() == 9
-    assert script_here(monkeypatch, "evaluate", *network, "--submission", "answers.txt") == 0
+    assert main(["evaluate", *network, "--submission", "answers.txt"]) == 0
     evaluated = capsys.readouterr().out
     (tmp_path / "truth.txt").write_text("".join(f"{label}\n" for label in range(10, 0, -1)))
-    assert script_here(monkeypatch, "submission", "answers.txt", "--truth", "truth.txt") == 0
+    assert main(["submission", "answers.txt", "--truth", "truth.txt"]) == 0
     assert capsys.readouterr().out == evaluated
     (tmp_path / "real.json").write_text(json.dumps([[], *[list(range(10))] * 9]))
-    assert script_here(monkeypatch, "evaluate", *network, "--labels", "real.json") == 0
+    assert main(["evaluate", *network, "--labels", "real.json"]) == 0
     output = capsys.readouterr()
     assert re.match(r"top-1 error 0.00 % .*\ntop-5 error 0.00 % .*\n9 images\n", output.out)
     assert "1 images have no valid label, and are left out" in output.err
     refused = (*network, "--submission", "other.txt", "--class-numbers", "meta.mat")
-    assert script_here(monkeypatch, "evaluate", *refused) == 2
+    assert main(["evaluate", *refused]) == 2
     assert "the network's are not known by them" in capsys.readouterr().err
 
 
@@ -219,16 +199,16 @@ def test_reproduce_compares_and_stores_what_compares(tmp_path, monkeypatch, caps
         found = Reproduction(model="resnet50", weights=weights, images=images, errors=errors, versions={}, **facts)
         monkeypatch.setattr("jaxcnn.tables.reproduction.reproduce", lambda *given: asked.append(given) or found)
 
-    lines = "<!-- {0}: scripts/reproduce.py --tables writes from here -->\n<!-- {0}: to here -->\n"
+    lines = "<!-- {0}: jaxcnn reproduce --tables writes from here -->\n<!-- {0}: to here -->\n"
     (tmp_path / "d.md").write_text(lines.format("recipes") + lines.format("weights"))
     where = ("--results", str(tmp_path / "results"), "--document", str(tmp_path / "d.md"))
     command = ("reproduce", "resnet50", "--weights", "torchvision", "--data.name", "folder:photos", *where)
     measured(images=5)
-    assert script_here(monkeypatch, *command) == 0
+    assert main(command) == 0
     assert "the published errors are of 50000 images, and these of 5: they do not compare" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
     measured(images=50_000)
-    assert script_here(monkeypatch, *command, "--tables") == 0
+    assert main([*command, "--tables"]) == 0
     output = capsys.readouterr().out
     assert re.search(r"top-1 error +│ 20.500 % +│ 20.15 to 20.86 +│ 19.142 % +│ \+1.358 +│ no", output)
     assert [each[:2] for each in asked] == [("resnet50", "torchvision")] * 2
@@ -238,39 +218,86 @@ def test_reproduce_compares_and_stores_what_compares(tmp_path, monkeypatch, caps
     assert "| `lenet_mnist` | LeNet on MNIST" in (tmp_path / "d.md").read_text()
 
 
-def test_models_prints_the_table():
-    table = script("models", "[gr]*net*[04]")
-    assert table.returncode == 0, table.stderr
-    assert re.search(
-        r"resnet50 +│ 25,557,032 │ +4,089.2 M │ +50 │ 224x224x3 │ +23.87 % │ +7.14 % │ centre crop", table.stdout
-    )
+def test_models_prints_the_table(capsys):
+    assert main(["models", "[gr]*net*[04]"]) == 0
+    table = capsys.readouterr().out
+    assert re.search(r"resnet50 +│ 25,557,032 │ +4,089.2 M │ +50 │ 224x224x3 │ +23.87 % │ +7.14 % │ centre crop", table)
     # An error that the paper does not give is left out.
-    assert re.search(
-        r"googlenet_2014 +│ +6,998,552 │ +1,582.7 M │ +22 │ 224x224x3 │ +│ +10.07 % │ 1 crop", table.stdout
+    assert re.search(r"googlenet_2014 +│ +6,998,552 │ +1,582.7 M │ +22 │ 224x224x3 │ +│ +10.07 % │ 1 crop", table)
+
+
+def test_recipes_are_listed(capsys):
+    assert main(["recipes", "*_flax"]) == 0
+    assert capsys.readouterr().out == (
+        "resnet50_imagenet_flax\n"
+        "    resnet50, tfds:imagenet2012, 100 epochs, published error 23.28 / ? %\n"
+        "    ResNet-50 on ILSVRC-2012 as Flax's ImageNet example trains it on 8 V100: published 23.28 % top-1 error.\n"
     )
+    assert main(["recipes", "lenet_digits"]) == 0
+    assert capsys.readouterr().out.splitlines()[1] == "    lenet, digits, 40 epochs"
+    assert main(["recipes", "lenet*", "--markdown"]) == 0
+    assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()[2:]] == [
+        "| `lenet_digits`",
+        "| `lenet_mnist`",
+    ]
 
 
-def test_data_checks_packs_and_shows(tmp_path):
+def test_recipes_tell_the_memory_they_take(monkeypatch, capsys):
+    monkeypatch.setattr("jaxcnn.cli.recipes.memory_lines", lambda configs, on: [f"{c.name} on {on}" for c in configs])
+    assert main(["recipes", "lenet*", "--topology", "v5e:2x2"]) == 0
+    assert capsys.readouterr().out == "lenet_digits on v5e:2x2\nlenet_mnist on v5e:2x2\n"
+
+
+def test_data_checks_packs_and_shows(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     for split in ("train", "test"):
         (tmp_path / "photos" / split / "black").mkdir(parents=True)
         Image.new("RGB", (20, 30)).save(tmp_path / "photos" / split / "black" / "a.png")
-    assert script("data", "check", "folder:photos", folder=tmp_path).returncode == 0
+    assert main(["data", "check", "folder:photos"]) == 0
     (tmp_path / "photos" / "train" / "black" / "b.png").write_bytes(b"<html>")
-    answer = script("data", "check", "folder:photos", folder=tmp_path)
-    assert answer.returncode == 1, answer.stderr
-    assert answer.stdout.endswith("b.png is not an image\nthe data set is NOT whole\n")
+    assert main(["data", "check", "folder:photos"]) == 1
+    assert capsys.readouterr().out.endswith("b.png is not an image\nthe data set is NOT whole\n")
     options = ("--short-side", "16", "--format", "raw", "--data-dir", "prepared")
-    answer = script("data", "pack", "folder:photos", *options, folder=tmp_path)
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout == (
+    assert main(["data", "pack", "folder:photos", *options]) == 0
+    assert capsys.readouterr().out == (
         "train: 1 images, 0.0 MB, 1 left out\n"
         "  photos/train/black/b.png is not an image\n"
         "test: 1 images, 0.0 MB, 0 left out\n"
         "tfds:photos_16_raw is in prepared/photos_16_raw/1.0.0\n"
     )
-    answer = script("data", "check", "tfds:photos_16_raw", "--data-dir", "prepared", folder=tmp_path)
-    assert answer.returncode == 0, answer.stderr
-    answer = script("data", "preview", TINY, "--out", "page.html", "--images", "2", folder=tmp_path)
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout == "page.html shows 2 training images\n"
+    assert main(["data", "check", "tfds:photos_16_raw", "--data-dir", "prepared"]) == 0
+    capsys.readouterr()
+    assert main(["data", "preview", TINY, "--out", "page.html", "--images", "2"]) == 0
+    assert capsys.readouterr().out == "page.html shows 2 training images\n"
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("jaxcnn.cli.data.check_data_set", interrupted)
+    assert main(["data", "check", "digits"]) == 130
+    assert capsys.readouterr().err == "interrupted; the same command starts again cleanly\n"
+
+
+def test_interrupt_counts_and_compares(monkeypatch, capsys):
+    asked = []
+
+    def trial(arguments, folder, **options):
+        asked.append((arguments, options))
+        return Outcome(kills=2, resumed_after=(0, 8), finished_runs=1, differing=differing)
+
+    monkeypatch.setattr("jaxcnn.cli.interrupt.interrupt_repeatedly", trial)
+    differing = ()
+    assert main(["interrupt", "--kills", "2", "--", "--epochs", "1"]) == 0
+    assert asked == [(["resnet20_digits", "--epochs", "1"], {"kills": 2, "number": signal.SIGKILL, "seed": 0})]
+    assert capsys.readouterr().out == (
+        "2 times SIGKILL, going on from steps 0, 8\n"
+        "1 finished runs: final state and metrics bit-identical to the uninterrupted run's\n"
+    )
+    differing = ("run: params/a",)
+    assert main(["interrupt", TINY, "--signal", "TERM"]) == 1
+    assert asked[1][0] == [TINY]
+    assert asked[1][1]["number"] == signal.SIGTERM
+    assert "NOT the same as the uninterrupted run's\n  differs: run: params/a\n" in capsys.readouterr().out

@@ -202,7 +202,7 @@ def test_tfds_takes_the_newest_version_and_the_only_config(prepared, tmp_path):
     ("name", "split", "sentence"),
     [
         ("tfds:tinny", "train", "did you mean 'tiny'.*tfds build tinny"),
-        ("tfds:imagenet2012", "train", r"scripts/data\.py prepare imagenet2012 --archives DIR"),
+        ("tfds:imagenet2012", "train", "jaxcnn data prepare imagenet2012 --archives DIR"),
         ("tfds:tiny:2.0.0", "train", "not prepared in version '2.0.0': .*'1.0.0'"),
         ("tfds:tiny", "trian", "'trian': did you mean 'train'"),
         ("tfds:tiny", "train[:nine]", "no images in a split"),

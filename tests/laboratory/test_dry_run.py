@@ -8,13 +8,11 @@ import pytest
 from jaxcnn.config import CenterCrop, DataConfig, PublishedConfig
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory import dry_run as module
-from jaxcnn.laboratory import topology
-from jaxcnn.laboratory.dry_run import DoesNotFit, data_or_stand_in, dry_run
-from jaxcnn.runs import load_config
+from jaxcnn.laboratory.dry_run import DoesNotFit, data_or_stand_in, dry_run, with_fewest_micro_batches
+from jaxcnn.recipes import load_config
 from jaxcnn.training.parallel import DataParallel
 
 RECIPES = Path(__file__).parent.parent / "recipes"
-CONFIGS = Path(__file__).parent.parent.parent / "configs"
 
 
 def test_a_dry_run_says_what_a_run_would_take_and_leaves_nothing(tmp_path, monkeypatch, one_device):
@@ -80,12 +78,12 @@ def test_the_fewest_micro_batches_that_fit(fits, found, monkeypatch, one_device)
             raise DoesNotFit
         return config.parallel.micro_batches
 
-    monkeypatch.setattr(topology, "dry_run", pretend)
-    config = load_config(CONFIGS / "nasnet_a_mobile_imagenet.py")
-    assert topology.with_fewest_micro_batches(config, one_device) == found
+    monkeypatch.setattr(module, "dry_run", pretend)
+    config = load_config("nasnet_a_mobile_imagenet")
+    assert with_fewest_micro_batches(config, one_device) == found
     fits = 24  # 1600 images cannot be halved more often than six times
     with pytest.raises(DoesNotFit):
-        topology.with_fewest_micro_batches(config, one_device)
+        with_fewest_micro_batches(config, one_device)
 
 
 def test_steps_are_timed_on_noise_where_the_data_set_is_streamed(one_device):

@@ -1,8 +1,7 @@
 import pytest
 
 from jaxcnn.errors import UserError
-from jaxcnn.pictures.networks import plot_depth, plot_error_against_cost
-from jaxcnn.tables.networks import describe
+from jaxcnn.tables.networks import describe, describe_matching
 
 
 @pytest.mark.parametrize(
@@ -45,10 +44,7 @@ def test_the_papers_bottleneck_costs_what_the_paper_says():
     assert describe("resnet50", stride_in_first_conv=True).multiply_adds == pytest.approx(3.8e9, rel=0.02)
 
 
-def test_pictures_are_files(tmp_path):
-    pytest.importorskip("matplotlib")
-    plot_error_against_cost([describe("resnet18"), describe("lenet")], tmp_path / "cost.png")
-    plot_depth(tmp_path / "depth.png")
-    assert all((tmp_path / name).stat().st_size > 10_000 for name in ("cost.png", "depth.png"))
-    with pytest.raises(UserError, match="none of these networks has a published error"):
-        plot_error_against_cost([describe("lenet")], tmp_path / "none.png")
+def test_describe_matching_sorts_and_refuses():
+    assert [row.name for row in describe_matching("lenet*")] == ["lenet", "lenet5"]
+    with pytest.raises(UserError, match=r"no model matches 'resnet5': did you mean 'resnet50'"):
+        describe_matching("resnet5")

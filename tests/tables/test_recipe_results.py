@@ -76,9 +76,7 @@ def test_a_run_is_stored_and_in_the_table(recipes, tmp_path):
 
 
 def test_runs_that_are_no_result(recipes, tmp_path):
-    with pytest.raises(
-        UserError, match=r"early is not at its end, so it has no result yet: go on with scripts/train.py"
-    ):
+    with pytest.raises(UserError, match=r"early is not at its end, so it has no result yet: go on with `jaxcnn train"):
         result_of(run(tmp_path / "early", step=56), recipes)
     (run(tmp_path / "unstarted") / "metrics.jsonl").unlink()
     with pytest.raises(UserError, match="unstarted is not at its end"):
@@ -99,12 +97,12 @@ def test_results_that_are_none(recipes, tmp_path):
         table({"gone": found}, recipes)
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "ours.json").write_text('{"recipe": "ours"}')
-    with pytest.raises(UserError, match=r"ours.json is not a result of scripts/reproduce.py: Field required"):
+    with pytest.raises(UserError, match=r"ours.json is not a result of `jaxcnn reproduce`: Field required"):
         read(tmp_path / "results")
 
 
 def test_a_table_stands_between_its_lines():
-    begin, end = "<!-- a: scripts/reproduce.py --tables writes from here -->\n", "<!-- a: to here -->\n"
+    begin, end = "<!-- a: jaxcnn reproduce --tables writes from here -->\n", "<!-- a: to here -->\n"
     written = with_table(f"before\n{begin}old\n{end}after\n", "a", "| new |\n")
     assert written == f"before\n{begin}\n| new |\n\n{end}after\n"
     for document in ("", f"{end}{begin}", begin):
@@ -115,7 +113,7 @@ def test_a_table_stands_between_its_lines():
 
 
 def test_the_document_is_up_to_date():
-    """If it is not: scripts/reproduce.py --tables."""
+    """If it is not: jaxcnn reproduce --tables."""
     document = (ROOT / "docs" / "results.md").read_text()
     recipes, weights = read(ROOT / "docs/results/recipes"), reproduction.read(ROOT / "docs/results/weights")
     written = with_table(document, "recipes", recipe_results.table(recipes, ROOT / "configs"))

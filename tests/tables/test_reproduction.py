@@ -103,8 +103,8 @@ def test_what_is_stored_is_in_the_table(somebodys, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("{", "is not a result of scripts/reproduce.py: Invalid JSON"),
-        ("{}", "is not a result of scripts/reproduce.py: Field required"),
+        ("{", "is not a result of `jaxcnn reproduce`: Invalid JSON"),
+        ("{}", "is not a result of `jaxcnn reproduce`: Field required"),
         (
             made(images=9),
             "is of 9 images, centre crop 32 of 36, bilinear, and the published errors of 10, centre crop 32",

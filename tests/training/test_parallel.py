@@ -14,7 +14,7 @@ from jaxcnn.assembly import assemble, split_arrays
 from jaxcnn.config import ConfigError, ModelConfig, ParallelConfig, Resize
 from jaxcnn.errors import UserError
 from jaxcnn.ops.lowering_rules import rules_of
-from jaxcnn.runs import load_config
+from jaxcnn.recipes import load_config
 from jaxcnn.training.parallel import DataParallel
 from jaxcnn.training.step import zero_totals
 

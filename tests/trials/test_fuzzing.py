@@ -1,18 +1,14 @@
 """Damaged files on the decoder, and that the trial itself notices what it is for."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
+from jaxcnn.cli.main import main
 from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.trials import fuzzing
 from jaxcnn.trials.fuzzing import Limits, fuzz
 from jaxcnn.trials.mutation import join, mutated, originals, split
 
-SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "fuzz_images.py"
 LIMITS = Limits(max_pixels=1 << 20, memory=1 << 26)
 
 
@@ -74,13 +70,11 @@ def test_a_process_that_crashes_is_followed_by_another(tmp_path, monkeypatch):
         fuzz(0, 7, 3)
 
 
-def test_the_script_keeps_what_failed(tmp_path):
+def test_the_command_keeps_what_failed(tmp_path, capsys):
     # No file takes as little memory as this.
-    command = [sys.executable, SCRIPT, "--seed", "4", "--first", "7", "--files", "2", "--keep", tmp_path]
-    command += ["--limits.memory", "-1"]
-    answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
-    assert answer.returncode == 1, answer.stderr
-    assert answer.stdout.startswith("2 files of seed 4: 0 decoded, 0 refused\n")
+    arguments = ["--seed", "4", "--first", "7", "--files", "2", "--keep", str(tmp_path), "--limits.memory", "-1"]
+    assert main(["fuzz-images", *arguments]) == 1
+    assert capsys.readouterr().out.startswith("2 files of seed 4: 0 decoded, 0 refused\n")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {
         "4_7": mutated(4, 7),
         "4_8": mutated(4, 8),
