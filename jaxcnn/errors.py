@@ -1,19 +1,17 @@
-"""What a person can put right, said in one sentence."""
+"""Mistakes that a person can put right, each told in one sentence."""
 
 import difflib
-import logging
-import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 EXIT_USER_ERROR = 2
-"""Exit code of a script after a `UserError`: trying again cannot help."""
+"""The exit code of a command after a `UserError`: trying again cannot help."""
 
 
 class UserError(ValueError):
     """A mistake in what the user gave: a name, an option, a file.
 
-    Its message is one sentence that names the thing and the way out; the scripts print it without a traceback and
-    leave with exit code `EXIT_USER_ERROR`.
+    Its message is one sentence that names the thing and the way out; commands print it without a traceback and leave
+    with exit code `EXIT_USER_ERROR`.
     """
 
 
@@ -38,19 +36,3 @@ def nearest(name: str, choices: Iterable[str]) -> str:
         return f"did you mean {' or '.join(map(repr, close))}?"
     shown = ", ".join(map(repr, choices[:12]))
     return f"choose from {shown}" + (f" and {len(choices) - 12} more" if len(choices) > 12 else "")
-
-
-def run_script(main: Callable[[list[str]], int]) -> int:
-    """Runs a script's ``main`` on the command line's arguments; returns the exit code.
-
-    That is `EXIT_USER_ERROR` after a `UserError`. What the package logs, from level INFO, goes to the standard error.
-    """
-    log = logging.getLogger("jaxcnn")
-    log.addHandler(logging.StreamHandler())
-    log.setLevel(logging.INFO)
-    log.propagate = False  # absl, which tensorflow-datasets imports, would print it again
-    try:
-        return main(sys.argv[1:])
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_USER_ERROR

@@ -1,28 +1,173 @@
-"""Recipes by path, and the config of a run folder."""
+"""Recipes: the options of a run as a Python file, found by name or by path, and the one that a run folder keeps.
 
-import runpy
+A recipe sets ``config = TrainConfig(...)``. It may register what it trains with, such as a network family of its own.
+So it is executed once in a process however often it is loaded, and a run folder keeps its source: whoever loads the run
+later finds the same things registered.
+"""
+
+import ast
+import dataclasses
+import fnmatch
+import hashlib
+import sys
 from pathlib import Path
+from types import ModuleType
 
 from jaxcnn.config import ConfigError, TrainConfig, from_json
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, nearest
 
 CONFIG_FILE = "config.json"
+"""The file of a run folder that holds the run's options, everything resolved."""
 RECIPE_FILE = "recipe.py"
+"""The file of a run folder that holds the source of the recipe that was trained."""
 
 
-def load_config(path: Path) -> TrainConfig:
-    """Placeholder until the rooms branch lands."""
+def _shipped() -> Path:
+    package = Path(__file__).parent
+    # The wheel carries the recipes inside the package; a checkout has them beside it.
+    return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
+
+
+SHIPPED = _shipped()
+"""The folder of the recipes that come with this package: `load_recipe` finds them by name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """What is trained, and the source that says so."""
+
+    name: str
+    """The name of the recipe's file without its suffix; for a run folder or a config file the config's own name."""
+    config: TrainConfig
+    source: str | None
+    """The text of the recipe's file, for the run folder to keep; None where there is a config and no recipe."""
+    run: Path | None = None
+    """The run folder that was named; None if it was a recipe or a config file."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the recipe's docstring; empty where there is none."""
+        docstring = ast.get_docstring(ast.parse(self.source)) if self.source else None
+        return docstring.splitlines()[0] if docstring else ""
+
+
+def load_config(name_or_path: str | Path) -> TrainConfig:
+    """Returns the config of `load_recipe`.
+
+    Raises:
+        UserError: as `load_recipe`.
+    """
+    return load_recipe(name_or_path).config
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """Loads a recipe, or the config of a run.
+
+    Args:
+        name_or_path: the name of a recipe of `find_recipes`, such as ``resnet50_imagenet``; the path of a recipe's
+            file, a run folder, or a ``.json`` file such as a run's config.json. A string without a directory part is
+            first taken for a name, whatever the working directory holds; ``./resnet50_imagenet`` and every `Path` are
+            paths. Beside a config, a ``recipe.py`` is executed first, because the config may name what it registers.
+
+    Raises:
+        UserError: there is no such recipe, file or folder, or it holds no config.
+        ConfigError: an option in it is wrong.
+    """
+    path = Path(name_or_path)
+    may_be_name = isinstance(name_or_path, str) and path.name == name_or_path
+    if may_be_name and (shipped := SHIPPED / f"{name_or_path}.py").is_file():
+        return _load_file(shipped)
     if path.is_dir():
-        file = path / CONFIG_FILE
-        if not file.is_file():
+        if not (path / CONFIG_FILE).is_file():
             raise UserError(f"{path} is not a run folder: it has no {CONFIG_FILE}")
-        return from_json(file.read_text())
-    if not path.is_file():
-        raise UserError(f"there is no recipe or run folder {path}: give a file of configs/ or a folder of runs/")
-    try:
-        config = runpy.run_path(str(path)).get("config")
-    except UserError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        return dataclasses.replace(_load_json(path / CONFIG_FILE), run=path)
+    if path.is_file():
+        return _load_json(path) if path.suffix == ".json" else _load_file(path)
+    way_out = "give the path of a recipe or of a run folder, or a name that `jaxcnn recipes` lists"
+    if may_be_name:
+        way_out = nearest(name_or_path, _names())
+    raise UserError(f"there is no recipe or run folder {name_or_path}: {way_out}")
+
+
+def same_code(source: str, other: str) -> bool:
+    """Returns whether two recipes do the same besides setting their ``config``: comments and docstrings aside."""
+    return _code(source) == _code(other)
+
+
+def _code(source: str) -> list[str]:
+    statements = []
+    for node in ast.parse(source).body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        sets_config = [target.id for target in targets if isinstance(target, ast.Name)] == ["config"]
+        is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        if not (sets_config or is_docstring or isinstance(node, ast.Import | ast.ImportFrom)):
+            statements.append(ast.unparse(node))
+    return statements
+
+
+def find_recipes(pattern: str = "*", folder: Path = SHIPPED) -> dict[str, Recipe]:
+    """Returns recipes by name, sorted.
+
+    Args:
+        pattern: a shell pattern of names.
+        folder: the recipes' folder; by default the one of this package's own.
+
+    Raises:
+        UserError: no recipe matches.
+        ConfigError: an option in a recipe is wrong.
+    """
+    names = _names(folder)
+    matching = fnmatch.filter(names, pattern)
+    if not matching:
+        raise UserError(f"no recipe matches {pattern!r}: {nearest(pattern, names)}")
+    return {name: _load_file(folder / f"{name}.py") for name in matching}
+
+
+def _names(folder: Path = SHIPPED) -> list[str]:
+    return sorted(path.stem for path in folder.glob("*.py"))
+
+
+def _load_file(path: Path) -> Recipe:
+    source = _read(path)
+    config = vars(_executed(source, path)).get("config")
     if not isinstance(config, TrainConfig):
         raise UserError(f"{path} is not a recipe: it must set config = TrainConfig(...)")
-    return config
+    return Recipe(path.stem, config, source)
+
+
+def _load_json(path: Path) -> Recipe:
+    source = None
+    if (recipe := path.parent / RECIPE_FILE).is_file():
+        source = _read(recipe)
+        _executed(source, recipe)
+    try:
+        config = from_json(_read(path))
+    except UserError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    return Recipe(config.name, config, source)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text in UTF-8"
+        raise UserError(f"{path} cannot be read: {reason}") from None
+
+
+def _executed(source: str, path: Path) -> ModuleType:
+    """The module that a recipe's source makes: the same one whenever the text is the same, wherever it is read from."""
+    name = f"jaxcnn_recipe_{hashlib.sha256(source.encode()).hexdigest()}"
+    if name not in sys.modules:
+        module = ModuleType(name)
+        module.__file__ = str(path)
+        # Dataclasses, pydantic and Flax look up a class's annotations in the module that sys.modules has for it.
+        sys.modules[name] = module
+        try:
+            exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
+        except BaseException as error:
+            del sys.modules[name]
+            if isinstance(error, UserError):
+                raise ConfigError(f"{path}: {error}") from None
+            raise
+    return sys.modules[name]

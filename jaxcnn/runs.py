@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.metadata
 import math
 import os
@@ -15,12 +14,13 @@ import rich.console
 
 from jaxcnn.assembly import Assembly, assemble
 from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, to_json
-from jaxcnn.data.pipeline import Data, Split
+from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
+from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import Result
 from jaxcnn.loading import initial_variables
-from jaxcnn.recipes import CONFIG_FILE, RECIPE_FILE, load_config
+from jaxcnn.recipes import CONFIG_FILE, RECIPE_FILE, load_config, same_code
 from jaxcnn.training.checkpoint import Checkpoints, Restored
 from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.loop import STEPS_IN_FLIGHT, Plan, fit
@@ -139,17 +139,9 @@ def _agreed(asked: StopRequest, assembly: Assembly) -> Callable[[], bool]:
     if jax.process_count() == 1:
         return asked
     check_same("config", to_json(assembly.config))
-    check_same("data set", [_fingerprint(assembly.data.train), _fingerprint(assembly.data.evaluation)])
+    assembly.train_feed.check_same()
+    assembly.evaluation_feed.check_same()
     return AgreedStop(asked, assembly.parallel, STEPS_IN_FLIGHT)
-
-
-def _fingerprint(split: Split) -> list[Any]:
-    """What two processes must have alike: where a split is resident, every byte, because each keeps its own copy."""
-    digest = hashlib.sha256()
-    if split.resident:
-        digest.update(split.images)
-        digest.update(split.labels)
-    return [split.name, list(split.class_names), split.size, digest.hexdigest()]
 
 
 def _claim(workdir: Path, config: TrainConfig, source: str | None) -> None:
@@ -163,6 +155,12 @@ def _claim(workdir: Path, config: TrainConfig, source: str | None) -> None:
             raise ConfigError(
                 f"{workdir} holds a run of another config, {option} {old!r} there and {new!r} here{others}: "
                 "choose another --workdir, or delete the folder"
+            )
+        kept = workdir / RECIPE_FILE
+        if source is not None and kept.is_file() and not same_code(source, kept.read_text(encoding="utf-8")):
+            raise UserError(
+                f"the recipe's own code is not what it was when the run in {workdir} began: go on with `jaxcnn train "
+                f"{workdir}`, which uses the recipe that the folder keeps, or choose another --workdir"
             )
     elif is_writer():
         workdir.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Keeping a training going: started again when it fails, until trying again cannot help."""
+"""A supervisor of a training, which starts it again when it fails, until trying again cannot help."""
 
 import signal
 import subprocess
@@ -13,27 +13,30 @@ from jaxcnn.training.manifest import saved_steps
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 _LOOKS_A_SECOND = 10
-"""How often a supervisor that waits looks whether it was asked to stop."""
+"""How many times a second a supervisor that waits looks whether it was asked to stop."""
 
 
 class Supervisor:
-    """Runs a command, again and again if need be.
+    """Runs a command, and starts it again when it fails.
 
-    - Exit code 0: done.
-    - `EXIT_USER_ERROR`: not tried again.
-    - Any other, or a signal: tried again after a pause, which doubles with every failure in a row.
-    - `EXIT_STOPPED`, where nobody asked the supervisor: the machine wants it back and may give another; tried again.
+    What follows depends on how the command ends:
 
-    Failures are in a row as long as no newer checkpoint has come. SIGTERM and SIGINT are passed on to the command, and
-    its end is then the supervisor's.
+    - After exit code 0 it is done.
+    - After `EXIT_USER_ERROR` it is not tried again.
+    - After any other, or a signal, it is tried again after a pause, which doubles with every failure in a row.
+    - After `EXIT_STOPPED` it is tried again where nobody asked the supervisor to stop: the machine was wanted back, and
+      another may be given.
+
+    Failures are in a row as long as there is no newer checkpoint. SIGTERM and SIGINT are passed on to the command, and
+    the supervisor ends when the command does.
 
     Args:
         command: the program and its arguments.
-        checkpoints: the folder in which the command saves, whose newest step is its progress.
-        max_failures: how many in a row are too many.
-        first_pause: seconds after the first failure.
-        longest_pause: seconds at most.
-        say: told what happens, in sentences.
+        checkpoints: the folder to which the command saves: its progress is the newest step there.
+        max_failures: the number of failures in a row after which it gives up.
+        first_pause: the seconds of the pause after the first failure.
+        longest_pause: the most seconds of a pause.
+        say: called with a sentence when something happens.
     """
 
     def __init__(
@@ -55,9 +58,9 @@ class Supervisor:
         self._asked: signal.Signals | None = None
 
     def run(self) -> int:
-        """Returns the exit code: the command's last, 128 and the signal's number where one ended it.
+        """Returns the exit code: the command's last, or 128 and the number of the signal that ended it.
 
-        `EXIT_STOPPED` if asked to stop, even where the command had not begun and there was nothing to save.
+        It is `EXIT_STOPPED` if the supervisor was asked to stop before the command had anything to save.
 
         Raises:
             UserError: there is no such program.
@@ -76,7 +79,7 @@ class Supervisor:
             if code in (0, EXIT_USER_ERROR):
                 return code
             if self._asked:
-                # It may have been asked before it could listen.
+                # The signal may have come before the command handled it.
                 return EXIT_STOPPED if -code in _PASSED_ON or code == EXIT_STOPPED else _of_shell(code)
             now = self._newest_step()
             failures = failures + 1 if now == before else 1
@@ -91,13 +94,13 @@ class Supervisor:
         return EXIT_STOPPED
 
     def _run_once(self) -> int:
-        """The command's exit code; minus the signal's number where one ended it."""
+        """Returns the command's exit code; where a signal ended it, minus the signal's number."""
         try:
-            # A group of its own, or Ctrl-C in a terminal would reach it twice.
+            # It has a process group of its own, or Ctrl-C in a terminal would reach it twice.
             self._child = subprocess.Popen(self._command, process_group=0)
         except OSError as error:
             raise UserError(f"{self._command[0]} cannot be run: {error.strerror}") from None
-        if self._asked:  # meanwhile; it may have been passed on already, and twice does harm with SIGINT alone
+        if self._asked:  # meanwhile; a second SIGTERM does no harm if the first was passed on already
             self._child.terminate()
         code = self._child.wait()
         self._child = None

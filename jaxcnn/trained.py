@@ -218,6 +218,7 @@ class Trained:
     def _predictions(self, split: Split, views: int) -> Predictions:
         parallel = DataParallel.over_all_devices()
         feed = Feed.for_evaluation(split, parallel, views)
+        feed.check_same()
         key = (split.views, parallel.mesh, max(views, feed.batch_size))
         if key not in self._evaluators:
             self._evaluators[key] = make_evaluator(self.model, self.normalization, parallel, *(key[0], key[2]))

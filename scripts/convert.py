@@ -1,44 +1,9 @@
 #!/usr/bin/env python3
-"""Writes somebody's weights of a model under our names, as one safetensors file or as an orbax checkpoint.
+"""Writes somebody's weights under our names: the command `jaxcnn convert`."""
 
-convert.py MODEL SOURCE OUT [--format orbax]
-"""
-
-import dataclasses
 import sys
-from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from jaxcnn import load_pretrained
-from jaxcnn.errors import run_script
-from jaxcnn.weights.published import find_published, is_published
-from jaxcnn.weights.save import Format, save_variables
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Write somebody's weights of a model under our names."""
-
-    model: tyro.conf.Positional[str]
-    """A model's name."""
-    source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SOURCE")]]
-    """A .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
-    out: tyro.conf.Positional[Path]
-    """The file, or for orbax the folder, to write; jaxcnn.load_pretrained takes it."""
-    format: Format = "safetensors"
-
-
-def main(arguments: list[str]) -> int:
-    """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
-    options = find_published(chosen.model, chosen.source).options if is_published(chosen.source) else {}
-    save_variables(load_pretrained(chosen.model, chosen.source, **options), chosen.out, chosen.format)
-    shown = ", ".join([repr(chosen.model), *(f"{option}={value!r}" for option, value in options.items())])
-    print(f"{chosen.out} holds the variables of create_model({shown})")
-    return 0
-
+from jaxcnn.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(run_script(main))
+    sys.exit(main(["convert", *sys.argv[1:]]))

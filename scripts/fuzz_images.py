@@ -1,58 +1,9 @@
 #!/usr/bin/env python3
-"""Tries damaged JPEG and PNG files on the decoder, in processes that may crash or hang.
+"""Tries damaged image files on the decoder: the command `jaxcnn fuzz-images`."""
 
-    fuzz_images.py [--files 100000] [--seed 0]
-    fuzz_images.py --seed 0 --first NUMBER --files 1 --keep FOLDER      one file again, and on disk
-
-Exit code 1 where a file crashed the decoder, took too long or too much memory, or raised another error than it should.
-"""
-
-import dataclasses
-import os
 import sys
-from pathlib import Path
 
-import tyro
-
-from jaxcnn.analysis.fuzzing import Limits, fuzz
-from jaxcnn.analysis.mutation import mutated
-from jaxcnn.errors import run_script
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Try damaged JPEG and PNG files on the decoder."""
-
-    files: int = 100_000
-    """How many."""
-    seed: int = 0
-    """Of the series; a file is a function of the seed and its number."""
-    first: int = 0
-    """Number of the first file."""
-    processes: int = os.cpu_count() or 1
-    """How many try files at a time."""
-    keep: Path | None = None
-    """A folder to write the files to that failed."""
-    limits: Limits = dataclasses.field(default_factory=Limits)
-
-
-def main(arguments: list[str]) -> int:
-    """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
-    report = fuzz(chosen.seed, chosen.first, chosen.files, chosen.limits, processes=chosen.processes)
-    print(f"{report.files} files of seed {chosen.seed}: {report.decoded} decoded, {report.refused.total()} refused")
-    for reason, count in report.refused.most_common():
-        print(f"{count:8}  {reason}")
-    print(f"slowest: {report.slowest[0]:.2f} s of processor time, number {report.slowest[1]}")
-    print(f"most memory: {report.largest[0] >> 20} MB, number {report.largest[1]}")
-    print(f"{len(report.failures)} failed")
-    for number, what in sorted(report.failures.items()):
-        print(f"  number {number} {what}")
-        if chosen.keep:
-            chosen.keep.mkdir(parents=True, exist_ok=True)
-            (chosen.keep / f"{chosen.seed}_{number}").write_bytes(mutated(chosen.seed, number))
-    return 1 if report.failures else 0
-
+from jaxcnn.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(run_script(main))
+    sys.exit(main(["fuzz-images", *sys.argv[1:]]))

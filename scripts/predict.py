@@ -1,54 +1,9 @@
 #!/usr/bin/env python3
-"""Names what is in image files.
+"""Names what is in image files: the command `jaxcnn predict`."""
 
-predict.py PHOTO... --model RUN_FOLDER [--checkpoint best] [--weights-of ema] [--top-k 5]
-predict.py PHOTO... --model MODEL --weights SOURCE
-"""
-
-import dataclasses
 import sys
-from pathlib import Path
-from typing import Annotated, Literal
 
-import rich.console
-import rich.table
-import tyro
-
-from jaxcnn.errors import run_script
-from jaxcnn.loading import load
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Name what is in image files."""
-
-    images: tyro.conf.Positional[tuple[Path, ...]]
-    """JPEG, PNG and other image files."""
-    model: str = "runs/lenet_digits"
-    """A run folder, or a model's name."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints; the best is that of the lowest top-1 error of the weights asked for."""
-    weights_of: Literal["raw", "ema"] = "raw"
-    """A run's parameters themselves, or their moving average."""
-    top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
-    """How many classes to name."""
-
-
-def main(arguments: list[str]) -> int:
-    """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
-    network = load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
-    predictions = network.predict(list(chosen.images), chosen.top_k)
-    console = rich.console.Console()
-    for path, classes in zip(chosen.images, predictions, strict=True):
-        table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=str(path))
-        for name, probability in classes:
-            table.add_row(name, f"{probability:.4f}")
-        console.print(table)
-    return 0
-
+from jaxcnn.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(run_script(main))
+    sys.exit(main(["predict", *sys.argv[1:]]))

@@ -1,41 +1,9 @@
 #!/usr/bin/env python3
-"""Scores an ILSVRC submission file, as `evaluate.py --submission FILE` writes it.
+"""Scores an ILSVRC submission file: the command `jaxcnn submission`."""
 
-submission.py SUBMISSION --truth ILSVRC2012_validation_ground_truth.txt [--leave-out BLACKLIST]
-"""
-
-import dataclasses
 import sys
-from pathlib import Path
 
-import tyro
-
-from jaxcnn.errors import run_script
-from jaxcnn.evaluation.details import in_words
-from jaxcnn.evaluation.submission import score_submission
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Score an ILSVRC submission file."""
-
-    submission: tyro.conf.Positional[Path]
-    """Up to five labels a line, counted from 1, a line an image."""
-    truth: Path
-    """The right label of each image, a line each."""
-    classes: int = 1000
-    """The highest label there is."""
-    leave_out: Path | None = None
-    """Numbers of images that do not count, from 1, a line each."""
-
-
-def main(arguments: list[str]) -> int:
-    """Returns the exit code."""
-    chosen = tyro.cli(Arguments, args=arguments)
-    images, errors = score_submission(chosen.submission, chosen.truth, chosen.classes, chosen.leave_out)
-    print(in_words(errors, images))
-    return 0
-
+from jaxcnn.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(run_script(main))
+    sys.exit(main(["submission", *sys.argv[1:]]))

@@ -1,70 +1,9 @@
 #!/usr/bin/env python3
-"""Trains a recipe, or goes on with a run.
+"""Trains a recipe, or goes on with a run: the command `jaxcnn train`."""
 
-    train.py [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
-    train.py [RECIPE_OR_RUN_FOLDER] --dry-run [--topology v5e:2x2] [--OPTION VALUE ...]
-    train.py RECIPE --distributed auto                                  several processes: see docs/distributed.md
-    train.py RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
-
-Without arguments it trains configs/lenet_digits.py. With --dry-run it says what that would take: memory, steps, time,
-and what error was published; for ILSVRC-2012 that need not be prepared yet. Exit codes: 0, trained and evaluated; 2,
-something in the recipe or the command cannot be, said in a sentence; 75, stopped by SIGTERM or SIGINT with everything
-saved: run it again to go on.
-"""
-
-import dataclasses
 import sys
-from pathlib import Path
-from typing import Annotated
 
-import tyro
-
-from jaxcnn import runs
-from jaxcnn.analysis.dry_run import dry_run
-from jaxcnn.analysis.topology import over_topology
-from jaxcnn.config import TrainConfig
-from jaxcnn.devices.processes import Processes, is_writer
-from jaxcnn.errors import UserError, run_script
-from jaxcnn.recipes import load_config
-from jaxcnn.training.interrupt import EXIT_STOPPED
-
-DEFAULT_RECIPE = Path(__file__).parent.parent / "configs" / "lenet_digits.py"
-
-
-@dataclasses.dataclass(frozen=True)
-class Arguments:
-    """Train a recipe, or go on with a run."""
-
-    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
-    workdir: Path | None = None
-    """The run folder; by default runs/NAME, or the one named as first argument."""
-    dry_run: bool = False
-    """Compile the training step, time it, and say what the run would take; write nothing."""
-    topology: str | None = None
-    """With --dry-run: compile for these TPUs, which need not be there, and time nothing."""
-    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
-
-
-def main(arguments: list[str]) -> int:
-    """Returns the exit code."""
-    named = bool(arguments) and not arguments[0].startswith("-")
-    recipe = Path(arguments[0]) if named else DEFAULT_RECIPE
-    default = Arguments(load_config(recipe), recipe if recipe.is_dir() else None)
-    chosen = tyro.cli(Arguments, default=default, args=arguments[named:], config=(tyro.conf.AvoidSubcommands,))
-    if chosen.topology and not chosen.dry_run:
-        raise UserError("--topology names devices that are compiled for, and not trained on: add --dry-run")
-    if chosen.dry_run:
-        topology = over_topology(chosen.topology) if chosen.topology else None
-        print(dry_run(chosen.config, topology).report())
-        return 0
-    workdir = chosen.workdir or Path("runs") / chosen.config.name
-    with chosen.processes.joined():
-        result = runs.train(chosen.config, workdir)
-        if is_writer():
-            stopped = f"stopped as asked, everything is saved; go on with: {sys.argv[0]} {workdir}"
-            print(stopped if result is None else result)
-    return EXIT_STOPPED if result is None else 0
-
+from jaxcnn.cli.main import main
 
 if __name__ == "__main__":
-    sys.exit(run_script(main))
+    sys.exit(main(["train", *sys.argv[1:]]))

@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-import batch_digests
 import jax
 import pytest
-from batch_digests import BATCH, IMAGES, assembly_of, digests, write_photographs
-from two_processes import start_two
 
 from jaxcnn.devices.parallel import DataParallel
+from tests.data import batch_digests
+from tests.data.batch_digests import BATCH, IMAGES, assembly_of, digests, write_photographs
+from tests.devices.two_processes import start_two
 
 STEPS = 2 * IMAGES // BATCH  # two epochs, one step across their border
 

@@ -11,30 +11,40 @@ import jaxcnn
 
 ROOT = Path(jaxcnn.__file__).parent
 
-# What each part may import of ours. All may import `errors` and `lookahead`.
+# What holds a network from its config to its errors; the rooms that look at it from outside may import all of it.
+HOUSE = (
+    "config recipes ops layers models weights data augment devices evaluation training assembly trained loading runs "
+    "measuring"
+)
+ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
+
+# What each part may import of ours. `errors` may be imported by all.
 ALLOWED = {
     part: set(others.split())
     for part, others in {
         "errors": "",
         "lookahead": "",
-        "memory": "",
         "config": "config",
+        "recipes": "config",
         "ops": "ops",
         "layers": "ops layers",
         "models": "ops layers models",
         "weights": "models weights",
         "data": "config data",
         "augment": "config augment",
-        "evaluation": "config evaluation",
-        "training": "config ops evaluation training",
-        "assembly": "config ops models data augment evaluation training",
-        "runs": "config memory assembly data evaluation training",
+        "devices": "config data devices",
+        "evaluation": "config devices evaluation",
+        "training": "config ops devices evaluation training",
+        "assembly": "config ops models data augment devices evaluation training",
+        "trained": "config weights data devices evaluation assembly",
+        "loading": "config recipes models weights augment training assembly trained",
+        "runs": "config recipes data devices evaluation training assembly loading",
         "supervision": "training",
-        "measurement": "config data augment evaluation training assembly",
-        "trained": "config models weights data augment evaluation training assembly measurement runs",
-        "analysis": "config memory ops layers models weights data augment evaluation training assembly measurement "
-        "runs trained analysis",
-        "__init__": "models weights",
+        "measuring": "config data devices evaluation trained",
+        **{room: f"{HOUSE} {room}" for room in ROOMS},
+        "cli": f"{HOUSE} supervision {' '.join(ROOMS)} cli",
+        "__main__": "cli",
+        "__init__": "models weights loading runs",
     }.items()
 }
 

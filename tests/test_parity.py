@@ -5,12 +5,12 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import parity_weights
 import pytest
 import safetensors.numpy
 
 import jaxcnn
 from jaxcnn.weights.errors import WeightsError
+from tests.parity import parity_weights
 
 PARITY = Path(__file__).parent / "parity"
 

@@ -12,7 +12,6 @@ import pytest
 from jaxcnn import loading
 
 PHOTOS = Path(__file__).parent / "photos"
-SCRIPTS = Path(__file__).parent.parent / "scripts"
 
 # The classes of each photograph, and what they must come to together, among the five most probable. Found: cat 0.92,
 # coffee 0.97, cameraman 0.94, rocket 0.52; the clock, blurred as it is, comes third with 0.10.
@@ -46,21 +45,21 @@ def test_what_is_in_photographs():
         assert sum(probability for each, probability in predicted if each in classes) >= least, (name, predicted)
 
 
-def test_the_script_names_a_photograph():
-    command = [sys.executable, SCRIPTS / "predict.py", PHOTOS / "coffee.jpg"]
+def test_the_command_names_a_photograph():
+    command = [sys.executable, "-m", "jaxcnn", "predict", PHOTOS / "coffee.jpg"]
     command += ["--model", "efficientnet_lite0", "--weights", "lite0", "--top-k", "1"]
     answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert answer.returncode == 0, answer.stderr
     assert "espresso" in answer.stdout
 
 
-def test_the_script_measures_a_folder_of_photographs(tmp_path):
+def test_the_command_measures_a_folder_of_photographs(tmp_path):
     """Folders of five of ILSVRC's thousand classes: the tabby and the blurred clock come third, the others first."""
     for name, label in LABELS.items():
         folder = tmp_path / "photographs" / "val" / label
         folder.mkdir(parents=True)
         shutil.copy(PHOTOS / name, folder)
-    command = [sys.executable, SCRIPTS / "evaluate.py", "efficientnet_lite0", "--weights", "lite0"]
+    command = [sys.executable, "-m", "jaxcnn", "evaluate", "efficientnet_lite0", "--weights", "lite0"]
     command += ["--data.name", "folder:photographs", "--details", "details"]
     answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, cwd=tmp_path)
     assert answer.returncode == 0, answer.stderr

@@ -38,7 +38,6 @@ from jaxcnn.training.loop import TrainingError
 from jaxcnn.training.report import read_metrics
 
 RECIPES = Path(__file__).parent / "recipes"
-CONFIGS = Path(__file__).parent.parent / "configs"
 
 
 @pytest.fixture(autouse=True)
@@ -385,32 +384,8 @@ def test_a_batch_that_devices_cannot_share_is_refused():
         DataParallel.over(jax.devices()).check_batch_size("data.batch_size", 12)
 
 
-@pytest.mark.parametrize(
-    ("content", "sentence"),
-    [
-        ("", r"is not a recipe: it must set config = TrainConfig"),
-        ("from jaxcnn.config import DataConfig\nDataConfig(batch_sise=3)", r"r.py: batch_sise is not an option"),
-    ],
-)
-def test_recipes_that_are_none(content, sentence, tmp_path):
-    (tmp_path / "r.py").write_text(content)
-    with pytest.raises(UserError, match=sentence):
-        load_config(tmp_path / "r.py")
-    with pytest.raises(UserError, match="there is no recipe or run folder"):
-        load_config(tmp_path / "nope")
-    with pytest.raises(UserError, match=r"is not a run folder: it has no config.json"):
-        load_config(tmp_path)
-
-
 def test_a_data_set_of_other_classes_is_refused(finished):
     network = loading.load(str(finished[0]))
     synthetic = DataConfig(name="synthetic:12", channels=1, evaluation_crop=Resize(size=8))
     with pytest.raises(UserError, match="has 12 classes, and the network 10"):
         network.evaluate(synthetic, batch_size=8, top_k=(1,))
-
-
-@pytest.mark.parametrize(
-    "recipe", sorted((Path(__file__).parent.parent / "configs").glob("*.py")), ids=lambda p: p.stem
-)
-def test_every_recipe_is_one(recipe):
-    assert load_config(recipe).name == recipe.stem

@@ -4,11 +4,12 @@ import os
 import signal
 from pathlib import Path
 
-import hooked_train
 import pytest
 
 from jaxcnn import loading
+from jaxcnn.cli import train
 from jaxcnn.devices.parallel import DataParallel
+from tests.training import hooked_train
 
 TINY = Path(__file__).parent / "recipes" / "tiny.py"
 
@@ -18,8 +19,8 @@ def _few_devices(monkeypatch, one_device):
     monkeypatch.setattr(DataParallel, "over_all_devices", lambda: one_device)
 
 
-def train(workdir):
-    return hooked_train.train_main()([str(TINY), "--workdir", str(workdir), "--epochs", "0.6"])
+def train_here(workdir):
+    return train.main([str(TINY), "--workdir", str(workdir), "--epochs", "0.6"])
 
 
 # In saving, the signal comes while step 4 is written, and some more steps are made meanwhile.
@@ -42,7 +43,7 @@ def test_sigterm(tmp_path, monkeypatch, capsys, moment, steps):
 
     with monkeypatch.context() as patch:
         hooked_train.install(moment, send, patch.setattr)
-        assert train(tmp_path / "run") == 75
+        assert train_here(tmp_path / "run") == 75
     assert sent
     assert capsys.readouterr().out.splitlines()[-1].startswith("stopped as asked, everything is saved; go on with: ")
     folders = {path.name for path in (tmp_path / "run" / "checkpoints").iterdir()}

@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-import parity_weights
 import pytest
-from parity_variables import variables_of
 
 import jaxcnn
 from jaxcnn.models.registry import get_variant, options_of
 from jaxcnn.weights.rules import rules_of
+from tests.parity import parity_weights
+from tests.parity.parity_variables import variables_of
 
 TOLERANCE = 1e-5
 GOLDEN = Path(__file__).parent / "golden"

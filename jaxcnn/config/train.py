@@ -32,7 +32,7 @@ class ModelConfig:
     devices that lack ``bfloat16``, the loss is scaled so that small gradients do not vanish."""
     lowering: str = "auto"
     """How convolutions are said: ``auto``, one of ``xla``, ``gemm``, ``shift``, ``dense``, ``toeplitz``, or a file that
-    ``scripts/benchmark.py tune`` wrote."""
+    ``jaxcnn benchmark tune`` wrote."""
     remat: tuple[PositiveInt, ...] = ()
     """Stages of the network, counted from 1, that compute their activations again in the backward pass instead of
     keeping them: less memory for more time."""

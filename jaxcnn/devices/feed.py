@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import hashlib
 from collections.abc import Iterator
 from typing import TypedDict
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from jaxcnn.data.pipeline import Split
 from jaxcnn.devices.parallel import DataParallel
-from jaxcnn.devices.processes import gather
+from jaxcnn.devices.processes import check_same, gather
 
 
 class Resident(TypedDict):
@@ -106,6 +107,20 @@ class Feed:
     def unreadable(self) -> int:
         """Returns how many images of the split some process has found to be unreadable; all processes must call it."""
         return len({index for found in gather(self.split.unreadable) for index in found})
+
+    def check_same(self) -> None:
+        """Makes sure that all processes have the same split: every byte where it is resident, since each keeps a copy.
+
+        Raises:
+            UserError: they have not; raised in all of them.
+        """
+        if jax.process_count() == 1:
+            return
+        split, digest = self.split, hashlib.sha256()
+        if split.resident:
+            for array in self._host_arrays().values():
+                digest.update(array)
+        check_same("data set", [split.name, list(split.class_names), split.size, digest.hexdigest()])
 
     @functools.cached_property
     def abstract(self) -> Batch:

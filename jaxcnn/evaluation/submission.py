@@ -114,7 +114,7 @@ def write_submission(
     """
     check_new(path)
     if missing := int((~predictions.known).sum()):
-        raise UserError(f"{missing} images cannot be read, so they have no answer: scripts/data.py check names them")
+        raise UserError(f"{missing} images cannot be read, so they have no answer: `jaxcnn data check` names them")
     top = predictions.top(ANSWERS)
     rows = np.empty_like(class_numbers, shape=top.shape)
     rows[image_numbers - 1] = class_numbers[top]

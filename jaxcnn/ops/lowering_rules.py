@@ -122,7 +122,7 @@ def _check(lowerings: Lowerings) -> Lowerings:
 def automatic(backend: str, shape: ConvShape) -> Lowerings:
     """Returns the lowerings that ``auto`` stands for.
 
-    The CPU's rules were read off ``scripts/benchmark.py conv`` for ResNet-50, ResNeXt-50, RegNetY-400MF,
+    The CPU's rules were read off ``jaxcnn benchmark conv`` for ResNet-50, ResNeXt-50, RegNetY-400MF,
     EfficientNet-B0 and ConvNeXt-Tiny at batch 16, float32, on two x86 cores with jax 0.10.2; docs/performance.md has
     the table. Other backends have convolution libraries that choose for themselves.
     """

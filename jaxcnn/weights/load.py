@@ -32,7 +32,7 @@ def load_pretrained(
     Every tensor of the source must have its place, and every variable its tensor. One thing may differ, where
     ``num_classes`` is given: a classifier (and auxiliary classifier) of another number of classes is not taken but
     initialized, as ``create_model(name, **options).init(key, ...)`` would. The logger ``jaxcnn.weights.load`` says so
-    at level INFO, which the scripts print.
+    at level INFO, which the commands print.
 
     Args:
         name: one of ``jaxcnn.list_models()``.
@@ -40,7 +40,7 @@ def load_pretrained(
             (see `jaxcnn.weights.published`), fetched where they are not yet; or a file that ``torch.save`` or
             safetensors wrote, read without running anything (see `jaxcnn.weights.files`); or a mapping from names to
             arrays. Names and layouts are PyTorch's (torchvision's or timm's; convolutions OIHW, dense layers OI), or
-            ours: ``params/conv1/kernel``, as ``scripts/convert.py`` writes.
+            ours: ``params/conv1/kernel``, as ``jaxcnn convert`` writes.
         key: for a classifier of another number of classes; by default ``jax.random.key(0)``.
         **options: as for `create_model`.
 

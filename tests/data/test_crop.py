@@ -3,7 +3,6 @@
 import math
 from pathlib import Path
 
-import crop_cases
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -25,6 +24,7 @@ from jaxcnn.data.crop import (
 from jaxcnn.data.resize import resize_fast
 from jaxcnn.models.registry import list_models
 from jaxcnn.weights.published import published_weights
+from tests.golden import crop_cases
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "crops.npz")
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-import crop_cases
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxcnn.data.crop import CropError
 from jaxcnn.data.multi_crop import five_crop, googlenet_crops, multi_scale, ten_crop
+from tests.golden import crop_cases
 
 GOLDEN = np.load(Path(__file__).parent.parent / "golden" / "crops.npz")
 

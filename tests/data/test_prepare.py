@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,7 +22,6 @@ from jaxcnn.data.prepare import ARCHIVES, check_archives, prepare_imagenet2012, 
 from jaxcnn.data.sources import open_source
 from jaxcnn.errors import UserError
 
-SCRIPT = Path(__file__).parent.parent.parent / "scripts" / "data.py"
 needs_tensorflow = pytest.mark.skipif(not importlib.util.find_spec("tensorflow"), reason="needs TensorFlow")
 
 
@@ -117,7 +115,7 @@ def validation_files(count):
 
 def command(archives, data_dir):
     arguments = ("prepare", "imagenet2012", "--archives", archives, "--data-dir", data_dir, "--allow-other-sizes")
-    return [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return [sys.executable, "-m", "jaxcnn", "data", *map(str, arguments)]
 
 
 @needs_tensorflow

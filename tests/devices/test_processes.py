@@ -6,38 +6,39 @@ import shutil
 import subprocess
 import sys
 
-import hooked_train
 import jax
 import numpy as np
 import pytest
-import spread_state
-from batch_digests import write_photographs
-from two_processes import ROOT, start_two
 
 from jaxcnn import loading
+from jaxcnn.cli import train
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.processes import AgreedStop, Processes, check_same, gather
 from jaxcnn.errors import UserError
 from jaxcnn.recipes import load_config
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.report import read_metrics
+from tests.data.batch_digests import write_photographs
+from tests.devices import spread_state
+from tests.devices.two_processes import ROOT, start_two
+from tests.training import hooked_train
 
 TINY = ROOT / "tests" / "recipes" / "tiny.py"
 
 
 def train_command(workdir, *options):
-    return [ROOT / "scripts" / "train.py", TINY, "--workdir", workdir, *options]
+    return ["-m", "jaxcnn", "train", TINY, "--workdir", workdir, *options]
 
 
 def train_here(monkeypatch, workdir, *options):
     """Trains in this process, with as many devices as two processes have together."""
     four = DataParallel.over(jax.devices()[:4])
     monkeypatch.setattr(DataParallel, "over_all_devices", lambda: four)
-    assert hooked_train.train_main()(list(map(str, train_command(workdir, *options)[1:]))) == 0
+    assert train.main(list(map(str, train_command(workdir, *options)[3:]))) == 0
 
 
 def hooked_command(moment, name, marker, workdir, *options):
-    return [hooked_train.__file__, moment, name, marker, *train_command(workdir, *options)[1:]]
+    return [hooked_train.__file__, moment, name, marker, *train_command(workdir, *options)[3:]]
 
 
 def final_state(workdir):
@@ -112,12 +113,12 @@ def test_one_process_killed_under_supervision(undisturbed, tmp_path, killed):
         if number != killed:
             marker.touch()
         command = [sys.executable, *hooked_command("training", "SIGKILL", marker, tmp_path / "run")]
-        commands.append([ROOT / "scripts" / "supervise.py", "--first-pause", "0.5", "--", *command])
+        commands.append(["-m", "jaxcnn", "supervise", "--first-pause", "0.5", "--", *command])
     codes, outputs = start_two(commands, tmp_path)
     assert codes == [0, 0], outputs
-    assert "supervise.py: ended by SIGKILL; goes on from step " in outputs[killed]
+    assert "jaxcnn supervise: ended by SIGKILL; goes on from step " in outputs[killed]
     # JAX ends it, or a collective that fails.
-    assert re.search("supervise.py: ended (by SIGABRT|with exit code 1); goes on", outputs[1 - killed])
+    assert re.search("jaxcnn supervise: ended (by SIGABRT|with exit code 1); goes on", outputs[1 - killed])
     assert_same(final_state(tmp_path / "run"), final_state(undisturbed[0]))
 
 

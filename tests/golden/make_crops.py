@@ -8,10 +8,11 @@ weights bring: some pixels and the means of fields. And torchvision's ten crops.
 
 from pathlib import Path
 
-import crop_cases
 import numpy as np
 import torch
 from PIL import Image
+
+from tests.golden import crop_cases
 
 LIBRARY = torch.library.Library("torchvision", "DEF")
 LIBRARY.define("nms(Tensor a, Tensor b, float c) -> Tensor")

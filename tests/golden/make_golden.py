@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "parity"))
-import parity_weights  # noqa: E402
+sys.path.insert(0, str(HERE.parents[1]))
+from tests.parity import parity_weights  # noqa: E402
 
 SGD_SETTINGS = {
     "plain": {"lr": 0.05},

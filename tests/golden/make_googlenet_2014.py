@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 HERE = Path(__file__).parent
-sys.path.append(str(HERE.parent / "parity"))
-import parity_weights  # noqa: E402
+sys.path.insert(0, str(HERE.parents[1]))
+from tests.parity import parity_weights  # noqa: E402
 
 # Table 1: input channels, #1x1, #3x3 reduce, #3x3, #5x5 reduce, #5x5, pool proj.
 TABLE = """

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE.parent / "parity"))
-import parity_weights  # noqa: E402
+sys.path.insert(0, str(HERE.parents[1]))
+from tests.parity import parity_weights  # noqa: E402
 
 # torchvision's compiled operators may be missing beside a CPU build of PyTorch; classification does not use them.
 library = torch.library.Library("torchvision", "DEF")

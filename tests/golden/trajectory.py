@@ -3,7 +3,8 @@
 import zlib
 
 import numpy as np
-import parity_weights
+
+from tests.parity import parity_weights
 
 WIDTH, SIZE, CLASSES, BATCH = 8, 12, 10, 16
 STEPS_PER_EPOCH, EPOCHS, WARMUP_EPOCHS = 10, 10, 2

@@ -1,9 +1,9 @@
 import jax
 import pytest
-from shapes import trace
 
 import jaxcnn
-from jaxcnn.analysis.tables import describe
+from jaxcnn.tables.networks import describe
+from tests.models.shapes import trace
 
 
 @pytest.mark.parametrize(("projections", "wide", "reduced"), [("paper", 608, 1056), ("slim", 576, 1024)])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from jaxcnn.analysis.tables import describe
 from jaxcnn.errors import UserError
 from jaxcnn.models.densenet import DenseNet
+from jaxcnn.tables.networks import describe
 
 PARITY = Path(__file__).parents[1] / "parity"
 

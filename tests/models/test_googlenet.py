@@ -4,16 +4,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity_weights
 import pytest
-from shapes import size_of, trace
 
 import jaxcnn
 from jaxcnn import loading
-from jaxcnn.analysis.tables import describe
 from jaxcnn.errors import UserError
 from jaxcnn.models import googlenet
 from jaxcnn.models.googlenet import GoogLeNet, to_half_normalization
+from jaxcnn.tables.networks import describe
+from tests.models.shapes import size_of, trace
+from tests.parity import parity_weights
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 PARITY = Path(__file__).parent.parent / "parity"

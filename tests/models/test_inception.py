@@ -4,15 +4,15 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity_weights
 import pytest
-from shapes import size_of, trace
 
 import jaxcnn
-from jaxcnn.analysis.tables import describe
 from jaxcnn.errors import UserError
 from jaxcnn.models import inception
 from jaxcnn.models.inception import InceptionV3
+from jaxcnn.tables.networks import describe
+from tests.models.shapes import size_of, trace
+from tests.parity import parity_weights
 
 PARITY = Path(__file__).parent.parent / "parity"
 

@@ -2,7 +2,6 @@ import json
 
 import jax
 import jax.numpy as jnp
-import make_parameter_trees
 import numpy as np
 import pytest
 
@@ -11,6 +10,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.models.lenet import C3_INPUTS, DIGIT_PICTURES
 from jaxcnn.models.registry import ModelError, get_variant, options_of, register
 from jaxcnn.models.regnet import RegNet
+from tests.golden import make_parameter_trees
 
 PARAMETERS = {
     "lenet": 61_706,

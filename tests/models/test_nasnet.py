@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import jaxcnn
-from jaxcnn.analysis.tables import describe
 from jaxcnn.errors import UserError
 from jaxcnn.layers.blocks import StochasticDepth
 from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.models.nasnet import NORMAL, REDUCTION, Cell, Defaults
+from jaxcnn.tables.networks import describe
 
 
 def small(name="nasnet_a_cifar", **options):

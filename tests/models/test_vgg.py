@@ -4,16 +4,16 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity_weights
 import pytest
-from parity_variables import variables_of
 
 import jaxcnn
-from jaxcnn.analysis.tables import describe
 from jaxcnn.models.registry import get_variant
 from jaxcnn.models.vgg import VGG
+from jaxcnn.tables.networks import describe
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.rules import Rule, rules_of
+from tests.parity import parity_weights
+from tests.parity.parity_variables import variables_of
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "classical.npz"
 

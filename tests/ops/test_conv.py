@@ -4,7 +4,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jax.sharding import PartitionSpec
@@ -13,6 +12,7 @@ from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.lowering_rules import Lowerings, TunedLowerings, choose, rules_of
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
 from jaxcnn.ops.window import resolve_padding
+from tests.ops import reference
 
 pairs = st.tuples(st.integers(0, 2), st.integers(0, 2))
 

@@ -4,13 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import reference
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
 from jaxcnn.ops.window import resolve_padding
+from tests.ops import reference
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

@@ -14,8 +14,9 @@ import json
 from pathlib import Path
 
 import numpy as np
-import parity_weights
 import torch
+
+from tests.parity import parity_weights
 
 HERE = Path(__file__).parent
 

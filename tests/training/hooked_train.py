@@ -1,9 +1,8 @@
-"""scripts/train.py with a signal that comes when it must: `python hooked_train.py MOMENT SIGNAL MARKER ARGUMENTS`.
+"""`jaxcnn train` with a signal that comes when it must: `python hooked_train.py MOMENT SIGNAL MARKER ARGUMENTS`.
 
 The process sends itself the signal at the moment, once: the file MARKER then says that it has.
 """
 
-import importlib.util
 import os
 import signal
 import sys
@@ -13,23 +12,14 @@ from pathlib import Path
 
 import jax
 
-from jaxcnn.errors import run_script
+from jaxcnn.cli import train
+from jaxcnn.cli.main import run_command
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.report import Reporter
 
 STEP = 10
 """The step after which the signal comes in training."""
-
-
-def train_main():
-    """The script's ``main``."""
-    path = Path(__file__).parents[2] / "scripts" / "train.py"
-    specification = importlib.util.spec_from_file_location("script_train", path)
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # where dataclasses look up annotations
-    specification.loader.exec_module(module)
-    return module.main
 
 
 def install(moment, send, setattr=setattr):
@@ -91,4 +81,4 @@ if __name__ == "__main__":
             os.kill(os.getpid(), name)
 
     install(moment, send)
-    sys.exit(run_script(train_main()))
+    sys.exit(run_command(train.main, sys.argv[1:]))

@@ -9,10 +9,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity_weights
 import pytest
-import trajectory
-from parity_variables import variables_of
 
 import jaxcnn
 from jaxcnn.config import SGD, EMAConfig, LossConfig, ScheduleConfig
@@ -23,6 +20,9 @@ from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import make_train_step, zero_totals
 from jaxcnn.weights.rules import rules_of
+from tests.golden import trajectory
+from tests.parity import parity_weights
+from tests.parity.parity_variables import variables_of
 
 TOLERANCE = 1e-4
 

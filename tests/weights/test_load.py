@@ -6,13 +6,13 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
-import parity_weights
 import pytest
 
 import jaxcnn
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.load import variable_shapes
 from jaxcnn.weights.save import save_variables
+from tests.parity import parity_weights
 
 
 def weights(name, num_classes=1000):

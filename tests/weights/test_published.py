@@ -10,7 +10,6 @@ import urllib.request
 
 import jax.numpy as jnp
 import numpy as np
-import parity_weights
 import pytest
 import safetensors.numpy
 
@@ -21,6 +20,7 @@ from jaxcnn.models.registry import create_model, list_models
 from jaxcnn.weights import cache, load, published
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
+from tests.parity import parity_weights
 
 OURS = [entry for name in list_models() for entry in published_weights(name)]
 

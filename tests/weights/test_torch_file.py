@@ -8,12 +8,12 @@ import tracemalloc
 import types
 from pathlib import Path
 
-import bad_files
 import numpy as np
 import pytest
 
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.files import read_file
+from tests.weights import bad_files
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 NAMES = sorted(bad_files.corpus("x"))

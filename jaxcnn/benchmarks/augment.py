@@ -1,0 +1,64 @@
+"""The time that each augmentation takes on the device, beside that of a training step."""
+
+import dataclasses
+import functools
+import typing
+
+import jax
+import jax.numpy as jnp
+
+from jaxcnn.augment.compose import augment, check_order
+from jaxcnn.benchmarks.timing import take_turns
+from jaxcnn.benchmarks.training import Job, jax_step
+from jaxcnn.config import Augmentation, CutMix, MixUp, Normalization, RandAugment, RandomErasing
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """The median seconds that a list of augmentations takes for one batch."""
+
+    name: str
+    seconds: float
+    """The time of the augmentations and of normalization, which always follows them."""
+    share: float
+    """The same time as a share of the training step's."""
+
+
+def usual_lists() -> dict[str, tuple[Augmentation, ...]]:
+    """Returns the lists of augmentations that are worth timing, by a name.
+
+    They are normalization alone, each augmentation alone with its default options, by its kind, and four that recipes
+    combine.
+    """
+    classes = typing.get_args(typing.get_args(Augmentation)[0])
+    together = (RandAugment(), RandomErasing(probability=1.0), MixUp(), CutMix())
+    alone = {cls.kind: (cls(),) for cls in classes}
+    return {"normalization": (), **alone, "RandAugment, erasing, MixUp and CutMix": together}
+
+
+def time_augmentations(
+    augmentations: dict[str, tuple[Augmentation, ...]], *, model: str, batch: int, size: int, rounds: int
+) -> tuple[float, list[Timing]]:
+    """Times lists of augmentations, jitted by themselves, and one network's training step, in turn.
+
+    Args:
+        augmentations: the lists to time, by a name.
+        model: the network whose training step is the measure.
+        batch: the number of images.
+        size: the height and width of the images in pixels.
+        rounds: see `take_turns`.
+
+    Returns:
+        The training step's median seconds, without augmentation, and a row for each list.
+    """
+    images = jax.random.bits(jax.random.key(0), (batch, size, size, 3), jnp.uint8)
+    keys, labels = jax.random.split(jax.random.key(1), batch), jnp.arange(batch) % 1000
+    step = jax_step(Job(model, batch, size, "float32"), keep_memory=True, plain_flax=False, lowering="auto")
+    calls = {"step": functools.partial(step, 1)}
+    for name, steps in augmentations.items():
+        check_order(steps)
+        call = functools.partial(augment, augmentations=steps, normalization=Normalization(), num_classes=1000)
+        calls[name] = functools.partial(jax.jit(call), keys, images, labels)
+    seconds = take_turns(calls, rounds=rounds)
+    whole = seconds.pop("step")
+    return whole, [Timing(name, each, each / whole) for name, each in seconds.items()]

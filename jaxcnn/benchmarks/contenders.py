@@ -1,0 +1,91 @@
+"""Contenders of a benchmark, which take turns, each in a process of its own.
+
+Each has its own process because one contender's thread pools, which may wait by spinning, and its allocator, which may
+keep memory, would otherwise slow the others. While one runs, the others are stopped with all their children: an input
+stream would otherwise read ahead while another is timed.
+"""
+
+import contextlib
+import functools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from jaxcnn.errors import UserError
+
+
+def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: int) -> dict[str, list[float]]:
+    """Lets contenders take turns, and returns by contender the seconds of one step in each round.
+
+    Args:
+        commands: for each contender, a module that calls `serve` when it is run, and its arguments.
+        rounds: the turns that each takes.
+        steps: the steps in a turn.
+        warm_up: the steps before the first turn, which are not timed.
+
+    Raises:
+        UserError: a contender cannot run here; the last line of its error is quoted.
+    """
+    with _workers(commands) as turns:
+        for turn in turns.values():
+            turn(warm_up)
+        taken: dict[str, list[float]] = {name: [] for name in turns}
+        for _ in range(rounds):
+            for name, turn in turns.items():
+                taken[name].append(turn(steps) / steps)
+    return taken
+
+
+@contextlib.contextmanager
+def _workers(commands: dict[str, list[str]]) -> Iterator[dict[str, Callable[[int], float]]]:
+    """Starts a process for each; yields by name a function from a number of steps to the seconds that they took."""
+    started = {}
+    try:
+        for name, command in commands.items():
+            started[name] = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                start_new_session=True,
+            )
+        yield {name: functools.partial(_turn, name, worker) for name, worker in started.items()}
+    finally:
+        for worker in started.values():
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(worker.pid, signal.SIGKILL)
+            worker.communicate()
+
+
+def serve(run: Callable[[int], None]) -> None:
+    """Answers, until standard input ends, each number there with the seconds that so many steps took.
+
+    Args:
+        run: takes so many steps.
+    """
+    for line in sys.stdin:
+        started = time.perf_counter()
+        run(int(line))
+        print(time.perf_counter() - started, flush=True)
+
+
+def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
+    """Returns the seconds that a worker took for so many steps."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(worker.pid, signal.SIGCONT)
+    try:
+        worker.stdin.write(f"{steps}\n")
+        worker.stdin.flush()
+    except BrokenPipeError:
+        pass  # it has ended; its error is read below
+    answer = worker.stdout.readline()
+    if not answer:
+        _, said = worker.communicate()
+        last = said.strip().splitlines()[-1] if said.strip() else "its process ended"
+        raise UserError(f"contender {name} cannot run: {last}")
+    os.killpg(worker.pid, signal.SIGSTOP)
+    return float(answer)

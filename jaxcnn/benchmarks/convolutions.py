@@ -1,0 +1,193 @@
+"""The convolutions of a network, and the time that each lowering of each takes."""
+
+import collections
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Jaxpr, jaxprs_in_params
+
+from jaxcnn.benchmarks.timing import take_turns
+from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.ops.conv import input_gradient, weight_gradient
+from jaxcnn.ops.lowering_rules import DIRECTIONS, Direction, Lowerings, TunedLowerings, automatic
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+
+MOST_ARITHMETIC = 32
+"""A lowering is not timed if it multiplies more than this many times as often as the convolution needs."""
+
+
+def network_convolutions(
+    name: str, batch: int, size: int | None = None, dtype: str = "float32"
+) -> dict[ConvShape, int]:
+    """Returns a network's distinct convolutions and how often each occurs, in the order of their first use.
+
+    Args:
+        name: a name of ``jaxcnn.list_models()``.
+        batch: the number of images.
+        size: the height and width of the input in pixels; by default the network's own.
+        dtype: the data type of the computation.
+
+    Raises:
+        ModelError: there is no such network.
+    """
+    variant, model = get_variant(name), create_model(name, lowering="xla", dtype=jnp.dtype(dtype))
+    size = size or variant.input_size
+    images = jax.ShapeDtypeStruct((batch, size, size, variant.channels), jnp.float32)
+    traced = jax.make_jaxpr(lambda images: model.init_with_output(jax.random.key(0), images, train=False))(images)
+    return dict(collections.Counter(_convolutions(traced.jaxpr)))
+
+
+def _convolutions(jaxpr: Jaxpr) -> Iterable[ConvShape]:
+    for equation in jaxpr.eqns:
+        if equation.primitive.name == "conv_general_dilated":
+            images, kernel = (operand.aval for operand in equation.invars)
+            found = equation.params
+            yield ConvShape(
+                images=images.shape,
+                kernel=kernel.shape,
+                strides=found["window_strides"],
+                padding=found["padding"],
+                dilation=found["rhs_dilation"],
+                groups=found["feature_group_count"],
+                dtype=images.dtype.name,
+            )
+        for inner in jaxprs_in_params(equation.params):
+            yield from _convolutions(inner)
+
+
+@dataclasses.dataclass(frozen=True)
+class Timing:
+    """The time of each lowering of one convolution in one direction."""
+
+    shape: ConvShape
+    direction: Direction
+    seconds: dict[str, float]
+    """The median seconds of one call, by lowering."""
+
+    @property
+    def chosen(self) -> str:
+        """The lowering that ``auto`` takes here."""
+        return getattr(automatic(jax.default_backend(), self.shape), self.direction)
+
+    @property
+    def best(self) -> str:
+        """The fastest lowering that was timed."""
+        return min(self.seconds, key=self.seconds.__getitem__)
+
+    @property
+    def ratio(self) -> float:
+        """How many times as long as the best lowering the chosen one takes: 1 where it is the best."""
+        return self.seconds[self.chosen] / self.seconds[self.best]
+
+    def gigaflops(self, lowering: str) -> float:
+        """Returns the useful GFLOP/s: two for each multiply-add of the convolution, whatever the lowering adds."""
+        return 2e-9 * self.shape.multiply_adds / self.seconds[lowering]
+
+
+def candidates(shape: ConvShape, direction: Direction) -> list[str]:
+    """Returns the lowerings worth timing for a shape, including the one that ``auto`` chooses."""
+    chosen = getattr(automatic(jax.default_backend(), shape), direction)
+    names = []
+    for name in LOWERINGS:
+        waste = {
+            "dense": shape.groups,
+            "toeplitz": shape.groups * (shape.images[2] + sum(shape.padding[1])) / shape.kernel[1],
+        }.get(name, 1)
+        # Without groups, or with one tap, these are another lowering under a second name.
+        pointless = {"dense": shape.groups == 1, "toeplitz": shape.taps == 1, "shift": shape.taps == 1}.get(name, False)
+        # XLA's grouped weight gradient takes seconds on a CPU, and for some shapes it ends the process.
+        hopeless = name == "xla" and direction == "weight_gradient" and shape.groups > 1 and chosen != "xla"
+        if name == chosen or not (waste > MOST_ARITHMETIC or pointless or hopeless):
+            names.append(name)
+    return names
+
+
+def time_convolution(shape: ConvShape, *, rounds: int, seconds: float = 1.0) -> list[Timing]:
+    """Times every worthwhile lowering of a convolution: forward, input gradient, weight gradient.
+
+    Args:
+        shape: the convolution.
+        rounds: see `take_turns`.
+        seconds: see `take_turns`.
+    """
+    keys = jax.random.split(jax.random.key(0), 3)
+    dtype = jnp.dtype(shape.dtype)
+    images, kernel, cotangent = (
+        jax.random.normal(key, dimensions, dtype)
+        for key, dimensions in zip(keys, (shape.images, shape.kernel, shape.outputs), strict=True)
+    )
+    return [
+        Timing(
+            shape,
+            direction,
+            take_turns(
+                {
+                    name: functools.partial(_jitted(shape, direction, name), images, kernel, cotangent)
+                    for name in candidates(shape, direction)
+                },
+                rounds=rounds,
+                seconds=seconds,
+            ),
+        )
+        for direction in DIRECTIONS
+    ]
+
+
+def _jitted(shape: ConvShape, direction: Direction, name: str) -> Callable[..., jax.Array]:
+    def run(images, kernel, cotangent):
+        match direction:
+            case "forward":
+                return LOWERINGS[name](images, kernel, shape)
+            case "input_gradient":
+                return input_gradient(cotangent, images, kernel, shape, name)
+            case "weight_gradient":
+                return weight_gradient(cotangent, images, kernel, shape, name)
+
+    return jax.jit(run)
+
+
+def most_expensive(
+    name: str, batch: int, size: int | None = None, *, count: int, rounds: int
+) -> list[tuple[int, list[Timing]]]:
+    """Times all of a network's convolutions, and returns those that take most of its time under ``auto``.
+
+    Args:
+        name: a name of ``jaxcnn.list_models()``.
+        batch: the number of images.
+        size: the height and width of the input in pixels; by default the network's own.
+        count: the number of convolutions to return.
+        rounds: see `take_turns`.
+
+    Returns:
+        (occurrences in the network, the three timings) of each convolution, most expensive first.
+    """
+    timed = [
+        (occurrences, time_convolution(shape, rounds=rounds))
+        for shape, occurrences in network_convolutions(name, batch, size).items()
+    ]
+
+    def cost(item: tuple[int, list[Timing]]) -> float:
+        return item[0] * sum(timing.seconds[timing.chosen] for timing in item[1])
+
+    return sorted(timed, key=cost, reverse=True)[:count]
+
+
+def tune_network(name: str, batch: int, size: int | None, dtype: str, *, rounds: int) -> TunedLowerings:
+    """Times all of a network's convolutions and keeps the fastest lowering of each direction.
+
+    Args:
+        name: a name of ``jaxcnn.list_models()``.
+        batch: the number of images on each device.
+        size: the height and width of the input in pixels; by default the network's own.
+        dtype: the data type of the computation.
+        rounds: see `take_turns`.
+    """
+    return TunedLowerings(
+        tuple(
+            (shape, Lowerings(*(timing.best for timing in time_convolution(shape, rounds=rounds))))
+            for shape in network_convolutions(name, batch, size, dtype)
+        )
+    )

@@ -1,0 +1,230 @@
+"""The images a second of the input stream, beside those of tf.data and PyTorch's DataLoader from the same files."""
+
+import dataclasses
+import io
+import itertools
+import json
+import statistics
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from jaxcnn.benchmarks.contenders import race, serve
+from jaxcnn.data.pack import pack
+from jaxcnn.data.stream import available_cores
+from jaxcnn.errors import UserError
+
+SIZE = 224
+BATCH = 64
+SHORT_SIDE = 256
+
+CONTENDERS = {
+    "jaxcnn": "JPEG from ArrayRecord, random resized crop, batches of uint8 on the host",
+    "jaxcnn_device": "the same, copied to the device",
+    "jaxcnn_augmented": "the same, mirrored by chance and normalized there",
+    "jaxcnn_packed": f"the packed raw copy, its {SHORT_SIDE}-pixel centre squares on the host",
+    "jaxcnn_packed_device": "the same, random resized crop, mirror and normalization on the device",
+    "tf_data": "JPEG from TFRecord, AUTOTUNE, decode_and_crop_jpeg, bilinear without antialiasing, uint8",
+    "dataloader": "PyTorch's DataLoader, one process a core, torchvision: random resized crop, mirror, normalization",
+    "dataloader_uint8": "the same without mirror and normalization",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    """The same images in the form that each contender reads."""
+
+    files: str
+    """The folder of the image files, ``train/CLASS/*.jpg``."""
+    data_dir: str
+    """The folder in which tfds keeps the copies."""
+    jpeg: str
+    """The copy with JPEG files, as ``data.name`` names it."""
+    raw: str
+    """The copy with arrays of pixels, as ``data.name`` names it."""
+
+
+def photograph(random: np.random.RandomState, height: int, width: int) -> np.ndarray:
+    """Returns 1/f noise, uint8 (height, width, 3), which takes as long to decode as a photograph of that size."""
+    spectrum = np.fft.rfft2(random.standard_normal((3, height, width)))
+    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    radius[0, 0] = 1 / max(height, width)
+    noise = np.fft.irfft2(spectrum / radius**1.2, s=(height, width))
+    image = 0.8 * noise.mean(0) + 0.3 * noise
+    return (255 * (image - image.min()) / np.ptp(image)).astype(np.uint8).transpose(1, 2, 0)
+
+
+def make_corpus(folder: Path, images: int) -> Corpus:
+    """Writes 500x375 JPEG images of about 60 kB, four in five landscape, of two classes, and their tfds copies."""
+    random = np.random.RandomState(0)
+    for split, count in (("train", images), ("val", 2)):
+        for index in range(count):
+            target = folder / "files" / split / "ab"[index % 2] / f"{index:05}.jpg"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shape = (375, 500) if index % 5 else (500, 375)
+            file = io.BytesIO()
+            Image.fromarray(photograph(random, *shape)).save(file, "JPEG", quality=92)
+            target.write_bytes(file.getvalue())
+    name, data_dir = f"folder:{folder / 'files'}", str(folder / "tfds")
+    # Images that are small enough already are copied as they are.
+    jpeg = pack(name, 500, format="jpeg", data_dir=data_dir, packed_name="speed_jpeg")
+    raw = pack(name, SHORT_SIDE, format="raw", data_dir=data_dir, packed_name="speed_raw")
+    return Corpus(str(folder / "files"), data_dir, jpeg.name, raw.name)
+
+
+def time_input(corpus: Corpus, contenders: list[str], *, rounds: int, batches: int) -> dict[str, float]:
+    """Returns each contender's images a second, the median over rounds.
+
+    Args:
+        corpus: the images, as `make_corpus` returns them.
+        contenders: names of `CONTENDERS`.
+        rounds: the turns that each takes.
+        batches: the batches of 64 images in a turn.
+
+    Raises:
+        UserError: there is no such contender, or one cannot run here; the last line of its error is quoted.
+    """
+    for name in contenders:
+        if name not in CONTENDERS:
+            raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
+    commands = {name: [__name__, name, json.dumps(dataclasses.asdict(corpus))] for name in contenders}
+    taken = race(commands, rounds=rounds, steps=batches, warm_up=batches)
+    return {name: BATCH / statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterator[Any]:
+    from jaxcnn.config import CenterCrop, DataConfig, HorizontalFlip, Normalization, RandomResizedCrop
+    from jaxcnn.data.pipeline import open_data
+
+    center = CenterCrop(size=SHORT_SIDE, resize=SHORT_SIDE)
+    random = RandomResizedCrop(size=SIZE)
+    config = DataConfig(
+        name=corpus.raw if packed else corpus.jpeg,
+        data_dir=corpus.data_dir,
+        train_crop=center if packed else random,
+        evaluation_crop=center,
+        residence="stream",
+    )
+    batches = open_data(config).train.training_batches(0, BATCH, 0, 1 << 30)
+    if not device:
+        return batches
+
+    import jax
+    import jax.numpy as jnp
+
+    from jaxcnn.augment.compose import augment
+
+    steps = ((random,) if packed else ()) + (HorizontalFlip(),)
+
+    @jax.jit
+    def finish(batch: Any) -> Any:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), batch["position"])
+        return augment(keys, batch["image"], batch["label"], steps, Normalization(), 2)
+
+    def placed() -> Iterator[Any]:
+        for batch in batches:
+            batch = jax.tree.map(jnp.asarray, batch)
+            yield jax.block_until_ready(finish(batch) if augmented else batch)
+
+    return placed()
+
+
+def _tf_data(corpus: Corpus) -> Iterable[Any]:
+    try:
+        import tensorflow as tf
+    except ImportError:
+        raise UserError(
+            "TensorFlow is not installed: install jaxcnn with the extra tf to compare with tf.data"
+        ) from None
+    records = Path(corpus.data_dir) / "speed.tfrecord"
+    with tf.io.TFRecordWriter(str(records)) as writer:
+        for file in sorted(Path(corpus.files, "train").glob("*/*")):
+            label = int(file.parent.name == "b")
+            features = {
+                "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[file.read_bytes()])),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+    def load(record: Any) -> Any:
+        features = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
+        example = tf.io.parse_single_example(record, features)
+        begin, size, _ = tf.image.sample_distorted_bounding_box(
+            tf.io.extract_jpeg_shape(example["image"]),
+            tf.constant([0.0, 0.0, 1.0, 1.0], shape=[1, 1, 4]),
+            min_object_covered=0.0,
+            area_range=(0.08, 1.0),
+            aspect_ratio_range=(3 / 4, 4 / 3),
+            max_attempts=10,
+            use_image_if_no_bounding_boxes=True,
+        )
+        box = tf.concat([begin[:2], size[:2]], 0)
+        image = tf.image.decode_and_crop_jpeg(example["image"], box, channels=3)
+        return tf.cast(tf.image.resize(image, (SIZE, SIZE)), tf.uint8), example["label"]
+
+    stream = tf.data.TFRecordDataset(str(records)).repeat().shuffle(256, seed=0)
+    return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
+
+
+def _dataloader(corpus: Corpus, normalized: bool) -> Iterator[Any]:
+    try:
+        import torch
+
+        # torchvision's import wants these operators, which the build for CPUs alone may lack.
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for operator in ("nms", "qnms"):
+            if not hasattr(torch.ops.torchvision, operator):
+                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        from torchvision import datasets, transforms
+    except ImportError:
+        raise UserError("PyTorch is not installed: install torch and torchvision to compare with DataLoader") from None
+    torch.set_num_threads(1)
+    steps = [transforms.RandomResizedCrop(SIZE)]
+    if normalized:
+        steps += [
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    else:
+        steps += [transforms.PILToTensor()]
+    images = datasets.ImageFolder(f"{corpus.files}/train", transforms.Compose(steps))
+    loader = torch.utils.data.DataLoader(
+        images,
+        BATCH,
+        shuffle=True,
+        num_workers=available_cores(),
+        drop_last=True,
+        persistent_workers=True,
+        prefetch_factor=2,
+    )
+    return (batch for _ in itertools.count() for batch in loader)
+
+
+def _open(name: str, corpus: Corpus) -> Iterator[Any]:
+    match name:
+        case "tf_data":
+            return iter(_tf_data(corpus))
+        case "dataloader" | "dataloader_uint8":
+            return _dataloader(corpus, normalized=name == "dataloader")
+    return _ours(
+        corpus,
+        packed="packed" in name,
+        device="device" in name or "augmented" in name,
+        augmented=name in ("jaxcnn_augmented", "jaxcnn_packed_device"),
+    )
+
+
+if __name__ == "__main__":
+    stream = _open(sys.argv[1], Corpus(**json.loads(sys.argv[2])))
+
+    def run(steps: int) -> None:
+        """Takes so many batches."""
+        for _ in itertools.islice(stream, steps):
+            pass
+
+    serve(run)

@@ -1,0 +1,34 @@
+"""Fair timing on a machine that does other work too: candidates take turns, and their medians are compared."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+
+
+def take_turns(candidates: Mapping[Any, Callable[[], Any]], *, rounds: int, seconds: float = 1.0) -> dict[Any, float]:
+    """Times functions against each other.
+
+    Each is called once to warm up, then all of them in turn, round by round, so that whatever else the machine does
+    slows all alike.
+
+    Args:
+        candidates: functions that return JAX arrays; a call is over when these are computed.
+        rounds: the most calls of each.
+        seconds: a candidate that has taken this long is timed no more, once it has been timed three times.
+
+    Returns:
+        The median seconds of one call, by candidate.
+    """
+    for call in candidates.values():
+        jax.block_until_ready(call())
+    taken: dict[Any, list[float]] = {name: [] for name in candidates}
+    for _ in range(rounds):
+        for name, call in candidates.items():
+            if len(taken[name]) < 3 or sum(taken[name]) < seconds:
+                started = time.perf_counter()
+                jax.block_until_ready(call())
+                taken[name].append(time.perf_counter() - started)
+    return {name: statistics.median(times) for name, times in taken.items()}

@@ -1,0 +1,209 @@
+"""The full training step beside the same step in plain Flax and in PyTorch."""
+
+import dataclasses
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from jaxcnn.benchmarks.contenders import race, serve
+from jaxcnn.errors import UserError
+
+CONTENDERS = {
+    "jaxcnn": "our step, as `jaxcnn train` runs it",
+    "xla": "the same with every convolution under lowering='xla'",
+    "flax": "the same network on flax.linen's own Conv, BatchNorm and pooling, the C library's allocator as it comes",
+    "flax_kept": "the same as flax, with freed memory kept as ours is",
+    "pytorch": "torchvision's network, eager, channels_last",
+    "pytorch_compiled": "the same under torch.compile",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Job:
+    """The step that every contender takes: forward, backward, SGD with momentum, batch statistics, on one batch."""
+
+    model: str
+    batch: int
+    size: int
+    dtype: str
+
+
+def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> dict[str, float]:
+    """Returns each contender's images a second, the median over rounds.
+
+    Args:
+        job: the step.
+        contenders: names of `CONTENDERS`.
+        rounds: the turns that each takes.
+        steps: the updates in a turn.
+
+    Raises:
+        UserError: there is no such contender, or one cannot run here; the last line of its error is quoted.
+    """
+    for name in contenders:
+        if name not in CONTENDERS:
+            raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
+    commands = {name: [__name__, name, json.dumps(dataclasses.asdict(job))] for name in contenders}
+    taken = race(commands, rounds=rounds, steps=steps, warm_up=2)
+    return {name: job.batch / statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) -> Callable[[int], None]:
+    """Returns a function that takes a number of training steps, all on one batch.
+
+    Args:
+        job: the step.
+        keep_memory: whether freed memory is kept for the next step: see `keep_freed_memory`.
+        plain_flax: whether layers are flax.linen's; this holds for the whole process.
+        lowering: the lowering of the convolutions.
+    """
+    from jaxcnn.devices.memory import keep_freed_memory
+
+    if keep_memory:
+        keep_freed_memory()
+    import jax
+    import jax.numpy as jnp
+
+    from jaxcnn.config import SGD
+    from jaxcnn.models.registry import create_model
+    from jaxcnn.training.losses import softmax_cross_entropy
+    from jaxcnn.training.optimizer import make_optimizer
+    from jaxcnn.training.state import create_state
+    from jaxcnn.training.step import make_train_step, zero_totals
+
+    if plain_flax:
+        _use_plain_flax()
+    model = create_model(job.model, dtype=jnp.dtype(job.dtype), lowering=lowering)
+    _, optimizer = make_optimizer(SGD(learning_rate=1e-3), 1000.0, 100_000)
+    shape = (job.size, job.size, 3)
+    state = jax.jit(lambda: create_state(model, optimizer, jax.random.key(0), shape))()
+    images, labels = (jnp.asarray(array) for array in _batch(job))
+    step = make_train_step(
+        apply=model.apply,
+        prepare=lambda batch: batch,
+        loss=softmax_cross_entropy,
+        optimizer=optimizer,
+        dropout_key=jax.random.key(1),
+    )
+    totals = zero_totals()
+
+    def run(steps: int) -> None:
+        nonlocal state, totals
+        for _ in range(steps):
+            state, totals = step(state, totals, (images, labels))
+        jax.block_until_ready(state)
+
+    return run
+
+
+def _use_plain_flax() -> None:
+    """Puts flax.linen's layers in the place of ours: the step of somebody who does not know this package."""
+    import flax.linen as nn
+
+    from jaxcnn import models
+    from jaxcnn.layers.conv import Conv
+    from jaxcnn.layers.norm import BatchNorm
+
+    def convolve(self: Conv, x: Any) -> Any:
+        padding = self.padding.upper() if isinstance(self.padding, str) else self.padding
+        return nn.Conv(
+            self.features,
+            self.kernel_size,
+            self.strides,
+            padding,
+            kernel_dilation=self.dilation,
+            feature_group_count=self.groups,
+            use_bias=self.use_bias,
+            dtype=self.dtype,
+        )(x)
+
+    def normalize(self: BatchNorm, x: Any) -> Any:
+        return nn.BatchNorm(not self.train, momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype)(x)
+
+    def max_pool(
+        images: Any, window: Any, *, strides: Any = None, padding: Any = "valid", ceil_mode: bool = False
+    ) -> Any:
+        if ceil_mode:
+            raise UserError("flax.linen has no pooling with ceil mode to compare with")
+        return nn.max_pool(images, window, strides or window, padding.upper() if isinstance(padding, str) else padding)
+
+    Conv.__call__ = nn.compact(convolve)
+    BatchNorm.__call__ = nn.compact(normalize)
+
+    def average_pool(
+        images: Any,
+        window: Any,
+        *,
+        strides: Any = None,
+        padding: Any = "valid",
+        ceil_mode: bool = False,
+        count_padding: bool = False,
+    ) -> Any:
+        if ceil_mode:
+            raise UserError("flax.linen has no pooling with ceil mode to compare with")
+        padding = padding.upper() if isinstance(padding, str) else padding
+        return nn.avg_pool(images, window, strides or window, padding, count_include_pad=count_padding)
+
+    for module in vars(models).values():
+        for name, plain in (("max_pool", max_pool), ("average_pool", average_pool)):
+            if hasattr(module, name):
+                setattr(module, name, plain)
+
+
+def _batch(job: Job) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    images = rng.standard_normal((job.batch, job.size, job.size, 3), np.float32)
+    return images, rng.integers(0, 1000, job.batch).astype(np.int32)
+
+
+def _pytorch_step(job: Job, *, compiled: bool) -> Callable[[int], None]:
+    import torch
+
+    # torchvision's compiled operators may be missing beside a CPU build of PyTorch; classification does not use them.
+    library = torch.library.Library("torchvision", "DEF")
+    for schema in ("nms(Tensor a, Tensor b, float c) -> Tensor", "qnms(Tensor a, Tensor b, float c) -> Tensor"):
+        library.define(schema)
+    import torchvision
+
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = torchvision.models.get_model(job.model).to(device, memory_format=torch.channels_last).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
+    if compiled:
+        model = torch.compile(model)
+    images, labels = _batch(job)
+    images = torch.from_numpy(images.transpose(0, 3, 1, 2)).to(device, memory_format=torch.channels_last)
+    labels = torch.from_numpy(labels.astype(np.int64)).to(device)
+    narrow = job.dtype == "bfloat16"
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            optimizer.zero_grad()
+            with torch.autocast(device, torch.bfloat16, enabled=narrow):
+                logits = model(images)
+                logits = logits if isinstance(logits, torch.Tensor) else logits[0]  # beside auxiliary ones
+                loss = torch.nn.functional.cross_entropy(logits, labels)
+            loss.backward()
+            optimizer.step()
+        if device == "cuda":
+            torch.cuda.synchronize()
+
+    return run
+
+
+def _make_step(name: str, job: Job) -> Callable[[int], None]:
+    if name.startswith("pytorch"):
+        return _pytorch_step(job, compiled=name == "pytorch_compiled")
+    return jax_step(
+        job,
+        keep_memory=name != "flax",
+        plain_flax=name.startswith("flax"),
+        lowering="xla" if name == "xla" else "auto",
+    )
+
+
+if __name__ == "__main__":
+    serve(_make_step(sys.argv[1], Job(**json.loads(sys.argv[2]))))

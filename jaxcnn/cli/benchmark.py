@@ -1,0 +1,213 @@
+"""Measures speed, as ratios in one run.
+
+jaxcnn benchmark conv MODEL...     each lowering of a network's most expensive convolutions, beside what auto chooses
+jaxcnn benchmark layers            pooling and normalization beside flax.linen's
+jaxcnn benchmark train MODEL...    the full training step beside plain flax.linen layers and PyTorch
+jaxcnn benchmark tune MODEL FILE   times all lowerings of one network and keeps the winners, for --model.lowering FILE
+jaxcnn benchmark input             the input stream beside tf.data and PyTorch's DataLoader
+jaxcnn benchmark augment           each augmentation, and lists of them, beside a training step
+jaxcnn benchmark loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from jaxcnn.benchmarks.augment import time_augmentations, usual_lists
+from jaxcnn.benchmarks.convolutions import most_expensive, tune_network
+from jaxcnn.benchmarks.input import CONTENDERS as INPUTS
+from jaxcnn.benchmarks.input import make_corpus, time_input
+from jaxcnn.benchmarks.layers import time_layers
+from jaxcnn.benchmarks.loop import compare_with_pytorch
+from jaxcnn.benchmarks.training import CONTENDERS, Job, compare
+from jaxcnn.cli.shared import with_data_dir
+from jaxcnn.devices.memory import keep_freed_memory
+from jaxcnn.ops.lowering_rules import DIRECTIONS, write_tuned
+from jaxcnn.pictures.lowerings import plot_timings
+from jaxcnn.recipes import load_config
+
+
+def conv(
+    models: tyro.conf.Positional[tuple[str, ...]],
+    *,
+    batch: int = 16,
+    size: int | None = None,
+    count: int = 12,
+    rounds: int = 25,
+    plot: Path | None = None,
+) -> None:
+    """Milliseconds and GFLOP/s of each lowering of a network's most expensive distinct convolutions.
+
+    Args:
+        models: the names of networks.
+        batch: the number of images in a batch.
+        size: the height and width of the input in pixels; by default each network's own.
+        count: the number of convolutions to print, those first that take most of the network's time under auto.
+        rounds: the turns that each takes; medians are printed.
+        plot: a PNG file to draw the table to.
+    """
+    keep_freed_memory()
+    timings = []
+    for model in models:
+        print(f"{model}, batch {batch}, float32: milliseconds (GFLOP/s) of each lowering; * is what auto takes")
+        worst = 0.0
+        for occurrences, rows in most_expensive(model, batch, size, count=count, rounds=rounds):
+            shape = rows[0].shape
+            print(
+                f"{occurrences}x {shape.kernel[0]}x{shape.kernel[1]}/{shape.strides[0]}  "
+                f"{shape.images[1]}x{shape.images[2]}  {shape.images[3]}->{shape.kernel[3]}"
+                + (f"  {shape.groups} groups" if shape.groups > 1 else "")
+            )
+            for row in rows:
+                cells = [
+                    f"{name}{'*' if name == row.chosen else ''} {1e3 * seconds:.1f} ({row.gigaflops(name):.0f})"
+                    for name, seconds in sorted(row.seconds.items(), key=lambda item: item[1])
+                ]
+                print(f"    {row.direction.replace('_', ' '):16} {row.ratio:5.2f}  {'  '.join(cells)}")
+                worst = max(worst, row.ratio)
+            timings += rows
+        print(f"auto is at most {worst:.2f} times as slow as the best lowering for a shape and direction\n", flush=True)
+    if plot:
+        plot_timings(timings, plot)
+
+
+def layers(*, batch: int = 16, rounds: int = 9) -> None:
+    """Milliseconds of pooling and normalization, forward and with their gradients, beside flax.linen's.
+
+    Args:
+        batch: the number of images in a batch.
+        rounds: the turns that each takes; medians are printed.
+    """
+    keep_freed_memory()
+    for row in time_layers(batch=batch, rounds=rounds):
+        print(
+            f"{row.name:45} {row.direction:14} {1e3 * row.ours:7.1f}  plain {1e3 * row.plain:7.1f}"
+            f"  ratio {row.plain / row.ours:6.2f}"
+        )
+
+
+def train(
+    models: tyro.conf.Positional[tuple[str, ...]],
+    *,
+    against: tuple[str, ...] = ("flax", "flax_kept", "pytorch"),
+    batch: int = 16,
+    size: int = 224,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    rounds: int = 5,
+    steps: int = 1,
+) -> None:
+    """Images a second of the full training step: forward, backward, optimizer, batch statistics.
+
+    Args:
+        models: the names of networks.
+        against: the contenders, out of xla, flax, flax_kept, pytorch, pytorch_compiled.
+        batch: the number of images in a batch.
+        size: the height and width of the input in pixels.
+        dtype: the data type of the computation.
+        rounds: the turns that each takes; medians are printed.
+        steps: the updates in a turn.
+    """
+    for model in models:
+        found = compare(Job(model, batch, size, dtype), ["jaxcnn", *against], rounds=rounds, steps=steps)
+        print(f"{model}, batch {batch}, {size}x{size}, {dtype}")
+        for name, rate in found.items():
+            ratio = f"jaxcnn is {found['jaxcnn'] / rate:6.2f} times as fast" if name != "jaxcnn" else " " * 28
+            print(f"  {name:16} {rate:10.2f} images/s  {ratio}  ({CONTENDERS[name]})", flush=True)
+
+
+def tune(
+    model: tyro.conf.Positional[str],
+    file: tyro.conf.Positional[Path],
+    *,
+    batch: int,
+    size: int | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    rounds: int = 9,
+) -> None:
+    """Times all lowerings of one network's convolutions here, and keeps the winners in a file.
+
+    Args:
+        model: the name of the network.
+        file: the file to write, which ``--model.lowering`` then names.
+        batch: the number of images on each device.
+        size: the height and width of the input in pixels; by default the network's own.
+        dtype: the data type of the computation.
+        rounds: the turns that each takes.
+    """
+    keep_freed_memory()
+    tuned = tune_network(model, batch, size, dtype, rounds=rounds)
+    write_tuned(file, tuned)
+    print(f"{file}: the fastest lowerings of {len(tuned.winners)} convolutions, {', '.join(DIRECTIONS)}")
+
+
+def input(
+    *,
+    against: tuple[str, ...] = tuple(name for name in INPUTS if name != "jaxcnn"),
+    images: int = 512,
+    rounds: int = 5,
+    batches: int = 16,
+) -> None:
+    """Images a second of the input stream, from made JPEG files of about 60 kB, 500x375.
+
+    Args:
+        against: the contenders, out of jaxcnn_device, jaxcnn_augmented, jaxcnn_packed, jaxcnn_packed_device, tf_data,
+            dataloader, dataloader_uint8.
+        images: the number of images that are made.
+        rounds: the turns that each takes; medians are printed.
+        batches: batches of 64 images in a turn.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = make_corpus(Path(folder), images)
+        found = time_input(corpus, ["jaxcnn", *against], rounds=rounds, batches=batches)
+    for name, rate in found.items():
+        print(f"{name:20} {rate:10,.0f} images/s  {rate / found['jaxcnn']:6.2f}  ({INPUTS[name]})", flush=True)
+
+
+def augment(*, model: str = "resnet50", batch: int = 16, size: int = 224, rounds: int = 9) -> None:
+    """Images a second of each augmentation, with normalization, on the device, and its share of a training step.
+
+    Args:
+        model: the network whose training step is the measure.
+        batch: the number of images in a batch.
+        size: the height and width of the images in pixels.
+        rounds: the turns that each takes; medians are printed.
+    """
+    keep_freed_memory()
+    step, rows = time_augmentations(usual_lists(), model=model, batch=batch, size=size, rounds=rounds)
+    print(f"a training step of {model}, batch {batch}, {size}x{size}: {1e3 * step:.0f} ms")
+    for row in rows:
+        print(f"{row.name:40} {batch / row.seconds:10,.0f} images/s  {1e3 * row.seconds:8.2f} ms  {row.share:7.2%}")
+
+
+def loop(
+    recipe: tyro.conf.Positional[str] = "lenet_mnist", *, data_dir: str | None = None, rounds: int = 9, steps: int = 100
+) -> None:
+    """Images a second of a LeNet recipe's training loop, and of a plain PyTorch loop with the data in tensors.
+
+    Args:
+        recipe: the name or the path of the recipe to train.
+        data_dir: where tfds keeps its prepared data sets.
+        rounds: the turns that each takes; medians are printed.
+        steps: the updates in a turn.
+    """
+    found = compare_with_pytorch(with_data_dir(load_config(recipe), data_dir), rounds=rounds, steps=steps)
+    for name, rates in found.rounds.items():
+        print(f"{name:8} {found.median(name):10,.0f} images/s  ({min(rates):,.0f} to {max(rates):,.0f})")
+    print(f"ratio    {found.median('jaxcnn') / found.median('pytorch'):10.2f}")
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    commands = {
+        "conv": conv,
+        "layers": layers,
+        "train": train,
+        "tune": tune,
+        "input": input,
+        "augment": augment,
+        "loop": loop,
+    }
+    tyro.extras.subcommand_cli_from_dict(commands, prog="jaxcnn benchmark", args=arguments)
+    return 0

@@ -1,0 +1,130 @@
+"""Prepares, checks, packs and shows data sets.
+
+    jaxcnn data prepare imagenet2012 --archives DIR   ILSVRC 2012's two archives to a tfds data set (needs the extra tf)
+    jaxcnn data check NAME                            is a data set whole: counts, labels, unreadable images, copies
+    jaxcnn data pack NAME --short-side 256            a copy whose images are already small
+    jaxcnn data preview RECIPE --out page.html        what the network will see, after each augmentation
+
+Exit codes: 0; 1, a data set is not whole; 2, the command asks for something impossible, which one sentence names; 130,
+interrupted: the same command starts again cleanly.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxcnn.cli.shared import with_data_dir
+from jaxcnn.config.options import Interpolation
+from jaxcnn.data.check import check as check_data_set
+from jaxcnn.data.folders import in_bytes
+from jaxcnn.data.pack import Format
+from jaxcnn.data.pack import pack as pack_data_set
+from jaxcnn.data.prepare import prepare_imagenet2012
+from jaxcnn.pictures.preview import write_preview
+from jaxcnn.recipes import load_config
+
+Name = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NAME")]]
+
+
+def prepare(
+    name: tyro.conf.Positional[Literal["imagenet2012"]],
+    *,
+    archives: Path,
+    data_dir: str | None = None,
+    allow_other_sizes: bool = False,
+) -> int:
+    """Writes ILSVRC 2012's two archives as a tfds data set, and counts it; needs the extra tf.
+
+    Args:
+        name: imagenet2012, the one data set whose archives one fetches oneself.
+        archives: the folder with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar.
+        data_dir: where tfds keeps its prepared data sets.
+        allow_other_sizes: let archives pass that are not of the official sizes, such as a part of ILSVRC.
+    """
+    report = prepare_imagenet2012(archives.expanduser(), data_dir, allow_other_sizes=allow_other_sizes)
+    print(report)
+    return 0 if report.whole else 1
+
+
+def check(name: Name, *, splits: tuple[str, ...] = (), data_dir: str | None = None, workers: int = 8) -> int:
+    """Reads every image of a data set once and says what is wrong with it; exit code 1 where it is not whole.
+
+    Args:
+        name: tfds:NAME, folder:PATH, digits or synthetic.
+        splits: by default train and the one to evaluate on.
+        data_dir: where tfds keeps its prepared data sets.
+        workers: threads.
+    """
+    report = check_data_set(name, splits, data_dir, workers=workers)
+    print(report)
+    return 0 if report.whole else 1
+
+
+def pack(
+    name: Name,
+    *,
+    short_side: int,
+    format: Format = "jpeg",
+    quality: int = 95,
+    interpolation: Interpolation = "bilinear",
+    splits: tuple[str, ...] = (),
+    data_dir: str | None = None,
+    packed_name: str | None = None,
+    workers: int = 8,
+) -> int:
+    """Writes a copy of a data set whose images are already small, as a tfds data set.
+
+    Args:
+        name: tfds:NAME, folder:PATH, digits or synthetic.
+        short_side: pixels of the short side, usually 256 or 320; smaller images stay as they are.
+        format: jpeg, or raw for uint8 arrays, which need no decoding and several times the room.
+        quality: the quality of JPEG files, up to 100.
+        interpolation: the interpolation of the scaling; take the crop's.
+        splits: by default train and the one to evaluate on.
+        data_dir: where tfds keeps its prepared data sets; the copy is put there too.
+        packed_name: the name of the copy, by default NAME_SIDE_FORMAT.
+        workers: threads.
+    """
+    packed = pack_data_set(
+        name,
+        short_side,
+        format=format,
+        quality=quality,
+        interpolation=interpolation,
+        splits=splits,
+        data_dir=data_dir,
+        packed_name=packed_name,
+        workers=workers,
+    )
+    for split in packed.splits:
+        print(f"{split.split}: {split.images:,} images, {in_bytes(split.size)}, {len(split.left_out):,} left out")
+        for what, reason in split.left_out:
+            print(f"  {what} {reason}")
+    print(f"{packed.name} is in {packed.folder}")
+    return 0
+
+
+def preview(recipe: tyro.conf.Positional[str], *, out: Path, images: int = 8, data_dir: str | None = None) -> int:
+    """Writes a page of training images as the host cuts them and after each augmentation.
+
+    Args:
+        recipe: the name or the path of a recipe, or a run folder.
+        out: the HTML file to write.
+        images: how many.
+        data_dir: where tfds keeps its prepared data sets, if elsewhere than the recipe says.
+    """
+    write_preview(with_data_dir(load_config(recipe), data_dir), out, images)
+    print(f"{out} shows {images} training images")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    commands = {"prepare": prepare, "check": check, "pack": pack, "preview": preview}
+    try:
+        return tyro.extras.subcommand_cli_from_dict(commands, prog="jaxcnn data", args=arguments)
+    except KeyboardInterrupt:
+        print("interrupted; the same command starts again cleanly", file=sys.stderr)
+        return 130

@@ -1,0 +1,72 @@
+"""Measures a run, a model with published weights, or several of them averaged, on a data set's evaluation split.
+
+    jaxcnn evaluate RUN_FOLDER [--checkpoint best] [--weights-of ema] [--data.OPTION VALUE ...]
+    jaxcnn evaluate MODEL --weights SOURCE --data.name folder:PATH [views:ten-crop --views.size 227]
+    jaxcnn evaluate MODEL --weights SOURCE --also MODEL --also RUN_FOLDER ...
+    jaxcnn evaluate RUN_FOLDER --distributed auto                    several processes: see docs/distributed.md
+
+The crop, the normalization and (for a run) the data set are the network's own unless told otherwise. Several networks
+are averaged in their probabilities; the options are the first one's, and the others keep their own crop and
+normalization.
+"""
+
+import dataclasses
+from typing import Annotated, Literal
+
+import tyro
+
+from jaxcnn import loading
+from jaxcnn.config import DataConfig, Normalization
+from jaxcnn.devices.processes import Processes, is_writer
+from jaxcnn.evaluation.details import in_words
+from jaxcnn.measuring import Measurement, measure
+
+PROG = "jaxcnn evaluate"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """Measure a network on a data set. `jaxcnn evaluate NETWORK --help` shows what else can be set."""
+
+    network: tyro.conf.Positional[str]
+    """A run folder, or a model's name."""
+    also: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NETWORK")] = ()
+    """Another network, averaged with the first; may be given several times."""
+    weights: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="SOURCE")] = ()
+    """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights. Once
+    for all models, or once for each in their order."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Which of a run's checkpoints; the best is that of the lowest top-1 error of the weights asked for."""
+    weights_of: Literal["raw", "ema"] = "raw"
+    """A run's parameters themselves, or their moving average."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What to measure it on, and what to keep."""
+
+    data: tyro.conf.AvoidSubcommands[DataConfig]
+    normalization: Normalization
+    measurement: Annotated[Measurement, tyro.conf.arg(name="")]
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    # In two steps, because the network brings the defaults of the second; --help after it is the second's.
+    first_help = not arguments or arguments[0] in ("-h", "--help")
+    source, rest = tyro.cli(Source, prog=PROG, args=arguments, return_unknown_args=True, add_help=first_help)
+    with source.processes.joined():
+        return _evaluate(source, rest)
+
+
+def _evaluate(source: Source, rest: list[str]) -> int:
+    names = (source.network, *source.also)
+    networks = loading.load_several(names, source.weights, source.checkpoint, source.weights_of)
+    default = Options(networks[0].data, networks[0].normalization, Measurement())
+    chosen = tyro.cli(Options, prog=f"{PROG} {source.network}", default=default, args=rest)
+    facts = {"networks": list(names), "weights": list(source.weights)}
+    result = measure(networks, chosen.data, chosen.normalization, chosen.measurement, facts)
+    if is_writer():
+        print(in_words(result.errors, result.images))
+    return 0

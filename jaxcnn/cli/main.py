@@ -1,0 +1,99 @@
+"""The console command ``jaxcnn``: finds the command that is asked for, and imports no other."""
+
+import contextlib
+import importlib
+import importlib.metadata
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+
+from jaxcnn.errors import EXIT_USER_ERROR, UserError, nearest
+
+COMMANDS = {
+    "train": "train a recipe, or go on with a run",
+    "evaluate": "measure a run, or a model with published weights, on a data set",
+    "predict": "name what is in image files",
+    "models": "list the networks: size, cost, published errors",
+    "recipes": "list the recipes that come with this package",
+    "convert": "write somebody's weights of a model under our names",
+    "data": "prepare, check, pack or preview a data set",
+    "reproduce": "measure published weights as their publisher does",
+    "submission": "score an ILSVRC submission file",
+    "supervise": "start a training again when it fails",
+    "interrupt": "kill a training at random moments, and compare what it ends in",
+    "fuzz-images": "try damaged image files on the decoder",
+    "benchmark": "measure speed beside other libraries",
+}
+"""What each command does, by its name; ``fuzz-images`` is the file ``fuzz_images.py`` of this folder."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command that the first argument names.
+
+    Args:
+        arguments: the command line's, by default ``sys.argv[1:]``.
+
+    Returns:
+        The command's exit code; `EXIT_USER_ERROR` where there is no such command.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given:
+        print(_help(), file=sys.stderr)
+        return EXIT_USER_ERROR
+    name, *rest = given
+    if name in ("-h", "--help"):
+        print(_help())
+        return 0
+    if name == "--version":
+        print(f"jaxcnn {importlib.metadata.version('jaxcnn')}")
+        return 0
+    if name not in COMMANDS:
+        print(f"error: there is no command {name!r}: {nearest(name, COMMANDS)}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    command = importlib.import_module(f"jaxcnn.cli.{name.replace('-', '_')}")
+    return run_command(command.main, rest)
+
+
+def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Runs a command's ``main``; returns its exit code.
+
+    That is `EXIT_USER_ERROR` after a `UserError`, whose sentence goes to the standard error, as does what the package
+    logs from level INFO.
+    """
+    with _logging():
+        try:
+            return command(arguments)
+        except UserError as error:
+            print(f"error: {error}", file=sys.stderr)
+            return EXIT_USER_ERROR
+
+
+@contextlib.contextmanager
+def _logging() -> Iterator[None]:
+    log, handler = logging.getLogger("jaxcnn"), logging.StreamHandler()
+    level, propagate = log.level, log.propagate
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False  # absl, which tensorflow-datasets imports, would print it again
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+        log.propagate = propagate
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    return "\n".join(
+        [
+            "usage: jaxcnn COMMAND [ARGUMENTS]",
+            "       jaxcnn --version",
+            "",
+            "ILSVRC's convolutional networks in JAX: train them, measure them, use them.",
+            "",
+            *(f"  {name:{width}}  {what}" for name, what in COMMANDS.items()),
+            "",
+            "`jaxcnn COMMAND --help` lists what a command takes. `jaxcnn train` alone trains LeNet in seconds.",
+        ]
+    )

@@ -1,0 +1,60 @@
+"""Prints the table of networks: parameters, multiply-adds, depth, input, and the errors that others published.
+
+jaxcnn models [PATTERN] [--plot FOLDER]
+"""
+
+import dataclasses
+from pathlib import Path
+
+import rich.table
+import tyro
+
+from jaxcnn.cli.shared import console
+from jaxcnn.pictures.networks import plot_networks
+from jaxcnn.tables.networks import Row, describe_matching
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Print the table of networks."""
+
+    pattern: tyro.conf.Positional[str] = "*"
+    """A shell pattern of names."""
+    plot: Path | None = None
+    """A folder to draw to: error_against_cost.png of these networks, and depth.png of ILSVRC's winners."""
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    chosen = tyro.cli(Arguments, prog="jaxcnn models", args=arguments)
+    rows = describe_matching(chosen.pattern)
+    print_table(rows)
+    if chosen.plot:
+        plot_networks(rows, chosen.plot)
+    return 0
+
+
+def print_table(rows: list[Row]) -> None:
+    """Prints a line for each network, and another for each further published error."""
+    right = {"justify": "right", "no_wrap": True}
+    table = rich.table.Table(
+        rich.table.Column("model", no_wrap=True),
+        rich.table.Column("parameters", **right),
+        rich.table.Column("multiply-adds", **right),
+        rich.table.Column("depth", **right),
+        rich.table.Column("input", **right),
+        rich.table.Column("published top-1 error", **right),
+        rich.table.Column("top-5", **right),
+        "protocol",
+        "published by",
+    )
+    for row in rows:
+        size = "x".join(map(str, row.input_shape))
+        facts = [row.name, f"{row.parameters:,}", f"{row.multiply_adds / 1e6:,.1f} M", str(row.depth), size]
+        if not row.published:
+            table.add_row(*facts)
+        for index, figure in enumerate(row.published):
+            errors = ("" if e is None else f"{e:.2f} %" for e in (figure.top1_error, figure.top5_error))
+            first = facts if index == 0 else [""] * len(facts)
+            table.add_row(*first, *errors, figure.protocol, figure.source)
+    console().print(table)

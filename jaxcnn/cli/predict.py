@@ -1,0 +1,47 @@
+"""Names what is in image files.
+
+jaxcnn predict PHOTO... --model RUN_FOLDER [--checkpoint best] [--weights-of ema] [--top-k 5]
+jaxcnn predict PHOTO... --model MODEL --weights SOURCE
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import rich.console
+import rich.table
+import tyro
+
+from jaxcnn import loading
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Name what is in image files."""
+
+    images: tyro.conf.Positional[tuple[Path, ...]]
+    """JPEG, PNG and other image files."""
+    model: str = "runs/lenet_digits"
+    """A run folder, or a model's name."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
+    """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Which of a run's checkpoints; the best is that of the lowest top-1 error of the weights asked for."""
+    weights_of: Literal["raw", "ema"] = "raw"
+    """A run's parameters themselves, or their moving average."""
+    top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
+    """How many classes to name."""
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    chosen = tyro.cli(Arguments, prog="jaxcnn predict", args=arguments)
+    network = loading.load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
+    predictions = network.predict(list(chosen.images), chosen.top_k)
+    console = rich.console.Console()
+    for path, classes in zip(chosen.images, predictions, strict=True):
+        table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=str(path))
+        for name, probability in classes:
+            table.add_row(name, f"{probability:.4f}")
+        console.print(table)
+    return 0

@@ -1,0 +1,56 @@
+"""Lists the recipes that come with this package.
+
+jaxcnn recipes [PATTERN]
+jaxcnn recipes [PATTERN] --markdown                    the first table of docs/recipes.md
+jaxcnn recipes [PATTERN] --topology v5e:2x2            the second: what each takes on TPUs that need not be there
+"""
+
+import dataclasses
+from collections.abc import Iterable
+
+import tyro
+
+from jaxcnn.laboratory.memory_table import memory_lines
+from jaxcnn.recipes import Recipe, find_recipes
+from jaxcnn.tables.recipes import published_errors, recipe_lines
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """List the recipes that come with this package: `jaxcnn train NAME` trains one."""
+
+    pattern: tyro.conf.Positional[str] = "*"
+    """A shell pattern of names."""
+    markdown: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Print a table in Markdown."""
+    topology: str | None = None
+    """Compile each recipe's step for these TPUs, such as v5e:2x2, for minutes each, and print the memory it takes in
+    Markdown."""
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    chosen = tyro.cli(Arguments, prog="jaxcnn recipes", args=arguments)
+    recipes = find_recipes(chosen.pattern)
+    configs = [recipe.config for recipe in recipes.values()]
+    if chosen.topology:
+        lines = memory_lines(configs, chosen.topology)
+    elif chosen.markdown:
+        lines = recipe_lines(configs)
+    else:
+        lines = _listed(recipes.values())
+    for line in lines:
+        print(line, flush=True)
+    return 0
+
+
+def _listed(recipes: Iterable[Recipe]) -> Iterable[str]:
+    """A name a line, and below it what is trained, for how long, and what it should come to."""
+    for recipe in recipes:
+        config = recipe.config
+        facts = [config.model.name, config.data.name, f"{config.epochs:.4g} epochs"]
+        if errors := published_errors(config):
+            facts.append(f"published error {errors} %")
+        yield recipe.name
+        yield f"    {', '.join(facts)}"
+        yield f"    {recipe.summary}"

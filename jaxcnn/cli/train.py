@@ -1,0 +1,73 @@
+"""Trains a recipe, or goes on with a run.
+
+    jaxcnn train [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
+    jaxcnn train RECIPE --init-from WEIGHTS_OR_RUN_FOLDER --profile 10
+    jaxcnn train [RECIPE_OR_RUN_FOLDER] --dry-run [--topology v5e:2x2] [--OPTION VALUE ...]
+    jaxcnn train RECIPE --distributed auto                                  several processes: see docs/distributed.md
+    jaxcnn train RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
+
+A recipe is a name that `jaxcnn recipes` lists, or the path of a file; by default it is lenet_digits. With --dry-run the
+command says what the training would take: memory, steps, time, and what error was published; ILSVRC-2012 need not be
+prepared for that. Exit codes: 0, trained and evaluated; 2, the recipe or the command asks for something impossible,
+which one sentence names; 75, stopped by SIGTERM or SIGINT with everything saved: run it again to go on.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jaxcnn import runs
+from jaxcnn.config import TrainConfig
+from jaxcnn.devices.processes import Processes, is_writer
+from jaxcnn.devices.topologies import over_topology
+from jaxcnn.errors import UserError
+from jaxcnn.laboratory.dry_run import dry_run
+from jaxcnn.recipes import load_recipe
+from jaxcnn.training.interrupt import EXIT_STOPPED
+
+DEFAULT_RECIPE = "lenet_digits"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Train a recipe, or go on with a run."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    workdir: Path | None = None
+    """The run folder; by default runs/NAME, or the one named as first argument."""
+    profile: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
+    """Trace N steps, after the first few, into the run folder's profile/, for XProf and Perfetto."""
+    dry_run: bool = False
+    """Compile the training step, time it, and say what the run would take; write nothing."""
+    topology: str | None = None
+    """With --dry-run: compile for these TPUs, which need not be there, and time nothing."""
+    processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    named = bool(arguments) and not arguments[0].startswith("-")
+    recipe = load_recipe(arguments[0] if named else DEFAULT_RECIPE)
+    shown = arguments[0] if named else "[RECIPE_OR_RUN_FOLDER]"
+    chosen = tyro.cli(
+        Arguments,
+        prog=f"jaxcnn train {shown}",
+        default=Arguments(recipe.config, recipe.run),
+        args=arguments[named:],
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+    if chosen.topology and not chosen.dry_run:
+        raise UserError("--topology names devices that are compiled for, and not trained on: add --dry-run")
+    if chosen.dry_run:
+        topology = over_topology(chosen.topology) if chosen.topology else None
+        print(dry_run(chosen.config, topology).report())
+        return 0
+    workdir = chosen.workdir or Path("runs") / chosen.config.name
+    with chosen.processes.joined():
+        result = runs.train(chosen.config, workdir, source=recipe.source, profile_steps=chosen.profile)
+        if is_writer():
+            stopped = f"stopped as asked, everything is saved; go on with: jaxcnn train {workdir}"
+            print(stopped if result is None else result)
+    return EXIT_STOPPED if result is None else 0

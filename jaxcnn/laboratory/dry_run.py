@@ -1,0 +1,270 @@
+"""What a run would take, before it is started: its steps, the memory of its compiled step, an estimate of its time."""
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxcnn.assembly import Assembly, assemble
+from jaxcnn.config import DataConfig, TrainConfig
+from jaxcnn.data.pipeline import Data, open_data
+from jaxcnn.data.sources.tfds import tfds_builder
+from jaxcnn.data.stand_in import stand_in
+from jaxcnn.devices.feed import Batch
+from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.errors import UserError
+from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.runs import keep_memory
+from jaxcnn.training.step import zero_totals
+
+TIMED_STEPS = 5
+"""The number of steps that are timed."""
+TIMED_SECONDS = 60.0
+"""Seconds after which no further step is timed."""
+_ASSUMED = " (ILSVRC-2012's sizes, assumed: the data set is not prepared here)"
+
+
+class DoesNotFit(UserError):
+    """The step needs more memory than a device has."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Memory:
+    """The memory that a step needs on each device, in bytes."""
+
+    held: dict[str, int]
+    """The sizes of what stays from step to step, and of the batch, by name."""
+    gradients: int
+    """The size of the gradients, which are part of ``temporaries``."""
+    temporaries: int
+    """What the compiled step allocates while it runs, activations above all."""
+    program: int
+    """The size of the compiled step itself."""
+
+    @property
+    def total(self) -> int:
+        """The sum of all."""
+        return sum(self.held.values()) + self.temporaries + self.program
+
+
+@dataclasses.dataclass(frozen=True)
+class DryRun:
+    """What a run would take."""
+
+    config: TrainConfig
+    """The config with everything resolved."""
+    devices: tuple[str, ...]
+    """The kind of each device."""
+    parameters: int
+    training_images: int
+    evaluation_images: int
+    assumed: bool
+    """Whether these sizes are ILSVRC-2012's by assumption, and not read off the data set."""
+    total_steps: int
+    memory: Memory
+    seconds_a_step: float | None
+    """The time of the step alone, on images that are on the devices already; None where there is no device to time it
+    on."""
+
+    def report(self) -> str:
+        """Returns everything as lines of text."""
+        config, memory = self.config, self.memory
+        batch_size = config.data.batch_size
+        lines = [
+            f"{config.name}: {config.model.name}, {self.parameters:,} parameters, on {_count(self.devices)}",
+            f"{self.total_steps:,} steps of {batch_size:,} images: {config.epochs:g} epochs of "
+            f"{self.training_images:,}, {self.total_steps * batch_size:,} samples; {self.evaluation_images:,} to "
+            f"evaluate on{_ASSUMED if self.assumed else ''}",
+            "memory on each device, in MB:",
+            *(f"  {name:20} {_mb(size)}" for name, size in memory.held.items()),
+            f"  {'temporaries':20} {_mb(memory.temporaries)}  (activations, {memory.gradients / 1e6:,.1f} of "
+            "gradients, and what else a step needs)",
+            f"  {'program':20} {_mb(memory.program)}",
+            f"  {'in all':20} {_mb(memory.total)}",
+        ]
+        if self.seconds_a_step is not None:
+            seconds = self.seconds_a_step
+            lines.append(
+                f"time: {1e3 * seconds:,.1f} ms a step, {batch_size / seconds:,.0f} images/s, "
+                f"{_duration(seconds * self.total_steps)} in all; of the steps alone, on images that are there "
+                "already: neither reading them nor evaluation is in it"
+            )
+        return "\n".join([*lines, f"published: {config.published}"])
+
+
+def _count(devices: tuple[str, ...]) -> str:
+    return " and ".join(f"{devices.count(kind)} x {kind}" for kind in dict.fromkeys(devices))
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:12,.1f}"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= length:
+            return f"{seconds / length:,.1f} {unit}"
+    return f"{seconds:,.1f} seconds"
+
+
+def abstract_arguments(assembly: Assembly) -> tuple[Any, ...]:
+    """Returns what ``assembly.train_step`` takes, as shapes: state, totals and batch."""
+    replicated = assembly.parallel.replicated
+    totals = {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated)
+        for name, leaf in jax.eval_shape(zero_totals).items()
+    }
+    return assembly.abstract_state, totals, assembly.train_feed.abstract
+
+
+def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
+    """Compiles the run's own training step, and returns it with the memory that it needs; allocates nothing.
+
+    Raises:
+        DoesNotFit: the compiler finds that it does not fit.
+    """
+    state, totals, batch = abstract_arguments(assembly)
+    lowered = assembly.train_step.lower(state, totals, batch)
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        _refuse_exhausted(error, assembly.config)
+    held = {
+        "parameters": state.params,
+        "batch statistics": state.batch_stats,
+        "optimizer state": state.optimizer_state,
+        "moving average": state.ema,
+        "batch": {name: leaf for name, leaf in batch.items() if name != "resident"},
+        "data set": batch.get("resident"),
+    }
+    found = compiled.memory_analysis()
+    return compiled, Memory(
+        held={name: size for name, tree in held.items() if (size := _bytes_on_a_device(tree))},
+        gradients=_bytes_on_a_device(state.params),
+        temporaries=found.temp_size_in_bytes,
+        program=found.generated_code_size_in_bytes,
+    )
+
+
+def _bytes_on_a_device(tree: Any) -> int:
+    return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) -> None:
+    """Raises `DoesNotFit` in place of the runtime's error about memory, and any other error as it is."""
+    if not str(error).startswith("RESOURCE_EXHAUSTED"):
+        raise error
+    raise DoesNotFit(
+        f"the training step does not fit in a device's memory at data.batch_size {config.data.batch_size}: lower it, "
+        "compute it in parts (parallel.micro_batches), use more devices, or let stages compute their activations again "
+        "(model.remat)"
+    ) from error
+
+
+def time_step(compiled: jax.stages.Compiled, assembly: Assembly) -> float:
+    """Returns the seconds that a step takes on the devices, the mean of a few after one that is not timed.
+
+    The images are on the devices already. Those of a resident data set are its own; for any other they are noise.
+
+    Raises:
+        DoesNotFit: the devices do not have the memory.
+    """
+    config = assembly.config
+    keep_memory(assembly)
+    try:
+        batch = first_batch(assembly)
+        state, totals = jax.block_until_ready(compiled(assembly.make_state(), zero_totals(), batch))
+        start, steps = time.perf_counter(), 0
+        while steps < TIMED_STEPS and time.perf_counter() - start < TIMED_SECONDS:
+            state, totals = jax.block_until_ready(compiled(state, totals, batch))
+            steps += 1
+        return (time.perf_counter() - start) / steps
+    except jax.errors.JaxRuntimeError as error:
+        _refuse_exhausted(error, config)
+
+
+def first_batch(assembly: Assembly) -> Batch:
+    """Returns a batch on the devices: of the data set where it is resident, else of noise."""
+    feed = assembly.train_feed
+    if feed.split.resident:
+        return next(feed.training(0, 1))
+    random, classes = np.random.default_rng(0), len(assembly.data.class_names)
+    bounds = {"image": 256, "label": classes, "epoch": 1}
+    noise = {
+        name: np.arange(feed.batch_size, dtype=np.int32)
+        if name == "position"
+        else random.integers(bounds[name], size=leaf.shape, dtype=leaf.dtype)
+        for name, leaf in feed.abstract.items()
+    }
+    return assembly.parallel.put_batch(noise)
+
+
+def data_or_stand_in(config: DataConfig) -> tuple[Data, bool]:
+    """Returns the data set, and whether it is a stand-in: ILSVRC-2012 has one where it is not prepared yet.
+
+    Raises:
+        UserError: as `open_data`, for any other data set.
+    """
+    kind, _, name = config.name.partition(":")
+    own_splits = config.train_split is None and config.evaluation_split is None
+    if kind == "tfds" and name.partition(":")[0] == "imagenet2012" and own_splits:
+        try:
+            tfds_builder(name, config.data_dir)
+        except UserError:
+            return stand_in(config), True
+    return open_data(config), False
+
+
+def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun:
+    """Returns what a run of this config would take: compiles its step, and writes nothing.
+
+    Args:
+        config: the recipe.
+        topology: the devices to compile for, which need not be there: see `over_topology`. By default the step is
+            compiled for those of this process, and timed on them.
+
+    Raises:
+        DoesNotFit: the step does not fit in a device's memory.
+        UserError: as `assemble`.
+    """
+    data, assumed = data_or_stand_in(config.data)
+    parallel = topology or DataParallel.over_all_devices()
+    devices = list(parallel.mesh.devices.flat)
+    with rules_of(devices[0].platform):
+        assembly = assemble(config, data, parallel)
+        compiled, memory = compile_step(assembly)
+    return DryRun(
+        config=assembly.config,
+        devices=tuple(device.device_kind for device in devices),
+        parameters=sum(leaf.size for leaf in jax.tree.leaves(assembly.abstract_state.params)),
+        training_images=data.train.size,
+        evaluation_images=data.evaluation.size,
+        assumed=assumed,
+        total_steps=assembly.total_steps,
+        memory=memory,
+        seconds_a_step=None if topology else time_step(compiled, assembly),
+    )
+
+
+def with_fewest_micro_batches(config: TrainConfig, topology: DataParallel) -> DryRun:
+    """Returns `dry_run` of the recipe with the fewest micro-batches that fit in memory, doubled from the recipe's own.
+
+    Args:
+        config: the recipe.
+        topology: the devices to compile for.
+
+    Raises:
+        DoesNotFit: the step does not fit, and the batch cannot be split further.
+    """
+    count = config.parallel.micro_batches
+    while True:
+        parallel = dataclasses.replace(config.parallel, micro_batches=count)
+        try:
+            return dry_run(dataclasses.replace(config, parallel=parallel), topology)
+        except DoesNotFit:
+            count *= 2
+            if config.data.batch_size % (topology.mesh.size * count):
+                raise

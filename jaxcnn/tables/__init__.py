@@ -1,0 +1,1 @@
+"""The tables of this project: its networks, its recipes, and the results that were measured beside published ones."""

@@ -1,0 +1,87 @@
+"""Measured results, each kept in a small JSON file, and the document whose tables are written from them."""
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pydantic
+
+from jaxcnn.errors import UserError
+
+T = TypeVar("T")
+
+
+def write_result(result: Any, path: Path) -> Path:
+    """Writes a dataclass as JSON in place of an older one, and returns the path.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dataclasses.asdict(result), indent=2) + "\n")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from None
+    return path
+
+
+def read_results(folder: Path, kind: type[T]) -> dict[Path, T]:
+    """Returns what `write_result` wrote to a folder, by file.
+
+    Raises:
+        UserError: a file there holds something else than this dataclass.
+    """
+    found = {}
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found[path] = pydantic.TypeAdapter(kind).validate_json(path.read_text())
+        except (OSError, ValueError) as error:
+            said = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
+            raise UserError(f"{path} is not a result of `jaxcnn reproduce`: {said}") from None
+    return found
+
+
+def in_percent(errors: dict[int, float], digits: int) -> str:
+    """Returns top-k errors as the text of one cell, ``23.870 / 7.140``; it is empty where there are none."""
+    return " / ".join(f"{error:.{digits}f}" for _, error in sorted(errors.items()))
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Returns a table in Markdown whose head is the first row."""
+    head, *others = rows
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *others))
+
+
+def with_table(document: str, name: str, table: str) -> str:
+    """Returns the document with the table between the two lines that are for it.
+
+    Raises:
+        UserError: the document does not have these two lines in this order.
+    """
+    begin, end = f"<!-- {name}: jaxcnn reproduce --tables writes from here -->\n", f"<!-- {name}: to here -->\n"
+    before, found, rest = document.partition(begin)
+    _, found_end, after = rest.partition(end)
+    if not found or not found_end:
+        raise UserError(f"the document has no place for the table of {name}, between lines {begin!r} and {end!r}")
+    return f"{before}{begin}\n{table}\n{end}{after}"
+
+
+def write_tables(document: Path, tables: Mapping[str, str]) -> None:
+    """Writes tables into a document, each between the two lines that are for it.
+
+    Args:
+        document: the file.
+        tables: by name.
+
+    Raises:
+        UserError: the file cannot be read and written, or lacks the lines of a table.
+    """
+    try:
+        text = document.read_text()
+        for name, table in tables.items():
+            text = with_table(text, name, table)
+        document.write_text(text)
+    except OSError as error:
+        raise UserError(f"{document} cannot be read and written: {error.strerror}") from None

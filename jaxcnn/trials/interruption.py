@@ -1,0 +1,108 @@
+"""Whether a run that is killed at random moments, and started again each time, ends in the bits of one that is not."""
+
+import dataclasses
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxcnn.loading import restore_state
+from jaxcnn.recipes import load_recipe
+from jaxcnn.training.interrupt import EXIT_STOPPED
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What the interrupted runs came to."""
+
+    kills: int
+    """The number of signals that reached a process while it was still running."""
+    resumed_after: tuple[int, ...]
+    """The step from which a run went on after each signal; 0 where nothing had been saved yet."""
+    finished_runs: int
+    """The number of interrupted runs that ended."""
+    differing: tuple[str, ...]
+    """The leaves of the final states that differ in some bit from the uninterrupted run's: there should be none."""
+
+
+def interrupt_repeatedly(
+    arguments: Sequence[str], folder: Path, *, kills: int, number: signal.Signals, seed: int = 0
+) -> Outcome:
+    """Trains once without interruption, then again with signals at random moments, and compares the final states.
+
+    Each interrupted run is started again until it ends by itself; if signals are still due then, another run begins. A
+    signal comes at a moment drawn uniformly from the time that the quickest run so far took, imports and compilation
+    included.
+
+    Args:
+        arguments: of ``jaxcnn train``, the recipe first, without ``--workdir``.
+        folder: must not exist; the runs are made in it.
+        kills: the number of signals to send.
+        number: SIGKILL or SIGTERM.
+        seed: the seed of the moments.
+
+    Raises:
+        UserError: there is no such recipe.
+        RuntimeError: a run ended in another way than it should: an error, or a wrong exit code after SIGTERM.
+    """
+    load_recipe(arguments[0])  # refuses a wrong one at once, and registers what the final states are read with
+    command = [sys.executable, "-m", "jaxcnn", "train", *arguments]
+    moments = random.Random(seed)
+    folder.mkdir(parents=True)
+    started = time.monotonic()
+    _run([*command, "--workdir", str(folder / "uninterrupted")], None, number)
+    duration = time.monotonic() - started
+    expected = _final_state(folder / "uninterrupted")
+
+    sent, finished, resumed, differing = 0, 0, [], []
+    while sent < kills:
+        workdir = folder / f"interrupted{finished}"
+        while True:
+            delay = moments.uniform(0, duration) if sent < kills else None
+            started = time.monotonic()
+            if not _run([*command, "--workdir", str(workdir)], delay, number):
+                # It had less to do than the first, or the machine is faster now: later moments would come too late.
+                duration = min(duration, time.monotonic() - started)
+                break
+            sent += 1
+            resumed.append(
+                max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()), default=0)
+            )
+        found = _final_state(workdir)
+        differing += [
+            f"{workdir.name}: {name}" for name in sorted(expected | found) if expected.get(name) != found.get(name)
+        ]
+        finished += 1
+        shutil.rmtree(workdir)
+    return Outcome(sent, tuple(resumed), finished, tuple(differing))
+
+
+def _run(command: list[str], delay: float | None, number: signal.Signals) -> bool:
+    """Starts a run, interrupts it after a delay, and returns whether it was still running then."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        output, _ = process.communicate(timeout=delay)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+        output, _ = process.communicate()
+    # Before training has begun, SIGTERM ends the process as Python does by default: there is nothing to save yet.
+    interrupted = {-number, EXIT_STOPPED} if number == signal.SIGTERM else {-number}
+    if process.returncode not in {0, *interrupted}:
+        raise RuntimeError(f"{' '.join(command)} ended with {process.returncode}:\n{output}")
+    return process.returncode != 0
+
+
+def _final_state(workdir: Path) -> dict[str, bytes]:
+    """Returns the bits of every leaf of the last checkpoint, and what was measured there."""
+    restored = restore_state(workdir)
+    leaves = jax.tree_util.tree_leaves_with_path(restored.state)
+    bits = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf).tobytes() for path, leaf in leaves}
+    return bits | {"metrics": json.dumps(restored.metrics).encode()}
