@@ -11,6 +11,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.models.variant import Published
+from jaxcnn.weights.published import published_errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +50,7 @@ def describe(name: str, **options: Any) -> Row:
     leaves = len(jax.tree.leaves(variables))
     multiply_adds, (depth,) = _follow(traced.jaxpr, [_WEIGHT] * leaves + [0])
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
-    return Row(name, variant.family, parameters, multiply_adds, depth, shape, variant.published)
+    return Row(name, variant.family, parameters, multiply_adds, depth, shape, published_errors(name))
 
 
 # What a value is made of, where it is not made of the image; else it has the depth of the layers behind it.

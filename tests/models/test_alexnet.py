@@ -12,8 +12,8 @@ import jaxcnn
 from jaxcnn.analysis.tables import describe
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.registry import get_variant
+from jaxcnn.models.variant import Rule
 from jaxcnn.weights.errors import WeightsError
-from jaxcnn.weights.rules import Rule
 
 GOLDEN = Path(__file__).parent.parent / "golden" / "classical.npz"
 
