@@ -83,13 +83,19 @@ def without(state, key):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda s: without(s, "layer1.0.bn1.weight"), "not filled by them params/stage1_block0/norm1/scale$"),
+        (
+            lambda s: without(s, "layer1.0.bn1.weight"),
+            "weights of another network: nothing in them fills params/stage1_block0/norm1/scale; check the network's ",
+        ),
         (
             lambda s: s | {"extra.weight": s["fc.bias"]},
-            "without a place in it extra.weight; not filled by them nothing",
+            "weights of another network: it has no variable for extra.weight; check the network's name and options$",
         ),
-        (lambda s: s | {"layer9.0.conv1.weight": s["conv1.weight"]}, "without a place in it layer9.0.conv1.weight"),
-        (lambda s: s | {"fc.gamma": s["fc.bias"]}, "without a place in it fc.gamma"),
+        (
+            lambda s: without(s, "fc.bias") | {"fc.gamma": s["fc.bias"]},
+            "it has no variable for fc.gamma, and nothing in them fills params/classifier/dense/bias; check",
+        ),
+        (lambda s: s | {"layer9.0.conv1.weight": s["conv1.weight"]}, "it has no variable for layer9.0.conv1.weight;"),
         (
             lambda s: s | {"fc.weight": s["fc.weight"][:10]},
             r"fc.weight has shape \(10, 512\), which does not fit params/classifier/dense/kernel, \(512, 1000\)",

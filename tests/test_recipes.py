@@ -12,6 +12,7 @@ from jaxcnn.laboratory.dry_run import abstract_arguments
 from jaxcnn.models.registry import get_variant
 from jaxcnn.recipes import load_config
 from jaxcnn.training.optimizer import make_optimizer
+from jaxcnn.weights.published import published_weights
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -64,9 +65,18 @@ def test_what_a_recipe_should_reach_is_what_is_known_of_its_network(path):
     config = load_config(path)
     published = config.published
     assert published.top1_error is not None or published.top5_error is not None
-    for known in get_variant(config.model.name).published:
-        if (known.protocol, known.source) == (published.protocol, published.source):
+    weights = [entry.published for entry in published_weights(config.model.name)]
+    for known in (*get_variant(config.model.name).published, *weights):
+        # What follows a semicolon are options of the network.
+        if known.protocol == published.protocol and _release(known) == _release(published):
             assert (known.top1_error, known.top5_error) == (published.top1_error, published.top5_error)
+            break
+    else:
+        assert not published.source.startswith(("torchvision", "timm"))
+
+
+def _release(published):
+    return published.source.partition(";")[0]
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

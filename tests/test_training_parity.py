@@ -15,7 +15,6 @@ import pytest
 
 import jaxcnn
 from jaxcnn.models.registry import get_variant, options_of
-from jaxcnn.weights.rules import rules_of
 from tests.parity import parity_weights
 from tests.parity.parity_variables import variables_of
 
@@ -53,7 +52,7 @@ def test_a_training_step_equals_pytorchs(name):
 
     def load(make):
         state = {key: make(key, tuple(shape)) for key, shape in shapes.items()}
-        return variables_of(model, images, rules_of(variant), state)
+        return variables_of(model, images, variant.rules, state)
 
     variables = load(parity_weights.weight)
     labels = np.arange(batch) * 7

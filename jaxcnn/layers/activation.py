@@ -1,4 +1,4 @@
-"""The activations the lecture compares, by name."""
+"""The activations that the lecture compares, by name."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 
 Activation = Literal["relu", "relu6", "sigmoid", "tanh", "scaled_tanh", "gelu", "silu"]
+"""The name of an activation."""
 
 
 def scaled_tanh(x: jax.Array) -> jax.Array:
-    """1.7159 tanh(2x / 3): unit variance in, unit variance out (LeCun et al. 1998, appendix A)."""
+    """Returns 1.7159 tanh(2x / 3), which maps unit variance to unit variance (LeCun et al. 1998, appendix A)."""
     return 1.7159 * jnp.tanh(x * (2 / 3))
 
 

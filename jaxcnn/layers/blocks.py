@@ -1,13 +1,14 @@
-"""Pieces that several families share."""
+"""Modules that several families share."""
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Literal, TypedDict
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation
@@ -23,7 +24,7 @@ class Classifier(nn.Module):
     num_classes: int
     train: bool
     dropout_rate: float = 0.0
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -35,29 +36,36 @@ class Classifier(nn.Module):
         return dense(x).astype(jnp.float32)
 
 
+class Initializers(TypedDict):
+    """The initializers of a layer with a bias, as keyword arguments of its class."""
+
+    kernel_init: Initializer
+    bias_init: Initializer
+
+
 class FullyConnectedClassifier(nn.Module):
     """The three dense layers that end AlexNet and VGG: (batch, h, w, channels) to float32 logits.
 
-    They are said as convolutions: ``fc6`` has a kernel that covers ``size`` places, ``fc7`` and ``fc8`` see one place.
-    So they apply to maps of other sizes in two ways: the map is pooled to ``size`` first, as torchvision does, or the
-    layers are laid over it at every place and the logits averaged (Simonyan and Zisserman, arXiv:1409.1556, section
-    3.2). A map of ``size`` is neither pooled nor averaged.
+    They are written as convolutions: the kernel of ``fc6`` covers a map of ``size``, those of ``fc7`` and ``fc8`` one
+    position. So they apply to maps of other sizes in two ways: the map is pooled to ``size`` first, as torchvision
+    does, or the layers are applied at every position where they fit and the logits averaged (Simonyan and Zisserman,
+    arXiv:1409.1556, section 3.2). A map of ``size`` is neither pooled nor averaged.
     """
 
     num_classes: int
     hidden_features: int
     size: tuple[int, int]
-    """(height, width) of the map that the first layer is made for."""
+    """The height and width of the map that the first layer is made for."""
     train: bool
     fully_convolutional: bool
-    """Whether a larger map is seen at every place, rather than pooled."""
+    """Whether the layers are applied at every position of a larger map, which is otherwise pooled."""
     dropout_rate: float
     dropped: Literal["inputs", "outputs"]
     """What dropout drops: the inputs of the two hidden layers, or their outputs."""
-    initializers: Callable[[str, int], Mapping[str, Initializer]]
-    """``kernel_init`` and ``bias_init`` of a layer, from its name and how many inputs each output has."""
+    initializers: Callable[[str, int], Initializers]
+    """The function that gives a layer's initializers, from its name and the number of inputs of each output."""
     activation: Activation = "relu"
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     lowering: Lowering = "auto"
 
     @nn.compact
@@ -88,11 +96,11 @@ class FullyConnectedClassifier(nn.Module):
             x,
         )
         x = self._hidden(self._dense(self.hidden_features, "fc7"), x)
-        # In float32, as every mean.
+        # The mean is taken in float32, as every mean is.
         return self._dense(self.num_classes, "fc8")(x).astype(jnp.float32).mean((1, 2))
 
     def _dense(self, features: int, name: str) -> nn.Module:
-        """At each place of the map: a 1x1 convolution."""
+        """A dense layer at each position of the map, which is a 1x1 convolution."""
         initializers = self.initializers(name, self.hidden_features)
         return nn.Dense(features, dtype=self.dtype, name=name, **initializers)
 
@@ -110,9 +118,9 @@ class SqueezeExcite(nn.Module):
     """
 
     features: int
-    """Between the two convolutions."""
+    """The number of features between the two convolutions."""
     activation: Activation = "relu"
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     lowering: Lowering = "auto"
 
     @nn.compact
@@ -128,9 +136,10 @@ class SqueezeExcite(nn.Module):
 
 
 class StochasticDepth(nn.Module):
-    """Drops a residual branch of whole images in training (Huang et al., arXiv:1603.09382); drop-path.
+    """Drops the residual branches of whole images in training: drop-path (Huang et al., arXiv:1603.09382).
 
-    What is kept is scaled by 1 / (1 - rate), so that nothing changes in evaluation. Draws from the ``dropout`` stream.
+    What is kept is scaled by 1 / (1 - rate), so that nothing changes in evaluation. The draws are from the ``dropout``
+    stream.
     """
 
     rate: float
@@ -138,7 +147,12 @@ class StochasticDepth(nn.Module):
 
     @nn.compact
     def __call__(self, branch: jax.Array, progress: jax.Array | float = 1.0) -> jax.Array:
-        """Zeroes or scales each image of (batch, ...); ``progress``, which may be traced, multiplies the rate."""
+        """Zeroes or scales each image of ``branch``, (batch, ...).
+
+        Args:
+            branch: the output of the branch.
+            progress: a number, which may be traced, that multiplies the rate.
+        """
         if not self.train or not self.rate:
             return branch
         shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
@@ -148,9 +162,10 @@ class StochasticDepth(nn.Module):
 
 
 class LayerScale(nn.Module):
-    """One trainable factor a channel, starting small (Touvron et al., arXiv:2103.17239). Parameter ``scale``."""
+    """A trainable factor for each channel, small at first (Touvron et al., arXiv:2103.17239). Parameter ``scale``."""
 
     initial: float = 1e-6
+    """The value that the factors start from."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

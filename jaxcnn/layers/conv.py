@@ -2,19 +2,30 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
 
+from jaxcnn.layers.layer import Layer
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.lowering_rules import Lowering
 from jaxcnn.ops.window import Padding, Pair
 
 # He et al. 2015 (arXiv:1502.01852): variance 2 / fan_out, as the ResNets were trained and torchvision sets it.
 he_normal = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+
+
+def symmetric_uniform(bound: float) -> Initializer:
+    """Returns the initializer that draws uniformly from -``bound`` to ``bound``."""
+
+    def init(key, shape, dtype=jnp.float32, out_sharding=None):
+        del out_sharding
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
 
 
 class Conv(nn.Module):
@@ -31,14 +42,18 @@ class Conv(nn.Module):
     dilation: Pair = (1, 1)
     groups: int = 1
     use_bias: bool = False
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     lowering: Lowering = "auto"
     kernel_init: Initializer = he_normal
     bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, images: jax.Array) -> jax.Array:
-        """Applies the layer; raises ValueError where the kernel does not fit in the padded image."""
+        """Applies the layer.
+
+        Raises:
+            ValueError: the kernel does not fit in the padded image.
+        """
         shape = (*self.kernel_size, images.shape[-1] // self.groups, self.features)
         kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         outputs = conv2d(
@@ -70,9 +85,9 @@ class ConvNormAct(nn.Module):
     strides: Pair = (1, 1)
     padding: Padding = "valid"
     _: dataclasses.KW_ONLY
-    conv: Callable[..., nn.Module]
-    norm: Callable[..., nn.Module] | None
-    """None where the convolution has a bias instead."""
+    conv: Layer
+    norm: Layer | None
+    """The normalization; None where the convolution has a bias instead."""
     activation: Callable[[jax.Array], jax.Array]
 
     @nn.compact

@@ -1,12 +1,11 @@
 """Batch normalization."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn.initializers import Initializer
+from jax.typing import DTypeLike
 
 from jaxcnn.ops.norm import affine_norm, batch_norm
 
@@ -16,22 +15,22 @@ class BatchNorm(nn.Module):
 
     Statistics are computed in float32 at least, and kept in float32. The running variance is the unbiased one,
     n / (n - 1) times the batch's, as in PyTorch, whose weights and running statistics this must reproduce; Flax's own
-    layer keeps the biased.
+    layer keeps the biased one.
 
     Parameters ``scale`` and ``bias``; batch statistics ``mean`` and ``var``; all (channels,), float32.
     """
 
     train: bool
-    """Whether to normalize by the batch's own statistics, and update the running ones."""
+    """Whether to normalize by the batch's own statistics and to update the running ones."""
     momentum: float = 0.9
     """The share of the running statistics kept at each step: 1 minus PyTorch's momentum."""
     epsilon: float = 1e-5
-    dtype: Any = jnp.float32
+    dtype: DTypeLike = jnp.float32
     axis_name: str | None = None
     """The mapped axis that the batch is split over, if it is (under ``jit`` there is only the global batch)."""
     groups: int = 1
-    """Equal parts of the batch that are normalized each by itself; with an ``axis_name`` each is of whole devices. The
-    running statistics are of the groups' averages."""
+    """The number of equal parts of the batch, each of which is normalized by itself; with an ``axis_name`` a part is
+    made of the images of whole devices. The running statistics follow the averages over the parts."""
     scale_init: Initializer = nn.initializers.ones
 
     @nn.compact

@@ -1,30 +1,30 @@
-"""AlexNet, as published in 2012 and in the one-column form of 2014.
+"""AlexNet: the network published in 2012, and its one-column form of 2014.
 
 Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks" (NIPS 2012);
 Krizhevsky, "One weird trick for parallelizing convolutional neural networks" (arXiv:1404.5997).
 """
 
 import functools
-from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
-from jax.nn.initializers import Initializer
 
 from jaxcnn.layers.activation import Activation, activation
-from jaxcnn.layers.blocks import FullyConnectedClassifier
+from jaxcnn.layers.blocks import FullyConnectedClassifier, Initializers
+from jaxcnn.layers.conv import symmetric_uniform
 from jaxcnn.models.network import Network
-from jaxcnn.models.variant import Published, Variant
+from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import max_pool
 
 Initialization = Literal["paper", "pytorch"]
+"""Whose initial weights the layers have."""
 
 STAGES = ((1,), (2,), (3, 4, 5))
-"""The convolutions between one pooling and the next."""
+"""The numbers of the convolutions of each stage; a pooling ends each."""
 
-# Layers whose biases start at 1, so that their ReLUs see positive inputs at first (section 5 of the paper).
+# The biases of these layers start at 1, so that their ReLUs have positive inputs at first (section 5 of the paper).
 _BIASED = ("conv2", "conv4", "conv5", "fc6", "fc7")
 
 
@@ -44,37 +44,39 @@ class AlexNet(Network):
     """AlexNet: five convolutions, three overlapping poolings, three dense layers.
 
     ``alexnet`` is torchvision's, the network of "One weird trick" (2014): one column, 64 to 384 features, no local
-    response normalization. Dropout is of the inputs of the first two dense layers, and weights start as PyTorch's own
-    layers do, they and the biases uniform in +-1 / sqrt(inputs of each output): both as in torchvision, whose weights
-    `load_pretrained` reads. Activations then shrink from layer to layer (images of deviation 1 leave the fifth
-    convolution with 0.04), and the biases keep them from vanishing.
+    response normalization. Dropout acts on the inputs of the first two dense layers, and weights start as those of
+    PyTorch's own layers do, kernels and biases uniform in +-1 / sqrt(inputs of each output). Both are torchvision's,
+    whose weights `load_pretrained` reads. Activations then shrink from layer to layer (images of deviation 1 leave the
+    fifth convolution with 0.04), and the biases keep them from vanishing.
 
-    ``alexnet_2012`` is the paper's. Convolutions 2, 4 and 5 see only the features of their own GPU, which is two
-    groups; local response normalization comes after the ReLU of convolutions 1 and 2 and before the pooling, with the
-    paper's constants; dropout is of the outputs of the first two dense layers (section 4.2); weights start from a
-    normal distribution of deviation 0.01, biases at 1 in convolutions 2, 4 and 5 and the hidden dense layers, else at 0
-    (section 5). The paper's 224 pixels do not fit its 11x11 kernels at stride 4 and 55x55 outputs: 54.25 of them would.
-    Here the first convolution has no padding and images have 227 pixels, as in Caffe.
+    ``alexnet_2012`` is the paper's. Convolutions 2, 4 and 5 take only the features of their own GPU, which makes two
+    groups. Local response normalization comes after the ReLU of convolutions 1 and 2 and before the pooling, with the
+    paper's constants. Dropout acts on the outputs of the first two dense layers (section 4.2). Kernels start from a
+    normal distribution of deviation 0.01, biases at 1 in convolutions 2, 4 and 5 and in the hidden dense layers, and at
+    0 elsewhere (section 5). The paper's 224 pixels do not fit its 11x11 kernels at stride 4, which would make 54.25
+    outputs and not its 55. Here the first convolution has no padding and images have 227 pixels, as in Caffe.
 
-    Images of other sizes: see ``fully_convolutional``. The paper has nothing of the kind; at 227 pixels it changes
-    nothing. Images of 224 leave ``alexnet_2012`` a map of 5x5, which is then pooled up to the 6x6 of the dense layers.
+    ``fully_convolutional`` says what happens to images of other sizes, of which the paper says nothing; at 227 pixels
+    it changes nothing. Images of 224 pixels leave ``alexnet_2012`` a map of 5x5, which is then pooled up to the 6x6 of
+    the dense layers.
     """
 
     convolutions: tuple[Convolution, ...]
     hidden_features: int
-    """Of the first two dense layers."""
+    """The features of each of the first two dense layers."""
     dropped: Literal["inputs", "outputs"]
     """What dropout drops: the inputs of the first two dense layers, or their outputs."""
     initialization: Initialization
     activation: Activation = "relu"
     dropout_rate: float = 0.5
     fully_convolutional: bool = False
-    """What images of other sizes than the network's own meet: an average pooling to the 6x6 places that the dense
-    layers are made for, as in torchvision, or the dense layers at every place of the map, their logits averaged."""
+    """Whether images of other sizes than the network's own pass through the dense layers at every position of the map,
+    and the logits are averaged. Otherwise the map is pooled to the 6x6 that the dense layers are made for, as in
+    torchvision."""
 
     @property
     def smallest_size(self) -> int:
-        """Pixels a side that the strides need: 15 places after the first convolution, for the three poolings."""
+        """The smallest height and width of an image, in pixels: three poolings need 15 after the first convolution."""
         first = self.convolutions[0]
         return first.kernel + 14 * first.strides - 2 * first.padding
 
@@ -119,17 +121,22 @@ class AlexNet(Network):
         return max_pool(x, (3, 3), strides=(2, 2))
 
 
-def _initializers(initialization: Initialization, name: str, inputs: int) -> Mapping[str, Initializer]:
-    """Of the layer of that name, each of whose outputs has so many inputs."""
+def _initializers(initialization: Initialization, name: str, inputs: int) -> Initializers:
+    """The initializers of the layer of that name, whose outputs each have so many inputs."""
     if initialization == "paper":
         bias_init = nn.initializers.constant(1.0 if name in _BIASED else 0.0)
         return {"kernel_init": nn.initializers.normal(0.01), "bias_init": bias_init}
-    uniform = _uniform(inputs**-0.5)
+    uniform = symmetric_uniform(inputs**-0.5)
     return {"kernel_init": uniform, "bias_init": uniform}
 
 
-def _uniform(bound: float) -> Initializer:
-    return lambda key, shape, dtype: jax.random.uniform(key, shape, dtype, -bound, bound)
+# The names are torchvision's, which counts convolutions, activations and poolings together.
+_RULES = (
+    *(Rule(rf"features\.{index}", f"conv{number}") for number, index in enumerate((0, 3, 6, 8, 10), 1)),
+    Rule(r"classifier\.1", "classifier/fc6"),
+    Rule(r"classifier\.4", "classifier/fc7"),
+    Rule(r"classifier\.6", "classifier/fc8"),
+)
 
 
 def _validation(top1_error: float, top5_error: float, crop: str, source: str) -> Published:
@@ -153,7 +160,7 @@ VARIANTS = (
             "dropped": "inputs",
             "initialization": "pytorch",
         },
-        published=(_validation(43.478, 20.934, "centre crop 224 of 256", "torchvision 0.28, IMAGENET1K_V1"),),
+        rules=_RULES,
     ),
     Variant(
         "alexnet_2012",
@@ -180,4 +187,4 @@ VARIANTS = (
         ),
     ),
 )
-"""Networks by name."""
+"""The networks of the family."""

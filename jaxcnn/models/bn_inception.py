@@ -32,35 +32,39 @@ MODULES = (
         ("inception5b", Widths(352, 192, 320, 192, 224, 128)),
     ),
 )
-"""Stages 2, 3 and 4. In the 5x5 branch are two 3x3 convolutions; modules without a 1x1 branch halve the resolution."""
+"""The modules of stages 2, 3 and 4. The 5x5 branch has two 3x3 convolutions; modules without a 1x1 branch halve the
+resolution."""
 
-# Where the figure has "max" beside the projection, and TF-Slim's projections where they are not the figure's.
 MAX_POOLED = ("inception3c", "inception4e", "inception5b")
+"""The modules where the figure has "max" beside the projection."""
 SLIM_PROJECTIONS = {"inception4c": 96, "inception4d": 96}
+"""TF-Slim's projections, where they are not the figure's."""
 
 
 class BNInception(BatchNormNetwork):
     """The Inception network of the batch normalization paper, sometimes called Inception v2.
 
-    The figure contradicts itself in modules 4c and 4d: their branches add up to 608 features, and it prints 576. Its
-    authors' later code, TF-Slim's ``inception_v2``, has 96 features after the pooling and so 576, Caffe's replications
-    have the figure's 128 and 608. ``projections`` chooses. The paper counts 13.6 million parameters; the figure's
-    widths make 11.3 with the classifier, and what it counted besides is not said.
+    The figure contradicts itself in modules 4c and 4d: their branches add up to 608 features, and it prints 576. The
+    authors' later code, TF-Slim's ``inception_v2``, has 96 features after the pooling and so 576; Caffe's replications
+    have the figure's 128 and so 608. ``projections`` chooses. The paper counts 13.6 million parameters; the figure's
+    widths make 11.3 with the classifier, and the paper does not say what else it counts.
 
-    The first convolution is separable, as the paper's text has it: 8 filters for each input channel, then 1x1, and
-    normalization as everywhere, where TF-Slim has a bias. There is no dropout, by the paper; TF-Slim has 0.2. What the
-    paper leaves open is as in TF-Slim: padding is TensorFlow's, an average does not count it, epsilon is 1e-3. Initial
-    kernels are He's normal.
+    The first convolution is separable, as in the paper's text: 8 filters for each input channel, then 1x1, and
+    normalization as everywhere, where TF-Slim has a bias. The paper has no dropout; TF-Slim has 0.2. What the paper
+    leaves open is as in TF-Slim: padding is TensorFlow's, averages do not count it, epsilon is 1e-3. Initial kernels
+    are drawn from He's normal distribution.
 
-    Stages, for ``remat``: all before the first module; modules 3a to 3c; 4a to 4e; 5a and 5b. Blocks are modules.
+    The stages, for ``remat``, are all before the first module; modules 3a to 3c; 4a to 4e; 5a and 5b. The blocks are
+    the modules.
     """
 
     projections: Literal["paper", "slim"] = "paper"
+    """Whose features modules 4c and 4d have after the pooling: the figure's or TF-Slim's."""
     activation: Activation = "relu"
     dropout_rate: float = 0.0
-    """Before the classifier."""
+    """The dropout rate before the classifier."""
     batch_norm_momentum: float = 0.9
-    """The share of the running statistics kept at each step. The paper does not say; TF-Slim keeps 0.9997."""
+    """The share of the running statistics that each step keeps. The paper does not say; TF-Slim keeps 0.9997."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -109,3 +113,4 @@ VARIANTS = (
         ),
     ),
 )
+"""The networks of the family."""

@@ -8,17 +8,18 @@ import jax.numpy as jnp
 
 from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import LayerScale, StochasticDepth
+from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import Network
-from jaxcnn.models.variant import Layer, Published, Variant
+from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.precision import wide
 
-# The paper's "truncated normal" is cut at -2 and 2, a hundred deviations out: plainly a normal distribution, unlike
-# JAX's truncated_normal, which cuts at two deviations and so has a deviation of 0.0176.
+# The paper's "truncated normal" distribution is cut at -2 and 2, a hundred deviations out, so it is a normal one. JAX's
+# truncated_normal cuts at two deviations and so has a deviation of 0.0176.
 small_normal = nn.initializers.normal(0.02)
 
 
 class Block(nn.Module):
-    """7x7 depthwise convolution, normalization, 1x1 expansion by 4, GELU, 1x1 back (figure 4)."""
+    """A 7x7 depthwise convolution, normalization, a 1x1 expansion by 4, GELU and a 1x1 projection (figure 4)."""
 
     conv: Layer
     norm: Layer
@@ -27,7 +28,7 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns (batch, height, width, channels), the shape of what it takes."""
+        """Returns an array of the shape of ``x``, (batch, height, width, channels)."""
         channels = x.shape[-1]
         y = self.conv(channels, (7, 7), padding=((3, 3), (3, 3)), groups=channels, name="depthwise_conv")(x)
         y = self.dense(4 * channels, name="expand")(self.norm(name="norm")(y))
@@ -53,22 +54,28 @@ class ConvNeXt(Network):
     """ConvNeXt: a ResNet's stages with a Transformer's blocks, and no batch normalization."""
 
     stage_sizes: tuple[int, ...]
-    """Blocks in each stage; every stage but the first halves the resolution and doubles the features."""
+    """The number of blocks in each stage; every stage but the first halves the resolution and doubles the features."""
     width: int
-    """Features of the first stage."""
+    """The features of the first stage."""
     default_drop_path_rate: float
+    """The variant's own rate of stochastic depth: the paper's for training on ILSVRC, or for xlarge, which is not
+    trained on it alone, the authors' for fine-tuning."""
     drop_path_rate: float | None = None
-    """Of stochastic depth at the last block, growing from 0 at the first by equal steps; None is the variant's own: the
-    paper's for training on ILSVRC, and for xlarge, which is not trained on it alone, the authors' for fine-tuning."""
+    """The rate of stochastic depth at the last block; it grows from 0 at the first by equal steps. None is the
+    variant's own."""
 
-    smallest_size = 32
+    @property
+    def smallest_size(self) -> int:
+        """The smallest height and width of an image, in pixels: the strides divide it by 32."""
+        return 32
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
         self.check(images, stages=len(self.stage_sizes))
         conv = self.conv(use_bias=True, kernel_init=small_normal)
-        # As for batch normalization, two passes: E[x^2] - E[x]^2 loses digits where the mean is large.
+        # The variance is taken in two passes, as for batch normalization: E[x^2] - E[x]^2 loses digits where the mean
+        # is large.
         norm = functools.partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False, dtype=self.dtype)
         dense = functools.partial(nn.Dense, kernel_init=small_normal, dtype=self.dtype)
         rate = self.default_drop_path_rate if self.drop_path_rate is None else self.drop_path_rate
@@ -87,15 +94,32 @@ class ConvNeXt(Network):
         return Head(self.num_classes, norm, dense, name="classifier")(x)
 
 
+# The names are torchvision's.
+_RULES = (
+    Rule(r"features\.0\.0", "stem_conv"),
+    Rule(r"features\.0\.1", "stem_norm"),
+    # The stages are features 1, 3, 5 and 7; features 2, 4 and 6 halve the resolution before them.
+    *(
+        Rule(rf"features\.{2 * stage - 1}\.(\d+){module}", rf"stage{stage}_block\1{ours}")
+        for stage in range(1, 5)
+        for module, ours in (
+            ("", ""),  # the layer scale is the block's own
+            (r"\.block\.0", "/depthwise_conv"),
+            (r"\.block\.2", "/norm"),
+            (r"\.block\.3", "/expand"),
+            (r"\.block\.5", "/project"),
+        )
+    ),
+    *(Rule(rf"features\.{2 * stage - 2}\.0", f"stage{stage}_downsample_norm") for stage in range(2, 5)),
+    *(Rule(rf"features\.{2 * stage - 2}\.1", f"stage{stage}_downsample_conv") for stage in range(2, 5)),
+    Rule(r"classifier\.0", "classifier/norm"),
+    Rule(r"classifier\.2", "classifier/dense"),
+)
+
+
 def _variant(size: str, stage_sizes: tuple[int, ...], width: int, rate: float, *published: Published) -> Variant:
     arguments = {"stage_sizes": stage_sizes, "width": width, "default_drop_path_rate": rate}
-    return Variant(f"convnext_{size}", "convnext", ConvNeXt, arguments, published=published)
-
-
-def _torchvision(top1_accuracy: float, top5_accuracy: float, resize: int) -> Published:
-    errors = round(100 - top1_accuracy, 3), round(100 - top5_accuracy, 3)
-    protocol = f"centre crop 224 of {resize}, ILSVRC-2012 validation"
-    return Published(*errors, protocol, "torchvision 0.28, IMAGENET1K_V1")
+    return Variant(f"convnext_{size}", "convnext", ConvNeXt, arguments, published=published, rules=_RULES)
 
 
 def _paper(top1_accuracy: float, training: str = "") -> Published:
@@ -104,9 +128,10 @@ def _paper(top1_accuracy: float, training: str = "") -> Published:
 
 
 VARIANTS = (
-    _variant("tiny", (3, 3, 9, 3), 96, 0.1, _torchvision(82.52, 96.146, 236), _paper(82.1)),
-    _variant("small", (3, 3, 27, 3), 96, 0.4, _torchvision(83.616, 96.65, 230), _paper(83.1)),
-    _variant("base", (3, 3, 27, 3), 128, 0.5, _torchvision(84.062, 96.87, 232), _paper(83.8)),
-    _variant("large", (3, 3, 27, 3), 192, 0.5, _torchvision(84.414, 96.976, 232), _paper(84.3)),
+    _variant("tiny", (3, 3, 9, 3), 96, 0.1, _paper(82.1)),
+    _variant("small", (3, 3, 27, 3), 96, 0.4, _paper(83.1)),
+    _variant("base", (3, 3, 27, 3), 128, 0.5, _paper(83.8)),
+    _variant("large", (3, 3, 27, 3), 192, 0.5, _paper(84.3)),
     _variant("xlarge", (3, 3, 27, 3), 256, 0.4, _paper(87.0, "trained on ImageNet-22k first, ")),
 )
+"""The networks of the family."""

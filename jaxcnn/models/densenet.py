@@ -8,25 +8,26 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.layers.blocks import Classifier
+from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.models.variant import Layer, Published, Variant
+from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import average_pool, max_pool
 
 Features = tuple[jax.Array, ...]
-"""What a dense block has so far, oldest first, not yet concatenated.
+"""The features that a dense block has so far, oldest first, not yet concatenated.
 
-Layers concatenate for themselves, so that a layer computed again in the backward pass keeps none of its input: the
-features of each layer are then kept once, not once a layer after it.
+Each layer concatenates for itself, so that a layer which is computed again in the backward pass keeps none of its
+input: the features of each layer are then kept once, and not once for each layer after it.
 """
 
 BOTTLENECK_EXPANSION = 4
-"""Features of a bottleneck's 1x1 convolution, over the growth rate (section 3, "bottleneck layers")."""
+"""The features of a bottleneck's 1x1 convolution over the growth rate (section 3, "bottleneck layers")."""
 
 
 class DenseLayer(nn.Module):
     """The composite function H of section 3: normalization, ReLU and a 3x3 convolution of all features so far.
 
-    With a bottleneck, the same with a 1x1 convolution comes first ("DenseNet-B").
+    With a bottleneck, normalization, ReLU and a 1x1 convolution come first ("DenseNet-B").
     """
 
     growth_rate: int
@@ -49,7 +50,7 @@ class DenseLayer(nn.Module):
 
 
 class Transition(nn.Module):
-    """Between two dense blocks: a 1x1 convolution, which may compress ("DenseNet-C"), and 2x2 average pooling."""
+    """A 1x1 convolution between two dense blocks, which may compress ("DenseNet-C"), and 2x2 average pooling."""
 
     compression: float
     conv: Layer
@@ -66,31 +67,33 @@ class Transition(nn.Module):
 
 
 class DenseNet(BatchNormNetwork):
-    """DenseNet: within a dense block, every layer sees the features of all layers before it.
+    """DenseNet: within a dense block, every layer takes the features of all layers before it.
 
-    ``remat`` of a stage is the memory-efficient DenseNet (Pleiss et al., arXiv:1707.06990): concatenations,
-    normalizations and the bottlenecks' 1x1 convolutions are computed again in the backward pass, and memory grows with
-    the depth of the block, not with its square.
+    With ``remat`` a stage is trained as in the memory-efficient DenseNet (Pleiss et al., arXiv:1707.06990):
+    concatenations, normalizations and the bottlenecks' 1x1 convolutions are computed again in the backward pass, and
+    memory grows with the depth of the block, not with its square.
     """
 
     stage_sizes: tuple[int, ...]
-    """Layers of each dense block; between two of them a transition halves the resolution."""
+    """The number of layers of each dense block; a transition between two blocks halves the resolution."""
     growth_rate: int
-    """Features that each layer adds; the paper's k."""
+    """The features that each layer adds; the paper's k."""
     stem: Literal["imagenet", "cifar"]
-    """7x7 convolution at stride 2, normalization and 3x3 max pooling at stride 2, or one 3x3 convolution alone."""
+    """The layers before the first block: a 7x7 convolution at stride 2, normalization and 3x3 max pooling at stride 2,
+    or one 3x3 convolution alone."""
     stem_features: int
     bottleneck: bool
     """Whether each 3x3 convolution has a 1x1 convolution before it."""
     compression: float
-    """Features after a transition over those before it; the paper's theta."""
+    """The features after a transition over those before it; the paper's theta."""
     dropout_rate: float = 0.0
-    """After each convolution but the first, as the authors have it; none before the classifier. The paper's is 0.2 on
-    CIFAR without augmentation, else 0. (Torchvision's drops after the 3x3 convolutions only.)"""
+    """The dropout rate after each convolution but the first, as the authors have it; there is none before the
+    classifier. The paper's is 0.2 on CIFAR without augmentation, and 0 elsewhere. (Torchvision drops only after the 3x3
+    convolutions.)"""
 
     @property
     def smallest_size(self) -> int:
-        """Pixels a side that leave one to each transition's pooling and one at the end."""
+        """The smallest height and width of an image, in pixels: every pooling needs two of them, and one is left."""
         pooled = 2 ** (len(self.stage_sizes) - 1)
         # The two strides of the stem round up.
         return 4 * (pooled - 1) + 1 if self.stem == "imagenet" else pooled
@@ -123,6 +126,19 @@ class DenseNet(BatchNormNetwork):
         return max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
 
+# The names are torchvision's. A layer's own modules are ``norm1`` and ``conv2`` in its networks, and ``norm.1`` and
+# ``conv.2`` in its published files.
+_RULES = (
+    Rule(r"features\.conv0", "stem_conv"),
+    Rule(r"features\.norm0", "stem_norm"),
+    Rule(r"features\.denseblock(\d)\.denselayer(\d+)\.(norm|conv)\.?1", r"stage\1_layer\2/bottleneck_\3"),
+    Rule(r"features\.denseblock(\d)\.denselayer(\d+)\.(norm|conv)\.?2", r"stage\1_layer\2/\3"),
+    Rule(r"features\.transition(\d)\.(norm|conv)", r"stage\1_transition/\2"),
+    Rule(r"features\.norm5", "final_norm"),
+    Rule(r"classifier", "classifier/dense"),
+)
+
+
 def _imagenet(name: str, growth_rate: int, stage_sizes: tuple[int, ...], *published: Published) -> Variant:
     arguments = {
         "stage_sizes": stage_sizes,
@@ -132,12 +148,12 @@ def _imagenet(name: str, growth_rate: int, stage_sizes: tuple[int, ...], *publis
         "bottleneck": True,
         "compression": 0.5,
     }
-    return Variant(name, "densenet", DenseNet, arguments, published=published)
+    return Variant(name, "densenet", DenseNet, arguments, published=published, rules=_RULES)
 
 
 def _cifar(depth: int, stem_features: int, bottleneck: bool, plain_error: float, augmented_error: float) -> Variant:
     arguments = {
-        # The first convolution, two transitions and the classifier are not in a dense block.
+        # The first convolution, the two transitions and the classifier are in no dense block.
         "stage_sizes": ((depth - 4) // (6 if bottleneck else 3),) * 3,
         "growth_rate": 12,
         "stem": "cifar",
@@ -150,7 +166,7 @@ def _cifar(depth: int, stem_features: int, bottleneck: bool, plain_error: float,
         Published(error, None, f"CIFAR-10 test set, {how}", "arXiv:1608.06993, table 2") for error, how in errors
     )
     name = f"densenet{depth}_k12_cifar"
-    return Variant(name, "densenet", DenseNet, arguments, 32, num_classes=10, published=tuple(published))
+    return Variant(name, "densenet", DenseNet, arguments, 32, num_classes=10, published=tuple(published), rules=_RULES)
 
 
 def _paper(top1_error: float, top5_error: float, ten_top1_error: float, ten_top5_error: float) -> tuple[Published, ...]:
@@ -161,26 +177,20 @@ def _paper(top1_error: float, top5_error: float, ten_top1_error: float, ten_top5
     )
 
 
-def _torchvision(top1_accuracy: float, top5_accuracy: float) -> Published:
-    errors = round(100 - top1_accuracy, 3), round(100 - top5_accuracy, 3)
-    return Published(*errors, "centre crop 224 of 256, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1")
-
-
 VARIANTS = (
-    _imagenet("densenet121", 32, (6, 12, 24, 16), _torchvision(74.434, 91.972), *_paper(25.02, 7.71, 23.61, 6.66)),
+    _imagenet("densenet121", 32, (6, 12, 24, 16), *_paper(25.02, 7.71, 23.61, 6.66)),
     _imagenet(
         "densenet161",
         48,
         (6, 12, 36, 24),
-        _torchvision(77.138, 93.56),
         # Table 3 of the published paper has DenseNet-264 in its place.
         Published(22.2, None, "centre crop 224, ILSVRC-2012 validation", "the authors' README"),
     ),
-    _imagenet("densenet169", 32, (6, 12, 32, 32), _torchvision(75.6, 92.806), *_paper(23.8, 6.85, 22.08, 5.92)),
-    _imagenet("densenet201", 32, (6, 12, 48, 32), _torchvision(76.896, 93.37), *_paper(22.58, 6.34, 21.46, 5.54)),
+    _imagenet("densenet169", 32, (6, 12, 32, 32), *_paper(23.8, 6.85, 22.08, 5.92)),
+    _imagenet("densenet201", 32, (6, 12, 48, 32), *_paper(22.58, 6.34, 21.46, 5.54)),
     _imagenet("densenet264", 32, (6, 12, 64, 48), *_paper(22.15, 6.12, 20.8, 5.29)),
     # The stem has 16 features, or twice the growth rate in DenseNet-BC (section 3, "implementation details").
     _cifar(40, 16, False, 7.0, 5.24),
     _cifar(100, 24, True, 5.92, 4.51),
 )
-"""Networks by name."""
+"""The networks of the family."""

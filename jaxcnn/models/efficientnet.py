@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -10,24 +10,27 @@ import jax
 
 from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
+from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.models.variant import Layer, Published, Variant
+from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops import window
 
 Padding = Literal["symmetric", "same"]
-"""PyTorch's (kernel - 1) / 2 zeros on each side, or TensorFlow's, which at stride 2 puts the odd one after."""
+"""The padding of convolutions: PyTorch's (kernel - 1) / 2 zeros on each side, or TensorFlow's, which at stride 2 puts
+the odd one after."""
 
 
 class Stage(NamedTuple):
     """Blocks of one shape: a row of the paper's table 1, before scaling."""
 
     expansion: int
-    """Features of the depthwise convolution, over the block's input channels."""
+    """The features of the depthwise convolution over the block's input channels."""
     kernel: int
     strides: int
-    """Of the first block; the others have 1."""
+    """The strides of the first block; the others have 1."""
     features: int
     blocks: int
+    """The number of blocks."""
 
 
 STAGES = (
@@ -39,17 +42,31 @@ STAGES = (
     Stage(6, 5, 2, 192, 4),
     Stage(6, 3, 1, 320, 1),
 )
+"""The stages of B0."""
 STEM_FEATURES, HEAD_FEATURES = 32, 1280
+"""The features of B0 before the first stage and after the last."""
 
 
 def round_features(features: float) -> int:
-    """Returns the nearest multiple of 8, at least 8, and the one above where that would lose over a tenth.
+    """Returns the nearest multiple of 8, at least 8, or the one above where that would lose over a tenth.
 
     >>> [round_features(1.1 * features) for features in (16, 24, 40)]
     [16, 24, 48]
     """
     rounded = max(8, int(features + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * features else rounded
+
+
+def stage_sizes(depth: float, lite: bool) -> tuple[int, ...]:
+    """Returns the number of blocks in each stage; Lite networks do not scale the first stage and the last.
+
+    >>> stage_sizes(1.2, lite=False), stage_sizes(1.2, lite=True)
+    ((2, 3, 3, 4, 4, 5, 2), (1, 3, 3, 4, 4, 5, 1))
+    """
+    sizes = [math.ceil(stage.blocks * depth) for stage in STAGES]
+    if lite:
+        sizes[0], sizes[-1] = STAGES[0].blocks, STAGES[-1].blocks
+    return tuple(sizes)
 
 
 class InvertedBottleneck(nn.Module):
@@ -84,18 +101,19 @@ class InvertedBottleneck(nn.Module):
         )(y)
         y = self.activation(self.norm(name="depthwise_norm")(y))
         if self.squeeze_excite is not None:
-            # A quarter of the block's input, not of the expanded features it works on.
+            # A quarter of the block's input channels, not of the expanded ones, which are squeezed.
             y = self.squeeze_excite(channels // 4, name="squeeze_excite")(y)
         y = self.norm(name="project_norm")(self.conv(self.features, (1, 1), name="project_conv")(y))
         return x + self.drop_path()(y) if x.shape == y.shape else y
 
 
 def _padding(padding: Padding, kernel: int) -> window.Padding:
-    return "same" if padding == "same" else ((kernel // 2, kernel // 2),) * 2
+    both = kernel // 2, kernel // 2
+    return "same" if padding == "same" else (both, both)
 
 
 class Defaults(NamedTuple):
-    """What a variant has where the option of that name is None."""
+    """The values of a variant's options that are None."""
 
     dropout_rate: float
     padding: Padding
@@ -106,7 +124,7 @@ class Defaults(NamedTuple):
 class EfficientNet(BatchNormNetwork):
     """EfficientNet B0 to B7 and Lite 0 to 4: one network, its width, depth and input scaled together.
 
-    Padding and batch normalization are by default those of the published weights, which differ:
+    Padding and batch normalization are by default those of the published weights, which differ among the variants:
 
     ======== ========= ============= ============== ======================================================
     variant  padding   epsilon       momentum       weights
@@ -118,32 +136,35 @@ class EfficientNet(BatchNormNetwork):
 
     For the authors' own B0 to B7 (timm's ``tf_efficientnet_b*``) give ``padding="same"``, ``batch_norm_epsilon=1e-3``
     and ``batch_norm_momentum=0.99``; for timm's own ``efficientnet_lite0``, trained in PyTorch, ``"symmetric"``, 1e-5
-    and 0.9. `load_pretrained` checks this for weights that are given by their publisher's name; from a file the wrong
-    choice loads without complaint and costs accuracy.
+    and 0.9. `load_pretrained` checks this for weights that are given by their publisher's name; weights from a file
+    load with the wrong choice too, which costs accuracy.
 
-    The Lite networks have no squeeze and excitation, ReLU6 for SiLU, and a stem, head, first and last stage that are
-    not scaled (the first and last stage in depth only).
+    The Lite networks have no squeeze and excitation, ReLU6 in place of SiLU, and a stem, head, first and last stage
+    that are not scaled (the first and last stage in depth only).
     """
 
     width: float
-    """Multiplies the features."""
+    """The factor of the features."""
     depth: float
-    """Multiplies the blocks of each stage."""
+    """The factor of the number of blocks in each stage."""
     lite: bool
     defaults: Defaults
+    """The variant's own values of the options that are None."""
     dropout_rate: float | None = None
-    """Before the classifier; None is the variant's own, 0.2 to 0.5."""
+    """The dropout rate before the classifier; None is the variant's own, 0.2 to 0.5."""
     drop_path_rate: float = 0.2
-    """Of stochastic depth: grows from 0 at the first block by equal steps, and would reach this after the last."""
+    """The rate of stochastic depth: it grows from 0 at the first block by equal steps, and would be this after the
+    last."""
     padding: Padding | None = None
+    """The padding of all convolutions; None is the variant's own, here and below."""
     batch_norm_epsilon: float | None = None
     batch_norm_momentum: float | None = None
-    """The share of the running statistics kept at each step: 1 minus PyTorch's momentum."""
+    """The share of the running statistics that each step keeps: 1 minus PyTorch's momentum."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        settings = self._settings()
+        settings = self.resolve(self.defaults)
         act = activation("relu6" if self.lite else "silu")
         self.check(images, stages=len(STAGES))
         conv = self.conv()
@@ -153,8 +174,8 @@ class EfficientNet(BatchNormNetwork):
 
         x = conv(stem, (3, 3), strides=(2, 2), padding=_padding(settings.padding, 3), name="stem_conv")(images)
         x = act(norm(name="stem_norm")(x))
-        depths, done = self._depths(), 0
-        for number, (stage, blocks) in enumerate(zip(STAGES, depths, strict=True), 1):
+        sizes, done = stage_sizes(self.depth, self.lite), 0
+        for number, (stage, blocks) in enumerate(zip(STAGES, sizes, strict=True), 1):
             for index in range(blocks):
                 x = self.block(InvertedBottleneck, number)(
                     expansion=stage.expansion,
@@ -166,7 +187,7 @@ class EfficientNet(BatchNormNetwork):
                     norm=norm,
                     activation=act,
                     squeeze_excite=None if self.lite else squeeze_excite,
-                    drop_path=functools.partial(StochasticDepth, self.drop_path_rate * done / sum(depths), train),
+                    drop_path=functools.partial(StochasticDepth, self.drop_path_rate * done / sum(sizes), train),
                     name=f"stage{number}_block{index}",
                 )(x)
                 done += 1
@@ -174,67 +195,121 @@ class EfficientNet(BatchNormNetwork):
         x = act(norm(name="head_norm")(x))
         return Classifier(self.num_classes, train, settings.dropout_rate, self.dtype, name="classifier")(x)
 
-    def _settings(self) -> Defaults:
-        """The options that were given, and the variant's own for the others."""
-        options = Defaults(self.dropout_rate, self.padding, self.batch_norm_epsilon, self.batch_norm_momentum)
-        chosen = zip(options, self.defaults, strict=True)
-        return Defaults(*(default if option is None else option for option, default in chosen))
 
-    def _depths(self) -> list[int]:
-        """Blocks in each stage."""
-        depths = [math.ceil(stage.blocks * self.depth) for stage in STAGES]
-        if self.lite:
-            depths[0], depths[-1] = STAGES[0].blocks, STAGES[-1].blocks
-        return depths
+# The names are torchvision's. The blocks of the first stage have no expansion, and so count from the depthwise
+# convolution.
+_TORCHVISION_RULES = (
+    Rule(r"features\.0\.0", "stem_conv"),
+    Rule(r"features\.0\.1", "stem_norm"),
+    Rule(r"features\.1\.(\d+)\.block\.0\.0", r"stage1_block\1/depthwise_conv"),
+    Rule(r"features\.1\.(\d+)\.block\.0\.1", r"stage1_block\1/depthwise_norm"),
+    Rule(r"features\.1\.(\d+)\.block\.2\.0", r"stage1_block\1/project_conv"),
+    Rule(r"features\.1\.(\d+)\.block\.2\.1", r"stage1_block\1/project_norm"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.0\.0", r"stage\1_block\2/expand_conv"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.0\.1", r"stage\1_block\2/expand_norm"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.1\.0", r"stage\1_block\2/depthwise_conv"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.1\.1", r"stage\1_block\2/depthwise_norm"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.3\.0", r"stage\1_block\2/project_conv"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.3\.1", r"stage\1_block\2/project_norm"),
+    Rule(r"features\.([1-7])\.(\d+)\.block\.\d\.fc1", r"stage\1_block\2/squeeze_excite/reduce"),
+    Rule(r"features\.([1-7])\.(\d+)\.block\.\d\.fc2", r"stage\1_block\2/squeeze_excite/expand"),
+    Rule(r"features\.8\.0", "head_conv"),
+    Rule(r"features\.8\.1", "head_norm"),
+    Rule(r"classifier\.1", "classifier/dense"),
+)
+
+# The names are timm's, which counts stages from 0. The first stage has no expansion here either.
+_TIMM_RULES = (
+    Rule(r"conv_stem", "stem_conv"),
+    Rule(r"bn1", "stem_norm"),
+    Rule(r"blocks\.0\.(\d+)\.conv_dw", r"stage1_block\1/depthwise_conv"),
+    Rule(r"blocks\.0\.(\d+)\.bn1", r"stage1_block\1/depthwise_norm"),
+    Rule(r"blocks\.0\.(\d+)\.conv_pw", r"stage1_block\1/project_conv"),
+    Rule(r"blocks\.0\.(\d+)\.bn2", r"stage1_block\1/project_norm"),
+    *(
+        Rule(rf"blocks\.{stage - 1}\.(\d+)\.{module}", rf"stage{stage}_block\1/{ours}")
+        for stage in range(2, 8)
+        for module, ours in (
+            ("conv_pw", "expand_conv"),
+            ("bn1", "expand_norm"),
+            ("conv_dw", "depthwise_conv"),
+            ("bn2", "depthwise_norm"),
+            ("conv_pwl", "project_conv"),
+            ("bn3", "project_norm"),
+        )
+    ),
+    *(
+        Rule(rf"blocks\.{stage - 1}\.(\d+)\.se\.conv_(reduce|expand)", rf"stage{stage}_block\1/squeeze_excite/\2")
+        for stage in range(1, 8)
+    ),
+    Rule(r"conv_head", "head_conv"),
+    Rule(r"bn2", "head_norm"),
+    Rule(r"classifier", "classifier/dense"),
+)
+
+
+def _efficientnet_pytorch_rules(sizes: tuple[int, ...]) -> Iterator[Rule]:
+    """The names of efficientnet_pytorch and efficientnet_lite_pytorch; they count the blocks of all stages together."""
+    yield Rule(r"_conv_stem", "stem_conv")
+    yield Rule(r"_bn0", "stem_norm")
+    blocks = [f"stage{stage}_block{index}" for stage, size in enumerate(sizes, 1) for index in range(size)]
+    for number, block in enumerate(blocks):
+        yield Rule(rf"_blocks\.{number}\._(expand|depthwise|project)_conv", rf"{block}/\1_conv")
+        for layer, name in enumerate(("expand", "depthwise", "project")):
+            yield Rule(rf"_blocks\.{number}\._bn{layer}", f"{block}/{name}_norm")
+        yield Rule(rf"_blocks\.{number}\._se_(reduce|expand)", rf"{block}/squeeze_excite/\1")
+    yield Rule(r"_conv_head", "head_conv")
+    yield Rule(r"_bn1", "head_norm")
+    yield Rule(r"_fc", "classifier/dense")
+
+
+def _variant(name: str, width: float, depth: float, size: int, defaults: Defaults, *published: Published) -> Variant:
+    lite = name.startswith("lite")
+    return Variant(
+        f"efficientnet_{name}",
+        "efficientnet",
+        EfficientNet,
+        {"width": width, "depth": depth, "lite": lite, "defaults": defaults},
+        size,
+        published=published,
+        rules=(*_TORCHVISION_RULES, *_TIMM_RULES, *_efficientnet_pytorch_rules(stage_sizes(depth, lite))),
+    )
 
 
 def _b(number: int, width: float, depth: float, size: int, dropout_rate: float, *published: Published) -> Variant:
     defaults = Defaults(dropout_rate, "symmetric", *((1e-5, 0.9) if number < 5 else (1e-3, 0.99)))
-    arguments = {"width": width, "depth": depth, "lite": False, "defaults": defaults}
-    return Variant(f"efficientnet_b{number}", "efficientnet", EfficientNet, arguments, size, published=published)
+    return _variant(f"b{number}", width, depth, size, defaults, *published)
 
 
 def _lite(number: int, width: float, depth: float, size: int, dropout_rate: float, *published: Published) -> Variant:
-    defaults = Defaults(dropout_rate, "same", 1e-3, 0.99)
-    arguments = {"width": width, "depth": depth, "lite": True, "defaults": defaults}
-    return Variant(f"efficientnet_lite{number}", "efficientnet", EfficientNet, arguments, size, published=published)
-
-
-def _published(top1_accuracy: float, top5_accuracy: float | None, crop: str, source: str) -> Published:
-    top5_error = None if top5_accuracy is None else round(100 - top5_accuracy, 3)
-    return Published(round(100 - top1_accuracy, 3), top5_error, f"{crop}, ILSVRC-2012 validation", source)
-
-
-def _torchvision(top1_accuracy: float, top5_accuracy: float, crop: int, resize: int) -> Published:
-    source = "torchvision 0.28, IMAGENET1K_V1"
-    return _published(top1_accuracy, top5_accuracy, f"centre crop {crop} of {resize}", source)
+    return _variant(f"lite{number}", width, depth, size, Defaults(dropout_rate, "same", 1e-3, 0.99), *published)
 
 
 def _paper(top1_accuracy: float, top5_accuracy: float) -> Published:
-    return _published(top1_accuracy, top5_accuracy, "centre crop", "arXiv:1905.11946, table 2, ICML 2019")
+    errors = round(100 - top1_accuracy, 3), round(100 - top5_accuracy, 3)
+    source = "arXiv:1905.11946, table 2, ICML 2019"
+    return Published(*errors, "centre crop, ILSVRC-2012 validation", source)
 
 
 def _authors(top1_accuracy: float, crop: int) -> Published:
-    return _published(top1_accuracy, None, f"centre crop {crop}", "the authors' README, float32")
-
-
-def _timm(top1_accuracy: float, top5_accuracy: float, crop: int) -> Published:
-    return _published(top1_accuracy, top5_accuracy, f"centre crop {crop}", "timm 1.0.31, the authors' weights")
+    protocol = f"centre crop {crop}, ILSVRC-2012 validation"
+    return Published(round(100 - top1_accuracy, 3), None, protocol, "the authors' README, float32")
 
 
 VARIANTS = (
-    _b(0, 1.0, 1.0, 224, 0.2, _torchvision(77.692, 93.532, 224, 256), _paper(76.3, 93.2)),
-    _b(1, 1.0, 1.1, 240, 0.2, _torchvision(78.642, 94.186, 240, 256), _paper(78.8, 94.4)),
-    _b(2, 1.1, 1.2, 260, 0.3, _torchvision(80.608, 95.31, 288, 288), _paper(79.8, 94.9)),
-    _b(3, 1.2, 1.4, 300, 0.3, _torchvision(82.008, 96.054, 300, 320), _paper(81.1, 95.5)),
-    _b(4, 1.4, 1.8, 380, 0.4, _torchvision(83.384, 96.594, 380, 384), _paper(82.6, 96.3)),
-    _b(5, 1.6, 2.2, 456, 0.4, _torchvision(83.444, 96.628, 456, 456), _paper(83.3, 96.7)),
-    _b(6, 1.8, 2.6, 528, 0.5, _torchvision(84.008, 96.916, 528, 528), _paper(84.0, 96.9)),
-    _b(7, 2.0, 3.1, 600, 0.5, _torchvision(84.122, 96.908, 600, 600), _paper(84.4, 97.1)),
-    # Sizes are the authors'; timm runs their weights for Lite 3 and 4 at larger ones.
-    _lite(0, 1.0, 1.0, 224, 0.2, _authors(75.1, 224), _timm(74.846, 92.18, 224)),
-    _lite(1, 1.0, 1.1, 240, 0.2, _authors(76.7, 240), _timm(76.674, 93.232, 240)),
-    _lite(2, 1.1, 1.2, 260, 0.3, _authors(77.6, 260), _timm(77.47, 93.756, 260)),
-    _lite(3, 1.2, 1.4, 280, 0.3, _authors(79.8, 280), _timm(79.808, 94.908, 300)),
-    _lite(4, 1.4, 1.8, 300, 0.3, _authors(81.5, 300), _timm(81.54, 95.668, 380)),
+    _b(0, 1.0, 1.0, 224, 0.2, _paper(76.3, 93.2)),
+    _b(1, 1.0, 1.1, 240, 0.2, _paper(78.8, 94.4)),
+    _b(2, 1.1, 1.2, 260, 0.3, _paper(79.8, 94.9)),
+    _b(3, 1.2, 1.4, 300, 0.3, _paper(81.1, 95.5)),
+    _b(4, 1.4, 1.8, 380, 0.4, _paper(82.6, 96.3)),
+    _b(5, 1.6, 2.2, 456, 0.4, _paper(83.3, 96.7)),
+    _b(6, 1.8, 2.6, 528, 0.5, _paper(84.0, 96.9)),
+    _b(7, 2.0, 3.1, 600, 0.5, _paper(84.4, 97.1)),
+    # The sizes are the authors'; timm evaluates their weights for Lite 3 and 4 at larger ones.
+    _lite(0, 1.0, 1.0, 224, 0.2, _authors(75.1, 224)),
+    _lite(1, 1.0, 1.1, 240, 0.2, _authors(76.7, 240)),
+    _lite(2, 1.1, 1.2, 260, 0.3, _authors(77.6, 260)),
+    _lite(3, 1.2, 1.4, 280, 0.3, _authors(79.8, 280)),
+    _lite(4, 1.4, 1.8, 300, 0.3, _authors(81.5, 300)),
 )
+"""The networks of the family."""

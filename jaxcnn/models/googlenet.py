@@ -12,24 +12,25 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.conv import ConvNormAct
+from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.models.variant import Layer, Published, Variant
+from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
 from jaxcnn.ops.window import Pair
 
 
 class Widths(NamedTuple):
-    """Features of a module's convolutions: a row of the paper's table 1."""
+    """The features of a module's convolutions: a row of the paper's table 1."""
 
     conv1x1: int
-    """0 where there is no such branch."""
+    """The features of the 1x1 branch; 0 where there is no such branch."""
     reduce3x3: int
     conv3x3: int
     reduce5x5: int
     conv5x5: int
     projection: int
-    """After the pooling; 0 where the pooled input passes as it is."""
+    """The features of the 1x1 convolution after the pooling; 0 where there is none."""
 
 
 MODULES = (
@@ -49,10 +50,10 @@ MODULES = (
         ("inception5b", Widths(384, 192, 384, 48, 128, 128)),
     ),
 )
-"""Stages 2, 3 and 4."""
+"""The modules of stages 2, 3 and 4."""
 
-# Which modules the auxiliary heads read.
 AUXILIARY = {"inception4a": "auxiliary1", "inception4d": "auxiliary2"}
+"""The modules that the auxiliary heads take, and the heads."""
 
 
 class Inception(nn.Module):
@@ -63,15 +64,15 @@ class Inception(nn.Module):
 
     widths: Widths
     unit: Layer
-    """A `ConvNormAct` of the network."""
+    """The network's `ConvNormAct`."""
     kernels: tuple[int, ...]
-    """What does a 5x5 convolution's work: (5,), or what later networks have in its place."""
+    """The kernel sizes of the convolutions of the 5x5 branch: (5,), or those that later networks have in its place."""
     pool: Callable[..., jax.Array] = max_pool
     strides: int = 1
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns (batch, ceil(height / strides), ceil(width / strides), the branches' features)."""
+        """Returns (batch, ceil(height / strides), ceil(width / strides), features of all branches)."""
         widths, strides = self.widths, (self.strides, self.strides)
         branches = []
         if widths.conv1x1:
@@ -92,7 +93,7 @@ class Inception(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """A small classifier on a middle layer, for training alone: pooling, 1x1, two dense layers (section 5)."""
+    """A small classifier on a middle layer, used only in training: pooling, 1x1, two dense layers (section 5)."""
 
     num_classes: int
     pool: Callable[[jax.Array], jax.Array]
@@ -112,7 +113,7 @@ class AuxiliaryHead(nn.Module):
 
 
 def halve(x: jax.Array, window: Pair = (3, 3)) -> jax.Array:
-    """Max pooling at stride 2 that leaves no pixel out."""
+    """Returns the max pooling at stride 2 that leaves no pixel out."""
     return max_pool(x, window, strides=(2, 2), ceil_mode=True)
 
 
@@ -121,7 +122,7 @@ def _unchanged(x: jax.Array) -> jax.Array:
 
 
 def to_half_normalization(images: jax.Array) -> jax.Array:
-    """Changes images normalized by ImageNet's mean and deviation into (x - 0.5) / 0.5, for pixels x from 0 to 1.
+    """Turns images normalized by ImageNet's mean and deviation into (x - 0.5) / 0.5, for pixels x from 0 to 1.
 
     Raises:
         UserError: the images, (batch, height, width, channels), do not have three channels.
@@ -142,47 +143,51 @@ class GoogLeNet(BatchNormNetwork):
     ==================== ========================================= ==========================================
     normalization        batch (epsilon 1e-3)                      local response, after the first pooling
                                                                    and before the second; biases
-    5x5 convolutions     are 3x3: a mistake made once, and kept    5x5
-                         for the weights' sake
+    5x5 convolutions     3x3: a mistake made once, and kept        5x5
+                         because the weights depend on it
     last max pooling     2x2                                       3x3
     pooling in the heads adaptive, to 4x4                          5x5 at stride 3: 4x4 from 224 pixels
     dropout              0.2                                       0.4
     initial kernels      normal, deviation 0.01                    uniform, variance 1 / fan_in; biases 0.2
     ==================== ========================================= ==========================================
 
-    The paper leaves open its padding, its initial weights and the constants of its normalization: these are those of
-    Caffe's replication, ``bvlc_googlenet`` (alpha 1e-4 over the mean of 5 squares, and k 1, beside AlexNet's 1e-4 over
-    their sum, and 2). Torchvision's kernels are from a "truncated" normal distribution, cut 200 deviations out; its
-    dense biases start at random, ours at 0.
+    The paper leaves open its padding, its initial weights and the constants of its normalization. Here they are those
+    of Caffe's replication, ``bvlc_googlenet``: alpha is 1e-4 over the mean of 5 squares and k is 1, where AlexNet has
+    1e-4 over their sum and 2. Torchvision draws its kernels from a "truncated" normal distribution, which it cuts 200
+    deviations out; its dense biases start at random, ours at 0.
 
-    Stages, for ``remat``: all before the first module; modules 3a and 3b; 4a to 4e; 5a and 5b. Blocks are modules.
+    The stages, for ``remat``, are all before the first module; modules 3a and 3b; 4a to 4e; 5a and 5b. The blocks are
+    the modules.
     """
 
     form: Literal["torchvision", "paper"]
     activation: Activation = "relu"
     auxiliary_heads: bool = False
-    """Two more classifiers, on modules 4a and 4d. With them, training returns ``(logits, auxiliary1, auxiliary2)``;
-    evaluation returns the logits alone. The paper adds their losses with weight 0.3. In the paper's form their
-    parameters are for images of one size."""
+    """Whether there are two more classifiers, on modules 4a and 4d. With them, training returns ``(logits, auxiliary1,
+    auxiliary2)``; evaluation returns the logits alone. The paper adds their losses with weight 0.3. In the paper's form
+    their parameters are for images of one size."""
     dropout_rate: float | None = None
-    """Before the classifier; None is the form's own."""
+    """The dropout rate before the classifier; None is the form's own."""
     auxiliary_dropout_rate: float = 0.7
-    """Before the last layer of an auxiliary head."""
+    """The dropout rate before the last layer of an auxiliary head."""
     transform_input: bool = False
-    """Whether to take images normalized by ImageNet's mean and deviation, as torchvision's transforms make them, and
-    change them into the (x - 0.5) / 0.5 that its published weights were trained for. Those weights need it; a network
+    """Whether to take images normalized by ImageNet's mean and deviation, as torchvision's transforms make them, and to
+    turn them into the (x - 0.5) / 0.5 that its published weights were trained for. Those weights need it; a network
     trained from the start does not."""
 
     @property
     def smallest_size(self) -> int:
-        """Pixels a side: every pooling needs a pixel more than its stride, but torchvision's last, of 2x2, only one."""
+        """The smallest height and width of an image, in pixels.
+
+        Every pooling needs a pixel more than its stride, except torchvision's last, of 2x2, which needs one.
+        """
         return 31 if self.form == "paper" else 15
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array | tuple[jax.Array, ...]:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels).
 
-        In training with auxiliary heads, a tuple of them and of the heads' logits, of the same shape.
+        In training with auxiliary heads it returns a tuple: these logits and those of the heads, of the same shape.
         """
         self.check(images, stages=1 + len(MODULES))
         heads = self.auxiliary_heads and (train or self.is_initializing())
@@ -217,7 +222,7 @@ class GoogLeNet(BatchNormNetwork):
         )
 
         def stem(network, x):
-            del network  # units are made on whichever module is at work
+            del network  # Flax puts each unit into the module that is being computed
             x = respond(halve(unit(64, (7, 7), (2, 2), ((3, 3), (3, 3)), name="conv1")(x)))
             x = unit(64, (1, 1), name="conv2_reduce")(x)
             return halve(respond(unit(192, (3, 3), (1, 1), "same", name="conv2")(x)))
@@ -236,18 +241,31 @@ class GoogLeNet(BatchNormNetwork):
         return (logits, *auxiliary) if train and auxiliary else logits
 
 
-VARIANTS = (
-    Variant(
-        "googlenet",
-        "googlenet",
-        GoogLeNet,
-        {"form": "torchvision"},
-        published=(
-            Published(
-                30.222, 10.47, "centre crop 224 of 256, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1"
-            ),
-        ),
+# The names are torchvision's.
+_RULES = (
+    *(
+        Rule(rf"{theirs}\.{layer}", f"{ours}/{name}")
+        for theirs, ours in (
+            ("conv1", "conv1"),
+            ("conv2", "conv2_reduce"),
+            ("conv3", "conv2"),
+            (r"inception(\d\w)\.branch1", r"inception\1/conv1x1"),
+            (r"inception(\d\w)\.branch2\.0", r"inception\1/reduce3x3"),
+            (r"inception(\d\w)\.branch2\.1", r"inception\1/conv3x3"),
+            (r"inception(\d\w)\.branch3\.0", r"inception\1/reduce5x5"),
+            (r"inception(\d\w)\.branch3\.1", r"inception\1/conv5x5_1"),
+            (r"inception(\d\w)\.branch4\.1", r"inception\1/projection"),
+            (r"aux(\d)\.conv", r"auxiliary\1/conv"),
+        )
+        for layer, name in (("conv", "conv"), ("bn", "norm"))
     ),
+    Rule(r"aux(\d)\.fc1", r"auxiliary\1/hidden/conv"),
+    Rule(r"aux(\d)\.fc2", r"auxiliary\1/dense"),
+    Rule(r"fc", "classifier/dense"),
+)
+
+VARIANTS = (
+    Variant("googlenet", "googlenet", GoogLeNet, {"form": "torchvision"}, rules=_RULES),
     Variant(
         "googlenet_2014",
         "googlenet",
@@ -258,5 +276,7 @@ VARIANTS = (
             Published(None, 6.67, "7 networks, 144 crops, ILSVRC-2012 validation", "arXiv:1409.4842, table 3"),
             Published(31.3, 11.1, "centre crop 224, ILSVRC-2012 validation", "Caffe's replication, bvlc_googlenet"),
         ),
+        rules=_RULES,
     ),
 )
+"""The networks of the family."""

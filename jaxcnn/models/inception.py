@@ -10,19 +10,21 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.conv import ConvNormAct
+from jaxcnn.layers.layer import Layer
 from jaxcnn.models.googlenet import to_half_normalization
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.models.variant import Layer, Published, Variant
+from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import average_pool, max_pool
 
 Step = tuple[int, int, int]
 """A convolution: its features and its kernel's height and width."""
 Branch = tuple[str, tuple[Step | tuple[Step, Step], ...]]
-"""A name and one convolution after the other. A pair of them see the same input, and their outputs are concatenated."""
+"""A name, and convolutions one after another. Two convolutions in a pair take the same input, and their outputs are
+concatenated."""
 
 
 def _grid35(projection: int) -> tuple[tuple[Branch, ...], int]:
-    """Figure 5: the first Inception module, 5x5 convolutions also as two of 3x3."""
+    """Figure 5: the first Inception module, whose last branch has two 3x3 convolutions in place of a 5x5."""
     return (
         ("branch1x1", ((64, 1, 1),)),
         ("branch5x5", ((48, 1, 1), (64, 5, 5))),
@@ -31,7 +33,7 @@ def _grid35(projection: int) -> tuple[tuple[Branch, ...], int]:
 
 
 def _grid17(width: int) -> tuple[tuple[Branch, ...], int]:
-    """Figure 6: 7x7 convolutions as 1x7 and 7x1."""
+    """Figure 6: 1x7 and 7x1 convolutions in place of 7x7."""
     row, column = (width, 1, 7), (width, 7, 1)
     return (
         ("branch1x1", ((192, 1, 1),)),
@@ -40,7 +42,7 @@ def _grid17(width: int) -> tuple[tuple[Branch, ...], int]:
     ), 192
 
 
-# Figure 7: the coarsest grid, where 3x3 is a row beside a column.
+# Figure 7: the coarsest grid, where a 1x3 and a 3x1 convolution side by side take the place of a 3x3.
 _GRID8 = (
     (
         ("branch1x1", ((320, 1, 1),)),
@@ -50,7 +52,8 @@ _GRID8 = (
     192,
 )
 
-# Figure 10: to a coarser grid. The last convolutions have stride 2, and pooled features pass without projection.
+# Figure 10: the modules that halve the resolution. The last convolutions have stride 2, and there is no projection
+# after the pooling.
 _TO_GRID17 = (
     (
         ("branch3x3", ((384, 3, 3),)),
@@ -77,19 +80,20 @@ MODULES = (
     ),
     (("mixed7a", _TO_GRID8), ("mixed7b", _GRID8), ("mixed7c", _GRID8)),
 )
-"""Stages 2, 3 and 4: each module's name, its branches, and the features of its pooled branch."""
+"""The modules of stages 2, 3 and 4: the name of each, its branches, and the features of its pooled branch."""
 
 
 class Mixed(nn.Module):
-    """Branches side by side, and one that pools; their outputs are concatenated in this order."""
+    """Branches side by side, the last of which pools; their outputs are concatenated in this order."""
 
     branches: tuple[Branch, ...]
     projection: int | None
-    """Features of the 1x1 convolution after the average pooling. None in a module that halves the resolution, by max
-    pooling without a projection and by a stride in each branch's last convolution."""
+    """The features of the 1x1 convolution after the average pooling. None in a module that halves the resolution, by
+    max pooling without a projection and by a stride in the last convolution of each branch."""
     unit: Layer
-    """A `ConvNormAct` of the network."""
+    """The network's `ConvNormAct`."""
     count_padding: bool
+    """Whether the average pooling counts the zeros at the border."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -118,7 +122,7 @@ class Mixed(nn.Module):
 
 
 class AuxiliaryHead(nn.Module):
-    """A small classifier on a middle layer, for training alone (section 4, and TF-Slim's for what it leaves open)."""
+    """A small classifier on a middle layer, used only in training (section 4; TF-Slim's where that leaves it open)."""
 
     unit: Layer
     classifier: Layer
@@ -135,39 +139,45 @@ class AuxiliaryHead(nn.Module):
 class InceptionV3(BatchNormNetwork):
     """Inception v3, as released in TF-Slim and ported to torchvision.
 
-    It is not quite the paper's table 1: one stem convolution is 1x1 where that has 3x3, a max pooling stands for
-    another, and the stages have 3, 5 and 3 modules with those that halve the resolution.
+    It is not quite the paper's table 1: one stem convolution is 1x1 where that has 3x3, a max pooling takes the place
+    of another, and the stages have 3, 5 and 3 modules, counting those that halve the resolution.
 
-    The two releases compute different things at one place: the average pooling in the modules counts the zeros at the
-    border in torchvision, and does not in TF-Slim, where the weights were trained. ``count_padding`` chooses; the
-    default is torchvision's, because the accuracy that it publishes for its weights is measured so.
+    The two releases differ in one computation: the average pooling in the modules counts the zeros at the border in
+    torchvision, and does not in TF-Slim, where the weights were trained. ``count_padding`` chooses; the default is
+    torchvision's, because that is how the accuracy that it publishes for its weights was measured.
 
     Initial kernels are normal with deviation 0.1, and 0.001 for the auxiliary head's last layer, as in torchvision,
-    whose "truncated" normal is cut 20 deviations out, and whose 0.01 for the head's 5x5 convolution is set where
-    nothing reads it. Its dense biases start at random, ours at 0.
+    whose "truncated" normal distribution is cut 20 deviations out, and whose 0.01 for the head's 5x5 convolution is set
+    where nothing reads it. Its dense biases start at random, ours at 0.
 
-    Stages, for ``remat``: all before the first module; modules 5b to 5d; 6a to 6e; 7a to 7c. Blocks are modules.
+    The stages, for ``remat``, are all before the first module; modules 5b to 5d; 6a to 6e; 7a to 7c. The blocks are the
+    modules.
     """
 
     activation: Activation = "relu"
     auxiliary_heads: bool = False
-    """One more classifier, on module 6e. With it, training returns ``(logits, auxiliary1)``; evaluation returns the
-    logits alone. TF-Slim adds its loss with weight 0.4."""
+    """Whether there is one more classifier, on module 6e. With it, training returns ``(logits, auxiliary1)``;
+    evaluation returns the logits alone. TF-Slim adds its loss with weight 0.4."""
     dropout_rate: float = 0.5
-    """Before the classifier."""
+    """The dropout rate before the classifier."""
     batch_norm_momentum: float = 0.9
-    """The share of the running statistics kept at each step: 1 minus torchvision's 0.1. TF-Slim keeps 0.9997."""
+    """The share of the running statistics that each step keeps: 1 minus torchvision's 0.1. TF-Slim keeps 0.9997."""
     count_padding: bool = True
+    """Whether the average pooling in the modules counts the zeros at the border, as in torchvision."""
     transform_input: bool = False
-    """As in `jaxcnn.models.googlenet.GoogLeNet`: torchvision's weights need it."""
+    """Whether to turn ImageNet's normalization into (x - 0.5) / 0.5, as `jaxcnn.models.googlenet.GoogLeNet` does:
+    torchvision's weights need it."""
 
-    smallest_size = 75
+    @property
+    def smallest_size(self) -> int:
+        """The smallest height and width of an image, in pixels: the last stage is left one position."""
+        return 75
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array | tuple[jax.Array, ...]:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels).
 
-        In training with the auxiliary head, a pair of them and of the head's logits, of the same shape.
+        In training with the auxiliary head it returns a pair: these logits and those of the head, of the same shape.
         """
         self.check(images, stages=1 + len(MODULES))
         heads = self.auxiliary_heads and (train or self.is_initializing())
@@ -188,7 +198,7 @@ class InceptionV3(BatchNormNetwork):
         classifier = functools.partial(Classifier, self.num_classes, train, dtype=self.dtype)
 
         def stem(network, x):
-            del network  # units are made on whichever module is at work
+            del network  # Flax puts each unit into the module that is being computed
             x = unit(32, (3, 3), (2, 2), name="conv1a")(x)
             x = unit(32, (3, 3), name="conv2a")(x)
             x = unit(64, (3, 3), padding="same", name="conv2b")(x)
@@ -209,6 +219,28 @@ class InceptionV3(BatchNormNetwork):
         return (logits, *auxiliary) if train and auxiliary else logits
 
 
+# The names are torchvision's.
+_RULES = (
+    *(
+        Rule(rf"{theirs}\.{layer}", f"{ours}/{name}")
+        for theirs, ours in (
+            (r"Conv2d_(\d\w)_\dx\d", r"conv\1"),
+            # A branch of one convolution has no number, nor has the pooled one.
+            (r"Mixed_(\d\w)\.(branch\dx\d)", r"mixed\1/\2_1"),
+            (r"Mixed_(\d\w)\.branch_pool", r"mixed\1/branch_pool"),
+            (r"Mixed_(\d\w)\.(branch\dx\d)_(\d[ab]?)", r"mixed\1/\2_\3"),
+            (r"Mixed_(\d\w)\.(branch\dx\d)dbl_(\d[ab]?)", r"mixed\1/\2_double_\3"),
+            # This branch has a 7x7 and a 3x3 convolution.
+            (r"Mixed_7a\.branch7x7x3_(\d)", r"mixed7a/branch7x7_\1"),
+            (r"AuxLogits\.conv0", "auxiliary1/conv1"),
+            (r"AuxLogits\.conv1", "auxiliary1/conv2"),
+        )
+        for layer, name in (("conv", "conv"), ("bn", "norm"))
+    ),
+    Rule(r"AuxLogits\.fc", "auxiliary1/classifier/dense"),
+    Rule(r"fc", "classifier/dense"),
+)
+
 VARIANTS = (
     Variant(
         "inception_v3",
@@ -217,11 +249,10 @@ VARIANTS = (
         {},
         input_size=299,
         published=(
-            Published(
-                22.706, 6.55, "centre crop 299 of 342, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1"
-            ),
             Published(21.2, 5.6, "1 crop, 48,238 images of ILSVRC-2012 validation", "arXiv:1512.00567, table 3"),
             Published(22.0, 6.1, "1 crop, ILSVRC-2012 validation", "TF-Slim, inception_v3, 2016_08_28"),
         ),
+        rules=_RULES,
     ),
 )
+"""The networks of the family."""

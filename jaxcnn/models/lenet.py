@@ -1,13 +1,14 @@
-"""LeNet: the lecture's, and LeNet-5 as published in 1998."""
+"""LeNet: the lecture's form, and LeNet-5 as published in 1998."""
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.nn.initializers import Initializer
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation, scaled_tanh
-from jaxcnn.layers.conv import he_normal
+from jaxcnn.layers.conv import he_normal, symmetric_uniform
 from jaxcnn.models.network import Network
 from jaxcnn.models.variant import Published, Variant
 from jaxcnn.ops.conv import conv2d
@@ -15,17 +16,21 @@ from jaxcnn.ops.pool import average_pool, max_pool
 
 
 class LeNet(Network):
-    """The lecture's LeNet: two 5x5 convolutions, each with ReLU and 2x2 max pooling, then 120, 84 and the classes.
+    """The lecture's LeNet: two 5x5 convolutions, each with ReLU and 2x2 max pooling, and three dense layers.
 
-    Any number of input channels; any input of at least 16 pixels a side (32 gives the 400 features of the lecture).
+    The dense layers have 120 and 84 features, and one for each class. Images have any number of channels and at least
+    16 pixels a side; 32 give the 400 features of the lecture.
     """
 
     num_classes: int = 10
     activation: Activation = "relu"
     dropout_rate: float = 0.0
-    """Before each of the two hidden dense layers."""
+    """The dropout rate before each of the two hidden dense layers."""
 
-    smallest_size = 16
+    @property
+    def smallest_size(self) -> int:
+        """The smallest height and width of an image, in pixels: one position is left after the second pooling."""
+        return 16
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -47,22 +52,22 @@ class LeNet(Network):
         return nn.Dense(self.num_classes, dtype=self.dtype, name="dense3")(x).astype(jnp.float32)
 
 
-# Table I of the paper: which of the six maps of S2 each of the sixteen maps of C3 sees. 60 connections of 96.
 C3_INPUTS = (
     *((i, (i + 1) % 6, (i + 2) % 6) for i in range(6)),
     *((i, (i + 1) % 6, (i + 2) % 6, (i + 3) % 6) for i in range(6)),
     *((i, i + 1, (i + 3) % 6, (i + 4) % 6) for i in range(3)),
     tuple(range(6)),
 )
+"""The maps of S2, of six, that each of the sixteen maps of C3 is connected to: 60 of 96 connections (table I)."""
 
 
 def _pictures(*rows: str) -> np.ndarray:
-    """Ten digits side by side, 7 pixels each and a space between, to (10, 84) of +-1."""
+    """Returns (10, 84) of +-1 for twelve rows of ten digits, each 7 pixels wide, with spaces between them."""
     lines = [row.split() for row in rows]
     return np.array([[1 if pixel == "#" else -1 for line in lines for pixel in line[i]] for i in range(10)], np.float32)
 
 
-# The targets of F6: figure 3 of the paper, from later transcriptions of it, not checked against the print.
+# Figure 3 of the paper, from later transcriptions of it, which were not checked against the print.
 DIGIT_PICTURES = _pictures(
     ".#####. ...##.. .#####. ####### .#####. .#####. ..####. ####### .#####. .#####.",
     "....... ..###.. ....... .....## ....... ....... .##.... .....## ##...## ##..###",
@@ -77,26 +82,23 @@ DIGIT_PICTURES = _pictures(
     "....... ....... ....... ....... .....## ....... ....... ....... ....... .......",
     "....... ....... ....... ....... .....## ....... ....... ....... ....... .......",
 )
+"""The picture of each digit, (10, 84): the targets of F6."""
 
 
-def fan_in_uniform(fan_in: int) -> nn.initializers.Initializer:
-    """Uniform in +-2.4 / fan_in, the paper's (appendix A)."""
-
-    def init(key, shape, dtype=jnp.float32):
-        return jax.random.uniform(key, shape, dtype, -2.4 / fan_in, 2.4 / fan_in)
-
-    return init
+def fan_in_uniform(fan_in: int) -> Initializer:
+    """Returns the paper's initializer, uniform in +-2.4 / fan_in (appendix A)."""
+    return symmetric_uniform(2.4 / fan_in)
 
 
 class LeNet5(Network):
     """LeNet-5 as published: LeCun, Bottou, Bengio and Haffner, Proc. IEEE 1998, section II-B.
 
-    Scaled tanh everywhere; subsampling sums 2x2 pixels, then scales and shifts each map by trainable numbers; C3 sees a
-    part of S2's maps (table I); the output is the squared distance of F6 to one fixed 7x12 picture a class. The network
-    returns minus that distance as the logit, so softmax cross-entropy is the paper's discriminative criterion
-    (equation 9) without its constant rejection class, and the nearest picture wins.
+    All activations are scaled tanh. Subsampling sums 2x2 pixels, then scales and shifts each map by trainable numbers.
+    Each map of C3 sees a part of S2's maps (table I). The output is the squared distance of F6 to one fixed 7x12
+    picture for each class. The network returns minus that distance as the logit, so softmax cross-entropy is the
+    paper's discriminative criterion (equation 9) without its constant rejection class, and the nearest picture wins.
 
-    60,000 trainable parameters. Input 32x32, any number of channels (the paper's has one).
+    The network has 60,000 trainable parameters. Images have 32x32 pixels and any number of channels (the paper's one).
     """
 
     num_classes: int = 10
@@ -108,10 +110,10 @@ class LeNet5(Network):
         Raises:
             UserError: the images are not 32x32, or there are more than ten classes.
         """
-        del train  # nothing here behaves otherwise in training
+        del train  # nothing here differs in training
         if images.shape[1:3] != (32, 32):
             raise UserError(
-                f"lenet5 takes images of 32x32 pixels, not {images.shape[1]}x{images.shape[2]}: pad or resize"
+                f"lenet5 takes images of 32x32 pixels, not {images.shape[1]}x{images.shape[2]}: pad or resize them"
             )
         if self.num_classes > len(DIGIT_PICTURES):
             raise UserError(f"lenet5 has pictures of ten digits, not of {self.num_classes} classes: use lenet")
@@ -126,23 +128,23 @@ class LeNet5(Network):
         pictures = jnp.asarray(DIGIT_PICTURES[: self.num_classes])
         return -jnp.square(x[:, None, :] - pictures[None]).sum(-1)
 
-    def _convolution(self, x, features, name):
+    def _convolution(self, x: jax.Array, features: int, name: str) -> jax.Array:
         init = fan_in_uniform(25 * x.shape[-1])
         conv = self.conv(use_bias=True, kernel_init=init, bias_init=init)
         return scaled_tanh(conv(features, (5, 5), name=name)(x))
 
-    def _subsampling(self, x, name):
+    def _subsampling(self, x: jax.Array, name: str) -> jax.Array:
         maps = x.shape[-1:]
         coefficient = self.param(f"{name}_coefficient", fan_in_uniform(4), maps, jnp.float32)
         bias = self.param(f"{name}_bias", fan_in_uniform(4), maps, jnp.float32)
         coefficient, bias = (each.astype(self.dtype).reshape(1, 1, 1, -1) for each in (coefficient, bias))
         return scaled_tanh(4 * average_pool(x, (2, 2)) * coefficient + bias)
 
-    def _sparse_convolution(self, x, name):
+    def _sparse_convolution(self, x: jax.Array, name: str) -> jax.Array:
         inputs = np.concatenate([np.array(maps) for maps in C3_INPUTS])
         outputs = np.repeat(np.arange(len(C3_INPUTS)), [len(maps) for maps in C3_INPUTS])
         init = fan_in_uniform(25 * len(inputs) // len(C3_INPUTS))
-        # Only the connections there are get a parameter: (5, 5, 60).
+        # Only the connections that exist have a parameter: (5, 5, 60).
         weights = self.param(f"{name}_kernel", init, (5, 5, len(inputs)), jnp.float32)
         bias = self.param(f"{name}_bias", init, (len(C3_INPUTS),), jnp.float32)
         kernel = jnp.zeros((5, 5, x.shape[-1], len(C3_INPUTS))).at[:, :, inputs, outputs].set(weights)
@@ -164,3 +166,4 @@ VARIANTS = (
         published=(Published(0.95, None, "MNIST test set, no distortions", "LeCun et al. 1998, figure 9"),),
     ),
 )
+"""The networks of the family."""

@@ -1,4 +1,4 @@
-"""NASNet-A: Zoph, Vasudevan, Shlens and Le (arXiv:1707.07012), and the scheduled drop-path it is trained with."""
+"""NASNet-A: Zoph, Vasudevan, Shlens and Le (arXiv:1707.07012), and the scheduled drop-path that it is trained with."""
 
 import functools
 from typing import Any, Literal, NamedTuple
@@ -6,165 +6,28 @@ from typing import Any, Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers.blocks import Classifier, StochasticDepth
+from jaxcnn.layers.layer import Layer
+from jaxcnn.models.nasnet_cells import NORMAL, REDUCTION, Cell, Genotype
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.models.variant import Layer, Published, Variant
-from jaxcnn.ops.pool import average_pool, max_pool
-
-Operation = Literal["identity", "separable3", "separable5", "separable7", "average3", "max3"]
-
-CURRENT, PREVIOUS, FIRST, SECOND = range(4)
-"""What a combination can take: the outputs of the last cell and of the one before it, and earlier combinations."""
-
-
-class Genotype(NamedTuple):
-    """What the search found of one kind of cell: five sums of two operations each, and what of them is put out."""
-
-    combinations: tuple[tuple[tuple[Operation, int], tuple[Operation, int]], ...]
-    """(operation, input) of the two sides of each sum."""
-    outputs: tuple[int, ...]
-    """What is concatenated, counted as the inputs are."""
-
-
-NORMAL = Genotype(
-    (
-        (("separable5", CURRENT), ("separable3", PREVIOUS)),
-        (("separable5", PREVIOUS), ("separable3", PREVIOUS)),
-        (("average3", CURRENT), ("identity", PREVIOUS)),
-        (("average3", PREVIOUS), ("average3", PREVIOUS)),
-        (("separable3", CURRENT), ("identity", CURRENT)),
-    ),
-    outputs=(1, 2, 3, 4, 5, 6),
-)
-"""Figure 4, the normal cell."""
-
-REDUCTION = Genotype(
-    (
-        (("separable5", CURRENT), ("separable7", PREVIOUS)),
-        (("max3", CURRENT), ("separable7", PREVIOUS)),
-        (("average3", CURRENT), ("separable5", PREVIOUS)),
-        (("identity", SECOND), ("average3", FIRST)),
-        (("separable3", FIRST), ("max3", CURRENT)),
-    ),
-    outputs=(3, 4, 5, 6),
-)
-"""Figure 4, the reduction cell."""
-
-
-class Separable(nn.Module):
-    """ReLU, depthwise convolution, 1x1 convolution and normalization, twice; the first depthwise one has the stride."""
-
-    features: int
-    kernel: int
-    strides: int
-    conv: Layer
-    norm: Layer
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns (batch, height / strides, width / strides, features), rounded up."""
-        for number, strides in ((1, self.strides), (2, 1)):
-            channels, kernel = x.shape[-1], (self.kernel, self.kernel)
-            depthwise = functools.partial(self.conv, channels, kernel, strides=(strides, strides), groups=channels)
-            x = depthwise(padding="same", name=f"depthwise_conv{number}")(nn.relu(x))
-            x = self.conv(self.features, (1, 1), name=f"pointwise_conv{number}")(x)
-            x = self.norm(name=f"norm{number}")(x)
-        return x
-
-
-class Cell(nn.Module):
-    """A cell of either kind: two projections, the combinations of its genotype, and a concatenation."""
-
-    genotype: Genotype
-    features: int
-    """Of each combination; the output has as many times these as there are in ``genotype.outputs``."""
-    strides: int
-    """Of the operations on the inputs, not on other combinations."""
-    reduce_previous: bool
-    """Whether the previous cell's output has twice the resolution of the last one's."""
-    count_padding: bool
-    conv: Layer
-    norm: Layer
-    drop_path: Layer
-
-    @nn.compact
-    def __call__(self, current: jax.Array, previous: jax.Array | None, drop_path_progress: jax.Array) -> jax.Array:
-        """Returns (batch, height / strides, width / strides, channels), rounded up.
-
-        Args:
-            current: the last cell's output, (batch, height, width, channels).
-            previous: that of the cell before it, of this resolution or twice it; None in the network's first cell,
-                which takes the last one's, as it is, in its place.
-            drop_path_progress: () float32.
-        """
-        states = [self._project("current", nn.relu(current))]
-        if previous is None:
-            states.append(current)
-        elif self.reduce_previous:
-            states.append(self._reduce(nn.relu(previous)))
-        else:
-            states.append(self._project("previous", nn.relu(previous)))
-        for number, sides in enumerate(self.genotype.combinations):
-            left, right = (
-                self._operation(f"combination{number}_{side}", operation, states[taken], taken, drop_path_progress)
-                for side, (operation, taken) in zip(("left", "right"), sides, strict=True)
-            )
-            states.append(left + right)
-        outputs = [self._fit(f"output{index}", states[index]) for index in self.genotype.outputs]
-        return jnp.concatenate(outputs, axis=-1)
-
-    def _operation(
-        self, name: str, operation: Operation, x: jax.Array, taken: int, drop_path_progress: jax.Array
-    ) -> jax.Array:
-        strides = self.strides if taken in (CURRENT, PREVIOUS) else 1
-        match operation:
-            case "identity":
-                # A path without operation is never dropped.
-                return x if x.shape[-1] == self.features else self._project(name, nn.relu(x))
-            case "max3":
-                y = self._fit(name, max_pool(x, (3, 3), strides=(strides, strides), padding="same"))
-            case "average3":
-                counted = self.count_padding and strides > 1
-                y = average_pool(x, (3, 3), strides=(strides, strides), padding="same", count_padding=counted)
-                y = self._fit(name, y)
-            case _:
-                y = Separable(self.features, int(operation[-1]), strides, self.conv, self.norm, name=name)(x)
-        return self.drop_path()(y, drop_path_progress)
-
-    def _project(self, name: str, x: jax.Array) -> jax.Array:
-        return self.norm(name=f"{name}_norm")(self.conv(self.features, (1, 1), name=f"{name}_conv")(x))
-
-    def _fit(self, name: str, x: jax.Array) -> jax.Array:
-        """A projection where the channels are not the cell's own: those of a stem without cells."""
-        return x if x.shape[-1] == self.features else self._project(name, x)
-
-    def _reduce(self, x: jax.Array) -> jax.Array:
-        """Half the resolution: half the features from pixels at even rows and columns, half from those at odd ones.
-
-        Beyond the last pixel of an odd size there are zeros. (TF-Slim's "factorized reduction".)
-        """
-        even = x[:, ::2, ::2]
-        odd = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1::2, 1::2]
-        halves = (
-            self.conv(self.features // 2, (1, 1), name=f"previous_{name}_conv")(half)
-            for name, half in (("even", even), ("odd", odd))
-        )
-        return self.norm(name="previous_norm")(jnp.concatenate(list(halves), axis=-1))
+from jaxcnn.models.variant import Published, Rule, Variant
+from jaxcnn.ops.pool import average_pool
 
 
 class AuxiliaryHead(nn.Module):
-    """Logits from the middle of the network: 5x5 pooling, a 1x1 convolution and one that covers the whole map."""
+    """A classifier on the middle of the network: 5x5 pooling, a 1x1 convolution and one that covers the whole map."""
 
     num_classes: int
     conv: Layer
     norm: Layer
-    dtype: Any
+    dtype: DTypeLike
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Returns float32 logits, (batch, num_classes), for (batch, height, width, channels), 5x5 at least.
+        """Returns float32 logits, (batch, num_classes), for a map (batch, height, width, channels) of 5x5 at least.
 
         Raises:
             UserError: the map has another size than when the parameters were made.
@@ -181,19 +44,19 @@ class AuxiliaryHead(nn.Module):
         return nn.Dense(self.num_classes, dtype=self.dtype, name="dense")(x[:, 0, 0]).astype(jnp.float32)
 
 
-class Place(NamedTuple):
-    """Where a cell is."""
+class CellSpec(NamedTuple):
+    """One cell of a network."""
 
     name: str
     stage: int
     genotype: Genotype
     features: int
     back: int
-    """How many cells before it its ``previous`` is made."""
+    """The number of cells that its ``previous`` input comes before it."""
 
 
 class Defaults(NamedTuple):
-    """What a variant has where the option of that name is None."""
+    """The values of a variant's options that are None."""
 
     dropout_rate: float
     drop_path_rate: float
@@ -206,12 +69,12 @@ class NASNet(BatchNormNetwork):
 
     Three stages of normal cells, a reduction cell before the second and third; for ImageNet also two reduction cells
     after the first convolution. Each cell takes the outputs of the two before it, the older one at half its resolution
-    if a reduction lies between them.
+    if there is a reduction between them.
 
-    Windows are padded as TensorFlow's ``same``, so that any size is halved rounding up, and average pools do not count
-    the padding: as in TF-Slim, whose authors trained the published weights. The ports differ: Cadene's NASNet-A mobile
-    pads by hand what is right for 224 pixels, and timm's ``nasnetalarge`` counts padding in the average pools at stride
-    2 (``count_padding``; the weights load either way). Both expect images scaled to [-1, 1].
+    Windows are padded as TensorFlow's ``same``, so that any size is halved and rounded up, and average pools do not
+    count the padding: as in TF-Slim, whose authors trained the published weights. The ports differ: Cadene's NASNet-A
+    mobile pads by hand, as is right for 224 pixels, and timm's ``nasnetalarge`` counts padding in the average pools at
+    stride 2 (``count_padding``; the weights load either way). Both expect images scaled to [-1, 1].
 
     Defaults of dropout, drop-path and batch normalization are TF-Slim's:
 
@@ -228,31 +91,34 @@ class NASNet(BatchNormNetwork):
     """
 
     cells: int
-    """Normal cells of each stage; the paper's N."""
+    """The number of normal cells in each stage; the paper's N."""
     features: int
-    """Of a normal cell's combinations in the first stage; the network ends with 24 times as many."""
+    """The features of a normal cell's combinations in the first stage; the network ends with 24 times as many."""
     stem: Literal["imagenet", "cifar"]
-    """3x3 convolution at stride 2 and two reduction cells, or a 3x3 convolution alone; neither has an activation."""
+    """The layers before the first stage: a 3x3 convolution at stride 2 and two reduction cells, or a 3x3 convolution
+    alone; neither convolution has an activation."""
     stem_features: int
     skip_reduction_input: bool
     """Whether the cell after a reduction takes as its previous input what the reduction cell took (large), or the
     output of the cell before the reduction (mobile and CIFAR)."""
     defaults: Defaults
+    """The variant's own values of the options that are None."""
     auxiliary_heads: bool = False
-    """Whether there is one, at the end of the second stage."""
+    """Whether there is an auxiliary head, at the end of the second stage."""
     count_padding: bool = False
     """Whether average pools at stride 2 divide by the padding too, as timm's port of the large network does."""
     dropout_rate: float | None = None
-    """Before the classifier; None is the variant's own, here and below."""
+    """The dropout rate before the classifier; None is the variant's own, here and below."""
     drop_path_rate: float | None = None
-    """Of every operation of the last cell at the end of training; grows by equal steps from the first cell."""
+    """The drop-path rate of every operation of the last cell at the end of training; it grows by equal steps from the
+    first cell."""
     batch_norm_epsilon: float | None = None
     batch_norm_momentum: float | None = None
-    """The share of the running statistics kept at each step: 1 minus PyTorch's momentum."""
+    """The share of the running statistics that each step keeps: 1 minus PyTorch's momentum."""
 
     @property
     def smallest_size(self) -> int:
-        """Pixels a side that the first convolution needs, or the 5x5 pooling of the auxiliary head."""
+        """The smallest height and width of an image, in pixels: the first convolution or the auxiliary head sets it."""
         if self.stem == "imagenet":
             return 67 if self.auxiliary_heads else 3
         return 9 if self.auxiliary_heads else 1
@@ -261,88 +127,113 @@ class NASNet(BatchNormNetwork):
     def __call__(
         self, images: jax.Array, *, train: bool = False, drop_path_progress: jax.Array | float = 1.0
     ) -> jax.Array | tuple[jax.Array, jax.Array]:
-        """Computes logits, and in training with ``auxiliary_heads`` the auxiliary logits too.
+        """Computes the logits, and in training with ``auxiliary_heads`` the auxiliary logits too.
 
         Args:
             images: (batch, height, width, channels).
             train: whether to drop, and to normalize by the batch's own statistics.
-            drop_path_progress: the part of training that is done, 0 to 1, which multiplies ``drop_path_rate``: the
-                paper's schedule for the caller who passes ``step / steps`` (it may be traced), the rate of the end of
-                training, constant, by default.
+            drop_path_progress: the part of training that is done, 0 to 1, which multiplies ``drop_path_rate``. Passing
+                ``step / steps`` makes the paper's schedule (it may be traced); the default is the rate at the end of
+                training throughout.
 
         Returns:
             float32 (batch, num_classes), or a pair of these.
         """
         self.check(images, stages=3)
-        settings = self._settings()
+        settings = self.resolve(self.defaults)
         norm = self.norm(train, epsilon=settings.batch_norm_epsilon, momentum=settings.batch_norm_momentum)
         strides, padding = ((2, 2), "valid") if self.stem == "imagenet" else ((1, 1), "same")
         x = self.conv()(self.stem_features, (3, 3), strides=strides, padding=padding, name="stem_conv")(images)
         x = norm(name="stem_norm")(x)
 
-        places, auxiliary_logits = self.places(), None
-        # Each output, and how many reductions are behind it.
-        outputs = [(None, 0), (x, 0)]
-        for number, place in enumerate(places, 1):
-            previous, fewer_halvings = outputs[-place.back]
+        specs, auxiliary_logits = self.cell_specs(), None
+        # Each output, and how many reductions came before it.
+        outputs: list[tuple[jax.Array | None, int]] = [(None, 0), (x, 0)]
+        for number, spec in enumerate(specs, 1):
+            previous, fewer_halvings = outputs[-spec.back]
             current, halvings = outputs[-1]
-            strides = 2 if place.genotype is REDUCTION else 1
-            x = self.block(Cell, place.stage)(
-                genotype=place.genotype,
-                features=place.features,
+            strides = 2 if spec.genotype is REDUCTION else 1
+            x = self.block(Cell, spec.stage)(
+                genotype=spec.genotype,
+                features=spec.features,
                 strides=strides,
                 reduce_previous=fewer_halvings < halvings,
                 count_padding=self.count_padding,
                 conv=self.conv(),
                 norm=norm,
-                drop_path=functools.partial(StochasticDepth, settings.drop_path_rate * number / len(places), train),
-                name=place.name,
+                drop_path=functools.partial(StochasticDepth, settings.drop_path_rate * number / len(specs), train),
+                name=spec.name,
             )(current, previous, drop_path_progress)
             outputs.append((x, halvings + strides - 1))
-            ends_stage_2 = place.name == f"stage2_cell{self.cells - 1}"
+            ends_stage_2 = spec.name == f"stage2_cell{self.cells - 1}"
             if ends_stage_2 and self.auxiliary_heads and (train or self.is_initializing()):
                 head = AuxiliaryHead(self.num_classes, self.conv(), norm, self.dtype, name="auxiliary_head")
                 auxiliary_logits = head(x)
         classifier = Classifier(self.num_classes, train, settings.dropout_rate, self.dtype, name="classifier")
         logits = classifier(nn.relu(x))
-        return (logits, auxiliary_logits) if self.auxiliary_heads and train else logits
+        return logits if auxiliary_logits is None or not train else (logits, auxiliary_logits)
 
-    def _settings(self) -> Defaults:
-        """The options that were given, and the variant's own for the others."""
-        options = Defaults(*(getattr(self, name) for name in Defaults._fields))
-        chosen = zip(options, self.defaults, strict=True)
-        return Defaults(*(default if option is None else option for option, default in chosen))
-
-    def places(self) -> list[Place]:
-        """Returns where the cells are, in order."""
-        places = []
+    def cell_specs(self) -> list[CellSpec]:
+        """Returns the cells, in order."""
+        specs = []
         if self.stem == "imagenet":
-            places += [Place(f"stem_cell{i}", 1, REDUCTION, self.features // (4 >> i), 2) for i in (0, 1)]
+            specs += [CellSpec(f"stem_cell{i}", 1, REDUCTION, self.features // (4 >> i), 2) for i in (0, 1)]
         for stage in (1, 2, 3):
             features = self.features * 2 ** (stage - 1)
             if stage > 1:
-                places.append(Place(f"stage{stage}_reduction", stage, REDUCTION, features, 2))
+                specs.append(CellSpec(f"stage{stage}_reduction", stage, REDUCTION, features, 2))
             for index in range(self.cells):
                 back = 3 if self.skip_reduction_input and stage > 1 and not index else 2
-                places.append(Place(f"stage{stage}_cell{index}", stage, NORMAL, features, back))
-        return places
+                specs.append(CellSpec(f"stage{stage}_cell{index}", stage, NORMAL, features, back))
+        return specs
 
 
-def _variant(name: str, size: int, num_classes: int, published: tuple[Published, ...], **arguments: Any) -> Variant:
-    return Variant(f"nasnet_a_{name}", "nasnet", NASNet, arguments, size, num_classes=num_classes, published=published)
+def _rules(cells: int) -> tuple[Rule, ...]:
+    """Timm's and Cadene's names, which are the same; both count six cells a stage, whatever a stage has."""
+    names = {
+        "cell_stem_0": "stem_cell0",
+        "cell_stem_1": "stem_cell1",
+        "reduction_cell_0": "stage2_reduction",
+        "reduction_cell_1": "stage3_reduction",
+        **{f"cell_{6 * i + index}": f"stage{i + 1}_cell{index}" for i in range(3) for index in range(cells)},
+    }
+    in_cell = (
+        (r"conv_1x1\.conv", "current_conv"),
+        (r"conv_1x1\.bn", "current_norm"),
+        (r"conv_prev_1x1\.conv", "previous_conv"),
+        (r"conv_prev_1x1\.bn", "previous_norm"),
+        (r"path_1\.conv", "previous_even_conv"),
+        (r"path_2\.conv", "previous_odd_conv"),
+        (r"final_path_bn", "previous_norm"),
+        (r"comb_iter_(\d)_(left|right)\.separable_(\d)\.(depthwise|pointwise)_conv2d", r"combination\1_\2/\4_conv\3"),
+        (r"comb_iter_(\d)_(left|right)\.bn_sep_(\d)", r"combination\1_\2/norm\3"),
+    )
+    return (
+        Rule(r"conv0\.conv", "stem_conv"),
+        Rule(r"conv0\.bn", "stem_norm"),
+        *(Rule(rf"{cell}\.{theirs}", f"{name}/{ours}") for cell, name in names.items() for theirs, ours in in_cell),
+        Rule(r"last_linear", "classifier/dense"),
+    )
 
 
-def _published(top1_accuracy: float, top5_accuracy: float, crop: str, source: str) -> Published:
+def _variant(name: str, size: int, *published: Published, num_classes: int = 1000, **arguments: Any) -> Variant:
+    rules = _rules(arguments["cells"])
+    return Variant(
+        f"nasnet_a_{name}", "nasnet", NASNet, arguments, size, 3, num_classes, published=published, rules=rules
+    )
+
+
+def _paper(top1_accuracy: float, top5_accuracy: float, crop: int, table: int) -> Published:
     errors = round(100 - top1_accuracy, 3), round(100 - top5_accuracy, 3)
-    return Published(*errors, f"centre crop {crop}, ILSVRC-2012 validation", source)
+    protocol = f"centre crop {crop}, ILSVRC-2012 validation"
+    return Published(*errors, protocol, f"arXiv:1707.07012, table {table}")
 
 
 VARIANTS = (
     _variant(
         "mobile",
         224,
-        1000,
-        (_published(74.0, 91.6, "224", "arXiv:1707.07012, table 3"),),
+        _paper(74.0, 91.6, 224, table=3),
         cells=4,
         features=44,
         stem="imagenet",
@@ -353,11 +244,7 @@ VARIANTS = (
     _variant(
         "large",
         331,
-        1000,
-        (
-            _published(82.7, 96.2, "331", "arXiv:1707.07012, table 2"),
-            _published(82.638, 96.066, "331 of 363", "timm 1.0.31, the authors' weights, count_padding"),
-        ),
+        _paper(82.7, 96.2, 331, table=2),
         cells=6,
         features=168,
         stem="imagenet",
@@ -368,8 +255,7 @@ VARIANTS = (
     _variant(
         "cifar",
         32,
-        10,
-        (),
+        num_classes=10,
         cells=6,
         features=32,
         stem="cifar",
@@ -378,4 +264,4 @@ VARIANTS = (
         defaults=Defaults(0.0, 0.4, 1e-5, 0.9),
     ),
 )
-"""Networks by name."""
+"""The networks of the family."""

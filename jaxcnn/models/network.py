@@ -1,44 +1,49 @@
-"""What every network has in common: its options, and its layers with those options bound."""
+"""What every network has in common: its options, and layers that have these options bound."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, NamedTuple, Self, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers.conv import Conv
+from jaxcnn.layers.layer import Layer
 from jaxcnn.layers.norm import BatchNorm
-from jaxcnn.models.variant import Layer
 from jaxcnn.ops.lowering_rules import Lowering
+
+Settings = TypeVar("Settings", bound=NamedTuple)
 
 
 class Network(nn.Module, kw_only=True):
-    """The options of all networks. A family adds its own, and says how small an image it can take."""
+    """The options of all networks. A family adds its own options and its `smallest_size`."""
 
     num_classes: int = 1000
-    dtype: Any = jnp.float32
-    """Of the computation; parameters, statistics and logits are float32."""
+    dtype: DTypeLike = jnp.float32
+    """The data type of the computation; parameters, statistics and logits are float32."""
     lowering: Lowering = "auto"
-    """Of the convolutions: see `jaxcnn.ops.conv`."""
+    """The way the convolutions are lowered: see `jaxcnn.ops.conv`."""
     remat: tuple[int, ...] = ()
-    """Stages, counted from 1, that compute their activations a second time in the backward pass instead of keeping
-    them: block by block, or whole where a stage has no blocks."""
+    """The stages, counted from 1, whose activations are not kept for the backward pass but computed a second time:
+    block by block, or whole where a stage has no blocks."""
 
-    smallest_size: ClassVar[int] = 1
-    """Pixels a side that the strides need."""
+    @property
+    def smallest_size(self) -> int:
+        """The smallest height and width of an image, in pixels, that the strides allow."""
+        return 1
 
     def check(self, images: jax.Array, stages: int) -> None:
         """Refuses what the network cannot compute.
 
         Args:
             images: (batch, height, width, channels).
-            stages: how many the network has.
+            stages: the number of stages that the network has.
 
         Raises:
-            UserError: the images are too small, or ``remat`` names a stage that is not there.
+            UserError: the images are too small, or ``remat`` names a stage that the network does not have.
         """
         height, width = images.shape[1:3]
         if min(height, width) < self.smallest_size:
@@ -48,31 +53,38 @@ class Network(nn.Module, kw_only=True):
             )
         for stage in self.remat:
             if not 1 <= stage <= stages:
-                raise UserError(f"remat names stage {stage}, and {type(self).__name__} has stages 1 to {stages}")
+                raise UserError(
+                    f"remat names stage {stage}, and {type(self).__name__} has stages 1 to {stages}: name one of these"
+                )
+
+    def resolve(self, defaults: Settings) -> Settings:
+        """Returns a variant's defaults, replaced by the options of the same names where these are not None."""
+        given = {name: getattr(self, name) for name in defaults._fields}
+        return defaults._replace(**{name: value for name, value in given.items() if value is not None})
 
     def conv(self, **settings: Any) -> Layer:
-        """A convolution of this network, settings bound."""
+        """Returns the convolution of this network, with these settings bound."""
         return functools.partial(Conv, dtype=self.dtype, lowering=self.lowering, **settings)
 
-    def block(self, module: type[nn.Module], stage: int) -> Layer:
-        """The block's class for a stage: itself, or one that is computed again in the backward pass."""
+    def block(self, module: Layer, stage: int) -> Layer:
+        """Returns the block's class for a stage: itself, or one that is computed again in the backward pass."""
         return nn.remat(module) if stage in self.remat else module
 
-    def stage(self, number: int, run: Callable[[nn.Module, jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-        """Computes a stage without blocks, ``run(self, x)``, again in the backward pass if so asked."""
+    def stage(self, number: int, run: Callable[[Self, jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+        """Computes a stage that has no blocks as ``run(self, x)``, again in the backward pass if ``remat`` names it."""
         return (nn.remat(run) if number in self.remat else run)(self, x)
 
 
 class BatchNormNetwork(Network, kw_only=True):
-    """A network with batch normalization."""
+    """The options of all networks with batch normalization."""
 
     batch_norm_axis: str | None = None
-    """The mapped axis that the batch is split over, if it is."""
+    """The mapped axis that the batch is split over, if there is one."""
     batch_norm_groups: int = 1
-    """Parts of the batch that batch normalization takes its statistics of: see `BatchNorm`."""
+    """The number of parts of the batch that are normalized each by itself: see `BatchNorm`."""
 
     def norm(self, train: bool, **settings: Any) -> Layer:
-        """A batch normalization of this network, settings bound."""
+        """Returns the batch normalization of this network, with these settings bound."""
         return functools.partial(
             BatchNorm,
             train=train,

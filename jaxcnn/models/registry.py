@@ -2,10 +2,10 @@
 
 import dataclasses
 import fnmatch
+import inspect
 import typing
 from typing import Any
 
-import flax.linen as nn
 import jax.numpy as jnp
 import pydantic
 
@@ -24,25 +24,63 @@ from jaxcnn.models import (
     resnet,
     vgg,
 )
+from jaxcnn.models.network import Network
 from jaxcnn.models.variant import Variant
 
 
 class ModelError(UserError):
-    """An unknown network, or an option it does not have."""
+    """A network that is not known or cannot be registered, or an option that it does not have."""
 
 
 _VARIANTS: dict[str, Variant] = {}
 
 
-def register(variant: Variant) -> None:
-    """Adds a network to those that `create_model` knows.
+def register(*variants: Variant) -> None:
+    """Adds a family, or some of its variants, to the networks that `create_model` knows.
+
+    This one call brings all that there is to a family: its modules, its weight rules and its published errors. The
+    families of this package are registered by it too. Either all the variants are added or, after an error, none.
 
     Raises:
-        ModelError: the name is taken.
+        ModelError: a name is taken; or a variant's module is no `Network`, or does not have a field that the variant
+            fixes, or has another field without a default.
     """
-    if variant.name in _VARIANTS:
-        raise ModelError(f"there is a model named {variant.name!r} already: register it under another name")
-    _VARIANTS[variant.name] = variant
+    added: dict[str, Variant] = {}
+    for variant in variants:
+        if variant.name in _VARIANTS or variant.name in added:
+            raise ModelError(f"there is a model named {variant.name!r} already: register it under another name")
+        _check(variant)
+        added[variant.name] = variant
+    _VARIANTS.update(added)
+
+
+def _check(variant: Variant) -> None:
+    """Refuses a variant of which `create_model` or `load_pretrained` could make nothing."""
+    name, module = variant.name, variant.module
+    if not (inspect.isclass(module) and issubclass(module, Network)):
+        raise ModelError(
+            f"the module of model {name!r} is {module!r}, which is no network: derive a class from "
+            "jaxcnn.models.network.Network"
+        )
+    fields = _fields(variant)
+    for argument in variant.arguments:
+        if argument not in fields:
+            raise ModelError(
+                f"model {name!r} fixes {argument!r}, which {module.__name__} does not have: {nearest(argument, fields)}"
+            )
+    for field in fields.values():
+        fixed = field.name in variant.arguments
+        if not fixed and field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ModelError(
+                f"model {name!r} does not fix {field.name!r}, for which {module.__name__} has no default: put it into "
+                "the arguments of the variant"
+            )
+
+
+def _fields(variant: Variant) -> dict[str, dataclasses.Field]:
+    """The fields of a variant's module, by name, without the two that Flax adds to every module."""
+    fields = dataclasses.fields(typing.cast(Any, variant.module))  # Flax makes every module a dataclass
+    return {field.name: field for field in fields if field.name not in ("parent", "name")}
 
 
 for _family in (
@@ -59,8 +97,7 @@ for _family in (
     regnet,
     convnext,
 ):
-    for _variant in _family.VARIANTS:
-        register(_variant)
+    register(*_family.VARIANTS)
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -84,13 +121,12 @@ def get_variant(name: str) -> Variant:
 
 
 def options_of(variant: Variant) -> dict[str, Any]:
-    """Returns the options `create_model` takes for a variant, and their types."""
+    """Returns the options that `create_model` takes for a variant, and their types."""
     hints = typing.get_type_hints(variant.module)
-    fixed = {"parent", "name", *variant.arguments}
-    return {field.name: hints[field.name] for field in dataclasses.fields(variant.module) if field.name not in fixed}
+    return {name: hints[name] for name in _fields(variant) if name not in variant.arguments}
 
 
-def create_model(name: str, **options: Any) -> nn.Module:
+def create_model(name: str, **options: Any) -> Network:
     """Makes a network.
 
     >>> create_model("resnet18", num_classes=10).num_classes
@@ -98,7 +134,8 @@ def create_model(name: str, **options: Any) -> nn.Module:
 
     Args:
         name: one of `list_models`.
-        **options: ``num_classes``, ``dtype`` and what else the family's module has as fields.
+        **options: ``num_classes``, ``dtype``, and the other fields that the family's module has and the variant leaves
+            open.
 
     Returns:
         An unbound ``flax.linen.Module``: ``init(key, images, train=False)`` makes its variables, ``apply(variables,
@@ -118,6 +155,6 @@ def create_model(name: str, **options: Any) -> nn.Module:
             else:
                 pydantic.TypeAdapter(known[option]).validate_python(value, strict=True)
         except (pydantic.ValidationError, TypeError) as error:
-            said = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
-            raise ModelError(f"option {option!r} of {name} cannot be {value!r}: {said}") from None
+            reason = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
+            raise ModelError(f"option {option!r} of {name} cannot be {value!r}: {reason}") from None
     return variant.module(**variant.arguments, **{"num_classes": variant.num_classes, **options})

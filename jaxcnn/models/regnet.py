@@ -3,18 +3,19 @@
 import functools
 import itertools
 import math
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
 import jax
 import numpy as np
 
 from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
+from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.models.variant import Layer, Published, Variant
+from jaxcnn.models.variant import Published, Rule, Variant
 
 Widths = Literal["torchvision", "paper"]
-"""How a stage's width is made a multiple of its group width."""
+"""The rule that makes the width of a stage a multiple of its group width."""
 
 
 class Stage(NamedTuple):
@@ -22,7 +23,9 @@ class Stage(NamedTuple):
 
     blocks: int
     features: int
+    """The features of each block; the paper's width."""
     groups: int
+    """The number of groups of the 3x3 convolutions."""
 
 
 def quantized_stages(
@@ -30,18 +33,18 @@ def quantized_stages(
 ) -> list[Stage]:
     """Returns the stages that five numbers stand for (section 3.3, equations 2 to 4).
 
-    Block j would have the width initial_width + slope * j; it gets the nearest initial_width * ratio^s with s whole, to
-    a multiple of 8. Blocks of one width are a stage, and its width becomes a multiple of the group width.
+    Block j would have the width initial_width + slope * j. It gets the nearest initial_width * ratio^s with s whole,
+    rounded to a multiple of 8. Blocks of one width are a stage, whose width is then made a multiple of the group width.
 
     >>> quantized_stages(13, 24, 36.44, 2.49, 8, "paper")[:2]
     [Stage(blocks=1, features=24, groups=3), Stage(blocks=1, features=56, groups=7)]
 
     Args:
-        depth: number of blocks.
-        initial_width: w_0, of the first block.
+        depth: the number of blocks.
+        initial_width: w_0, the width of the first block.
         slope: w_a, by which the width grows from block to block.
-        ratio: w_m, between the widths of two stages.
-        group_width: channels of each group; a stage that is narrower has one group.
+        ratio: w_m, the ratio of the widths of two stages.
+        group_width: the channels of each group; a stage that is narrower has one group.
         widths: see `RegNet`.
     """
 
@@ -62,7 +65,7 @@ def quantized_stages(
 
 
 class RegNetBlock(nn.Module):
-    """1x1, grouped 3x3, squeeze and excitation in RegNetY, 1x1, and a shortcut (figure 4): no bottleneck."""
+    """1x1, grouped 3x3, squeeze and excitation in RegNetY, 1x1, and a shortcut (figure 4), without a bottleneck."""
 
     features: int
     groups: int
@@ -83,7 +86,7 @@ class RegNetBlock(nn.Module):
         )(y)
         y = nn.relu(self.norm(name="norm2")(y))
         if self.squeeze_excite is not None:
-            # A quarter of what enters the block, not of what is squeezed.
+            # A quarter of the features that enter the block, not of those that are squeezed.
             y = self.squeeze_excite(round(0.25 * x.shape[-1]), name="squeeze_excite")(y)
         y = self.conv(self.features, (1, 1), name="conv3")(y)
         y = self.norm(name="norm3")(y)
@@ -96,27 +99,33 @@ class RegNetBlock(nn.Module):
 class RegNet(BatchNormNetwork):
     """RegNetX, and RegNetY with squeeze and excitation.
 
-    ``widths`` says how widths are rounded to whole groups, and is an option where torchvision has the network. Three
-    differ: ``regnet_x_400mf``, ``regnet_y_800mf`` and ``regnet_y_8gf``. The default is ``torchvision``, because the
-    names are torchvision's and so are the weights that `load_pretrained` reads; ``paper`` makes the network of the
-    paper and of pycls, whose errors are published under it. Networks that torchvision has not have the paper's widths.
+    ``widths`` says how widths are rounded to whole groups, and is an option where torchvision has the network. It makes
+    a difference for three: ``regnet_x_400mf``, ``regnet_y_800mf`` and ``regnet_y_8gf``. The default is ``torchvision``,
+    because the names are torchvision's and so are the weights that `load_pretrained` reads; ``paper`` makes the network
+    of the paper and of pycls, whose errors are those of its own widths. Networks that torchvision does not have are
+    made with the paper's.
     """
 
     depth: int
-    """Blocks in all; every stage's first halves the resolution."""
+    """The number of blocks in all stages; the first of each stage halves the resolution."""
     initial_width: int
+    """The width of the first block; the paper's w_0. `quantized_stages` explains it, and the next three."""
     slope: float
+    """The growth of the width from block to block; the paper's w_a."""
     ratio: float
+    """The ratio of the widths of two stages; the paper's w_m."""
     group_width: int
+    """The channels of each group."""
     squeeze_excite: bool
+    """Whether blocks have squeeze and excitation, as in RegNetY."""
     dropout_rate: float = 0.0
-    """Before the classifier; the paper has none."""
+    """The dropout rate before the classifier; the paper has none."""
     drop_path_rate: float = 0.0
-    """Share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has
+    """The share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has
     none."""
     widths: Widths = "torchvision"
-    """To the nearest whole number of groups: ``torchvision`` takes halves up and never loses over a tenth, ``paper``
-    takes halves to even."""
+    """The rounding of a width to the nearest whole number of groups: ``torchvision`` takes halves up and never loses
+    over a tenth, ``paper`` takes halves to even."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -143,50 +152,71 @@ class RegNet(BatchNormNetwork):
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
 
 
+# The names are torchvision's.
+_RULES = (
+    Rule(r"stem\.0", "stem_conv"),
+    Rule(r"stem\.1", "stem_norm"),
+    *(
+        Rule(rf"trunk_output\.block(\d)\.block\d-(\d+)\.{theirs}", rf"stage\1_block\2/{ours}")
+        for theirs, ours in (
+            (r"proj\.0", "shortcut_conv"),
+            (r"proj\.1", "shortcut_norm"),
+            (r"f\.a\.0", "conv1"),
+            (r"f\.a\.1", "norm1"),
+            (r"f\.b\.0", "conv2"),
+            (r"f\.b\.1", "norm2"),
+            (r"f\.se\.fc1", "squeeze_excite/reduce"),
+            (r"f\.se\.fc2", "squeeze_excite/expand"),
+            (r"f\.c\.0", "conv3"),
+            (r"f\.c\.1", "norm3"),
+        )
+    ),
+    Rule(r"fc", "classifier/dense"),
+)
+
 Numbers = tuple[int, int, float, float, int]
 """Depth, w_0, w_a, w_m and group width."""
 
 
 def _variant(
-    name: str, numbers: Numbers, paper: tuple[float, float], torchvision: tuple[float, float] | None = None
+    name: str, numbers: Numbers, top1_error: float, top5_error: float, in_torchvision: bool = False
 ) -> Variant:
-    """One network: its errors in the paper, top-1 and top-5, and its accuracies in torchvision, where it is there."""
-    arguments = dict(zip(("depth", "initial_width", "slope", "ratio", "group_width"), numbers, strict=True))
+    """Makes a network from the paper's numbers and errors."""
+    arguments: dict[str, Any] = dict(
+        zip(("depth", "initial_width", "slope", "ratio", "group_width"), numbers, strict=True)
+    )
     arguments["squeeze_excite"] = name.startswith("regnet_y")
-    protocol = "centre crop 224 of 256, ILSVRC-2012 validation"
-    published = [Published(*paper, f"{protocol}, mean of 5 runs", "arXiv:2003.13678 and pycls; widths='paper'")]
-    if torchvision is None:
+    if not in_torchvision:
         arguments["widths"] = "paper"
-    else:
-        errors = [round(100 - accuracy, 3) for accuracy in torchvision]
-        published.insert(0, Published(*errors, protocol, "torchvision 0.28, IMAGENET1K_V1; widths='torchvision'"))
-    return Variant(name, "regnet", RegNet, arguments, published=tuple(published))
+    protocol = "centre crop 224 of 256, ILSVRC-2012 validation, mean of 5 runs"
+    paper = Published(top1_error, top5_error, protocol, "arXiv:2003.13678 and pycls; widths='paper'")
+    return Variant(name, "regnet", RegNet, arguments, published=(paper,), rules=_RULES)
 
 
 VARIANTS = (
-    _variant("regnet_x_200mf", (13, 24, 36.44, 2.49, 8), (31.088, 11.342)),
-    _variant("regnet_x_400mf", (22, 24, 24.48, 2.54, 16), (27.382, 9.076), (72.834, 90.95)),
-    _variant("regnet_x_600mf", (16, 48, 36.97, 2.24, 24), (25.864, 8.198)),
-    _variant("regnet_x_800mf", (16, 56, 35.73, 2.28, 16), (24.846, 7.592), (75.212, 92.348)),
-    _variant("regnet_x_1_6gf", (18, 80, 34.01, 2.25, 24), (23.038, 6.484), (77.04, 93.44)),
-    _variant("regnet_x_3_2gf", (25, 88, 26.31, 2.25, 48), (21.736, 5.862), (78.364, 93.992)),
-    _variant("regnet_x_4gf", (23, 96, 38.65, 2.43, 40), (21.356, 5.736)),
-    _variant("regnet_x_6_4gf", (17, 184, 60.83, 2.07, 56), (20.844, 5.434)),
-    _variant("regnet_x_8gf", (23, 80, 49.56, 2.88, 120), (20.728, 5.42), (79.344, 94.686)),
-    _variant("regnet_x_12gf", (19, 168, 73.36, 2.37, 112), (20.288, 5.284)),
-    _variant("regnet_x_16gf", (22, 216, 55.59, 2.1, 128), (19.956, 5.022), (80.058, 94.944)),
-    _variant("regnet_x_32gf", (23, 320, 69.86, 2.0, 168), (19.498, 4.878), (80.622, 95.248)),
-    _variant("regnet_y_200mf", (13, 24, 36.44, 2.49, 8), (29.658, 10.378)),
-    _variant("regnet_y_400mf", (16, 48, 27.89, 2.09, 8), (25.898, 8.07), (74.046, 91.716)),
-    _variant("regnet_y_600mf", (15, 48, 32.54, 2.32, 16), (24.54, 7.28)),
-    _variant("regnet_y_800mf", (14, 56, 38.84, 2.4, 16), (23.684, 6.846), (76.42, 93.136)),
-    _variant("regnet_y_1_6gf", (27, 48, 20.71, 2.65, 24), (22.066, 6.134), (77.95, 93.966)),
-    _variant("regnet_y_3_2gf", (21, 80, 42.63, 2.66, 24), (21.074, 5.454), (78.948, 94.576)),
-    _variant("regnet_y_4gf", (22, 96, 31.41, 2.24, 64), (20.64, 5.336)),
-    _variant("regnet_y_6_4gf", (25, 112, 33.22, 2.27, 72), (20.11, 5.1)),
-    _variant("regnet_y_8gf", (17, 192, 76.82, 2.19, 56), (20.052, 5.06), (80.032, 95.048)),
-    _variant("regnet_y_12gf", (19, 168, 73.36, 2.37, 112), (19.67, 4.856)),
-    _variant("regnet_y_16gf", (18, 200, 106.23, 2.48, 112), (19.608, 4.944), (80.424, 95.24)),
-    _variant("regnet_y_32gf", (20, 232, 115.89, 2.53, 232), (19.066, 4.568), (80.878, 95.34)),
+    _variant("regnet_x_200mf", (13, 24, 36.44, 2.49, 8), 31.088, 11.342),
+    _variant("regnet_x_400mf", (22, 24, 24.48, 2.54, 16), 27.382, 9.076, in_torchvision=True),
+    _variant("regnet_x_600mf", (16, 48, 36.97, 2.24, 24), 25.864, 8.198),
+    _variant("regnet_x_800mf", (16, 56, 35.73, 2.28, 16), 24.846, 7.592, in_torchvision=True),
+    _variant("regnet_x_1_6gf", (18, 80, 34.01, 2.25, 24), 23.038, 6.484, in_torchvision=True),
+    _variant("regnet_x_3_2gf", (25, 88, 26.31, 2.25, 48), 21.736, 5.862, in_torchvision=True),
+    _variant("regnet_x_4gf", (23, 96, 38.65, 2.43, 40), 21.356, 5.736),
+    _variant("regnet_x_6_4gf", (17, 184, 60.83, 2.07, 56), 20.844, 5.434),
+    _variant("regnet_x_8gf", (23, 80, 49.56, 2.88, 120), 20.728, 5.42, in_torchvision=True),
+    _variant("regnet_x_12gf", (19, 168, 73.36, 2.37, 112), 20.288, 5.284),
+    _variant("regnet_x_16gf", (22, 216, 55.59, 2.1, 128), 19.956, 5.022, in_torchvision=True),
+    _variant("regnet_x_32gf", (23, 320, 69.86, 2.0, 168), 19.498, 4.878, in_torchvision=True),
+    _variant("regnet_y_200mf", (13, 24, 36.44, 2.49, 8), 29.658, 10.378),
+    _variant("regnet_y_400mf", (16, 48, 27.89, 2.09, 8), 25.898, 8.07, in_torchvision=True),
+    _variant("regnet_y_600mf", (15, 48, 32.54, 2.32, 16), 24.54, 7.28),
+    _variant("regnet_y_800mf", (14, 56, 38.84, 2.4, 16), 23.684, 6.846, in_torchvision=True),
+    _variant("regnet_y_1_6gf", (27, 48, 20.71, 2.65, 24), 22.066, 6.134, in_torchvision=True),
+    _variant("regnet_y_3_2gf", (21, 80, 42.63, 2.66, 24), 21.074, 5.454, in_torchvision=True),
+    _variant("regnet_y_4gf", (22, 96, 31.41, 2.24, 64), 20.64, 5.336),
+    _variant("regnet_y_6_4gf", (25, 112, 33.22, 2.27, 72), 20.11, 5.1),
+    _variant("regnet_y_8gf", (17, 192, 76.82, 2.19, 56), 20.052, 5.06, in_torchvision=True),
+    _variant("regnet_y_12gf", (19, 168, 73.36, 2.37, 112), 19.67, 4.856),
+    _variant("regnet_y_16gf", (18, 200, 106.23, 2.48, 112), 19.608, 4.944, in_torchvision=True),
+    _variant("regnet_y_32gf", (20, 232, 115.89, 2.53, 232), 19.066, 4.568, in_torchvision=True),
 )
-"""Networks by name."""
+"""The networks of the family."""

@@ -1,7 +1,7 @@
 """Residual networks: He, Zhang, Ren and Sun, "Deep Residual Learning for Image Recognition" (arXiv:1512.03385).
 
-And two relatives that change only what is inside a bottleneck: Wide ResNet (Zagoruyko and Komodakis, arXiv:1605.07146)
-makes it wider, ResNeXt (Xie et al., arXiv:1611.05431) wider and its 3x3 convolution grouped.
+Two relatives change only the inside of a bottleneck: Wide ResNet (Zagoruyko and Komodakis, arXiv:1605.07146) makes it
+wider, ResNeXt (Xie et al., arXiv:1611.05431) makes it wider and groups its 3x3 convolution.
 """
 
 import functools
@@ -13,16 +13,17 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.layers.blocks import Classifier, StochasticDepth
+from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.models.variant import Layer, Published, Variant
+from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import max_pool
 
 
 class Block(nn.Module):
-    """What both kinds of residual block have: their arguments and their shortcut."""
+    """What both kinds of residual block have in common: arguments and the shortcut."""
 
     features: int
-    """Of the 3x3 convolutions."""
+    """The features of the stage, which are those of a basic block's convolutions."""
     strides: int
     shortcut: Literal["identity", "projection"]
     conv: Layer
@@ -56,7 +57,7 @@ class BasicBlock(Block):
 
 
 class Bottleneck(Block):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5, right); the fields are explained in `ResNet`."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (figure 5, right); `ResNet` explains the fields."""
 
     groups: int = 1
     width_per_group: int = 64
@@ -81,34 +82,36 @@ class Bottleneck(Block):
 class ResNet(BatchNormNetwork):
     """ResNet, in the form whose weights are published: torchvision's, "v1.5".
 
-    It differs from the paper in one place: a bottleneck's stride is in its 3x3 convolution, as in fb.resnet.torch, not
-    in the first 1x1 (4.09 against 3.8 billion multiply-adds for ResNet-50). ``stride_in_first_conv`` is the paper's
+    It differs from the paper in one thing: a bottleneck's stride is in its 3x3 convolution, as in fb.resnet.torch, not
+    in the first 1x1 (4.09 against 3.8 billion multiply-adds for ResNet-50). ``stride_in_first_conv`` makes the paper's
     form.
     """
 
     block_type: type[Block]
     stage_sizes: tuple[int, ...]
-    """Blocks in each stage; every stage but the first halves the resolution and doubles the features."""
+    """The number of blocks in each stage; every stage but the first halves the resolution and doubles the features."""
     width: int
-    """Features of the stem and of the first stage's 3x3 convolutions."""
+    """The features of the stem and of the first stage."""
     stem: Literal["imagenet", "cifar"]
-    """7x7 convolution at stride 2 and 3x3 max pooling at stride 2, or one 3x3 convolution (section 4.2)."""
+    """The layers before the first stage: a 7x7 convolution at stride 2 and 3x3 max pooling at stride 2, or one 3x3
+    convolution (section 4.2)."""
     shortcut: Literal["identity", "projection"]
-    """Where the shape changes: the paper's option A or B."""
+    """The shortcut where the shape changes: the paper's option A or B."""
     groups: int = 1
-    """Of a bottleneck's 3x3 convolution; ResNeXt's cardinality."""
+    """The number of groups of a bottleneck's 3x3 convolution; ResNeXt's cardinality."""
     width_per_group: int = 64
-    """Channels of each group where the stage's features are 64; they double with them."""
+    """The channels of each group where the stage's features are 64; they double with these."""
     stride_in_first_conv: bool = False
-    """Whether a bottleneck's stride is in its first 1x1 convolution, as the ResNet paper has it, or in the 3x3: the
-    default, because the published weights were trained so, and so was ResNeXt by its authors."""
+    """Whether a bottleneck's stride is in its first 1x1 convolution, as in the ResNet paper. By default it is in the
+    3x3, because the published weights were trained so, and ResNeXt by its authors too."""
     dropout_rate: float = 0.0
-    """Before the classifier; the paper has none."""
+    """The dropout rate before the classifier; the paper has none."""
     drop_path_rate: float = 0.0
-    """Share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has none,
-    "ResNet strikes back" (arXiv:2110.00476) 0.05 in its longer procedures."""
+    """The share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has
+    none, "ResNet strikes back" (arXiv:2110.00476) has 0.05 in its longer procedures."""
     zero_init_residual: bool = False
-    """Start each block as the identity: the last normalization's scale is 0 (arXiv:1706.02677, section 5.1)."""
+    """Whether each block starts as the identity: the scale of its last normalization is then 0 at first
+    (arXiv:1706.02677, section 5.1)."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -122,7 +125,7 @@ class ResNet(BatchNormNetwork):
         else:
             x = conv(self.width, (3, 3), padding=((1, 1), (1, 1)), name="conv1")(images)
             x = nn.relu(norm(name="norm1")(x))
-        arguments = {
+        arguments: dict[str, Any] = {
             "shortcut": self.shortcut,
             "conv": conv,
             "norm": norm,
@@ -147,13 +150,24 @@ class ResNet(BatchNormNetwork):
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
 
 
-# What a basic block does not have, fixed, so that nobody can ask for it in vain.
-_BASIC = {"block_type": BasicBlock, "groups": 1, "width_per_group": 64, "stride_in_first_conv": False}
+# The names are torchvision's.
+_RULES = (
+    Rule(r"conv1", "conv1"),
+    Rule(r"bn1", "norm1"),
+    Rule(r"layer(\d)\.(\d+)\.conv(\d)", r"stage\1_block\2/conv\3"),
+    Rule(r"layer(\d)\.(\d+)\.bn(\d)", r"stage\1_block\2/norm\3"),
+    Rule(r"layer(\d)\.(\d+)\.downsample\.0", r"stage\1_block\2/shortcut_conv"),
+    Rule(r"layer(\d)\.(\d+)\.downsample\.1", r"stage\1_block\2/shortcut_norm"),
+    Rule(r"fc", "classifier/dense"),
+)
+
+# What a basic block does not have is fixed, so that nobody can ask for it in vain.
+_BASIC: dict[str, Any] = {"block_type": BasicBlock, "groups": 1, "width_per_group": 64, "stride_in_first_conv": False}
 
 
 def _imagenet(name: str, block: dict[str, Any], stage_sizes: tuple[int, ...], *published: Published) -> Variant:
     arguments = {**block, "stage_sizes": stage_sizes, "width": 64, "stem": "imagenet", "shortcut": "projection"}
-    return Variant(name, "resnet", ResNet, arguments, published=published)
+    return Variant(name, "resnet", ResNet, arguments, published=published, rules=_RULES)
 
 
 def _bottleneck(groups: int = 1, width_per_group: int = 64) -> dict[str, Any]:
@@ -170,6 +184,7 @@ def _cifar(depth: int, top1_error: float) -> Variant:
         input_size=32,
         num_classes=10,
         published=(Published(top1_error, None, "CIFAR-10 test set", "arXiv:1512.03385, table 6"),),
+        rules=_RULES,
     )
 
 
@@ -181,32 +196,25 @@ def _resnext_paper(top1_error: float, top5_error: float | None, where: str) -> P
     return Published(top1_error, top5_error, "centre crop 224, ILSVRC-2012 validation", f"arXiv:1611.05431, {where}")
 
 
-def _torchvision(top1_accuracy: float, top5_accuracy: float, resize: int = 256) -> Published:
-    errors = round(100 - top1_accuracy, 3), round(100 - top5_accuracy, 3)
-    return Published(*errors, f"centre crop 224 of {resize}, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1")
-
-
 VARIANTS = (
-    _imagenet("resnet18", _BASIC, (2, 2, 2, 2), _torchvision(69.758, 89.078), _paper(27.88, None, "table 2, option A")),
-    _imagenet("resnet34", _BASIC, (3, 4, 6, 3), _torchvision(73.314, 91.42), _paper(24.52, 7.46, "table 3, option B")),
-    _imagenet("resnet50", _bottleneck(), (3, 4, 6, 3), _torchvision(76.13, 92.862), _paper(22.85, 6.71, "table 3")),
-    _imagenet("resnet101", _bottleneck(), (3, 4, 23, 3), _torchvision(77.374, 93.546), _paper(21.75, 6.05, "table 3")),
-    _imagenet("resnet152", _bottleneck(), (3, 8, 36, 3), _torchvision(78.312, 94.046), _paper(21.43, 5.71, "table 3")),
-    _imagenet("wide_resnet50_2", _bottleneck(1, 128), (3, 4, 6, 3), _torchvision(78.468, 94.086)),
-    _imagenet("wide_resnet101_2", _bottleneck(1, 128), (3, 4, 23, 3), _torchvision(78.848, 94.284)),
+    _imagenet("resnet18", _BASIC, (2, 2, 2, 2), _paper(27.88, None, "table 2, option A")),
+    _imagenet("resnet34", _BASIC, (3, 4, 6, 3), _paper(24.52, 7.46, "table 3, option B")),
+    _imagenet("resnet50", _bottleneck(), (3, 4, 6, 3), _paper(22.85, 6.71, "table 3")),
+    _imagenet("resnet101", _bottleneck(), (3, 4, 23, 3), _paper(21.75, 6.05, "table 3")),
+    _imagenet("resnet152", _bottleneck(), (3, 8, 36, 3), _paper(21.43, 5.71, "table 3")),
+    _imagenet("wide_resnet50_2", _bottleneck(1, 128), (3, 4, 6, 3)),
+    _imagenet("wide_resnet101_2", _bottleneck(1, 128), (3, 4, 23, 3)),
     _imagenet(
         "resnext50_32x4d",
         _bottleneck(32, 4),
         (3, 4, 6, 3),
-        _torchvision(77.618, 93.698),
         _resnext_paper(22.2, None, "table 3"),
     ),
-    _imagenet("resnext101_32x8d", _bottleneck(32, 8), (3, 4, 23, 3), _torchvision(79.312, 94.526)),
+    _imagenet("resnext101_32x8d", _bottleneck(32, 8), (3, 4, 23, 3)),
     _imagenet(
         "resnext101_64x4d",
         _bottleneck(64, 4),
         (3, 4, 23, 3),
-        _torchvision(83.246, 96.454, resize=232),
         _resnext_paper(20.4, 5.3, "table 4"),
     ),
     _cifar(20, 8.75),
@@ -215,4 +223,4 @@ VARIANTS = (
     _cifar(56, 6.97),
     _cifar(110, 6.43),
 )
-"""Networks by name."""
+"""The networks of the family."""

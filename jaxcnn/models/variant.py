@@ -1,35 +1,56 @@
-"""What is known of one network besides its code."""
+"""All that the registry knows of one network: its module, its weight rules and its published errors."""
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-import flax.linen as nn
+from jaxcnn.models.network import Network
 
-Layer = Any
-"""A module class with some of its arguments bound."""
+
+class Rule(NamedTuple):
+    r"""The names that some modules have in PyTorch, and in ours: one line of a variant's weight rules.
+
+    `jaxcnn.weights.load` matches the path of each module of a file with all rules of the variant, and every path must
+    come to one module of ours. What a tensor is called there follows from its own name (``weight``, ``bias``,
+    ``running_mean``, ``running_var``, ``layer_scale``) and its number of dimensions.
+
+    >>> Rule(r"layer(\d)\.(\d+)\.conv(\d)", r"stage\1_block\2/conv\3").replacement
+    'stage\\1_block\\2/conv\\3'
+    """
+
+    pattern: str
+    """The regular expression that the whole path of the PyTorch module matches."""
+    replacement: str
+    r"""The path of our module, where ``\1`` stands for the first group of the pattern."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """Errors somebody else measured, in percent, and how. Never ours."""
+    """The errors that somebody else measured, in percent, and how they were measured. They are never ours."""
 
     top1_error: float | None
     top5_error: float | None
     protocol: str
+    """The images, and how they were resized, cropped and averaged."""
     source: str
+    """The paper, code or release that reports the errors."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Variant:
-    """One row of a family's table: a name, a module and the arguments that make it this variant."""
+    """One row of a family's table: a name, a module, and the arguments that make the module this variant."""
 
     name: str
     family: str
-    module: type[nn.Module]
+    module: type[Network]
     arguments: Mapping[str, Any]
-    """What the variant fixes; everything else the module takes is an option of `create_model`."""
+    """The fields that the variant fixes; all other fields of the module are options of `create_model`."""
     input_size: int = 224
+    """The height and width of the images that the variant is made for, in pixels."""
     channels: int = 3
     num_classes: int = 1000
     published: tuple[Published, ...] = ()
+    """The errors that papers and other code report of this network. Those of weights that `load_pretrained` fetches by
+    name are kept with the weights: `jaxcnn.weights.published.published_errors` joins both."""
+    rules: tuple[Rule, ...] = ()
+    """The weight rules; empty where nobody publishes weights of this network for PyTorch."""

@@ -1,18 +1,17 @@
 """VGG: Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition" (arXiv:1409.1556).
 
-The networks with batch normalization are torchvision's; the paper has none.
+The networks with batch normalization are torchvision's; the paper has no such networks.
 """
 
-from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
-from jax.nn.initializers import Initializer
 
 from jaxcnn.layers.activation import Activation, activation
-from jaxcnn.layers.blocks import FullyConnectedClassifier
+from jaxcnn.layers.blocks import FullyConnectedClassifier, Initializers
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.models.variant import Published, Variant
+from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import max_pool
 
@@ -23,34 +22,39 @@ class VGG(BatchNormNetwork):
     ``vgg11``, ``vgg13``, ``vgg16`` and ``vgg19`` are the paper's configurations A, B, D and E, ``vgg11_lrn`` is its
     A-LRN and ``vgg16_1x1`` its C.
 
-    Weights start as torchvision's do: convolutions from He's normal distribution over the outputs, dense layers from
-    one of deviation 0.01, biases at 0. So every depth trains from scratch. The paper draws all of A from a normal
-    distribution of variance 0.01, as printed, and starts the deeper networks from the first four convolutions and the
-    dense layers of a trained A (section 3.1); it adds that Glorot's initialization was found to make that needless.
+    Weights start as torchvision's do: kernels of convolutions from He's normal distribution over the outputs, those of
+    dense layers from one of deviation 0.01, biases at 0. So every depth trains from scratch. The paper draws all of A
+    from a normal distribution of variance 0.01, as printed, and starts the deeper networks from the first four
+    convolutions and the dense layers of a trained A (section 3.1); it adds that Glorot's initialization was found to
+    make that needless.
 
-    Images of other sizes: see ``fully_convolutional``.
+    ``fully_convolutional`` says what happens to images of other sizes.
     """
 
     stage_sizes: tuple[int, ...]
-    """Convolutions in each stage."""
+    """The number of convolutions in each stage."""
     width: int
-    """Features of the first stage; they double from stage to stage, up to eight times. The two hidden dense layers have
-    64 times as many."""
+    """The features of the first stage; they double from stage to stage, up to eight times. The two hidden dense layers
+    have 64 times as many."""
     third_kernel: int
-    """Kernel size of the third convolution in a stage; all others have 3."""
+    """The kernel size of the third convolution in a stage; all others have 3."""
     local_response_norm: bool
-    """Whether one follows the first convolution and its activation, with AlexNet's constants."""
+    """Whether local response normalization with AlexNet's constants follows the first convolution and its
+    activation."""
     batch_norm: bool
-    """Whether one follows each convolution, which keeps its bias."""
+    """Whether batch normalization follows each convolution, which keeps its bias."""
     activation: Activation = "relu"
     dropout_rate: float = 0.5
-    """Of the outputs of the two hidden dense layers."""
+    """The dropout rate of the outputs of the two hidden dense layers."""
     fully_convolutional: bool = False
-    """What images of other sizes than 224 meet: an average pooling to the 7x7 places that the dense layers are made
-    for, as in torchvision, or the dense layers at every place of the map, their logits averaged: the dense evaluation
-    of section 3.2, under which the paper's errors were measured. It needs at least 224 pixels."""
+    """Whether images of other sizes than 224 pass through the dense layers at every position of the map, and the logits
+    are averaged: the dense evaluation of section 3.2, under which the paper's errors were measured. It needs at least
+    224 pixels. Otherwise the map is pooled to the 7x7 that the dense layers are made for, as in torchvision."""
 
-    smallest_size = 32
+    @property
+    def smallest_size(self) -> int:
+        """The smallest height and width of an image, in pixels: five poolings halve it."""
+        return 32
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
@@ -89,13 +93,29 @@ class VGG(BatchNormNetwork):
         return max_pool(x, (2, 2))
 
 
-def _dense_initializers(name: str, inputs: int) -> Mapping[str, Initializer]:
-    del name, inputs  # all alike
+def _dense_initializers(name: str, inputs: int) -> Initializers:
+    del name, inputs  # the three layers have the same
     return {"kernel_init": nn.initializers.normal(0.01), "bias_init": nn.initializers.zeros}
 
 
 A, B, D, E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
-"""Convolutions in each stage of the paper's configurations; C has those of D."""
+"""The numbers of convolutions in each stage of the paper's configurations; C has those of D."""
+
+
+def _rules(stage_sizes: tuple[int, ...], batch_norm: bool) -> tuple[Rule, ...]:
+    """Torchvision's names; it counts convolutions, normalizations, activations and poolings together."""
+    rules, index = [], 0
+    for stage, size in enumerate(stage_sizes, 1):
+        for number in range(1, size + 1):
+            rules.append(Rule(rf"features\.{index}", f"conv{stage}_{number}"))
+            index += 1
+            if batch_norm:
+                rules.append(Rule(rf"features\.{index}", f"norm{stage}_{number}"))
+                index += 1
+            index += 1  # the activation
+        index += 1  # the pooling
+    dense = ((0, "fc6"), (3, "fc7"), (6, "fc8"))
+    return (*rules, *(Rule(rf"classifier\.{index}", f"classifier/{name}") for index, name in dense))
 
 
 def _variant(
@@ -106,7 +126,7 @@ def _variant(
     local_response_norm: bool = False,
     batch_norm: bool = False,
 ) -> Variant:
-    arguments = {
+    arguments: dict[str, Any] = {
         "stage_sizes": stage_sizes,
         "width": 64,
         "third_kernel": third_kernel,
@@ -114,38 +134,33 @@ def _variant(
         "batch_norm": batch_norm,
     }
     if not batch_norm:
-        # Fixed, so that nobody can ask for it in vain.
+        # These are fixed, so that nobody can ask for them in vain.
         arguments |= {"batch_norm_axis": None, "batch_norm_groups": 1}
-    return Variant(name, "vgg", VGG, arguments, published=published)
-
-
-def _torchvision(top1_accuracy: float, top5_accuracy: float) -> Published:
-    errors = round(100 - top1_accuracy, 3), round(100 - top5_accuracy, 3)
-    return Published(*errors, "centre crop 224 of 256, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1")
+    # torchvision has neither of the two others of the paper.
+    rules = () if local_response_norm or third_kernel != 3 else _rules(stage_sizes, batch_norm)
+    return Variant(name, "vgg", VGG, arguments, published=published, rules=rules)
 
 
 def _paper(trained: str, tested: str, top1_error: float, top5_error: float) -> Published:
-    """Table 3, or 4 where there are several scales: the image's shorter side in training and in testing."""
+    """A row of table 3, or of table 4 for several scales, which are the image's shorter side in pixels."""
     protocol = f"dense with flip, shorter side {tested}, trained at {trained}, ILSVRC-2012 validation"
     return Published(top1_error, top5_error, protocol, f"arXiv:1409.1556, table {4 if ', ' in tested else 3}")
 
 
 VARIANTS = (
-    _variant("vgg11", A, _torchvision(69.02, 88.628), _paper("256", "256", 29.6, 10.4)),
-    _variant("vgg11_bn", A, _torchvision(70.37, 89.81), batch_norm=True),
+    _variant("vgg11", A, _paper("256", "256", 29.6, 10.4)),
+    _variant("vgg11_bn", A, batch_norm=True),
     _variant("vgg11_lrn", A, _paper("256", "256", 29.7, 10.5), local_response_norm=True),
     _variant(
         "vgg13",
         B,
-        _torchvision(69.928, 89.246),
         _paper("256", "256", 28.7, 9.9),
         _paper("256", "224, 256 and 288", 28.2, 9.6),
     ),
-    _variant("vgg13_bn", B, _torchvision(71.586, 90.374), batch_norm=True),
+    _variant("vgg13_bn", B, batch_norm=True),
     _variant(
         "vgg16",
         D,
-        _torchvision(71.592, 90.382),
         _paper("256", "256", 27.0, 8.8),
         _paper("384", "384", 26.8, 8.7),
         _paper("256 to 512", "384", 25.6, 8.1),
@@ -154,7 +169,7 @@ VARIANTS = (
         _paper("256 to 512", "256, 384 and 512", 24.8, 7.5),
         Published(28.5, 9.9, "centre crop, ILSVRC-2012 validation", "MatConvNet, the authors' weights"),
     ),
-    _variant("vgg16_bn", D, _torchvision(73.36, 91.516), batch_norm=True),
+    _variant("vgg16_bn", D, batch_norm=True),
     _variant(
         "vgg16_1x1",
         D,
@@ -169,7 +184,6 @@ VARIANTS = (
     _variant(
         "vgg19",
         E,
-        _torchvision(72.376, 90.876),
         _paper("256", "256", 27.3, 9.0),
         _paper("384", "384", 26.9, 8.7),
         _paper("256 to 512", "384", 25.5, 8.0),
@@ -177,6 +191,6 @@ VARIANTS = (
         _paper("384", "352, 384 and 416", 26.7, 8.6),
         _paper("256 to 512", "256, 384 and 512", 24.8, 7.5),
     ),
-    _variant("vgg19_bn", E, _torchvision(74.218, 91.842), batch_norm=True),
+    _variant("vgg19_bn", E, batch_norm=True),
 )
-"""Networks by name."""
+"""The networks of the family."""

@@ -12,6 +12,7 @@ from jax.extend.core import Jaxpr, Literal, jaxprs_in_params
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.models.registry import create_model, get_variant, list_models
 from jaxcnn.models.variant import Published
+from jaxcnn.weights.published import published_errors
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +51,7 @@ def describe(name: str, **options: Any) -> Row:
     leaves = len(jax.tree.leaves(variables))
     multiply_adds, (depth,) = _follow(traced.jaxpr, [_WEIGHT] * leaves + [0])
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
-    return Row(name, variant.family, parameters, multiply_adds, depth, shape, variant.published)
+    return Row(name, variant.family, parameters, multiply_adds, depth, shape, published_errors(name))
 
 
 def describe_matching(pattern: str) -> list[Row]:

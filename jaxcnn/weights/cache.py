@@ -1,4 +1,4 @@
-"""Published files: fetched once, checked against their hash, kept in a folder."""
+"""Published files: they are fetched once, checked against their hash, and kept in a folder."""
 
 import contextlib
 import hashlib
@@ -8,13 +8,14 @@ import tempfile
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO
 
 from jaxcnn.weights.errors import WeightsError
 
 _CHUNK = 1 << 20
+"""The number of bytes that are read and hashed at a time."""
 _SECONDS = 60
-"""Without a byte, before a server is given up."""
+"""The time without a byte after which a server is given up."""
 
 
 def folder() -> Path:
@@ -25,14 +26,14 @@ def folder() -> Path:
 def cached(url: str, sha256: str) -> Path:
     """Returns the path of a published file, fetching it where it is not in the folder yet.
 
-    It is written under a temporary name and renamed when its hash is right, so a file in the folder is whole.
+    A file is written under a temporary name and renamed when its hash is right, so every file in the folder is whole.
 
     Args:
-        url: of the file, with ``https``.
-        sha256: how its SHA-256 begins, in hexadecimal.
+        url: the address of the file, with ``https``.
+        sha256: the beginning of its SHA-256, in hexadecimal.
 
     Raises:
-        WeightsError: it cannot be fetched, or what is in the folder or comes from the address is another file.
+        WeightsError: it cannot be fetched, or the folder or the address has another file in its place.
     """
     path = folder() / url.rpartition("/")[2]
     if path.exists():
@@ -54,7 +55,7 @@ def cached(url: str, sha256: str) -> Path:
                 with contextlib.suppress(OSError):
                     os.unlink(partial.name)
                 raise
-    except (OSError, http.client.HTTPException) as error:  # what urllib raises is an OSError
+    except (OSError, http.client.HTTPException) as error:  # urllib's errors are OSErrors
         reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or error
         raise WeightsError(f"{url} cannot be fetched ({reason}): fetch it elsewhere, and put it at {path}") from None
     return path
@@ -63,8 +64,13 @@ def cached(url: str, sha256: str) -> Path:
 def check(path: Path, sha256: str, way_out: str) -> None:
     """Refuses a file whose SHA-256 does not begin as it should.
 
+    Args:
+        path: the path of the file.
+        sha256: the beginning of its SHA-256, in hexadecimal.
+        way_out: the clause that ends the message.
+
     Raises:
-        WeightsError: it does not, or the file cannot be read.
+        WeightsError: the SHA-256 begins otherwise, or the file cannot be read.
     """
     try:
         with path.open("rb") as file:
@@ -78,8 +84,8 @@ def check(path: Path, sha256: str, way_out: str) -> None:
         )
 
 
-def _hash(source: BinaryIO, copy: Any = None) -> str:
-    """The SHA-256 of all there is to read; ``copy`` receives the bytes."""
+def _hash(source: IO[bytes] | http.client.HTTPResponse, copy: IO[bytes] | None = None) -> str:
+    """The SHA-256 of all bytes of a stream, which are written to ``copy`` too."""
     digest = hashlib.sha256()
     while chunk := source.read(_CHUNK):
         digest.update(chunk)
@@ -91,13 +97,13 @@ def _hash(source: BinaryIO, copy: Any = None) -> str:
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
-    def redirect_request(self, request, answer, code, message, headers, address):
-        if not address.startswith("https://"):
-            raise urllib.error.URLError(f"it redirects to {address}, which is not https")
-        return super().redirect_request(request, answer, code, message, headers, address)
+    def redirect_request(self, req, fp, code, msg, headers, newurl):
+        if not newurl.startswith("https://"):
+            raise urllib.error.URLError(f"it redirects to {newurl}, which is not https")
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def _open(url: str) -> Any:
+def _open(url: str) -> http.client.HTTPResponse:
     if not url.startswith("https://"):
         raise urllib.error.URLError("it is not https")
     return urllib.request.build_opener(_OnlyHttps).open(url, timeout=_SECONDS)

@@ -1,11 +1,11 @@
-"""What may be wrong with weights."""
+"""The errors of reading weights."""
 
 from jaxcnn.errors import UserError
 
 
 class WeightsError(UserError):
-    """Weights that cannot be read, or that are not those of the network they are for."""
+    """Weights cannot be read or written, or they do not fit the network."""
 
 
 class FileError(ValueError):
-    """Bytes that are not a file of weights; the message is a clause that follows the file's name."""
+    """Bytes are not a file of weights. The message is a clause that follows the file's name."""

@@ -1,4 +1,4 @@
-"""Files of weights, told apart by what is in them and not by how they are named."""
+"""Files of weights, which are told apart by their content and not by their names."""
 
 from pathlib import Path
 
@@ -11,13 +11,14 @@ from jaxcnn.weights.errors import FileError, WeightsError
 from jaxcnn.weights.torch_pickle import shown
 
 _LONGEST_NAME = 256
+"""The number of characters that a tensor's name may have."""
 
 
 def read_file(path: Path) -> dict[str, np.ndarray]:
     """Reads a file that ``torch.save`` or safetensors wrote, or a folder that `jaxcnn.weights.save` wrote with orbax.
 
     Returns:
-        Name to array, in the file's shapes and dtypes; see `jaxcnn.weights.torch_file.read_state`.
+        The arrays by their names, in the file's shapes and dtypes; see `jaxcnn.weights.torch_file.read_state`.
 
     Raises:
         WeightsError: there is no such file, or it is not a whole file of weights.
@@ -26,14 +27,14 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
         state = _read(path)
         for name in state:
             if not name.isprintable() or len(name) > _LONGEST_NAME:
-                raise FileError(f"holds a tensor of the name {shown(name)}, which is no module's: do not trust it")
+                raise FileError(f"holds a tensor of the name {shown(name)}, which no module has: do not trust it")
     except WeightsError:
         raise
     except FileError as error:
         raise WeightsError(f"{path} {error}") from None
     except PermissionError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}") from None
-    except Exception as error:  # what damaged bytes raise inside zipfile, zlib, pickletools and safetensors
+    except Exception as error:  # damaged bytes raise many kinds inside zipfile, zlib, pickletools and safetensors
         reason = ascii(str(error) or type(error).__name__)[1:-1]
         raise WeightsError(f"{path} is not a whole file of weights ({reason[:200]}): fetch it again") from None
     return state
@@ -44,7 +45,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         if not (path / "_METADATA").is_file():
             raise FileError("is a folder, and not an orbax checkpoint: give the path of a .pth or .safetensors file")
         return _read_orbax(path)
-    if not path.is_file():  # which a pipe or a device is not, either
+    if not path.is_file():  # a pipe or a device is no file either
         raise WeightsError(f"there is no file {path}: give the path of a .pth or .safetensors file")
     with path.open("rb") as file:
         start = file.read(512)
@@ -57,7 +58,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _not_weights(start: bytes) -> str:
-    """The clause for a file that begins so."""
+    """The clause that says what a file with this start is."""
     if not start:
         return "is empty: fetch it again"
     if start.startswith(b"version https://git-lfs"):

@@ -1,11 +1,11 @@
-"""Pretrained weights in: somebody's names and layouts to Flax variables, strictly."""
+"""Pretrained weights in: the names and layouts of others to Flax variables, strictly."""
 
 import functools
 import logging
 import math
 import re
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,102 +15,120 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.errors import UserError
+from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.models.variant import Rule, Variant
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.files import read_file
 from jaxcnn.weights.published import find_published, is_published
-from jaxcnn.weights.rules import Rule, rules_of
 
 _LOG = logging.getLogger(__name__)
 
+Source = str | Path | Mapping[str, Any]
+"""The name of published weights, the path of a file, or a mapping from names to arrays."""
+Shapes = Mapping[str, jax.ShapeDtypeStruct]
+"""The shapes of a network's variables, by their paths: ``params/conv1/kernel``."""
+Variables = dict[str, Any]
+"""A network's variables as Flax has them: ``{"params": ..., "batch_stats": ...}``."""
 
-def load_pretrained(
-    name: str, source: str | Path | Mapping[str, Any], *, key: jax.Array | None = None, **options: Any
-) -> dict[str, Any]:
+
+def load_pretrained(name: str, source: Source, *, key: jax.Array | None = None, **options: Any) -> Variables:
     """Returns a network's variables, filled from somebody's weights.
 
-    Every tensor of the source must have its place, and every variable its tensor. One thing may differ, where
-    ``num_classes`` is given: a classifier (and auxiliary classifier) of another number of classes is not taken but
-    initialized, as ``create_model(name, **options).init(key, ...)`` would. The logger ``jaxcnn.weights.load`` says so
-    at level INFO, which the commands print.
+    Every tensor of the source must fill a variable, and every variable must be filled by a tensor. There is one
+    exception, where ``num_classes`` is given: a classifier of another number of classes is not taken but initialized
+    anew, and so are the classifiers of auxiliary heads. See `load_variables`.
 
     Args:
         name: one of ``jaxcnn.list_models()``.
-        source: the name of published weights, ``torchvision``, ``timm`` or ``lite0``, or ``torchvision/IMAGENET1K_V1``
-            (see `jaxcnn.weights.published`), fetched where they are not yet; or a file that ``torch.save`` or
-            safetensors wrote, read without running anything (see `jaxcnn.weights.files`); or a mapping from names to
-            arrays. Names and layouts are PyTorch's (torchvision's or timm's; convolutions OIHW, dense layers OI), or
-            ours: ``params/conv1/kernel``, as ``jaxcnn convert`` writes.
-        key: for a classifier of another number of classes; by default ``jax.random.key(0)``.
+        source: one of
+
+            - the name of published weights, ``torchvision``, ``timm`` or ``lite0``, or ``torchvision/IMAGENET1K_V1``
+              (see `jaxcnn.weights.published`), which are fetched when they are first asked for;
+            - the path of a file that ``torch.save``, safetensors or `jaxcnn.weights.save` wrote, which is read without
+              running anything (see `jaxcnn.weights.files`);
+            - a mapping from names to arrays, or variables as ``init`` makes them.
+
+            Names and layouts are PyTorch's (those of torchvision or timm; convolutions OIHW, dense layers OI), or ours:
+            ``params/conv1/kernel``.
+        key: for a classifier that is initialized anew; by default ``jax.random.key(0)``.
         **options: as for `create_model`.
 
     Returns:
         ``{"params": ..., "batch_stats": ...}``, float32, for ``create_model(name, **options).apply``.
 
     Raises:
-        WeightsError: the file cannot be had or read; a name is left over, missing, or of another shape or dtype; or
-            published weights are of a network with other options than these, which would load and compute nonsense.
+        WeightsError: the file cannot be fetched or read; a name is left over, missing, or of another shape or dtype; or
+            the published weights are of a network with other options than these, which would load and compute nonsense.
         ModelError: the name or an option is unknown.
     """
-    variant, wanted = get_variant(name), variable_shapes(name, options)
-    if is_published(source):
-        published = find_published(name, source)
-        published.check_options(options)
-        source = published.path()
-    state = source if isinstance(source, Mapping) else read_file(Path(source))
-    rules = rules_of(variant)
-    if any("/" in place for place in state):
-        rules = ()
-    elif not rules:
-        raise WeightsError(f"there are no published weights to load for {name}: initialize it, and train it")
-    head = _head(name, options, wanted) if "num_classes" in options else {}
+    model = create_model(name, **options)
+    return load_variables(model, name, source, key=key, new_classifier="num_classes" in options)
+
+
+def load_variables(
+    model: Network,
+    name: str,
+    source: Source,
+    *,
+    image_shape: tuple[int, int, int] | None = None,
+    key: jax.Array | None = None,
+    new_classifier: bool = True,
+) -> Variables:
+    """Returns the variables of a network that is made already, filled from somebody's weights.
+
+    If the weights have another number of classes than the network, the classifier and those of its auxiliary heads are
+    initialized as ``model.init(key, ...)`` would; otherwise they are taken. The logger ``jaxcnn.weights.load`` says at
+    level INFO which of the two happened; the commands print it.
+
+    Args:
+        model: what ``create_model(name, ...)`` made.
+        name: the network's name in the registry, which knows its weight rules.
+        source: as for `load_pretrained`.
+        image_shape: (height, width, channels) of the images that the network is to take; by default the variant's own.
+            The variables of some auxiliary heads depend on it.
+        key: for a classifier that is initialized anew; by default ``jax.random.key(0)``.
+        new_classifier: False makes another number of classes an error.
+
+    Returns:
+        ``{"params": ..., "batch_stats": ...}``, float32, for ``model.apply``.
+
+    Raises:
+        WeightsError: as for `load_pretrained`.
+        ModelError: there is no network of that name.
+    """
+    variant = get_variant(name)
+    state, rules = _read(model, variant, source)
+    shape = image_shape or _image_shape(variant)
+    wanted = _shapes(model, shape)
+    head = _head(model, shape, wanted) if new_classifier else {}
     found = convert(state, rules, wanted, head)
     anew = sorted(wanted.keys() - found.keys())
     if anew:
-        _LOG.info("%s starts with a new classifier of %d classes: %s", name, options["num_classes"], _listing(anew))
-        found |= _initialized(name, options, jax.random.key(0) if key is None else key, anew)
-    return flax.traverse_util.unflatten_dict({place: jnp.asarray(found[place]) for place in wanted}, sep="/")
+        _LOG.info(
+            "%s starts with a new classifier of %d classes, because the weights have another number: %s",
+            *(name, model.num_classes, _listing(anew)),
+        )
+    elif head:
+        _LOG.info("%s starts with the classifier of %d classes that the weights have", name, model.num_classes)
+    initial = _initialized(model, shape, jax.random.key(0) if key is None else key, anew) if anew else {}
+    variables = {path: jnp.asarray(initial[path] if path in initial else found[path]) for path in wanted}
+    return flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
-def _init(name: str, options: Mapping[str, Any], key: jax.Array) -> dict[str, jax.Array]:
-    """A network's initial variables, by their places."""
-    variant = get_variant(name)
-    images = jnp.zeros((1, variant.input_size, variant.input_size, variant.channels))
-    variables = create_model(name, **options).init(key, images, train=False)
-    return flax.traverse_util.flatten_dict(variables, sep="/")
+def variable_shapes(name: str, options: Mapping[str, Any]) -> Shapes:
+    """Returns the shapes of the variables of ``create_model(name, **options)`` for images of the variant's own size.
 
-
-def variable_shapes(name: str, options: Mapping[str, Any]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns the shapes of a network's variables, by their places: ``params/conv1/kernel``."""
-    return jax.eval_shape(functools.partial(_init, name, options), jax.random.key(0))
-
-
-def _head(name: str, options: Mapping[str, Any], wanted: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, int]:
-    """Where the number of classes shows: the places whose shapes depend on it, each with the axis that does."""
-    try:
-        others = variable_shapes(name, {**options, "num_classes": options["num_classes"] + 1})
-    except UserError:  # a network of one number of classes alone
-        return {}
-    pairs = {place: zip(wanted[place].shape, others[place].shape, strict=True) for place in wanted}
-    axes = {place: [axis for axis, (size, other) in enumerate(pair) if size != other] for place, pair in pairs.items()}
-    return {place: found[0] for place, found in axes.items() if found}
-
-
-def _initialized(name: str, options: Mapping[str, Any], key: jax.Array, places: list[str]) -> dict[str, jax.Array]:
-    """Some of a network's initial variables; under jit the others are never computed."""
-
-    @jax.jit
-    def initialize(key):
-        variables = _init(name, options, key)
-        return {place: variables[place] for place in places}
-
-    return initialize(key)
+    Raises:
+        ModelError: the name or an option is unknown.
+    """
+    return _shapes(create_model(name, **options), _image_shape(get_variant(name)))
 
 
 def convert(
     state: Mapping[str, Any],
-    rules: tuple[Rule, ...],
-    wanted: Mapping[str, Any],
+    rules: Iterable[Rule],
+    wanted: Shapes,
     head: Mapping[str, int] = types.MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
     """Renames and transposes a PyTorch state dict into variables.
@@ -118,73 +136,164 @@ def convert(
     Args:
         state: name to array. ``num_batches_tracked`` counters are passed over, and auxiliary heads where the network
             is made without.
-        rules: see `jaxcnn.weights.rules`; empty where the names and layouts are ours.
-        wanted: the variables, by their places (``params/conv1/kernel``); each has a shape.
-        head: places whose tensors are passed over if nothing but their size along an axis differs, and these axes.
+        rules: a variant's weight rules; empty where the names and layouts are ours.
+        wanted: the shapes of the variables, by their paths.
+        head: the paths of the variables whose shape depends on the number of classes, and the axis that does. Their
+            tensors are passed over if nothing but their size along that axis differs.
 
     Returns:
-        Float32 arrays by their places: all but those passed over.
+        Float32 arrays by their paths: all but those passed over.
 
     Raises:
-        WeightsError: listing what is left over on both sides, or the first shape or dtype that differs.
+        WeightsError: names are left over on either side, a shape or dtype differs, or the rules contradict each other.
     """
+    paths_of = _renaming(rules)
     has_auxiliary_heads = any(map(_auxiliary, wanted))
     found: dict[str, np.ndarray] = {}
     passed_over, unknown = set(), []
-    for key, value in state.items():
-        if key.endswith("num_batches_tracked"):
+    for name, tensor in state.items():
+        if name.endswith("num_batches_tracked"):
             continue
-        value = np.asarray(value)
-        places = {place for rule in rules if (place := _place(key, value, rule))} if rules else {key}
-        if len(places) == 1 and _auxiliary(*places) and not has_auxiliary_heads:
+        value = np.asarray(tensor)
+        paths = paths_of(name, value.ndim) if paths_of else {name}
+        if len(paths) > 1:
+            raise WeightsError(
+                f"the weight rules give {name} to {' and to '.join(sorted(paths))}: let one rule alone match its module"
+            )
+        path = next(iter(paths), None)
+        if path is not None and _auxiliary(path) and not has_auxiliary_heads:
             continue
-        if len(places) != 1 or (place := places.pop()) not in wanted or place in found:
-            unknown.append(key)
+        if path is None or path not in wanted or path in found or path in passed_over:
+            unknown.append(name)
             continue
         if not jnp.issubdtype(value.dtype, jnp.floating):
-            raise WeightsError(f"{key} holds {value.dtype}, not floating point: give weights that are not quantized")
-        shape = wanted[place].shape
-        arranged = _arranged(value, shape) if rules else value
+            raise WeightsError(f"{name} holds {value.dtype}, not floating point: give weights that are not quantized")
+        shape = wanted[path].shape
+        arranged = _arranged(value, shape) if paths_of else value
         if arranged.shape == shape:
-            found[place] = arranged.astype(np.float32)
-        elif place in head and _without(arranged.shape, head[place]) == _without(shape, head[place]):
-            passed_over.add(place)
+            found[path] = arranged.astype(np.float32)
+        elif path in head and _without(arranged.shape, head[path]) == _without(shape, head[path]):
+            passed_over.add(path)
         else:
-            raise WeightsError(f"{key} has shape {value.shape}, which does not fit {place}, {shape}")
+            raise WeightsError(
+                f"{name} has shape {value.shape}, which does not fit {path}, {shape}: make the network with the number "
+                "of classes and the other options that the weights are for"
+            )
     missing = sorted(wanted.keys() - found.keys() - passed_over)
     if unknown or missing:
+        clauses = [f"it has no variable for {_listing(unknown)}"] if unknown else []
+        clauses += [f"nothing in them fills {_listing(missing)}"] if missing else []
         raise WeightsError(
-            "these are weights of another network: "
-            f"without a place in it {_listing(unknown)}; not filled by them {_listing(missing)}"
+            f"these are weights of another network: {', and '.join(clauses)}; check the network's name and options"
+        )
+    if passed_over and passed_over != head.keys():
+        raise WeightsError(
+            f"the classifiers of these weights have several numbers of classes: {_listing(sorted(passed_over))} do not "
+            f"fit the network and {_listing(sorted(head.keys() - passed_over))} do; give weights of one number"
         )
     return found
+
+
+def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str, Any], tuple[Rule, ...]]:
+    """The arrays of a source by their names, and the rules for these names: none where they are ours."""
+    if is_published(source):
+        published = find_published(variant.name, source)
+        published.check(model)
+        source = published.path()
+    state = source if isinstance(source, Mapping) else read_file(Path(source))
+    if any(isinstance(value, Mapping) for value in state.values()):
+        state = flax.traverse_util.flatten_dict(state, sep="/")
+    if any("/" in name for name in state):
+        return state, ()
+    if not variant.rules:
+        raise WeightsError(
+            f"there are no published weights to load for {variant.name}: initialize it and train it, or give weights "
+            "that jaxcnn saved"
+        )
+    return state, variant.rules
+
+
+def _image_shape(variant: Variant) -> tuple[int, int, int]:
+    return variant.input_size, variant.input_size, variant.channels
+
+
+def _init(model: Network, image_shape: tuple[int, int, int], key: jax.Array) -> dict[str, jax.Array]:
+    """A network's initial variables, by their paths."""
+    variables = model.init(key, jnp.zeros((1, *image_shape)), train=False)
+    return flax.traverse_util.flatten_dict(variables, sep="/")
+
+
+def _shapes(model: Network, image_shape: tuple[int, int, int]) -> Shapes:
+    return jax.eval_shape(functools.partial(_init, model, image_shape), jax.random.key(0))
+
+
+def _head(model: Network, image_shape: tuple[int, int, int], wanted: Shapes) -> dict[str, int]:
+    """The paths of the variables whose shape depends on the number of classes, each with the axis that does."""
+    try:
+        others = _shapes(model.clone(num_classes=model.num_classes + 1), image_shape)
+    except UserError:  # a network that is limited to some number of classes
+        return {}
+    pairs = {path: zip(wanted[path].shape, others[path].shape, strict=True) for path in wanted}
+    axes = {path: [axis for axis, (size, other) in enumerate(pair) if size != other] for path, pair in pairs.items()}
+    return {path: found[0] for path, found in axes.items() if found}
+
+
+def _initialized(
+    model: Network, image_shape: tuple[int, int, int], key: jax.Array, paths: list[str]
+) -> dict[str, jax.Array]:
+    """Some of a network's initial variables; under jit the others are never computed."""
+
+    @jax.jit
+    def initialize(key):
+        variables = _init(model, image_shape, key)
+        return {path: variables[path] for path in paths}
+
+    return initialize(key)
+
+
+def _renaming(rules: Iterable[Rule]) -> Callable[[str, int], set[str]] | None:
+    """Returns the function from a tensor's name in PyTorch, and its number of dimensions, to its paths by all rules.
+
+    It is None where there are no rules, because the names are paths already.
+    """
+    patterns = []
+    for rule in rules:
+        try:
+            pattern = re.compile(rule.pattern)
+            pattern.sub(rule.replacement, "")  # fails if the replacement names a group that the pattern lacks
+        except re.error as error:
+            raise WeightsError(f"the weight rule {tuple(rule)} cannot be used: {error}") from None
+        patterns.append((pattern, rule.replacement))
+
+    @functools.cache
+    def modules_of(module: str) -> set[str]:
+        matches = ((pattern.fullmatch(module), replacement) for pattern, replacement in patterns)
+        return {match.expand(replacement) for match, replacement in matches if match}
+
+    def paths_of(name: str, dimensions: int) -> set[str]:
+        module, _, tensor = name.rpartition(".")
+        match tensor:
+            case "weight":
+                collection, leaf = "params", "kernel" if dimensions > 1 else "scale"
+            case "bias":
+                collection, leaf = "params", "bias"
+            case "layer_scale":
+                collection, leaf = "params", "layer_scale/scale"
+            case "running_mean" | "running_var":
+                collection, leaf = "batch_stats", tensor.removeprefix("running_")
+            case _:
+                return set()
+        return {f"{collection}/{found}/{leaf}" for found in modules_of(module)}
+
+    return paths_of if patterns else None
 
 
 def _without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return (*shape[:axis], -1, *shape[axis + 1 :])
 
 
-def _place(key: str, value: np.ndarray, rule: Rule) -> str | None:
-    """Where one PyTorch key goes under one rule: ``params/conv1/kernel``."""
-    module, _, leaf = key.rpartition(".")
-    match = re.fullmatch(rule.pattern, module)
-    if not match:
-        return None
-    leaves = {
-        "weight": ("params", "kernel" if value.ndim > 1 else "scale"),
-        "bias": ("params", "bias"),
-        "running_mean": ("batch_stats", "mean"),
-        "running_var": ("batch_stats", "var"),
-        "layer_scale": ("params", "layer_scale/scale"),
-    }
-    if leaf not in leaves:
-        return None
-    collection, ours = leaves[leaf]
-    return f"{collection}/{match.expand(rule.replacement)}/{ours}"
-
-
-def _auxiliary(place: str) -> bool:
-    return "/auxiliary" in place
+def _auxiliary(path: str) -> bool:
+    return "/auxiliary" in path
 
 
 def _arranged(value: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
@@ -202,7 +311,5 @@ def _arranged(value: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
 
 
 def _listing(names: list[str]) -> str:
-    if not names:
-        return "nothing"
     shown = ", ".join(names[:5])
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

@@ -1,6 +1,7 @@
-"""Weights others published: where they are, what network they are of, and what images they expect.
+"""Weights that others published: where they are, which network they are of, and which images they expect.
 
-The table is ``published.json`` beside this file; its first entry says where its facts are from.
+The table is ``published.json`` beside this file; its first entry says where its facts are from. The accuracies that are
+published of these weights are there and nowhere else.
 """
 
 import dataclasses
@@ -9,14 +10,17 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from jaxcnn.errors import nearest
+from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant, options_of
+from jaxcnn.models.variant import Published
 from jaxcnn.weights import cache
 from jaxcnn.weights.errors import WeightsError
 
 PUBLISHERS = ("torchvision", "timm", "lite0")
+"""Those whose weights are known by name."""
 
 _FREE = frozenset(
     {
@@ -35,8 +39,8 @@ _FREE = frozenset(
         "zero_init_residual",
     }
 )
-"""Options that leave alone what a trained network computes of an image of its size, but for rounding and the number of
-classes."""
+"""The options that do not change what a trained network computes for an image of its size, apart from rounding and the
+number of classes."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,39 +48,45 @@ class PublishedWeights:
     """One file of weights."""
 
     source: str
-    """As `load_pretrained` takes it: ``torchvision/IMAGENET1K_V2``."""
+    """The name that `load_pretrained` takes: ``torchvision/IMAGENET1K_V2``."""
     model: str
     sha256: str
-    """How the file's SHA-256 begins."""
+    """The beginning of the file's SHA-256, in hexadecimal."""
     options: Mapping[str, Any]
-    """What `create_model` must be given for the network these weights are of."""
+    """The options with which `create_model` makes the network that these weights are of."""
     crop: int
-    """Pixels a side of the centre that the network sees."""
+    """The height and width of the centre that the network sees, in pixels."""
     resize: int
-    """Pixels of the short side before the crop."""
+    """The image's shorter side before the crop, in pixels."""
     interpolation: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    """Images are ``(pixel / 255 - mean) / std``."""
+    """The numbers that normalize each channel: ``(pixel / 255 - mean) / std``."""
     top1_accuracy: float | None
     top5_accuracy: float | None
-    """In percent, as published, and not ours."""
+    """The accuracies in percent, as published. They are not ours."""
+    release: str
+    """What published the accuracies: ``torchvision 0.28``."""
+    label: str
+    """What tables call the weights, besides their release."""
     images: int = 50_000
-    """Of ILSVRC-2012's validation set, that these accuracies are of."""
+    """The number of ILSVRC-2012's validation images that the accuracies are of."""
     url: str | None = None
     package: str | None = None
-    """The Python package the file comes with, where there is no address."""
+    """The Python package that the file comes with, where it has no address."""
     file: str | None = None
-    """Its path in that package."""
+    """The path of the file in that package."""
 
     def path(self) -> Path:
-        """Returns where the file is, fetching it if need be; see `jaxcnn.weights.cache`.
+        """Returns where the file is, and fetches it if it is not yet there; see `jaxcnn.weights.cache`.
 
         Raises:
             WeightsError: it cannot be had, or is another file.
         """
         if self.url is not None:
             return cache.cached(self.url, self.sha256)
+        if self.package is None or self.file is None:
+            raise WeightsError(f"the weights {self.source!r} have no address and no package: give a file")
         found = importlib.util.find_spec(self.package)
         install = f"install {self.package.replace('_', '-')}, which is in the extra 'pretrained'"
         if found is None or found.origin is None:
@@ -85,40 +95,52 @@ class PublishedWeights:
         cache.check(path, self.sha256, f"{install}, anew")
         return path
 
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Refuses options that would make another network of these weights.
+    def check(self, model: Network) -> None:
+        """Refuses a network with options that would make these weights compute something else.
 
         Args:
-            options: as given to `create_model`.
+            model: made by ``create_model(self.model, ...)``.
 
         Raises:
             WeightsError: an option that changes what the trained network computes is not as it was in training.
         """
+        default = create_model(self.model)
         for option in sorted(options_of(get_variant(self.model)).keys() - _FREE):
-            default = _value(self.model, {}, option)
-            wanted, given = self.options.get(option, default), _value(self.model, options, option)
+            wanted, given = self.options.get(option, _value(default, option)), _value(model, option)
             if given != wanted:
                 raise WeightsError(
                     f"the weights {self.source!r} of {self.model} are of a network with {option}={wanted!r}, and yours "
                     f"has {given!r}: give {option}={wanted!r} to create_model and to load_pretrained"
                 )
 
+    @property
+    def published(self) -> Published:
+        """The published errors, and how they were measured."""
+        options = "".join(f"; {option}={value!r}" for option, value in self.options.items())
+        return Published(
+            None if self.top1_accuracy is None else round(100 - self.top1_accuracy, 3),
+            None if self.top5_accuracy is None else round(100 - self.top5_accuracy, 3),
+            f"centre crop {self.crop} of {self.resize}, ILSVRC-2012 validation",
+            f"{self.release}, {self.label}{options}",
+        )
 
-def _value(name: str, options: Mapping[str, Any], option: str) -> Any:
-    """What an option comes to: as given, or as the variant has it where it is None."""
-    value = getattr(create_model(name, **options), option)
-    return getattr(get_variant(name).arguments.get("defaults"), option, None) if value is None else value
+
+def _value(model: Network, option: str) -> Any:
+    """The value of an option: the one that was given, or the variant's own where that is None."""
+    value = getattr(model, option)
+    return getattr(getattr(model, "defaults", None), option, None) if value is None else value
 
 
 @functools.cache
 def _table() -> dict[str, dict[str, tuple[PublishedWeights, ...]]]:
-    """By publisher and network; the first of a network is its default."""
+    """All published weights, by publisher and network; the first of a network is its default."""
     stored = json.loads(Path(__file__).with_name("published.json").read_text())
+    releases = stored["_releases"]
 
     def entry(publisher: str, model: str, fields: dict[str, Any]) -> PublishedWeights:
-        source = f"{publisher}/{fields.pop('name')}"
-        channels = {"mean": tuple(fields.pop("mean")), "std": tuple(fields.pop("std"))}
-        return PublishedWeights(source=source, model=model, **fields, **channels)
+        name = fields.pop("name")
+        fields |= {"mean": tuple(fields["mean"]), "std": tuple(fields["std"]), "label": fields.get("label", name)}
+        return PublishedWeights(source=f"{publisher}/{name}", model=model, release=releases[publisher], **fields)
 
     return {
         publisher: {model: tuple(entry(publisher, model, each) for each in rows) for model, rows in models.items()}
@@ -132,7 +154,24 @@ def published_weights(model: str) -> list[PublishedWeights]:
     return [entry for models in _table().values() for entry in models.get(model, ())]
 
 
-def is_published(source: Any) -> bool:
+def published_errors(model: str) -> tuple[Published, ...]:
+    """Returns the errors that others published of a network: those of its weights, and those in its `Variant`.
+
+    One set of weights is chosen. Where torchvision has any it is ``IMAGENET1K_V1``, whose training is nearest to the
+    papers', and its errors come first. Elsewhere it is ``tf_in1k``, the authors' weights as timm evaluates them, whose
+    errors come after the authors' own.
+
+    Raises:
+        ModelError: there is no such network.
+    """
+    known = {entry.source: entry.published for entry in published_weights(model)}
+    papers = get_variant(model).published
+    if "torchvision/IMAGENET1K_V1" in known:
+        return known["torchvision/IMAGENET1K_V1"], *papers
+    return (*papers, known["timm/tf_in1k"]) if "timm/tf_in1k" in known else papers
+
+
+def is_published(source: Any) -> TypeGuard[str]:
     """Returns whether a source is the name of published weights, and not a file or a mapping.
 
     >>> is_published("torchvision"), is_published("timm/tf_in1k"), is_published("resnet50.pth")
@@ -146,7 +185,7 @@ def find_published(model: str, source: str) -> PublishedWeights:
 
     Args:
         model: one of ``jaxcnn.list_models()``.
-        source: ``torchvision``, ``timm`` or ``lite0``, for the publisher's default, or with a name after a slash.
+        source: ``torchvision``, ``timm`` or ``lite0`` for the publisher's default, or with a slash and a name after it.
 
     Raises:
         WeightsError: there are none of that name.
@@ -166,7 +205,7 @@ def find_published(model: str, source: str) -> PublishedWeights:
 
 @functools.cache
 def _imagenet() -> list[list[str]]:
-    """WordNet number and name of each class."""
+    """The WordNet number and the name of each class."""
     lines = Path(__file__).with_name("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     return [line.split(" ", 1) for line in lines]
 
@@ -180,7 +219,7 @@ def imagenet_classes() -> tuple[str, ...]:
 
 
 def imagenet_wordnet_ids() -> tuple[str, ...]:
-    """Returns the WordNet numbers of the same classes, ``n01440764`` first: the order is theirs.
+    """Returns the WordNet numbers of the same classes, in the order of the numbers: ``n01440764`` is the first.
 
     They are tensorflow-datasets' (``datasets/imagenet2012/labels.txt``).
     """

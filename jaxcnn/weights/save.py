@@ -1,6 +1,7 @@
-"""Variables out, under our own names, so that `load_pretrained` reads them without a table of renames."""
+"""Variables out, under our own names, which `load_pretrained` reads without weight rules."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,16 +14,17 @@ from jaxcnn.weights.errors import WeightsError
 Format = Literal["safetensors", "orbax"]
 
 
-def save_variables(variables: Any, path: Path, format: Format = "safetensors") -> None:
+def save_variables(variables: Mapping[str, Any], path: Path, format: Format = "safetensors") -> None:
     """Writes a network's variables.
 
     Args:
         variables: ``{"params": ..., "batch_stats": ...}``.
-        path: of the file, whose tensors are named ``params/conv1/kernel``, or for orbax of the folder.
-        format: one file that any reader of safetensors opens, or a checkpoint that orbax restores as this tree.
+        path: the path of the file, whose tensors are named ``params/conv1/kernel``; for orbax that of the folder.
+        format: ``safetensors`` writes one file that any reader of safetensors opens, ``orbax`` a checkpoint that orbax
+            restores as this tree.
 
     Raises:
-        WeightsError: there is something at that path, or it cannot be written.
+        WeightsError: there is something at that path already, or it cannot be written.
     """
     if path.exists():
         raise WeightsError(f"there is {path} already: remove it, or give another path")
@@ -39,7 +41,7 @@ def save_variables(variables: Any, path: Path, format: Format = "safetensors") -
 
             flat = flax.traverse_util.flatten_dict(host, sep="/")
             partial = path.with_name(f".{path.name}.partial")
-            safetensors.numpy.save_file({place: np.ascontiguousarray(value) for place, value in flat.items()}, partial)
+            safetensors.numpy.save_file({name: np.ascontiguousarray(value) for name, value in flat.items()}, partial)
             os.replace(partial, path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be written: {error.strerror or error}") from None

@@ -1,8 +1,8 @@
-"""What ``torch.save`` wrote, read without PyTorch and without running anything.
+"""Files that ``torch.save`` wrote, read without PyTorch and without running anything.
 
-Two formats: a zip archive (PyTorch 1.6 and later), with a pickle in ``data.pkl`` and a storage in each ``data/KEY``;
-and the legacy one, five pickles and then the storages, one after another. Their description is
-``torch/serialization.py``. The pickles are read by `jaxcnn.weights.torch_pickle`.
+There are two formats: a zip archive (PyTorch 1.6 and later), with a pickle in ``data.pkl`` and a storage in each
+``data/KEY``; and the legacy format, five pickles and then the storages, one after another. ``torch/serialization.py``
+describes both. `jaxcnn.weights.torch_pickle` reads the pickles.
 """
 
 import io
@@ -10,7 +10,7 @@ import math
 import os
 import zipfile
 from collections.abc import Callable
-from typing import Any, BinaryIO
+from typing import BinaryIO, TypeGuard
 
 import numpy as np
 
@@ -19,32 +19,36 @@ from jaxcnn.weights.torch_pickle import Storage, Tensor, run, shown
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-"""How files of the two formats begin."""
+"""The first bytes of files of the two formats."""
 MAX_PICKLE_BYTES = 1 << 24
 MAX_EXPANSION = 10
-"""How many times its own size a file may claim to hold. PyTorch does not compress, and weights hardly can be."""
+"""The number of times its own size that a file may claim to hold. PyTorch does not compress, and weights hardly
+shrink."""
 MAX_DIMENSIONS = 32
 
 _CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-"""Where training scripts put a state dict, the averaged one first: timm's and torchvision's ``references``."""
+"""The names under which training scripts (timm's and torchvision's ``references``) keep a state dict, the averaged one
+first."""
 
 
 def read_state(file: BinaryIO) -> dict[str, np.ndarray]:
     """Reads a state dict.
 
-    That is the file's object, if it is a dictionary of nothing but tensors. Else, it is what the object holds under
-    the first of ``state_dict_ema``, ``model_ema``, ``state_dict`` and ``model``. Only its tensors are read. The prefix
-    ``module.`` of a network trained on several GPUs or averaged is taken off, with the average's count.
+    The state dict is the file's object, if that is a dictionary of nothing but tensors. Otherwise it is what the object
+    holds under the first of ``state_dict_ema``, ``model_ema``, ``state_dict`` and ``model`` that it has. Only its
+    tensors are read. The prefix ``module.``, which networks have that were trained on several GPUs or averaged, is
+    taken off, and the average's count is dropped.
 
     Args:
-        file: a whole file, at its beginning, in either format.
+        file: a whole file in either format, positioned at its beginning.
 
     Returns:
-        Name to array, in the file's shapes and dtypes; read-only, and views of one storage where the file shares it.
+        The arrays by their names, in the file's shapes and dtypes; read-only, and views of one storage where the file
+        shares it.
 
     Raises:
-        FileError: the file is not of either format, is damaged in a way that shows, is not of weights, or would need
-            much more memory than its own size.
+        FileError: the file is of neither format, is visibly damaged, does not hold weights, or would need much more
+            memory than its own size.
         Exception: whatever damaged bytes raise in ``zipfile`` and ``pickletools``.
     """
     start = file.read(len(LEGACY))
@@ -67,7 +71,7 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
                     f"has a part {shown(name)} of {entry.file_size:,} bytes, not of {largest:,} at most: fetch it again"
                 )
             with archive.open(entry) as stream:
-                # The size is given because without it zipfile inflates all there is before it looks at the claim.
+                # Without the size zipfile would inflate everything before it looks at what the entry claims.
                 return stream.read(entry.file_size)
 
         def read_storage(storage: Storage) -> bytes:
@@ -79,13 +83,13 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
         if "constants.pkl" in entries:
             raise FileError("is a TorchScript program, not weights: load it in PyTorch and save its state_dict()")
         if "byteorder" in entries and read("byteorder", len(b"little")) != b"little":
-            raise FileError("is of a big-endian machine: save it on a little-endian one")
+            raise FileError("was written on a big-endian machine: save it on a little-endian one")
         value, _ = run(io.BytesIO(read("data.pkl", MAX_PICKLE_BYTES)))
         return _arrays(_state_of(value), read_storage)
 
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The archive's entries by their names in its one folder."""
+    """The archive's entries, by their names in its one folder."""
     if sum(entry.file_size for entry in archive.infolist()) > MAX_EXPANSION * size:
         raise FileError(f"claims to hold over {MAX_EXPANSION} times its own size, as no weights do: do not trust it")
     if not any(entry.filename.partition("/")[2] == "data.pkl" for entry in archive.infolist()):
@@ -104,17 +108,17 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
 
 
 def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
-    # In memory, so that no instruction can ask for more bytes than these.
+    # The pickles are read from memory, so that no instruction can ask for more bytes than these.
     pickles = io.BytesIO(file.read(MAX_PICKLE_BYTES))
     (_, _), (protocol, _), (system, _), (value, storages), (keys, _) = (run(pickles) for _ in range(5))
     if protocol != 1001:
         raise FileError("is of an unknown version of PyTorch's legacy format: save it again in PyTorch")
     if type(system) is not dict or system.get("little_endian") is not True:
-        raise FileError("is of a big-endian machine: save it on a little-endian one")
+        raise FileError("was written on a big-endian machine: save it on a little-endian one")
     if type(keys) is not list or len(keys) != len(storages) or any(key not in storages for key in keys):
         raise FileError("does not list the storages that its tensors are in: fetch it again")
 
-    # Each is its number of elements in eight bytes, then the elements.
+    # A storage is its number of elements in eight bytes, then the elements.
     starts, position = {}, pickles.tell()
     for key in keys:
         starts[key] = position + 8
@@ -132,25 +136,26 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
     return _arrays(_state_of(value), read_storage)
 
 
-def _is_state(value: Any) -> bool:
+def _is_state(value: object) -> TypeGuard[dict[object, Tensor]]:
     return type(value) is dict and all(isinstance(tensor, Tensor) for tensor in value.values())
 
 
-def _state_of(value: Any) -> dict[str, Tensor]:
+def _state_of(value: object) -> dict[str, Tensor]:
     """The state dict in what a file holds."""
-    if not _is_state(value) and type(value) is dict:
+    if not _is_state(value) and isinstance(value, dict):
         value = next((value[name] for name in _CONTAINERS if name in value), None)
     if not _is_state(value):
         raise FileError(
             f"holds no state dict, nor one under {', '.join(_CONTAINERS[:-1])} or {_CONTAINERS[-1]}: save "
             "model.state_dict()"
         )
-    if not all(type(name) is str for name in value):
+    named = {name: tensor for name, tensor in value.items() if isinstance(name, str)}
+    if len(named) < len(value):
         raise FileError("holds tensors without names: save model.state_dict()")
-    named = {name: tensor for name, tensor in value.items() if name != "n_averaged"}
-    if all(name.startswith("module.") for name in named):
-        return {name.removeprefix("module."): tensor for name, tensor in named.items()}
-    return value
+    counted = {name: tensor for name, tensor in named.items() if name != "n_averaged"}
+    if all(name.startswith("module.") for name in counted):
+        return {name.removeprefix("module."): tensor for name, tensor in counted.items()}
+    return named
 
 
 def _arrays(state: dict[str, Tensor], read: Callable[[Storage], bytes]) -> dict[str, np.ndarray]:
@@ -165,7 +170,7 @@ def _arrays(state: dict[str, Tensor], read: Callable[[Storage], bytes]) -> dict[
                 raise FileError(f"has too few bytes for the storage of {shown(name)}: fetch it again")
             storages[storage.key] = np.frombuffer(encoded, storage.dtype)
         elements = storages[storage.key][storage.start + tensor.offset : storage.start + storage.length]
-        # A stride along which nothing moves may be any number, too large for NumPy.
+        # The stride of an axis of one element may be any number, even one that is too large for NumPy.
         strides = [0 if size < 2 else stride * storage.dtype.itemsize for size, stride in _steps(tensor)]
         return np.lib.stride_tricks.as_strided(elements, tensor.shape, strides, writeable=False)
 
@@ -177,7 +182,7 @@ def _steps(tensor: Tensor) -> list[tuple[int, int]]:
 
 
 def _check(name: str, tensor: Tensor) -> None:
-    """Refuses a view that leaves its storage, or repeats it: the array would need more memory than the file."""
+    """Refuses a view that leaves its storage, or repeats it so that the array would need more memory than the file."""
     length = tensor.storage.length
     fits = len(tensor.shape) <= MAX_DIMENSIONS
     if fits:

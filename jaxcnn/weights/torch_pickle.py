@@ -1,13 +1,13 @@
-"""PyTorch's pickles, run by a machine that makes containers and describes tensors, and calls nothing.
+"""PyTorch's pickles, run by a machine that makes containers and describes tensors, and calls nothing else.
 
 A pickle is a program, and Python's own interpreter of it imports and calls whatever the program names. This one knows
 the instructions that ``torch.save`` writes (pickle protocol 2) and a closed table of names, all of which stand for
-functions of this file. Every other instruction and every other name is refused, by name.
+functions of this file. It refuses every other instruction and every other name, and its message says which.
 """
 
 import dataclasses
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, BinaryIO
 
 import jax.numpy as jnp
@@ -16,7 +16,11 @@ import numpy as np
 from jaxcnn.weights.errors import FileError
 
 MAX_INSTRUCTIONS = 1 << 20
-"""A state dict takes about 35 a tensor; a whole training checkpoint of NASNet-A large about 200,000."""
+"""The number of instructions that a pickle may have. A state dict takes about 35 for each tensor, a whole training
+checkpoint of NASNet-A large about 200,000."""
+
+Key = str | int | float | bool | None
+"""What a dictionary or a set may hold as a key."""
 
 _STORAGES = {
     "HalfStorage": "<f2",
@@ -35,22 +39,22 @@ _DTYPES = ("float16", "float32", "float64", "bfloat16", "bool", "uint8", "int8",
 
 @dataclasses.dataclass(frozen=True)
 class Storage:
-    """A run of elements somewhere in the file, or (in files of PyTorch before 1.0) a part of one."""
+    """A sequence of elements somewhere in the file, or (in files of PyTorch before 1.0) a part of one."""
 
     dtype: np.dtype
     key: str
-    """Its name in the file."""
+    """The storage's name in the file."""
     size: int
-    """Elements in the file."""
+    """The number of elements in the file."""
     start: int
-    """First element of the part."""
+    """The first element of the part."""
     length: int
-    """Elements of the part."""
+    """The number of elements of the part."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Tensor:
-    """A view of a storage, in elements. Not checked: see `jaxcnn.weights.torch_file`."""
+    """A view of a storage, counted in elements. `jaxcnn.weights.torch_file` checks that it lies in the storage."""
 
     storage: Storage
     offset: int
@@ -59,12 +63,12 @@ class Tensor:
 
 
 class Unread:
-    """An object of a training checkpoint that is no part of its weights; what it holds is dropped."""
+    """An object of a training checkpoint that is no part of its weights. Its content is dropped."""
 
 
 @dataclasses.dataclass(frozen=True)
 class _Name:
-    """A name the program mentions; what it may be used for is the machine's to know."""
+    """A name that the program mentions. The machine decides what it may be used for."""
 
     text: str
 
@@ -75,36 +79,42 @@ _STORAGE_NAMES = {
 }
 
 
-def _are_counts(*values: Any) -> bool:
-    """Whether all are integers from 0; True and False are not."""
+def _are_counts(values: Iterable[object]) -> bool:
+    """Whether all values are integers from 0 on; True and False are not."""
     return all(type(value) is int and value >= 0 for value in values)
 
 
-def _tensor(storage: Any = None, offset: Any = None, shape: Any = None, strides: Any = None, *_: Any) -> Tensor:
-    described = isinstance(storage, Storage) and type(shape) is tuple and type(strides) is tuple
-    if not described or not _are_counts(offset, *shape, *strides) or len(shape) != len(strides):
+def _tensor(storage: Any = None, offset: Any = None, shape: Any = None, strides: Any = None, *_: object) -> Tensor:
+    if (
+        not isinstance(storage, Storage)
+        or type(shape) is not tuple
+        or type(strides) is not tuple
+        or not _are_counts((offset, *shape, *strides))
+        or len(shape) != len(strides)
+    ):
         raise FileError("holds a tensor whose offset, shape or strides are not those of a tensor: fetch it again")
     return Tensor(storage, offset, shape, strides)
 
 
-def _parameter(tensor: Any = None, *_: Any) -> Tensor:
+def _parameter(tensor: object = None, *_: object) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise FileError("holds a parameter that is not a tensor: fetch it again")
     return tensor
 
 
-def _mapping(items: Any = (), *_: Any) -> dict[Any, Any]:
+def _mapping(items: object = (), *_: object) -> dict[Key, Any]:
+    pairs = items.items() if isinstance(items, dict) else items if isinstance(items, list | tuple) else [None]
     mapping = {}
-    for pair in items.items() if type(items) is dict else items if type(items) in (list, tuple) else [None]:
-        if type(pair) not in (list, tuple) or len(pair) != 2:
+    for pair in pairs:
+        if not isinstance(pair, list | tuple) or len(pair) != 2:
             raise FileError("holds a dictionary that is not made of pairs: fetch it again")
         mapping[_key(pair[0])] = pair[1]
     return mapping
 
 
 def _sequence(make: type) -> Callable[..., Any]:
-    def sequence(items: Any = (), *_: Any) -> Any:
-        if type(items) not in (list, tuple):
+    def sequence(items: object = (), *_: object) -> Any:
+        if not isinstance(items, list | tuple):
             raise FileError(f"holds a {make.__name__} that is not made of a list: fetch it again")
         return make(map(_key, items))
 
@@ -113,7 +123,7 @@ def _sequence(make: type) -> Callable[..., Any]:
 
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "collections.OrderedDict": _mapping,
-    "collections.Counter": _mapping,  # of a learning rate schedule
+    "collections.Counter": _mapping,  # learning rate schedules have one
     "torch.Size": _sequence(tuple),
     "builtins.set": _sequence(set),
     "__builtin__.set": _sequence(set),
@@ -124,31 +134,32 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
 _UNREAD = frozenset({"argparse.Namespace"})  # the options of torchvision's and timm's training scripts
 
 
-def _key(value: Any) -> Any:
-    # Not a tuple: the hash of one nested a million deep would overflow the interpreter's stack.
-    if value is not None and type(value) not in (str, int, float, bool):
-        raise FileError("holds a dictionary or set of other things than names and numbers: fetch it again")
-    return value
+def _key(value: object) -> Key:
+    # Tuples are refused: the hash of one that is nested a million deep would overflow the interpreter's stack.
+    if value is None or isinstance(value, str | int | float):
+        return value
+    raise FileError("holds a dictionary or set of other things than names and numbers: fetch it again")
 
 
 def shown(name: str) -> str:
-    """Returns a name that a file made up, safe to print: quoted, escaped, and not endless."""
+    """Returns a name from a file in a form that is safe to print: quoted, escaped, and not endless."""
     return ascii(name if len(name) <= 80 else f"{name[:77]}...")
 
 
 def run(program: BinaryIO) -> tuple[Any, dict[str, Storage]]:
-    """Runs one pickle, and leaves the stream behind it.
+    """Runs one pickle, and leaves the stream positioned behind it.
 
     Args:
-        program: positioned at the pickle. Must be in memory: an instruction may ask for any number of bytes.
+        program: a stream positioned at the pickle. It must be in memory, because an instruction may ask for any number
+            of bytes.
 
     Returns:
-        What it describes: dicts, lists, tuples, sets, names, numbers, `Tensor`, `Storage` and `Unread`. And all the
-        storages it mentions, by their names in the file.
+        The object that the pickle describes, made of dicts, lists, tuples, sets, names, numbers, `Tensor`, `Storage`
+        and `Unread`; and all the storages that it mentions, by their names in the file.
 
     Raises:
-        FileError: the program does what no file of weights needs.
-        ValueError: it is damaged or ends too early.
+        FileError: the program does something that no file of weights needs.
+        ValueError: the program is damaged or ends too early.
     """
     machine = _Machine()
     for count, (opcode, argument, _) in enumerate(pickletools.genops(program)):
@@ -161,7 +172,7 @@ def run(program: BinaryIO) -> tuple[Any, dict[str, Storage]]:
 
 
 class _Machine:
-    def __init__(self):
+    def __init__(self) -> None:
         self.stack: list[Any] = []
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
@@ -181,7 +192,7 @@ class _Machine:
         return items
 
     def top(self, kind: type) -> Any:
-        """What is to be filled, and stays on the stack."""
+        """The container that is to be filled, which stays on the stack."""
         if not self.stack or type(self.stack[-1]) is not kind:
             raise ValueError(f"an instruction fills a {kind.__name__} where there is none")
         return self.stack[-1]
@@ -234,7 +245,7 @@ class _Machine:
                 arguments, name = self.pop(), self.pop()
                 self.stack.append(_call(instruction, name, arguments))
             case "BUILD":
-                # Attributes: a state dict's versions of its modules, a Namespace's options. Nothing is set.
+                # These are attributes: a state dict's versions of its modules, a Namespace's options. They are dropped.
                 state = self.pop()
                 if not self.stack or type(state) is not dict or type(self.stack[-1]) not in (dict, Unread):
                     raise FileError("sets attributes of what has none in a file of weights: do not trust it")
@@ -251,14 +262,14 @@ class _Machine:
 def _allowed(name: str) -> _Name:
     if name not in _FUNCTIONS and name not in _STORAGE_NAMES and name not in _UNREAD | _INERT:
         raise FileError(
-            f"names {shown(name)}, which is no part of weights, and was not touched: if you trust the file, load it in "
+            f"names {shown(name)}, which is no part of weights, and was not called: if you trust the file, load it in "
             "PyTorch and save model.state_dict() alone"
         )
     return _Name(name)
 
 
 def _call(instruction: str, name: Any, arguments: Any) -> Any:
-    """What PyTorch would make by calling a name."""
+    """Makes what PyTorch would make by calling a name."""
     if type(name) is _Name and type(arguments) is tuple:
         if instruction == "REDUCE" and name.text in _FUNCTIONS:
             return _FUNCTIONS[name.text](*arguments)
@@ -268,14 +279,17 @@ def _call(instruction: str, name: Any, arguments: Any) -> Any:
 
 
 def _storage(identity: Any) -> Storage:
-    """``("storage", class, key, device, elements)``, and in the legacy format None or ``(key, start, elements)``."""
+    """Reads ``("storage", class, key, device, elements)``, which in the legacy format ends with one item more.
+
+    That is None, or ``(key, start, elements)`` of a part of the storage.
+    """
     match identity:
         case ("storage", _Name(text=name), str(key), str(), int(size), *view) if (
-            name in _STORAGE_NAMES and _are_counts(size) and len(view) <= 1
+            name in _STORAGE_NAMES and _are_counts([size]) and len(view) <= 1
         ):
             match view:
                 case [] | [None]:
                     return Storage(_STORAGE_NAMES[name], key, size, 0, size)
-                case [(str(), int(start), int(length))] if _are_counts(start, length) and start + length <= size:
+                case [(str(), int(start), int(length))] if _are_counts([start, length]) and start + length <= size:
                     return Storage(_STORAGE_NAMES[name], key, size, start, length)
     raise FileError("refers to something outside itself that is not a tensor's storage: fetch it again")

@@ -9,9 +9,9 @@ import pytest
 import jaxcnn
 from jaxcnn.models.alexnet import AlexNet
 from jaxcnn.models.registry import get_variant
+from jaxcnn.models.variant import Rule
 from jaxcnn.tables.networks import describe
 from jaxcnn.weights.errors import WeightsError
-from jaxcnn.weights.rules import Rule
 from tests.parity import parity_weights
 from tests.parity.parity_variables import variables_of
 

@@ -1,5 +1,7 @@
 import json
+import types
 
+import flax.linen
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,9 +9,10 @@ import pytest
 
 import jaxcnn
 from jaxcnn.errors import UserError
-from jaxcnn.models.lenet import C3_INPUTS, DIGIT_PICTURES
+from jaxcnn.models.lenet import C3_INPUTS, DIGIT_PICTURES, LeNet
 from jaxcnn.models.registry import ModelError, get_variant, options_of, register
 from jaxcnn.models.regnet import RegNet
+from jaxcnn.models.variant import Variant
 from tests.golden import make_parameter_trees
 
 PARAMETERS = {
@@ -344,8 +347,9 @@ def test_lenet5_refuses_what_the_paper_has_not():
 
 
 def test_names():
-    # The tests' own recipe registers a network, where it has been read before.
-    assert [name for name in jaxcnn.list_models() if name != "tiny"] == sorted(PARAMETERS)
+    # Other tests register networks of their own, where they run in the same process.
+    families = {get_variant(name).family for name in PARAMETERS}
+    assert [name for name in jaxcnn.list_models() if get_variant(name).family in families] == sorted(PARAMETERS)
     assert jaxcnn.list_models("resnet1*") == ["resnet101", "resnet110_cifar", "resnet152", "resnet18"]
 
 
@@ -369,9 +373,37 @@ def test_wrong_names_and_options_are_refused(name, options, sentence):
         jaxcnn.create_model(name, **options)
 
 
-def test_a_duplicate_name_is_refused():
-    with pytest.raises(ModelError, match="there is a model named 'lenet' already"):
-        register(get_variant("lenet"))
+def _variant(name="a_network_of_the_model_tests", module=LeNet, arguments=types.MappingProxyType({})):
+    return Variant(name, "tests", module, arguments)
+
+
+@pytest.mark.parametrize(
+    ("variant", "sentence"),
+    [
+        (get_variant("lenet"), "there is a model named 'lenet' already: register it under another name"),
+        (_variant("another"), "there is a model named 'another' already"),
+        (
+            _variant(module=flax.linen.Dense),
+            "Dense'>, which is no network: derive a class from jaxcnn.models.network.N",
+        ),
+        (
+            _variant(module=len),
+            "the module of model 'a_network_of_the_model_tests' is <built-in function len>, which is",
+        ),
+        (
+            _variant(arguments={"dropout": 0.1}),
+            "fixes 'dropout', which LeNet does not have: did you mean 'dropout_rate'",
+        ),
+        (
+            _variant(module=RegNet),
+            "does not fix 'depth', for which RegNet has no default: put it into the arguments of",
+        ),
+    ],
+)
+def test_what_cannot_be_a_network_is_not_registered_nor_is_what_comes_with_it(variant, sentence):
+    with pytest.raises(ModelError, match=sentence):
+        register(_variant("another"), variant)
+    assert "another" not in jaxcnn.list_models()
 
 
 def test_options_are_the_modules_fields():

@@ -10,7 +10,8 @@ import jaxcnn
 from jaxcnn.errors import UserError
 from jaxcnn.layers.blocks import StochasticDepth
 from jaxcnn.layers.norm import BatchNorm
-from jaxcnn.models.nasnet import NORMAL, REDUCTION, Cell, Defaults
+from jaxcnn.models.nasnet import Defaults
+from jaxcnn.models.nasnet_cells import NORMAL, REDUCTION, Cell
 from jaxcnn.tables.networks import describe
 
 
@@ -35,7 +36,8 @@ def test_multiply_adds_are_the_papers(name, millions):
 
 
 def test_cells_are_where_tf_slim_has_them():
-    assert [place.name for place in small("nasnet_a_large").places()] == [
+    specs = small("nasnet_a_large").cell_specs()
+    assert [spec.name for spec in specs] == [
         "stem_cell0",
         "stem_cell1",
         "stage1_cell0",
@@ -44,12 +46,12 @@ def test_cells_are_where_tf_slim_has_them():
         "stage3_reduction",
         "stage3_cell0",
     ]
-    assert [place.features for place in small("nasnet_a_large").places()] == [1, 2, 4, 8, 8, 16, 16]
+    assert [spec.features for spec in specs] == [1, 2, 4, 8, 8, 16, 16]
     for name, cells, back in (("large", 22, 3), ("mobile", 16, 2), ("cifar", 20, 2)):
-        places = jaxcnn.create_model(f"nasnet_a_{name}").places()
-        assert len(places) == cells
-        assert {place.back for place in places if place.name in ("stage2_cell0", "stage3_cell0")} == {back}
-        assert {place.back for place in places if place.name not in ("stage2_cell0", "stage3_cell0")} == {2}
+        specs = jaxcnn.create_model(f"nasnet_a_{name}").cell_specs()
+        assert len(specs) == cells
+        assert {spec.back for spec in specs if spec.name in ("stage2_cell0", "stage3_cell0")} == {back}
+        assert {spec.back for spec in specs if spec.name not in ("stage2_cell0", "stage3_cell0")} == {2}
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ import pytest
 
 import jaxcnn
 from jaxcnn.models.registry import get_variant
+from jaxcnn.models.variant import Rule
 from jaxcnn.models.vgg import VGG
 from jaxcnn.tables.networks import describe
 from jaxcnn.weights.errors import WeightsError
-from jaxcnn.weights.rules import Rule, rules_of
 from tests.parity import parity_weights
 from tests.parity.parity_variables import variables_of
 
@@ -84,15 +84,16 @@ def test_multiply_adds_are_the_published_ones(name, published):
         ("vgg19_bn", "0 3 7 10 14 17 20 23 27 30 33 36 40 43 46 49"),
     ],
 )
-def test_each_of_torchvisions_layers_has_its_place(name, convolutions):
-    table = {rule.replacement: rule.pattern for rule in rules_of(get_variant(name))}
-    assert len(table) == len(rules_of(get_variant(name)))
-    places = [place for place in table if place.startswith("conv")]
-    assert places == sorted(places)
+def test_each_of_torchvisions_layers_has_a_rule(name, convolutions):
+    rules = get_variant(name).rules
+    table = {rule.replacement: rule.pattern for rule in rules}
+    assert len(table) == len(rules)
+    paths = [path for path in table if path.startswith("conv")]
+    assert paths == sorted(paths)
     indices = [int(index) for index in convolutions.split()]
-    assert [table[place] for place in places] == [rf"features\.{index}" for index in indices]
+    assert [table[path] for path in paths] == [rf"features\.{index}" for index in indices]
     if name.endswith("_bn"):
-        norms = [table[place.replace("conv", "norm")] for place in places]
+        norms = [table[path.replace("conv", "norm")] for path in paths]
         assert norms == [rf"features\.{index + 1}" for index in indices]
     assert [table[f"classifier/fc{i}"] for i in (6, 7, 8)] == [rf"classifier\.{i}" for i in (0, 3, 6)]
 

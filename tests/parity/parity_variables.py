@@ -7,8 +7,8 @@ import flax.linen as nn
 import flax.traverse_util
 import jax
 
+from jaxcnn.models.variant import Rule
 from jaxcnn.weights.load import convert
-from jaxcnn.weights.rules import Rule
 
 
 def variables_of(model: nn.Module, images: Any, rules: tuple[Rule, ...], state: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import make_train_step, zero_totals
-from jaxcnn.weights.rules import rules_of
 from tests.golden import trajectory
 from tests.parity import parity_weights
 from tests.parity.parity_variables import variables_of
@@ -40,7 +39,7 @@ def test_a_hundred_steps_equal_pytorchs():
 
     def load(make):
         state = {key: make(key, tuple(shape)) for key, shape in shapes.items()}
-        return variables_of(model, np.zeros(size, np.float32), rules_of(variant), state)
+        return variables_of(model, np.zeros(size, np.float32), variant.rules, state)
 
     recipe = SGD(
         learning_rate=trajectory.LEARNING_RATE,

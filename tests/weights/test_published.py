@@ -16,10 +16,17 @@ import safetensors.numpy
 import jaxcnn
 from jaxcnn import loading
 from jaxcnn.config import CenterCrop, Normalization
-from jaxcnn.models.registry import create_model, list_models
+from jaxcnn.models.registry import create_model, get_variant, list_models
+from jaxcnn.models.variant import Published
 from jaxcnn.weights import cache, load, published
 from jaxcnn.weights.errors import WeightsError
-from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
+from jaxcnn.weights.published import (
+    find_published,
+    imagenet_classes,
+    is_published,
+    published_errors,
+    published_weights,
+)
 from tests.parity import parity_weights
 
 OURS = [entry for name in list_models() for entry in published_weights(name)]
@@ -27,8 +34,7 @@ OURS = [entry for name in list_models() for entry in published_weights(name)]
 
 @pytest.mark.parametrize("entry", OURS, ids=lambda entry: f"{entry.model}-{entry.source}")
 def test_every_entry_is_of_a_network_with_its_options(entry):
-    create_model(entry.model, **entry.options)
-    entry.check_options(entry.options)
+    entry.check(create_model(entry.model, **entry.options))
     CenterCrop(size=entry.crop, resize=entry.resize, interpolation=entry.interpolation)
     Normalization(mean=entry.mean, std=entry.std)
     assert entry.resize >= entry.crop
@@ -110,9 +116,52 @@ def test_options_that_make_another_network_are_refused(model, source, options, s
         jaxcnn.load_pretrained(model, source, **options)
 
 
+@pytest.mark.parametrize("name", list_models())
+def test_figures_of_published_weights_are_with_the_weights_alone(name):
+    papers = get_variant(name).published
+    assert not [figure for figure in papers if figure.source.startswith(("torchvision", "timm"))]
+    weights = {entry.published for entry in published_weights(name)}
+    shown = published_errors(name)
+    assert [figure for figure in shown if figure not in weights] == list(papers)
+    assert len(shown) - len(papers) == (1 if any(figure.top1_error for figure in weights) else 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "index", "expected"),
+    [
+        (
+            "resnet50",
+            0,
+            Published(
+                23.87, 7.138, "centre crop 224 of 256, ILSVRC-2012 validation", "torchvision 0.28, IMAGENET1K_V1"
+            ),
+        ),
+        (
+            "nasnet_a_large",
+            1,
+            Published(
+                17.362,
+                3.934,
+                "centre crop 331 of 363, ILSVRC-2012 validation",
+                "timm 1.0.31, the authors' weights; count_padding=True",
+            ),
+        ),
+        (
+            "efficientnet_lite4",
+            1,
+            Published(
+                18.46, 4.332, "centre crop 380 of 413, ILSVRC-2012 validation", "timm 1.0.31, the authors' weights"
+            ),
+        ),
+    ],
+)
+def test_one_set_of_weights_is_listed_beside_the_papers_figures(name, index, expected):
+    assert published_errors(name)[index] == expected
+
+
 def test_options_that_leave_the_function_alone_are_free():
     free = {"num_classes": 10, "dtype": jnp.bfloat16, "dropout_rate": 0.9, "remat": (1,), "batch_norm_momentum": 0.5}
-    find_published("efficientnet_lite0", "timm").check_options({**free, "padding": "same"})
+    find_published("efficientnet_lite0", "timm").check(create_model("efficientnet_lite0", **free, padding="same"))
 
 
 def test_the_classes():
@@ -263,7 +312,7 @@ def test_published_half_precision_becomes_float32(kept, monkeypatch):
     kept.mkdir()
     entry = find_published("resnet18", "torchvision")
     shapes = load.variable_shapes("resnet18", {})
-    state = {place: parity_weights.weight(place, leaf.shape).astype(np.float16) for place, leaf in shapes.items()}
+    state = {path: parity_weights.weight(path, leaf.shape).astype(np.float16) for path, leaf in shapes.items()}
     path = kept / entry.url.rpartition("/")[2]
     safetensors.numpy.save_file(state, path)
     own = dataclasses.replace(entry, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:8])
