@@ -21,6 +21,7 @@ import tyro
 from jaxcnn import trained
 from jaxcnn.config import DataConfig, EvaluationConfig, Normalization, Views
 from jaxcnn.data.numbering import read_names
+from jaxcnn.data.views import protocol_union
 from jaxcnn.errors import UserError, run_script
 from jaxcnn.evaluation.details import in_words, save_details
 from jaxcnn.evaluation.metrics import check_top_k
@@ -54,8 +55,9 @@ class Measurement:
     batch_size: int = EvaluationConfig().batch_size
     """Views that the network takes together."""
     top_k: tuple[int, ...] = EvaluationConfig().top_k
-    views: Views = trained.SINGLE_CROP
-    """Of each image; what the network says of them is averaged."""
+    # Asked for when the command is parsed, so that the protocols of a recipe are among them.
+    views: Annotated[Views, tyro.conf.arg(constructor_factory=protocol_union)] = trained.SINGLE_CROP
+    """The views of each image; what the network says of them is averaged."""
     leave_out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Images that do not count, by the names or the numbers of their files, one a line: ILSVRC's blacklist."""
     labels: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

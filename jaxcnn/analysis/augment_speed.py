@@ -2,13 +2,13 @@
 
 import dataclasses
 import functools
-import typing
 
 import jax
 import jax.numpy as jnp
 
 from jaxcnn.analysis.timing import take_turns
 from jaxcnn.analysis.training_speed import Job, jax_step
+from jaxcnn.augment import AUGMENTATIONS
 from jaxcnn.augment.compose import augment, check_order
 from jaxcnn.config import Augmentation, Normalization
 
@@ -26,8 +26,7 @@ class Timing:
 
 def every_augmentation() -> dict[str, tuple[Augmentation, ...]]:
     """Returns one list of a single augmentation, as it is by default, for each there is, by its kind."""
-    classes = typing.get_args(typing.get_args(Augmentation)[0])
-    return {cls.kind: (cls(),) for cls in classes}
+    return {kind: (group(),) for kind, group in AUGMENTATIONS.groups.items()}
 
 
 def time_augmentations(
