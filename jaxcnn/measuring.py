@@ -3,13 +3,15 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
 
 from jaxcnn.config import DataConfig, EvaluationConfig, Normalization, Views
 from jaxcnn.data.numbering import read_names
 from jaxcnn.data.pipeline import SINGLE_CROP
+from jaxcnn.data.views import protocol_union
 from jaxcnn.devices.processes import is_writer
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.details import save_details
@@ -28,7 +30,8 @@ class Measurement:
     """Views that the network takes together."""
     top_k: tuple[int, ...] = EvaluationConfig().top_k
     """An image counts as right if its label is among so many of the most probable classes: an error for each number."""
-    views: Views = SINGLE_CROP
+    # The union is asked for when the command is parsed, so that the protocols of a recipe are among them.
+    views: Annotated[Views, tyro.conf.arg(constructor_factory=protocol_union)] = SINGLE_CROP
     """The views of each image; what the network says of them is averaged."""
     leave_out: Path | None = None
     """A file with the images that do not count, by the names or the numbers of their files, one a line: ILSVRC's

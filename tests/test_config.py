@@ -4,6 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from jaxcnn import config
+from jaxcnn.augment import AUGMENTATIONS
 from jaxcnn.config import (
     LAMB,
     SGD,
@@ -15,6 +17,7 @@ from jaxcnn.config import (
     HorizontalFlip,
     LossConfig,
     ModelConfig,
+    Optimizer,
     PublishedConfig,
     RandomAffine,
     RandomCrop,
@@ -31,6 +34,8 @@ from jaxcnn.config import (
     from_json,
     to_json,
 )
+from jaxcnn.data.views import PROTOCOLS
+from jaxcnn.training.optimizer import OPTIMIZERS
 
 
 def test_json_round_trip_keeps_everything():
@@ -69,7 +74,33 @@ def test_json_round_trip_keeps_everything():
         ),
         (lambda: SGD(momentum=1.0), r"^momentum must be less than 1"),
         (lambda: SGD(learning_rate=float("nan")), r"^learning_rate must be"),
-        (lambda: from_json('{"optimizer": {"kind": "adam"}}'), r"^optimizer .*'sgd', 'rmsprop', 'adamw', 'lamb'"),
+        (
+            lambda: from_json('{"optimizer": {"kind": "adam"}}'),
+            r"^optimizer has the kind 'adam', which neither jaxcnn nor a recipe registers: did you mean 'adamw'\?$",
+        ),
+        (
+            lambda: from_json('{"optimizer": {"kind": "newton"}}'),
+            r"^optimizer has the kind 'newton', .*: choose from 'adamw', 'lamb', 'rmsprop', 'sgd'$",
+        ),
+        (lambda: from_json('{"optimizer": {"kind": ["sgd"]}}'), r"^optimizer has the kind \['sgd'\], which neither"),
+        (lambda: from_json('{"augmentations": [{}]}'), r"^augmentations.0 has no kind: choose from 'aug_mix', "),
+        (lambda: from_json('{"optimizer": "sgd"}'), r"^optimizer must be a registered optimizer, not 'sgd'$"),
+        (
+            lambda: from_json('{"optimizer": {"kind": "sgd", "schedule": {"warmup": 2.0}}}'),
+            r"^optimizer.sgd.schedule.warmup is not an option: did you mean 'warmup_",
+        ),
+        (
+            lambda: from_json('{"augmentations": [{"kind": "random_affine", "translate": [0.1, 2.0]}]}'),
+            r"^augmentations.0.random_affine.translate.1 must be less than or equal to 1, not 2.0$",
+        ),
+        (
+            lambda: TrainConfig(augmentations=(HorizontalFlip(), SGD())),
+            r"^augmentations.1 must be a registered augmentation, not SGD\(",
+        ),
+        (
+            lambda: TrainConfig(optimizer=Optimizer()),
+            r"^optimizer is of the class Optimizer, which is not registered: call register_optimizer\(Optimizer, ...\)",
+        ),
         (
             lambda: from_json('{"optimizer": {"kind": "adamw", "beta3": 0.9}}'),
             r"^optimizer.adamw.beta3 is not an option: did you mean 'beta[12]'",
@@ -100,6 +131,18 @@ def test_wrong_options_are_refused_in_a_sentence(make, sentence):
     with pytest.raises(ConfigError, match=sentence) as error:
         make()
     assert "\n" not in str(error.value)
+
+
+def test_everything_that_is_exported_can_be_had():
+    assert {"RandAugment", "MixUp", "SGD", "TrainConfig"} <= set(config.__all__)
+    assert [name for name in config.__all__ if not hasattr(config, name)] == []
+    assert set(config.__all__) <= set(dir(config))
+    exported = {getattr(config, name) for name in config.__all__}
+    ours = {*AUGMENTATIONS.groups.values(), *OPTIMIZERS.groups.values(), *PROTOCOLS.groups.values()}
+    assert ours <= exported
+    assert len(ours) == 26 + 4 + 5
+    with pytest.raises(AttributeError, match=r"module 'jaxcnn.config' has no attribute 'RandomFlip'"):
+        config.RandomFlip  # noqa: B018
 
 
 def test_configs_are_frozen():

@@ -1,96 +1,33 @@
 """From a config's list of augmentations to one function, and from uint8 to what a network takes.
 
-An augmentation's function takes the keys, the images and, by name, the fields of its config. It is of one of three
-kinds, in the order in which they are applied: of uint8 pixels; of normalized float32 pixels; of a whole normalized
-batch with its targets.
+The augmentations are those of `jaxcnn.augment.registry`. They are applied in the order of what they change: uint8
+pixels; normalized float32 pixels; a whole normalized batch with its targets.
 """
 
 import dataclasses
+import functools
 import itertools
-import types
-from collections.abc import Callable, Mapping
+import typing
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from jaxcnn import config
-from jaxcnn.augment.erase import cutout, random_erasing
-from jaxcnn.augment.geometric import (
-    horizontal_flip,
-    random_affine,
-    random_crop,
-    random_perspective,
-    random_rotation,
-    vertical_flip,
-)
-from jaxcnn.augment.mix import cutmix, mixup, mixup_or_cutmix
-from jaxcnn.augment.policies import aug_mix, auto_augment, rand_augment, trivial_augment_wide
-from jaxcnn.augment.random_color import (
-    color_jitter,
-    gaussian_blur,
-    lighting,
-    random_adjust_sharpness,
-    random_autocontrast,
-    random_equalize,
-    random_grayscale,
-    random_invert,
-    random_posterize,
-    random_solarize,
-)
-from jaxcnn.augment.resized_crop import random_resized_crop
+from jaxcnn.augment.registry import AUGMENTATIONS, On
 from jaxcnn.config import Augmentation, ConfigError, Normalization
-
-PIXELS: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(
-    {
-        config.RandomCrop: random_crop,
-        config.RandomResizedCrop: random_resized_crop,
-        config.HorizontalFlip: horizontal_flip,
-        config.VerticalFlip: vertical_flip,
-        config.RandomRotation: random_rotation,
-        config.RandomAffine: random_affine,
-        config.RandomPerspective: random_perspective,
-        config.ColorJitter: color_jitter,
-        config.Lighting: lighting,
-        config.RandomGrayscale: random_grayscale,
-        config.RandomAutocontrast: random_autocontrast,
-        config.RandomEqualize: random_equalize,
-        config.RandomPosterize: random_posterize,
-        config.RandomSolarize: random_solarize,
-        config.RandomInvert: random_invert,
-        config.RandomAdjustSharpness: random_adjust_sharpness,
-        config.GaussianBlur: gaussian_blur,
-        config.AutoAugment: auto_augment,
-        config.RandAugment: rand_augment,
-        config.TrivialAugmentWide: trivial_augment_wide,
-        config.AugMix: aug_mix,
-    }
-)
-NORMALIZED: Mapping[type, Callable[..., jax.Array]] = types.MappingProxyType(
-    {
-        config.RandomErasing: random_erasing,
-        config.Cutout: cutout,
-    }
-)
-MIXED: Mapping[type, Callable[..., tuple[jax.Array, jax.Array]]] = types.MappingProxyType(
-    {
-        config.MixUp: mixup,
-        config.CutMix: cutmix,
-        config.MixUpOrCutMix: mixup_or_cutmix,
-    }
-)
-_KINDS = (PIXELS, NORMALIZED, MIXED)
 
 
 def check_order(augmentations: tuple[Augmentation, ...]) -> None:
-    """Refuses a list in which one kind comes after a later kind.
+    """Refuses a list in which an augmentation comes after one that is applied later.
 
     Raises:
         ConfigError: naming the two.
     """
-    kinds = [next(number for number, kind in enumerate(_KINDS) if type(step) in kind) for step in augmentations]
-    for index, (this, following) in enumerate(itertools.pairwise(kinds)):
+    order = [typing.get_args(On).index(_on(step)) for step in augmentations]
+    for index, (this, following) in enumerate(itertools.pairwise(order)):
         if this > following:
-            first, second = (augmentations[place].kind for place in (index, index + 1))
+            first, second = (augmentations[position].kind for position in (index, index + 1))
             raise ConfigError(
                 f"augmentations.{index + 1}, {second}, cannot come after {first}: move it before. Erasing, then "
                 "mixing, come last, on normalized images"
@@ -99,7 +36,11 @@ def check_order(augmentations: tuple[Augmentation, ...]) -> None:
 
 def mixes(augmentations: tuple[Augmentation, ...]) -> bool:
     """Returns whether targets become soft."""
-    return any(type(step) in MIXED for step in augmentations)
+    return any(_on(step) == "batch" for step in augmentations)
+
+
+def _on(step: Augmentation) -> On:
+    return AUGMENTATIONS.implementation(step).on
 
 
 def augmented_shape(shape: tuple[int, int, int], augmentations: tuple[Augmentation, ...]) -> tuple[int, int, int]:
@@ -127,7 +68,7 @@ def augment(
     """Applies augmentations in their order, and normalizes.
 
     Args:
-        keys: (batch,) typed PRNG keys, a function of each image's epoch and place in it.
+        keys: (batch,) typed PRNG keys, a function of each image's epoch and position in it.
         images: (batch, height, width, channels), uint8.
         labels: (batch,), int32.
         augmentations: as the config lists them, in the order that `check_order` wants.
@@ -138,23 +79,24 @@ def augment(
         Float32 images, and the labels; where `mixes`, instead of them targets, float32 (batch, num_classes), each a
         distribution.
     """
-    steps = [
-        (jax.vmap(jax.random.fold_in, (0, None))(keys, index), step, _fields(step))
-        for index, step in enumerate(augmentations)
-    ]
-    for step_keys, step, fields in steps:
-        if type(step) in PIXELS:
-            images = PIXELS[type(step)](step_keys, images, **fields)
+
+    def due(on: On) -> Iterator[tuple[jax.Array, Callable[..., Any]]]:
+        """The augmentations of one sort: their keys, and their functions with the options filled in."""
+        for index, step in enumerate(augmentations):
+            if _on(step) == on:
+                function = AUGMENTATIONS.implementation(step).function
+                yield jax.vmap(jax.random.fold_in, (0, None))(keys, index), functools.partial(function, **_fields(step))
+
+    for step_keys, change in due("pixels"):
+        images = change(step_keys, images)
     images = normalize(images, normalization)
-    for step_keys, step, fields in steps:
-        if type(step) in NORMALIZED:
-            images = NORMALIZED[type(step)](step_keys, images, **fields)
+    for step_keys, change in due("normalized"):
+        images = change(step_keys, images)
     if not mixes(augmentations):
         return images, labels
     targets = jax.nn.one_hot(labels, num_classes)
-    for step_keys, step, fields in steps:
-        if type(step) in MIXED:
-            images, targets = MIXED[type(step)](step_keys, images, targets, **fields)
+    for step_keys, change in due("batch"):
+        images, targets = change(step_keys, images, targets)
     return images, targets
 
 

@@ -1,4 +1,7 @@
-"""Augmentations that hide a part of each normalized image, in which 0 is the mean colour."""
+"""Augmentations that hide a part of each normalized image, in which 0 is the mean colour.
+
+Their config stands above each of them; its fields, apart from ``kind``, are the function's arguments.
+"""
 
 from typing import Literal
 
@@ -6,6 +9,26 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.augment.resized_crop import draw_sides, place_box
+from jaxcnn.config import Augmentation, option_group
+from jaxcnn.config.options import FiniteFloat, Interval, PositiveInt, Probability, ShareInterval
+
+
+@option_group
+class RandomErasing(Augmentation):
+    """A box of random area, aspect ratio and position is hidden (arXiv:1708.04896): torchvision's ``RandomErasing``.
+
+    It comes after normalization, where 0 is the mean colour.
+    """
+
+    probability: Probability = 0.5
+    scale: ShareInterval = (0.02, 0.33)
+    """The smallest and the largest share of the image's area."""
+    ratio: Interval = (0.3, 3.3)
+    """The smallest and the largest height over width; drawn log-uniformly."""
+    value: FiniteFloat | Literal["color", "pixels"] = 0.0
+    """The value put there; or draws from a standard normal distribution, one a channel (``color``) or one for each
+    channel of each pixel (``pixels``)."""
+    kind: Literal["random_erasing"] = "random_erasing"
 
 
 def random_erasing(
@@ -26,11 +49,11 @@ def random_erasing(
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), float32, normalized.
-        probability: of hiding anything.
-        scale: smallest and largest share of the image's area.
-        ratio: smallest and largest height over width; drawn log-uniformly.
-        value: put there; or ``color``, a draw from a standard normal distribution a channel; or ``pixels``, one for
-            each pixel's each channel.
+        probability: the probability of hiding anything.
+        scale: the smallest and the largest share of the image's area.
+        ratio: the smallest and the largest height over width; drawn log-uniformly.
+        value: what is put there; or ``color``, a draw from a standard normal distribution for each channel; or
+            ``pixels``, one for each channel of each pixel.
 
     Returns:
         Images of the same shape and dtype.
@@ -62,6 +85,20 @@ def random_erasing(
     return jax.vmap(erase)(keys, images)
 
 
+@option_group
+class Cutout(Augmentation):
+    """Squares whose middles lie anywhere, cut off at the border, take the mean colour (arXiv:1708.04552).
+
+    It comes after normalization.
+    """
+
+    length: PositiveInt = 16
+    """The length of a side, in pixels."""
+    holes: PositiveInt = 1
+    """The number of squares an image."""
+    kind: Literal["cutout"] = "cutout"
+
+
 def cutout(keys: jax.Array, images: jax.Array, *, length: int, holes: int) -> jax.Array:
     """Puts 0 into squares of each image (arXiv:1708.04552).
 
@@ -71,8 +108,8 @@ def cutout(keys: jax.Array, images: jax.Array, *, length: int, holes: int) -> ja
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), float32, normalized.
-        length: of a square's side, in pixels.
-        holes: squares an image.
+        length: the length of a square's side, in pixels.
+        holes: the number of squares an image.
 
     Returns:
         Images of the same shape and dtype.

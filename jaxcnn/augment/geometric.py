@@ -1,11 +1,26 @@
-"""Augmentations that move pixels. Each takes one key an image, so an image's fate does not depend on its batch."""
+"""Augmentations that move pixels. Each takes one key an image, so an image's fate does not depend on its batch.
+
+Their config stands above each of them; its fields, apart from ``kind``, are the function's arguments.
+"""
 
 from typing import Literal
 
 import jax
 import jax.numpy as jnp
 
-from jaxcnn.augment.warp import inverse_affine, inverse_perspective, warp
+from jaxcnn.augment.warp import Fill, SampledAt, inverse_affine, inverse_perspective, warp
+from jaxcnn.config import Augmentation, option_group
+from jaxcnn.config.options import GreyLevel, Interval, PositiveInt, Probability, SignedInterval
+
+
+@option_group
+class RandomCrop(Augmentation):
+    """A window of the image's own size, cut out of the image padded by ``padding`` pixels on each side."""
+
+    padding: PositiveInt = 4
+    fill: GreyLevel = 0
+    """The grey level of the padding."""
+    kind: Literal["random_crop"] = "random_crop"
 
 
 def random_crop(keys: jax.Array, images: jax.Array, *, padding: int, fill: int = 0) -> jax.Array:
@@ -16,8 +31,8 @@ def random_crop(keys: jax.Array, images: jax.Array, *, padding: int, fill: int =
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), uint8.
-        padding: pixels added on each side.
-        fill: grey level of what is added.
+        padding: the number of pixels added on each side.
+        fill: the grey level of what is added.
 
     Returns:
         Images of the same shape and dtype.
@@ -38,18 +53,34 @@ def random_crop(keys: jax.Array, images: jax.Array, *, padding: int, fill: int =
     return shift(shift(images, offsets[:, 0], height, 1), offsets[:, 1], width, 2)
 
 
+@option_group
+class HorizontalFlip(Augmentation):
+    """Mirrors an image with this probability."""
+
+    probability: Probability = 0.5
+    kind: Literal["horizontal_flip"] = "horizontal_flip"
+
+
 def horizontal_flip(keys: jax.Array, images: jax.Array, *, probability: float = 0.5) -> jax.Array:
     """Mirrors each image left to right with this probability.
 
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels).
-        probability: of a flip.
+        probability: the probability of a flip.
 
     Returns:
         Images of the same shape and dtype.
     """
     return jnp.where(_chosen(keys, probability)[:, None, None, None], images[:, :, ::-1], images)
+
+
+@option_group
+class VerticalFlip(Augmentation):
+    """Turns an image upside down, as in a mirror, with this probability."""
+
+    probability: Probability = 0.5
+    kind: Literal["vertical_flip"] = "vertical_flip"
 
 
 def vertical_flip(keys: jax.Array, images: jax.Array, *, probability: float = 0.5) -> jax.Array:
@@ -58,7 +89,7 @@ def vertical_flip(keys: jax.Array, images: jax.Array, *, probability: float = 0.
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels).
-        probability: of a flip.
+        probability: the probability of a flip.
 
     Returns:
         Images of the same shape and dtype.
@@ -66,20 +97,32 @@ def vertical_flip(keys: jax.Array, images: jax.Array, *, probability: float = 0.
     return jnp.where(_chosen(keys, probability)[:, None, None, None], images[:, ::-1], images)
 
 
+@option_group
+class RandomRotation(Augmentation):
+    """A rotation about the middle: torchvision's ``RandomRotation``."""
+
+    degrees: SignedInterval = (-10.0, 10.0)
+    """The smallest and the largest angle, counter-clockwise; drawn uniformly."""
+    interpolation: SampledAt = "nearest"
+    fill: Fill = (0,)
+    """The grey level where there was no image: one a channel, or one for all."""
+    kind: Literal["random_rotation"] = "random_rotation"
+
+
 def random_rotation(
     keys: jax.Array,
     images: jax.Array,
     *,
     degrees: tuple[float, float],
-    interpolation: Literal["nearest", "bilinear"],
-    fill: tuple[int, ...],
+    interpolation: SampledAt,
+    fill: Fill,
 ) -> jax.Array:
     """Rotates each image about its middle, as torchvision's ``RandomRotation``.
 
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), uint8.
-        degrees: smallest and largest angle, counter-clockwise; drawn uniformly.
+        degrees: the smallest and the largest angle, counter-clockwise; drawn uniformly.
         interpolation: as `sample`'s.
         fill: as `sample`'s.
 
@@ -88,6 +131,26 @@ def random_rotation(
     """
     angle = -_uniform(keys, degrees)
     return warp(images, inverse_affine(angle=angle), interpolation=interpolation, fill=fill)
+
+
+@option_group
+class RandomAffine(Augmentation):
+    """Shear, scale, rotation about the middle, translation, each drawn uniformly: torchvision's ``RandomAffine``."""
+
+    degrees: SignedInterval = (0.0, 0.0)
+    """The smallest and the largest angle, clockwise."""
+    translate: tuple[Probability, Probability] = (0.0, 0.0)
+    """The largest share of the width, and of the height, to either side; whole pixels."""
+    scale: Interval = (1.0, 1.0)
+    """The smallest and the largest factor of lengths."""
+    shear_x: SignedInterval = (0.0, 0.0)
+    """The smallest and the largest shear along x, in degrees."""
+    shear_y: SignedInterval = (0.0, 0.0)
+    """The smallest and the largest shear along y, in degrees."""
+    interpolation: SampledAt = "nearest"
+    fill: Fill = (0,)
+    """The grey level where there was no image: one a channel, or one for all."""
+    kind: Literal["random_affine"] = "random_affine"
 
 
 def random_affine(
@@ -99,19 +162,19 @@ def random_affine(
     scale: tuple[float, float],
     shear_x: tuple[float, float],
     shear_y: tuple[float, float],
-    interpolation: Literal["nearest", "bilinear"],
-    fill: tuple[int, ...],
+    interpolation: SampledAt,
+    fill: Fill,
 ) -> jax.Array:
     """Shears, scales, rotates and translates each image, as torchvision's ``RandomAffine``; everything drawn uniformly.
 
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), uint8.
-        degrees: smallest and largest angle, clockwise.
-        translate: largest share of the width, and of the height, to either side; rounded to whole pixels.
-        scale: smallest and largest, of lengths.
-        shear_x: smallest and largest, in degrees.
-        shear_y: likewise.
+        degrees: the smallest and the largest angle, clockwise.
+        translate: the largest share of the width, and of the height, to either side; rounded to whole pixels.
+        scale: the smallest and the largest factor of lengths.
+        shear_x: the smallest and the largest shear along x, in degrees.
+        shear_y: the same along y.
         interpolation: as `sample`'s.
         fill: as `sample`'s.
 
@@ -134,22 +197,35 @@ def random_affine(
     return warp(images, matrices, interpolation=interpolation, fill=fill)
 
 
+@option_group
+class RandomPerspective(Augmentation):
+    """Each corner moved inward, and the image with it: torchvision's ``RandomPerspective``."""
+
+    distortion_scale: Probability = 0.5
+    """The largest share of the half width, and of the half height, by which a corner moves."""
+    probability: Probability = 0.5
+    interpolation: SampledAt = "bilinear"
+    fill: Fill = (0,)
+    """The grey level where there was no image: one a channel, or one for all."""
+    kind: Literal["random_perspective"] = "random_perspective"
+
+
 def random_perspective(
     keys: jax.Array,
     images: jax.Array,
     *,
     distortion_scale: float,
     probability: float,
-    interpolation: Literal["nearest", "bilinear"],
-    fill: tuple[int, ...],
+    interpolation: SampledAt,
+    fill: Fill,
 ) -> jax.Array:
     """Moves each corner inward by whole pixels, and the image with them, as torchvision's ``RandomPerspective``.
 
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), uint8.
-        distortion_scale: largest share of the half width, and of the half height, by which a corner moves.
-        probability: of moving an image's corners at all.
+        distortion_scale: the largest share of the half width, and of the half height, by which a corner moves.
+        probability: the probability of moving an image's corners at all.
         interpolation: as `sample`'s.
         fill: as `sample`'s.
 

@@ -3,10 +3,17 @@
 The partner of each image is the one before it in the batch, and the draw is one for the whole batch, as in
 torchvision's ``transforms/v2/_augment.py``. It is made with the key of the batch's first image: still a function of
 (seed, step).
+
+Their config stands above each of them; its fields, apart from ``kind``, are the function's arguments.
 """
+
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+
+from jaxcnn.config import Augmentation, option_group
+from jaxcnn.config.options import PositiveFloat, Probability
 
 
 def _share(key: jax.Array, alpha: float, probability: float) -> jax.Array:
@@ -30,6 +37,17 @@ def _box(key: jax.Array, share: jax.Array, height: int, width: int) -> jax.Array
     return inside[0][:, None] & inside[1][None]
 
 
+@option_group
+class MixUp(Augmentation):
+    """Each image and target blended with another's of the batch (arXiv:1710.09412): torchvision's ``MixUp``."""
+
+    alpha: PositiveFloat = 0.2
+    """The parameter of Beta(alpha, alpha), from which the share that stays of each image is drawn, one a batch."""
+    probability: Probability = 1.0
+    """The probability of blending a batch at all."""
+    kind: Literal["mixup"] = "mixup"
+
+
 def mixup(
     keys: jax.Array, images: jax.Array, targets: jax.Array, *, alpha: float, probability: float
 ) -> tuple[jax.Array, jax.Array]:
@@ -39,14 +57,25 @@ def mixup(
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), float32.
         targets: (batch, classes), float32: probabilities.
-        alpha: of the Beta distribution that the images' share is drawn from.
-        probability: of blending at all.
+        alpha: the parameter of the Beta distribution that the images' share is drawn from.
+        probability: the probability of blending at all.
 
     Returns:
         Images and targets of the same shapes.
     """
     share = _share(keys[0], alpha, probability)
     return _blend(images, share), _blend(targets, share)
+
+
+@option_group
+class CutMix(Augmentation):
+    """A box of each image out of another of the batch, targets by area (arXiv:1905.04899): torchvision's ``CutMix``."""
+
+    alpha: PositiveFloat = 1.0
+    """The parameter of Beta(alpha, alpha), from which the share of the area that stays is drawn, one a batch."""
+    probability: Probability = 1.0
+    """The probability of cutting a batch at all."""
+    kind: Literal["cutmix"] = "cutmix"
 
 
 def cutmix(
@@ -60,8 +89,8 @@ def cutmix(
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels).
         targets: (batch, classes), float32: probabilities.
-        alpha: of the Beta distribution that the share of the area that stays is drawn from.
-        probability: of cutting at all.
+        alpha: the parameter of the Beta distribution that the share of the area that stays is drawn from.
+        probability: the probability of cutting at all.
 
     Returns:
         Images and targets of the same shapes.
@@ -70,6 +99,19 @@ def cutmix(
     inside = _box(box_key, _share(share_key, alpha, probability), *images.shape[1:3])
     cut = jnp.where(inside[None, :, :, None], jnp.roll(images, 1, axis=0), images)
     return cut, _blend(targets, 1 - jnp.mean(inside, dtype=jnp.float32))
+
+
+@option_group
+class MixUpOrCutMix(Augmentation):
+    """One of the two, drawn anew for each batch: torchvision's reference scripts draw evenly."""
+
+    mixup_alpha: PositiveFloat = 0.2
+    cutmix_alpha: PositiveFloat = 1.0
+    cutmix_probability: Probability = 0.5
+    """The probability of CutMix rather than MixUp."""
+    probability: Probability = 1.0
+    """The probability of either."""
+    kind: Literal["mixup_or_cutmix"] = "mixup_or_cutmix"
 
 
 def mixup_or_cutmix(
@@ -90,8 +132,8 @@ def mixup_or_cutmix(
         targets: (batch, classes), float32: probabilities.
         mixup_alpha: as `mixup`'s.
         cutmix_alpha: as `cutmix`'s.
-        cutmix_probability: of CutMix rather than MixUp.
-        probability: of either.
+        cutmix_probability: the probability of CutMix rather than MixUp.
+        probability: the probability of either.
 
     Returns:
         Images and targets of the same shapes.

@@ -1,19 +1,22 @@
 """Policies: operations drawn at random, as AutoAugment, RandAugment, TrivialAugment and AugMix draw them.
 
-A policy draws, for each image, a row of operations and of their amounts; `apply_operations` then does them. Whatever
-the operations are, each step is the same for all images: one affine warp, one table, one blend, with what does nothing
-for those images that are not due. So a batch of any mixture costs one of each, not one of every operation.
+A policy draws, for each image, a row of operations and of their amounts; `apply_operations` then does them.
 
 Images are uint8 (batch, height, width, channels) with 1 or 3 channels, in and out, and keys typed PRNG keys, (batch,),
-so an image's fate does not depend on its batch.
+so an image's fate does not depend on its batch. The config of a policy stands above it; its fields, apart from
+``kind``, are the function's arguments.
 """
 
-from typing import Literal
+import math
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
+import pydantic
+from pydantic import Field
 
 from jaxcnn.augment import color
+from jaxcnn.augment.operations import amounts_of, apply_operations, numbers_of
 from jaxcnn.augment.policy_tables import (
     AUG_MIX_ALL,
     AUG_MIX_PAPER,
@@ -23,145 +26,14 @@ from jaxcnn.augment.policy_tables import (
     RAND_AUGMENT,
     RAND_AUGMENT_INCREASING,
     TRIVIAL_AUGMENT_WIDE,
-    Space,
 )
-from jaxcnn.augment.warp import inverse_affine, warp
+from jaxcnn.augment.warp import Fill, SampledAt
+from jaxcnn.config import Augmentation, option_group
+from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, PositiveInt, Probability
 
-_NUMBER = {operation: number for number, operation in enumerate(OPERATIONS)}
-
-
-def apply_operation(
-    images: jax.Array,
-    operations: jax.Array,
-    amounts: jax.Array,
-    *,
-    interpolation: Literal["nearest", "bilinear"],
-    fill: tuple[int, ...],
-) -> jax.Array:
-    """Does one operation to each image, as torchvision's ``_apply_image_or_video_transform``.
-
-    Args:
-        images: (batch, height, width, channels), uint8.
-        operations: (batch,), places in `OPERATIONS`.
-        amounts: (batch,), float32: slopes, pixels, degrees, what is added to a factor of 1, bits, or levels.
-        interpolation: of shears, translations and rotations, as `warp`'s.
-        fill: grey level where there was no image, as `warp`'s.
-
-    Returns:
-        Images of the same shape.
-    """
-    _, height, width, _ = images.shape
-
-    def due(*names):
-        return jnp.isin(operations, jnp.array([_NUMBER[name] for name in names]))
-
-    def amount(name, otherwise=0.0):
-        return jnp.where(due(name), amounts, otherwise)
-
-    # Shears are about the corner at the top left.
-    sheared = due("shear_x", "shear_y")
-    matrices = inverse_affine(
-        angle=-amount("rotate"),
-        translate_x=amount("translate_x"),
-        translate_y=amount("translate_y"),
-        shear_x=jnp.rad2deg(jnp.arctan(amount("shear_x"))),
-        shear_y=jnp.rad2deg(jnp.arctan(amount("shear_y"))),
-        center_x=jnp.where(sheared, -width / 2, 0.0),
-        center_y=jnp.where(sheared, -height / 2, 0.0),
-    )
-    # An image gets one of the three, so each can measure the image as it came.
-    changed = color.apply_tables(
-        warp(images, matrices, interpolation=interpolation, fill=fill), _tables(images, due, amount)
-    )
-    other = jnp.where(color.spread(due("color"), images), color.grey(images), color.smooth(images))
-    return color.blend(changed, other, jnp.where(due("color", "sharpness"), 1 + amounts, 1.0))
-
-
-def _tables(images, due, amount):
-    """The table of each image's operation, uint8 (batch, 256, channels); that which changes nothing, if it has none."""
-    levels = color.levels(images)
-    tables = {
-        "brightness": color.adjust_brightness(levels, 1 + amount("brightness")),
-        "contrast": color.blend(levels, color.spread(color.mean_grey(images), levels), 1 + amount("contrast")),
-        "posterize": color.posterize(levels, amount("posterize", 8.0).astype(jnp.int32)),
-        "solarize": color.solarize(levels, amount("solarize")),
-        "solarize_add": color.solarize_add(levels, amount("solarize_add")),
-        "autocontrast": color.stretch(levels, *color.extremes(images)),
-        "equalize": color.equalizing_tables(images),
-        "invert": color.invert(levels),
-    }
-    choice = jnp.stack([due(name) for name in tables], axis=1)
-    choice = jnp.concatenate([choice, ~jnp.any(choice, axis=1, keepdims=True)], axis=1)
-    candidates = jnp.stack(jnp.broadcast_arrays(*tables.values(), levels), axis=1)
-    # Chosen by a product, exact because one factor is 1 and the others are 0. XLA on a CPU would fuse a selection with
-    # the look-up, and make each entry anew for each pixel: a step took three times as long.
-    chosen = jnp.einsum("bt,btvc->bvc", choice.astype(jnp.float32), candidates.astype(jnp.float32), precision="highest")
-    return chosen.astype(jnp.uint8)
-
-
-def apply_operations(
-    images: jax.Array,
-    operations: jax.Array,
-    amounts: jax.Array,
-    *,
-    interpolation: Literal["nearest", "bilinear"],
-    fill: tuple[int, ...],
-) -> jax.Array:
-    """Does a row of operations to each image, one after the other.
-
-    Args:
-        images: (batch, height, width, channels), uint8.
-        operations: (batch, steps), places in `OPERATIONS`.
-        amounts: (batch, steps), as `apply_operation`'s.
-        interpolation: as `apply_operation`'s.
-        fill: as `apply_operation`'s.
-
-    Returns:
-        Images of the same shape.
-    """
-
-    def step(images, drawn):
-        return apply_operation(images, *drawn, interpolation=interpolation, fill=fill), None
-
-    return jax.lax.scan(step, images, (operations.T, amounts.T))[0]
-
-
-def amounts_of(
-    space: Space, places: jax.Array, shares: jax.Array, negated: jax.Array, height: int, width: int
-) -> jax.Array:
-    """Turns magnitudes into what `apply_operation` takes.
-
-    Args:
-        space: the operations and their ranges.
-        places: of the operations in the space, int32 of any shape.
-        shares: of their ranges, 0 to 1, of that shape.
-        negated: whether an operation that has a sign gets a minus, of that shape.
-        height: of the images, in pixels.
-        width: likewise.
-
-    Returns:
-        float32 of that shape.
-    """
-    sides = [(height if name.endswith("_y") else width) if row.of_side else 1 for name, row in space.items()]
-    start, stop = (
-        jnp.array([side * getattr(row, end) for side, row in zip(sides, space.values(), strict=True)], jnp.float32)[
-            places
-        ]
-        for end in ("start", "stop")
-    )
-    amounts = start + shares * (stop - start)
-    # In float32, a whole number may come out a little off.
-    little = 1e-4
-    rounded = {"nearest": jnp.round(amounts), "down": jnp.floor(amounts + little), "up": jnp.ceil(amounts - little)}
-    for way, result in rounded.items():
-        amounts = jnp.where(jnp.array([row.rounded == way for row in space.values()])[places], result, amounts)
-    signed = jnp.array([row.signed for row in space.values()])[places]
-    return jnp.where(signed & negated, -amounts, amounts)
-
-
-def numbers_of(space: Space) -> jax.Array:
-    """Returns the place in `OPERATIONS` of each operation of a space."""
-    return jnp.array([_NUMBER[name] for name in space])
+_IDENTITY = OPERATIONS.index("identity")
+Bins = Annotated[int, Field(ge=2)]
+"""A number of magnitudes."""
 
 
 def _split(keys: jax.Array, count: int) -> jax.Array:
@@ -179,6 +51,18 @@ def _chance(keys: jax.Array, probability: float | jax.Array, shape: tuple[int, .
     return jax.vmap(lambda key: jax.random.uniform(key, shape))(keys) < probability
 
 
+@option_group
+class AutoAugment(Augmentation):
+    """Two operations, one of 25 pairs found by a search on a data set (arXiv:1805.09501): torchvision's."""
+
+    policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet"
+    """The data set of the search."""
+    interpolation: SampledAt = "nearest"
+    fill: Fill = (0,)
+    """The grey level where there was no image: one a channel, or one for all."""
+    kind: Literal["auto_augment"] = "auto_augment"
+
+
 def draw_auto_augment(
     keys: jax.Array, height: int, width: int, *, policy: Literal["imagenet", "cifar10", "svhn"]
 ) -> tuple[jax.Array, jax.Array]:
@@ -186,8 +70,8 @@ def draw_auto_augment(
 
     Args:
         keys: (batch,) typed PRNG keys.
-        height: of the images, in pixels.
-        width: likewise.
+        height: the height of the images, in pixels.
+        width: their width.
         policy: the data set for which it was found.
 
     Returns:
@@ -204,7 +88,47 @@ def draw_auto_augment(
     done = _chance(done_keys, chances[pair], (2,))
     negated = _chance(sign_keys, 0.5, (2,))
     amounts = amounts_of(AUTO_AUGMENT, places[pair], shares[pair], negated, height, width)
-    return jnp.where(done, numbers_of(AUTO_AUGMENT)[places[pair]], _NUMBER["identity"]), amounts
+    return jnp.where(done, numbers_of(AUTO_AUGMENT)[places[pair]], _IDENTITY), amounts
+
+
+def auto_augment(keys: jax.Array, images: jax.Array, *, policy: str, interpolation: SampledAt, fill: Fill) -> jax.Array:
+    """AutoAugment (arXiv:1805.09501): see `draw_auto_augment` and `apply_operations`."""
+    drawn = draw_auto_augment(keys, *images.shape[1:3], policy=policy)
+    return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
+
+
+@option_group
+class RandAugment(Augmentation):
+    """Operations drawn evenly, all of one magnitude (arXiv:1909.13719): torchvision's ``RandAugment``.
+
+    timm's ``rand-m9-mstd0.5-inc1`` is ``RandAugment(magnitude=9, magnitude_std=0.5, num_magnitude_bins=11,
+    increasing=True, probability=0.5)``.
+    """
+
+    num_ops: PositiveInt = 2
+    """The number of operations an image."""
+    num_magnitude_bins: Bins = 31
+    magnitude: NonNegativeFloat = 9.0
+    """The magnitude of every operation, from 0 to ``num_magnitude_bins - 1``."""
+    magnitude_std: NonNegativeFloat = 0.0
+    """The standard deviation of a normal draw about the magnitude for each operation, clipped to the same range."""
+    increasing: bool = False
+    """Whether the operations are those of timm's increasing set: solarize_add and invert besides, and no identity;
+    posterize to 4 bits or less."""
+    probability: Probability = 1.0
+    """The probability of doing each operation that was drawn."""
+    interpolation: SampledAt = "nearest"
+    fill: Fill = (0,)
+    """The grey level where there was no image: one a channel, or one for all."""
+    kind: Literal["rand_augment"] = "rand_augment"
+
+    @pydantic.field_validator("magnitude")
+    @classmethod
+    def _in_range(cls, magnitude: float, info: pydantic.ValidationInfo) -> float:
+        bins = info.data.get("num_magnitude_bins", math.inf)
+        if magnitude > bins - 1:
+            raise ValueError(f"must be at most {bins - 1}, one less than num_magnitude_bins")
+        return magnitude
 
 
 def draw_rand_augment(
@@ -223,14 +147,15 @@ def draw_rand_augment(
 
     Args:
         keys: (batch,) typed PRNG keys.
-        height: of the images, in pixels.
-        width: likewise.
-        num_ops: operations an image.
-        magnitude: from 0 to ``num_magnitude_bins - 1``.
+        height: the height of the images, in pixels.
+        width: their width.
+        num_ops: the number of operations an image.
+        magnitude: the magnitude of every operation, from 0 to ``num_magnitude_bins - 1``.
         num_magnitude_bins: one more than the largest magnitude.
-        magnitude_std: of a normal draw about the magnitude, one an operation, clipped to the same range.
-        increasing: whether from timm's set of operations, instead of torchvision's.
-        probability: of doing each operation that was drawn.
+        magnitude_std: the standard deviation of a normal draw about the magnitude, one an operation, clipped to the
+            same range.
+        increasing: whether the operations are those of timm's set, instead of torchvision's.
+        probability: the probability of doing each operation that was drawn.
 
     Returns:
         Operations and amounts, each (batch, num_ops), as `apply_operations` takes them.
@@ -243,7 +168,24 @@ def draw_rand_augment(
     shares = jnp.clip(magnitudes, 0, largest) / largest
     amounts = amounts_of(space, places, shares, _chance(sign_keys, 0.5, shape), height, width)
     done = _chance(done_keys, probability, shape)
-    return jnp.where(done, numbers_of(space)[places], _NUMBER["identity"]), amounts
+    return jnp.where(done, numbers_of(space)[places], _IDENTITY), amounts
+
+
+def rand_augment(keys: jax.Array, images: jax.Array, *, interpolation: SampledAt, fill: Fill, **options) -> jax.Array:
+    """RandAugment (arXiv:1909.13719): see `draw_rand_augment` and `apply_operations`."""
+    drawn = draw_rand_augment(keys, *images.shape[1:3], **options)
+    return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
+
+
+@option_group
+class TrivialAugmentWide(Augmentation):
+    """One operation and its magnitude, drawn evenly (arXiv:2103.10158): torchvision's ``TrivialAugmentWide``."""
+
+    num_magnitude_bins: Bins = 31
+    interpolation: SampledAt = "nearest"
+    fill: Fill = (0,)
+    """The grey level where there was no image: one a channel, or one for all."""
+    kind: Literal["trivial_augment_wide"] = "trivial_augment_wide"
 
 
 def draw_trivial_augment_wide(
@@ -253,9 +195,9 @@ def draw_trivial_augment_wide(
 
     Args:
         keys: (batch,) typed PRNG keys.
-        height: of the images, in pixels.
-        width: likewise.
-        num_magnitude_bins: magnitudes there are, from none to the largest.
+        height: the height of the images, in pixels.
+        width: their width.
+        num_magnitude_bins: the number of magnitudes there are, from none to the largest.
 
     Returns:
         Operations and amounts, each (batch, 1), as `apply_operations` takes them.
@@ -265,6 +207,35 @@ def draw_trivial_augment_wide(
     places = _evenly(place_keys, shape, 0, len(space))
     shares = _evenly(share_keys, shape, 0, num_magnitude_bins) / (num_magnitude_bins - 1)
     return numbers_of(space)[places], amounts_of(space, places, shares, _chance(sign_keys, 0.5, shape), height, width)
+
+
+def trivial_augment_wide(
+    keys: jax.Array, images: jax.Array, *, num_magnitude_bins: int, interpolation: SampledAt, fill: Fill
+) -> jax.Array:
+    """TrivialAugment (arXiv:2103.10158): see `draw_trivial_augment_wide` and `apply_operations`."""
+    drawn = draw_trivial_augment_wide(keys, *images.shape[1:3], num_magnitude_bins=num_magnitude_bins)
+    return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
+
+
+@option_group
+class AugMix(Augmentation):
+    """The average of chains of operations, blended with the image (arXiv:1912.02781): torchvision's ``AugMix``."""
+
+    severity: Annotated[int, Field(ge=1, le=10)] = 3
+    """The number of lowest magnitudes, of ten, from which that of each operation is drawn."""
+    mixture_width: PositiveInt = 3
+    """The number of chains an image."""
+    chain_depth: PositiveInt | None = None
+    """The number of operations a chain; by default 1 to 3, drawn for each chain."""
+    alpha: PositiveFloat = 1.0
+    """The parameter of Dirichlet(alpha, ..., alpha) and Beta(alpha, alpha), from which the weights are drawn."""
+    all_ops: bool = True
+    """Whether brightness, colour, contrast and sharpness are among the operations: the paper leaves them out, because
+    ImageNet-C tests with them."""
+    interpolation: SampledAt = "bilinear"
+    fill: Fill = (0,)
+    """The grey level where there was no image: one a channel, or one for all."""
+    kind: Literal["aug_mix"] = "aug_mix"
 
 
 def draw_aug_mix(
@@ -281,11 +252,11 @@ def draw_aug_mix(
 
     Args:
         keys: (batch,) typed PRNG keys.
-        height: of the images, in pixels.
-        width: likewise.
-        severity: magnitudes to draw from, 1 to 10.
-        mixture_width: chains an image.
-        chain_depth: operations a chain; None for 1 to 3, drawn evenly.
+        height: the height of the images, in pixels.
+        width: their width.
+        severity: the number of magnitudes to draw from, 1 to 10.
+        mixture_width: the number of chains an image.
+        chain_depth: the number of operations a chain; None for 1 to 3, drawn evenly.
         all_ops: whether brightness, colour, contrast and sharpness are among them.
 
     Returns:
@@ -299,36 +270,12 @@ def draw_aug_mix(
     operations = numbers_of(space)[places]
     if chain_depth is None:
         depths = _evenly(depth_keys, (mixture_width, 1), 1, 4)
-        operations = jnp.where(jnp.arange(steps)[None, None] < depths, operations, _NUMBER["identity"])
+        operations = jnp.where(jnp.arange(steps)[None, None] < depths, operations, _IDENTITY)
     return operations, amounts_of(space, places, shares, _chance(sign_keys, 0.5, shape), height, width)
 
 
-def auto_augment(
-    keys: jax.Array, images: jax.Array, *, policy: str, interpolation: str, fill: tuple[int, ...]
-) -> jax.Array:
-    """AutoAugment (arXiv:1805.09501): see `draw_auto_augment` and `apply_operations`."""
-    drawn = draw_auto_augment(keys, *images.shape[1:3], policy=policy)
-    return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
-
-
-def rand_augment(
-    keys: jax.Array, images: jax.Array, *, interpolation: str, fill: tuple[int, ...], **options
-) -> jax.Array:
-    """RandAugment (arXiv:1909.13719): see `draw_rand_augment` and `apply_operations`."""
-    drawn = draw_rand_augment(keys, *images.shape[1:3], **options)
-    return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
-
-
-def trivial_augment_wide(
-    keys: jax.Array, images: jax.Array, *, num_magnitude_bins: int, interpolation: str, fill: tuple[int, ...]
-) -> jax.Array:
-    """TrivialAugment (arXiv:2103.10158): see `draw_trivial_augment_wide` and `apply_operations`."""
-    drawn = draw_trivial_augment_wide(keys, *images.shape[1:3], num_magnitude_bins=num_magnitude_bins)
-    return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
-
-
 def aug_mix(
-    keys: jax.Array, images: jax.Array, *, alpha: float, interpolation: str, fill: tuple[int, ...], **options
+    keys: jax.Array, images: jax.Array, *, alpha: float, interpolation: SampledAt, fill: Fill, **options
 ) -> jax.Array:
     """AugMix (arXiv:1912.02781): chains from `draw_aug_mix`, averaged, and the average blended with the image.
 

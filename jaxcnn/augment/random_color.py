@@ -1,15 +1,20 @@
 """Random changes of colour and sharpness. Each takes one key an image, so an image's fate does not depend on its batch.
 
-Images are uint8 (batch, height, width, channels), in and out, and keys typed PRNG keys, (batch,).
+Images are uint8 (batch, height, width, channels), in and out, and keys typed PRNG keys, (batch,). The config of an
+augmentation stands above it; its fields, apart from ``kind``, are the function's arguments.
 """
 
 from collections.abc import Callable
+from typing import Annotated, Literal
 
 import jax
 import jax.numpy as jnp
+import pydantic
+from pydantic import Field
 
 from jaxcnn.augment import color
-from jaxcnn.config import ConfigError
+from jaxcnn.config import Augmentation, ConfigError, option_group
+from jaxcnn.config.options import Interval, NonNegativeFloat, PositiveInt, Probability
 
 # Of RGB in [0, 1], from a random subset of ILSVRC's training images: fb.resnet.torch, datasets/imagenet.lua. A row of
 # the vectors is a channel, a column a component.
@@ -62,6 +67,24 @@ def jitter(
     return blends(images, lambda place: place >= turned_after)
 
 
+@option_group
+class ColorJitter(Augmentation):
+    """Brightness, contrast, saturation and hue changed in a random order: torchvision's ``ColorJitter``.
+
+    The first three by a factor from [max(0, 1 - value), 1 + value], each its own. The defaults are those of ResNet's
+    recipe in Torch (fb.resnet.torch, ``datasets/imagenet.lua``).
+    """
+
+    brightness: NonNegativeFloat = 0.4
+    contrast: NonNegativeFloat = 0.4
+    saturation: NonNegativeFloat = 0.4
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """The largest share of the circle by which the hue is turned, to either side."""
+    probability: Probability = 1.0
+    """The probability of changing an image at all."""
+    kind: Literal["color_jitter"] = "color_jitter"
+
+
 def color_jitter(
     keys: jax.Array,
     images: jax.Array,
@@ -81,7 +104,7 @@ def color_jitter(
         contrast: likewise.
         saturation: likewise; nothing changes where there is one channel.
         hue: the turn is uniform in [-hue, hue], in shares of the circle; likewise.
-        probability: of changing an image at all.
+        probability: the probability of changing an image at all.
 
     Returns:
         Images of the same shape.
@@ -102,6 +125,15 @@ def color_jitter(
     return _sometimes(choices, images, probability, lambda images: jitter(images, order, factors, turned_after, turn))
 
 
+@option_group
+class Lighting(Augmentation):
+    """AlexNet's change of the light's colour and strength (Krizhevsky et al., 2012, section 4.1)."""
+
+    std: NonNegativeFloat = 0.1
+    """The standard deviation of the three draws an image that scale ILSVRC's principal components of RGB."""
+    kind: Literal["lighting"] = "lighting"
+
+
 def lighting(keys: jax.Array, images: jax.Array, *, std: float) -> jax.Array:
     """Adds to each image one colour: ILSVRC's principal components of RGB, scaled by normal draws.
 
@@ -111,7 +143,7 @@ def lighting(keys: jax.Array, images: jax.Array, *, std: float) -> jax.Array:
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, 3), uint8.
-        std: of the three draws.
+        std: the standard deviation of the three draws.
 
     Returns:
         Images of the same shape.
@@ -128,9 +160,25 @@ def lighting(keys: jax.Array, images: jax.Array, *, std: float) -> jax.Array:
     return jnp.clip(lit, 0, 255).astype(jnp.uint8)
 
 
+@option_group
+class RandomGrayscale(Augmentation):
+    """Colour taken out with this probability: torchvision's ``RandomGrayscale``."""
+
+    probability: Probability = 0.1
+    kind: Literal["random_grayscale"] = "random_grayscale"
+
+
 def random_grayscale(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
     """Takes the colour out of each image with this probability."""
     return _sometimes(keys, images, probability, color.to_grayscale)
+
+
+@option_group
+class RandomAutocontrast(Augmentation):
+    """Each channel stretched to 0..255 with this probability: torchvision's ``RandomAutocontrast``."""
+
+    probability: Probability = 0.5
+    kind: Literal["random_autocontrast"] = "random_autocontrast"
 
 
 def random_autocontrast(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
@@ -138,9 +186,26 @@ def random_autocontrast(keys: jax.Array, images: jax.Array, *, probability: floa
     return _sometimes(keys, images, probability, color.autocontrast)
 
 
+@option_group
+class RandomEqualize(Augmentation):
+    """Each channel's histogram made even with this probability: torchvision's ``RandomEqualize``."""
+
+    probability: Probability = 0.5
+    kind: Literal["random_equalize"] = "random_equalize"
+
+
 def random_equalize(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
     """Makes the histograms of each image even with this probability."""
     return _sometimes(keys, images, probability, color.equalize)
+
+
+@option_group
+class RandomPosterize(Augmentation):
+    """Only the highest bits of each value kept: torchvision's ``RandomPosterize``."""
+
+    bits: Annotated[int, Field(ge=0, le=8)] = 4
+    probability: Probability = 0.5
+    kind: Literal["random_posterize"] = "random_posterize"
 
 
 def random_posterize(keys: jax.Array, images: jax.Array, *, bits: int, probability: float) -> jax.Array:
@@ -149,10 +214,27 @@ def random_posterize(keys: jax.Array, images: jax.Array, *, bits: int, probabili
     return _sometimes(keys, images, probability, lambda images: color.posterize(images, bits))
 
 
+@option_group
+class RandomSolarize(Augmentation):
+    """Values from a threshold on inverted: torchvision's ``RandomSolarize``."""
+
+    threshold: Annotated[float, Field(ge=0, le=255)] = 128.0
+    probability: Probability = 0.5
+    kind: Literal["random_solarize"] = "random_solarize"
+
+
 def random_solarize(keys: jax.Array, images: jax.Array, *, threshold: float, probability: float) -> jax.Array:
     """Inverts what is not below the threshold, in each image with this probability."""
     threshold = jnp.full(len(images), threshold)
     return _sometimes(keys, images, probability, lambda images: color.solarize(images, threshold))
+
+
+@option_group
+class RandomInvert(Augmentation):
+    """The negative with this probability: torchvision's ``RandomInvert``."""
+
+    probability: Probability = 0.5
+    kind: Literal["random_invert"] = "random_invert"
 
 
 def random_invert(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
@@ -160,10 +242,37 @@ def random_invert(keys: jax.Array, images: jax.Array, *, probability: float) -> 
     return _sometimes(keys, images, probability, color.invert)
 
 
+@option_group
+class RandomAdjustSharpness(Augmentation):
+    """Sharpened (a factor above 1) or smoothed (below): torchvision's ``RandomAdjustSharpness``."""
+
+    factor: NonNegativeFloat = 2.0
+    probability: Probability = 0.5
+    kind: Literal["random_adjust_sharpness"] = "random_adjust_sharpness"
+
+
 def random_adjust_sharpness(keys: jax.Array, images: jax.Array, *, factor: float, probability: float) -> jax.Array:
     """Sharpens each image by a factor with this probability: 0 smooths, 2 sharpens."""
     factor = jnp.full(len(images), factor)
     return _sometimes(keys, images, probability, lambda images: color.adjust_sharpness(images, factor))
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError("must be odd, so that the kernel has a middle")
+    return size
+
+
+@option_group
+class GaussianBlur(Augmentation):
+    """A Gaussian of random width: torchvision's ``GaussianBlur``; the defaults are SimCLR's (arXiv:2002.05709, A)."""
+
+    kernel_size: Annotated[PositiveInt, pydantic.AfterValidator(_odd)] = 23
+    """The height and width of the kernel in pixels: about a tenth of 224."""
+    sigma: Interval = (0.1, 2.0)
+    """The smallest and the largest standard deviation, in pixels."""
+    probability: Probability = 0.5
+    kind: Literal["gaussian_blur"] = "gaussian_blur"
 
 
 def gaussian_blur(

@@ -1,10 +1,11 @@
 """Boxes of an image scaled to one size, and how their area and aspect ratio are drawn."""
 
 import math
-from typing import Literal
 
 import jax
 import jax.numpy as jnp
+
+from jaxcnn.config.options import Interpolation
 
 TRIES = 10
 """torchvision's, for a box that fits."""
@@ -74,7 +75,7 @@ def resized_crop(
     width: jax.Array,
     *,
     size: int,
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"],
+    interpolation: Interpolation,
 ) -> jax.Array:
     """Scales a box of each image to a square, antialiased when it shrinks, as Pillow does.
 
@@ -112,9 +113,11 @@ def random_resized_crop(
     size: int,
     scale: tuple[float, float],
     ratio: tuple[float, float],
-    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"],
+    interpolation: Interpolation,
 ) -> jax.Array:
     """Draws a box of each image, and scales it to a square: GoogLeNet's training crops (arXiv:1409.4842, section 6).
+
+    Its config is `jaxcnn.config.RandomResizedCrop`, which also names the crop of that kind on the host.
 
     As ``RandomResizedCrop`` in torchvision's ``transforms/v2/_geometry.py``: ten draws, the first that fits is taken;
     after them the largest centred box whose aspect ratio is allowed.
@@ -122,9 +125,9 @@ def random_resized_crop(
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), uint8.
-        size: of the result's sides, in pixels.
-        scale: smallest and largest share of the image's area.
-        ratio: smallest and largest width over height; drawn log-uniformly.
+        size: the length of the result's sides, in pixels.
+        scale: the smallest and the largest share of the image's area.
+        ratio: the smallest and the largest width over height; drawn log-uniformly.
         interpolation: as `resized_crop`'s.
 
     Returns:

@@ -11,6 +11,12 @@ import jax.numpy as jnp
 
 from jaxcnn.augment.rows import gather_by_rows
 from jaxcnn.config import ConfigError
+from jaxcnn.config.options import GreyLevel
+
+Fill = tuple[GreyLevel, ...]
+"""The grey level where there was no image: one a channel, or one for all."""
+SampledAt = Literal["nearest", "bilinear"]
+"""How an image is sampled between pixels."""
 
 
 def inverse_affine(
@@ -102,8 +108,8 @@ def warp(
     images: jax.Array,
     matrices: jax.Array,
     *,
-    interpolation: Literal["nearest", "bilinear"],
-    fill: tuple[int, ...] = (0,),
+    interpolation: SampledAt,
+    fill: Fill = (0,),
 ) -> jax.Array:
     """Maps each image by a matrix of its own.
 
@@ -132,8 +138,8 @@ def sample(
     x: jax.Array,
     y: jax.Array,
     *,
-    interpolation: Literal["nearest", "bilinear"],
-    fill: tuple[int, ...] = (0,),
+    interpolation: SampledAt,
+    fill: Fill = (0,),
 ) -> jax.Array:
     """Takes, for each pixel of the result, the source at one place.
 

@@ -2,11 +2,11 @@
 
 import dataclasses
 import functools
-import typing
 
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.augment import AUGMENTATIONS
 from jaxcnn.augment.compose import augment, check_order
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.benchmarks.training import Job, jax_step
@@ -30,9 +30,8 @@ def usual_lists() -> dict[str, tuple[Augmentation, ...]]:
     They are normalization alone, each augmentation alone with its default options, by its kind, and four that recipes
     combine.
     """
-    classes = typing.get_args(typing.get_args(Augmentation)[0])
     together = (RandAugment(), RandomErasing(probability=1.0), MixUp(), CutMix())
-    alone = {cls.kind: (cls(),) for cls in classes}
+    alone = {kind: (group(),) for kind, group in AUGMENTATIONS.groups.items()}
     return {"normalization": (), **alone, "RandAugment, erasing, MixUp and CutMix": together}
 
 

@@ -3,29 +3,17 @@
 A recipe is a Python file that sets ``config = TrainConfig(...)``. Types, ranges and names are checked by pydantic at
 construction, wherever the value comes from (a recipe, the command line, ``config.json``), so a wrong one is refused
 before anything is compiled. Nothing is coerced: ``batch_size="64"`` is an error.
+
+Everything a recipe needs can be imported from here. `train` holds `TrainConfig` and its small parts, `data` the data
+set and its crops on the host, `optimizer` and `evaluation` the optimizers and the protocols, `options` what groups of
+options are made of. Augmentations stand beside their functions in `jaxcnn.augment`, which needs JAX; it is imported
+when the first of them is asked for. `registry` says how a recipe brings kinds of its own.
 """
 
-from jaxcnn.config.augmentation import (
-    Augmentation,
-    CutMix,
-    HorizontalFlip,
-    MixUp,
-    MixUpOrCutMix,
-    Normalization,
-    RandomCrop,
-)
-from jaxcnn.config.color import (
-    ColorJitter,
-    GaussianBlur,
-    Lighting,
-    RandomAdjustSharpness,
-    RandomAutocontrast,
-    RandomEqualize,
-    RandomGrayscale,
-    RandomInvert,
-    RandomPosterize,
-    RandomSolarize,
-)
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from jaxcnn.config.augmentation import Augmentation, Normalization
 from jaxcnn.config.data import CenterCrop, Crop, DataConfig, Pad, RandomResizedCrop, Resize, ScaleJitter
 from jaxcnn.config.evaluation import (
     Average,
@@ -37,17 +25,8 @@ from jaxcnn.config.evaluation import (
     TenCrop,
     Views,
 )
-from jaxcnn.config.geometric import (
-    Cutout,
-    RandomAffine,
-    RandomErasing,
-    RandomPerspective,
-    RandomRotation,
-    VerticalFlip,
-)
 from jaxcnn.config.optimizer import LAMB, SGD, AdamW, Optimizer, RMSProp, ScheduleConfig
-from jaxcnn.config.options import ConfigError
-from jaxcnn.config.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
+from jaxcnn.config.options import ConfigError, option_group
 from jaxcnn.config.train import (
     CheckpointConfig,
     EMAConfig,
@@ -62,3 +41,103 @@ from jaxcnn.config.train import (
     from_json,
     to_json,
 )
+
+if TYPE_CHECKING:
+    from jaxcnn.augment.erase import Cutout, RandomErasing
+    from jaxcnn.augment.geometric import (
+        HorizontalFlip,
+        RandomAffine,
+        RandomCrop,
+        RandomPerspective,
+        RandomRotation,
+        VerticalFlip,
+    )
+    from jaxcnn.augment.mix import CutMix, MixUp, MixUpOrCutMix
+    from jaxcnn.augment.policies import AugMix, AutoAugment, RandAugment, TrivialAugmentWide
+    from jaxcnn.augment.random_color import (
+        ColorJitter,
+        GaussianBlur,
+        Lighting,
+        RandomAdjustSharpness,
+        RandomAutocontrast,
+        RandomEqualize,
+        RandomGrayscale,
+        RandomInvert,
+        RandomPosterize,
+        RandomSolarize,
+    )
+
+__all__ = [
+    "LAMB",
+    "SGD",
+    "AdamW",
+    "AugMix",
+    "Augmentation",
+    "AutoAugment",
+    "Average",
+    "CenterCrop",
+    "CenterCrops",
+    "CheckpointConfig",
+    "ColorJitter",
+    "ConfigError",
+    "Crop",
+    "CutMix",
+    "Cutout",
+    "DataConfig",
+    "Dense",
+    "EMAConfig",
+    "EvaluationConfig",
+    "FixedViews",
+    "GaussianBlur",
+    "GooglenetCrops",
+    "HorizontalFlip",
+    "Lighting",
+    "LossConfig",
+    "MixUp",
+    "MixUpOrCutMix",
+    "ModelConfig",
+    "Normalization",
+    "Optimizer",
+    "Pad",
+    "ParallelConfig",
+    "PublishedConfig",
+    "RMSProp",
+    "RandAugment",
+    "RandomAdjustSharpness",
+    "RandomAffine",
+    "RandomAutocontrast",
+    "RandomCrop",
+    "RandomEqualize",
+    "RandomErasing",
+    "RandomGrayscale",
+    "RandomInvert",
+    "RandomPerspective",
+    "RandomPosterize",
+    "RandomResizedCrop",
+    "RandomRotation",
+    "RandomSolarize",
+    "Resize",
+    "ScaleJitter",
+    "ScheduleConfig",
+    "SingleCrop",
+    "TenCrop",
+    "TrainConfig",
+    "TrivialAugmentWide",
+    "VerticalFlip",
+    "Views",
+    "differences",
+    "flatten",
+    "from_json",
+    "option_group",
+    "to_json",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("jaxcnn.augment.registry"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

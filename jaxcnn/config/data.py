@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
+from jaxcnn.config.augmentation import Augmentation
 from jaxcnn.config.options import Interpolation, Interval, PositiveInt, Probability, option_group
 
 
@@ -36,7 +37,7 @@ class CenterCrop:
 
 
 @option_group
-class RandomResizedCrop:
+class RandomResizedCrop(Augmentation):
     """A box of random area and aspect ratio, scaled to ``size``: GoogLeNet's crops (arXiv:1409.4842, section 6).
 
     As ``train_crop`` it is cut out of the whole image on the host; as an augmentation, on the device out of what
@@ -45,9 +46,9 @@ class RandomResizedCrop:
 
     size: PositiveInt = 224
     scale: Interval = (0.08, 1.0)
-    """Smallest and largest share of the image's area."""
+    """The smallest and the largest share of the image's area."""
     ratio: Interval = (3 / 4, 4 / 3)
-    """Smallest and largest width over height; drawn log-uniformly."""
+    """The smallest and the largest width over height; drawn log-uniformly."""
     interpolation: Interpolation = "bilinear"
     kind: Literal["random_resized_crop"] = "random_resized_crop"
 

@@ -1,4 +1,7 @@
-"""Which views of an image a network is measured on, and what of them is averaged."""
+"""Which views of an image a network is measured on, and what of them is averaged.
+
+Our protocols are registered in `jaxcnn.data.views`, where others are, too.
+"""
 
 from typing import Annotated, Literal
 
@@ -6,6 +9,7 @@ import pydantic
 from pydantic import Field
 
 from jaxcnn.config.options import Interpolation, PositiveInt, option_group
+from jaxcnn.config.registry import Role
 
 Average = Literal["probabilities", "scores"]
 """What is averaged over the views of an image: the softmax's outputs, or its inputs."""
@@ -19,20 +23,37 @@ def _hold_the_view(short_sides: tuple[int, ...], info: pydantic.ValidationInfo) 
     return short_sides
 
 
+class Views(Role):
+    """The views of an image that a network is measured on; what it says of them is averaged."""
+
+    registry = "jaxcnn.data.views:PROTOCOLS"
+
+
+class FixedViews(Views):
+    """Views that are as many and as large of every image, cut on the host. Every kind has these options.
+
+    Kinds are registered by `jaxcnn.data.views.register_protocol`.
+    """
+
+    size: PositiveInt = 224
+    """The height and width of each view, in pixels."""
+    average: Average = "probabilities"
+
+
 @option_group
-class SingleCrop:
+class SingleCrop(Views):
     """``data.evaluation_crop``, once."""
 
     kind: Literal["single_crop"] = "single_crop"
 
 
 @option_group
-class CenterCrops:
+class CenterCrops(FixedViews):
     """The centre at each of several scales, and its mirror image where that is asked for. No paper's own protocol."""
 
     size: PositiveInt = 224
     short_sides: ShortSides = (256,)
-    """The short side is scaled to each."""
+    """The lengths in pixels to each of which the short side is scaled."""
     flip: bool = False
     """Whether the mirror image of each is a view too."""
     interpolation: Interpolation = "bilinear"
@@ -43,7 +64,7 @@ class CenterCrops:
 
 
 @option_group
-class TenCrop:
+class TenCrop(FixedViews):
     """The corners, the centre, and the mirror images of the five, at one scale or several.
 
     The defaults are AlexNet's (NIPS 2012, section 4.1): out of the 256 by 256 centre square, outputs of the softmax
@@ -52,7 +73,7 @@ class TenCrop:
 
     size: PositiveInt = 224
     short_sides: ShortSides = (256,)
-    """The short side is scaled to each: ten views of each."""
+    """The lengths in pixels to each of which the short side is scaled: ten views of each."""
     from_center_square: bool = True
     """Whether the corners are those of the scaled image's centre square, or its own."""
     interpolation: Interpolation = "bilinear"
@@ -63,7 +84,7 @@ class TenCrop:
 
 
 @option_group
-class GooglenetCrops:
+class GooglenetCrops(FixedViews):
     """GoogLeNet's 144 (arXiv:1409.4842, section 7): of 4 scales 3 squares each, of each square 6 views and mirrored.
 
     The paper averages the outputs of the softmax.
@@ -79,24 +100,19 @@ class GooglenetCrops:
 
 
 @option_group
-class Dense:
-    """The whole image at one scale or several, the network's scores averaged over all places.
+class Dense(Views):
+    """The whole image at one scale or several, the network's scores averaged over all positions.
 
     The defaults are VGG's (arXiv:1409.1556, section 3.2): the map of class scores is averaged before the softmax, and
     the softmax's outputs over mirror images and scales. ResNet's (arXiv:1512.03385, section 3.4) is
-    ``average="scores"`` with short sides of 224, 256, 384, 480 and 640; its averaging over places is the network's own
-    pooling. A network with a ``fully_convolutional`` option gets it set.
+    ``average="scores"`` with short sides of 224, 256, 384, 480 and 640; its averaging over positions is the network's
+    own pooling. A network with a ``fully_convolutional`` option gets it set.
     """
 
     short_sides: ShortSides = (256,)
-    """The short side is scaled to each."""
+    """The lengths in pixels to each of which the short side is scaled."""
     flip: bool = True
     """Whether the mirror image of each is a view too."""
     interpolation: Interpolation = "bilinear"
     average: Average = "probabilities"
     kind: Literal["dense"] = "dense"
-
-
-FixedViews = CenterCrops | TenCrop | GooglenetCrops
-"""Views that are as many and as large of every image."""
-Views = SingleCrop | FixedViews | Dense

@@ -1,13 +1,17 @@
-"""How parameters are updated, and how the learning rate moves."""
+"""How parameters are updated, and how the learning rate moves.
+
+Our optimizers are registered in `jaxcnn.training.optimizer`, where others are, too.
+"""
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, Probability, option_group
+from jaxcnn.config.registry import Role
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
-"""What a running average keeps at each step."""
+"""The share of itself that a running average keeps at each step."""
 Decayed = Literal["all", "not_norms", "kernels"]
 
 
@@ -17,24 +21,43 @@ class ScheduleConfig:
 
     kind: Literal["constant", "step", "exponential", "cosine"] = "cosine"
     warmup_epochs: NonNegativeFloat = 0.0
-    """Linear, before the rest."""
+    """The length of the warm-up, in which the rate rises linearly, before the rest."""
     warmup_start: Probability = 0.0
     """The share of the learning rate that warm-up starts from: 0.01 in torchvision's recipes."""
     milestones: tuple[PositiveFloat, ...] = (30.0, 60.0, 80.0)
-    """``step``: when the rate is multiplied by ``factor``."""
+    """The times at which, with ``step``, the rate is multiplied by ``factor``."""
     every_epochs: PositiveFloat = 2.4
-    """``exponential``: how often the rate is multiplied by ``factor``; it stays the same in between. 2.4, with a
-    factor of 0.97, in EfficientNet's and NASNet's code."""
+    """The time after which, with ``exponential``, the rate is multiplied by ``factor`` again; it stays the same in
+    between. 2.4, with a factor of 0.97, in EfficientNet's and NASNet's code."""
     factor: PositiveFloat = 0.1
     minimum_rate: NonNegativeFloat = 0.0
-    """``cosine``: the rate it ends at."""
+    """The rate at which ``cosine`` ends."""
     moves: Literal["every_step", "every_epoch"] = "every_step"
-    """``every_epoch`` keeps the rate during each epoch at what it is at its start, in warm-up too, as in torchvision's
-    reference scripts."""
+    """The times at which the rate moves: ``every_epoch`` keeps it during each epoch at what it is at the epoch's start,
+    in warm-up too, as in torchvision's reference scripts."""
+
+
+class Optimizer(Role):
+    """How parameters are updated. Every kind has these options; it may declare them again with defaults of its own.
+
+    Kinds are registered by `jaxcnn.training.optimizer.register_optimizer`.
+    """
+
+    registry = "jaxcnn.training.optimizer:OPTIMIZERS"
+
+    learning_rate: PositiveFloat = 1e-3
+    """The learning rate after warm-up, from which ``schedule`` moves it."""
+    weight_decay: NonNegativeFloat = 0.0
+    decayed: Decayed = "kernels"
+    """The parameters that weight decay is for: ``not_norms`` leaves normalization's scales and biases alone
+    (torchvision's ``norm_weight_decay=0``), ``kernels`` the biases of convolutions and dense layers too."""
+    clip_norm: PositiveFloat | None = None
+    """The global norm to which larger gradients are scaled down, all by one factor, before weight decay."""
+    schedule: ScheduleConfig = ScheduleConfig()
 
 
 @option_group
-class SGD:
+class SGD(Optimizer):
     """Mini-batch SGD: v <- momentum v + (gradient + weight_decay w); w <- w - learning_rate v."""
 
     learning_rate: PositiveFloat = 0.1
@@ -42,16 +65,13 @@ class SGD:
     nesterov: bool = False
     weight_decay: NonNegativeFloat = 1e-4
     decayed: Decayed = "all"
-    """``not_norms`` leaves normalization's scales and biases alone (torchvision's ``norm_weight_decay=0``), ``kernels``
-    the biases of convolutions and dense layers too."""
     clip_norm: PositiveFloat | None = None
-    """Gradients are scaled down, all by the same, where their global norm is greater; before weight decay."""
     schedule: ScheduleConfig = ScheduleConfig()
     kind: Literal["sgd"] = "sgd"
 
 
 @option_group
-class RMSProp:
+class RMSProp(Optimizer):
     """RMSProp as in TensorFlow 1, where Inception v3, NASNet and EfficientNet were trained.
 
     g = gradient + weight_decay w; s <- decay s + (1 - decay) g^2, from s = 1; v <- momentum v + learning_rate g /
@@ -65,15 +85,13 @@ class RMSProp:
     epsilon: PositiveFloat = 1e-3
     weight_decay: NonNegativeFloat = 1e-5
     decayed: Decayed = "kernels"
-    """As for `SGD`."""
     clip_norm: PositiveFloat | None = None
-    """As for `SGD`."""
     schedule: ScheduleConfig = ScheduleConfig(kind="exponential", factor=0.97)
     kind: Literal["rmsprop"] = "rmsprop"
 
 
 @option_group
-class AdamW:
+class AdamW(Optimizer):
     """Adam with decoupled weight decay (arXiv:1711.05101): w <- w - learning_rate (m / (sqrt(s) + epsilon) + decay w).
 
     m and s are the running means of gradient and squared gradient, corrected for their start at 0, as in
@@ -86,15 +104,13 @@ class AdamW:
     epsilon: PositiveFloat = 1e-8
     weight_decay: NonNegativeFloat = 0.05
     decayed: Decayed = "kernels"
-    """As for `SGD`."""
     clip_norm: PositiveFloat | None = None
-    """As for `SGD`."""
     schedule: ScheduleConfig = ScheduleConfig()
     kind: Literal["adamw"] = "adamw"
 
 
 @option_group
-class LAMB:
+class LAMB(Optimizer):
     """AdamW's update u of each parameter tensor w, scaled to the tensor's own norm (arXiv:1904.00962, algorithm 2).
 
     w <- w - learning_rate ||w|| / ||u|| u; where one of the norms is 0, the ratio is 1.
@@ -106,13 +122,10 @@ class LAMB:
     epsilon: PositiveFloat = 1e-6
     weight_decay: NonNegativeFloat = 0.02
     decayed: Decayed = "kernels"
-    """As for `SGD`."""
     scaled: Literal["all", "decayed"] = "all"
-    """Which updates are scaled: the paper's ``all``, or with timm only those of ``decayed`` parameters."""
+    """The updates that are scaled: the paper's ``all``, or with timm only those of ``decayed`` parameters."""
     clip_norm: PositiveFloat | None = None
-    """As for `SGD`. timm's LAMB clips at 1 unless told otherwise."""
+    """The global norm to which larger gradients are scaled down, all by one factor, before weight decay. timm's LAMB
+    clips at 1 unless told otherwise."""
     schedule: ScheduleConfig = ScheduleConfig()
     kind: Literal["lamb"] = "lamb"
-
-
-Optimizer = Annotated[SGD | RMSProp | AdamW | LAMB, Field(discriminator="kind")]

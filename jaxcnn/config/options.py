@@ -2,8 +2,9 @@
 
 import dataclasses
 import functools
+import inspect
 import typing
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 import pydantic.dataclasses
@@ -35,10 +36,16 @@ class ConfigError(UserError):
     """An option that does not exist, or a value it cannot take."""
 
 
+SENTENCE = "sentence"
+"""The type of a pydantic error whose message is all that is to be said after the option's path."""
+
+
 def _inside(group: Any, part: str) -> Any:
     """The type that one part of an error's path leads to: a field's, a union's member by its kind, a tuple's item."""
     if dataclasses.is_dataclass(group):
         return typing.get_type_hints(group).get(part, group)
+    if hasattr(group, "kinds"):  # a `jaxcnn.config.registry.Role`
+        return group.kinds().groups.get(part, group)
     members = typing.get_args(group)
     return next((member for member in members if getattr(member, "kind", None) == part), members[0])
 
@@ -52,6 +59,8 @@ def _sentence(cls: type, error: dict[str, Any]) -> str:
             parent = _inside(parent, part)
         names = [field.name for field in dataclasses.fields(parent)] if dataclasses.is_dataclass(parent) else []
         return f"{'.'.join(path)} is not an option: {nearest(path[-1], names)}"
+    if error["type"] == SENTENCE:
+        return f"{'.'.join(path)} {error['msg']}"
     said = error["msg"].replace("Input should be ", "must be ").removeprefix("Value error, ")
     return f"{'.'.join(path) or cls.__name__} {said}, not {error.get('input')!r}"
 
@@ -61,8 +70,17 @@ def as_config_error(cls: type, error: pydantic.ValidationError) -> ConfigError:
     return ConfigError("; ".join(_sentence(cls, item) for item in error.errors()))
 
 
-def option_group(cls: type) -> type:
-    """A frozen dataclass whose fields are checked, strictly, when it is made; raises `ConfigError`."""
+_T = TypeVar("_T")
+
+
+@typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, Field))
+def option_group(cls: type[_T]) -> type[_T]:
+    """Makes a class a frozen dataclass whose fields are checked, strictly, when it is made; raises `ConfigError`.
+
+    Options that a base class declares with a default for all its subclasses, as `jaxcnn.config.Optimizer` does, become
+    options of this class; those that it does not declare itself come after its own.
+    """
+    _adopt(cls)
     checked = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True))(cls)
     construct = checked.__init__
 
@@ -74,4 +92,20 @@ def option_group(cls: type) -> type:
             raise as_config_error(cls, error) from None
 
     checked.__init__ = __init__
+    checked._option_group = True
     return checked
+
+
+def is_option_group(cls: type) -> bool:
+    """Returns whether a class was itself, and not only a base of it, made by `option_group`."""
+    return "_option_group" in vars(cls)
+
+
+def _adopt(cls: type) -> None:
+    """Declares on a class the options that its bases, where they are no dataclasses, declare with a default."""
+    annotations, inherited = inspect.get_annotations(cls), getattr(cls, "__dataclass_fields__", {})
+    for base in cls.__mro__[1:]:
+        for name, annotation in inspect.get_annotations(base).items():
+            if name not in annotations and name not in inherited and hasattr(base, name):
+                annotations[name] = annotation
+    cls.__annotations__ = annotations

@@ -1,22 +1,59 @@
-"""The views of an image that a config asks for, cut on the host."""
+"""The views of an image that a protocol asks for, cut on the host; the protocols there are, ours and a recipe's own."""
+
+import functools
+import operator
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
-from jaxcnn.config import CenterCrop, CenterCrops, Dense, FixedViews, GooglenetCrops, TenCrop
+from jaxcnn.config import CenterCrop, CenterCrops, Dense, FixedViews, GooglenetCrops, SingleCrop, TenCrop, Views
+from jaxcnn.config.registry import Kinds
 from jaxcnn.data.crop import cut, with_short_side
 from jaxcnn.data.multi_crop import googlenet_crops, multi_scale, ten_crop
+from jaxcnn.errors import UserError
+
+FixedViewsT = TypeVar("FixedViewsT", bound=FixedViews)
+
+PROTOCOLS: Kinds[Views, Callable[[np.ndarray, Any], np.ndarray] | None] = Kinds(Views, "protocol")
+"""With what cuts an image's views; None for `SingleCrop`, whose view is the data's own crop, and for `Dense`, whose
+images stay whole (`scaled_images`)."""
 
 
+def register_protocol(group: type[FixedViewsT], cut: Callable[[np.ndarray, FixedViewsT], np.ndarray]) -> None:
+    """Adds a protocol, whose options then can be the views of an evaluation.
+
+    Args:
+        group: its options: an `option_group` derived from `FixedViews`, with a field ``kind: Literal["name"] =
+            "name"``. They must be hashable: tuples, and neither lists nor dictionaries.
+        cut: a pure function from an image, uint8 (height, width, 1 or 3), and the options to its views, uint8 (views,
+            size, size, channels), as many of every image. It may raise `jaxcnn.data.crop.CropError` for an image that
+            it cannot cut, which then counts as unreadable.
+
+    Raises:
+        UserError: the class is not such a group, or its kind is taken.
+    """
+    if not issubclass(group, FixedViews):
+        raise PROTOCOLS.refusal(group, "derive it from FixedViews and decorate it with @option_group")
+    PROTOCOLS.register(group, cut)
+
+
+def protocol_union() -> Any:
+    """Returns the union of the classes of all protocols that are registered by now, for a parser of commands."""
+    return functools.reduce(operator.or_, PROTOCOLS.groups.values())
+
+
+@functools.lru_cache(maxsize=64)
 def view_count(views: FixedViews) -> int:
-    """Returns how many views there are of each image."""
-    match views:
-        case CenterCrops():
-            each = 2 if views.flip else 1
-        case TenCrop():
-            each = 10
-        case GooglenetCrops():
-            each = 36
-    return each * len(views.short_sides)
+    """Returns how many views there are of each image.
+
+    They are counted by cutting a black square twice as large as the views, because a protocol cuts as many of every
+    image, and what it cuts cannot disagree with what it says.
+
+    Raises:
+        UserError: the protocol's function returned something else than views of its size.
+    """
+    return len(_cut(np.zeros((2 * views.size, 2 * views.size, 3), np.uint8), views))
 
 
 def cut_views(image: np.ndarray, views: FixedViews) -> np.ndarray:
@@ -24,28 +61,35 @@ def cut_views(image: np.ndarray, views: FixedViews) -> np.ndarray:
 
     Args:
         image: uint8 of shape ``(height, width, 1 or 3)``.
-        views: which.
+        views: the protocol.
 
     Returns:
-        uint8 of shape ``(view_count(views), views.size, views.size, channels)``, by scale.
+        uint8 of shape ``(view_count(views), views.size, views.size, channels)``.
 
     Raises:
-        CropError: the image is too elongated to be scaled.
+        CropError: the image cannot be cut: it is too elongated to be scaled.
+        UserError: the protocol's function returned something else than that many views of its size.
     """
-    size, interpolation = views.size, views.interpolation
-    match views:
-        case GooglenetCrops():
-            return googlenet_crops(image, size, views.short_sides, interpolation)
-        case CenterCrops():
-            crops = [CenterCrop(size=size, resize=short, interpolation=interpolation) for short in views.short_sides]
-            centers = np.stack([cut(image, crop) for crop in crops])
-            return np.concatenate([centers, centers[:, :, ::-1]]) if views.flip else centers
-        case TenCrop(from_center_square=True):
-            crops = [CenterCrop(size=short, resize=short, interpolation=interpolation) for short in views.short_sides]
-            scaled = [cut(image, crop) for crop in crops]
-        case TenCrop():
-            scaled = [with_short_side(image, short, interpolation) for short in views.short_sides]
-    return np.concatenate([ten_crop(each, size) for each in scaled])
+    found, count = _cut(image, views), view_count(views)
+    if len(found) != count:
+        raise UserError(
+            f"protocol {views.kind} cut {len(found)} views of one image and {count} of another: have the function "
+            "given to register_protocol cut as many of every image"
+        )
+    return found
+
+
+def _cut(image: np.ndarray, views: FixedViews) -> np.ndarray:
+    cut_image = PROTOCOLS.implementation(views)
+    assert cut_image is not None  # `register_protocol` takes no `FixedViews` without
+    found = cut_image(image, views)
+    expected = (views.size, views.size, image.shape[-1])
+    if found.ndim != 4 or found.shape[1:] != expected or found.dtype != np.uint8:
+        raise UserError(
+            f"protocol {views.kind} cut {found.dtype} {found.shape}: have the function given to register_protocol "
+            f"return uint8 (views, {', '.join(map(str, expected))})"
+        )
+    return found
 
 
 def scaled_images(image: np.ndarray, views: Dense) -> list[np.ndarray]:
@@ -55,3 +99,33 @@ def scaled_images(image: np.ndarray, views: Dense) -> list[np.ndarray]:
         CropError: the image is too elongated to be scaled.
     """
     return multi_scale(image, views.short_sides, views.interpolation)
+
+
+def _center_crops(image: np.ndarray, views: CenterCrops) -> np.ndarray:
+    """By scale; then the mirror image of each."""
+    crops = [
+        CenterCrop(size=views.size, resize=short, interpolation=views.interpolation) for short in views.short_sides
+    ]
+    centers = np.stack([cut(image, crop) for crop in crops])
+    return np.concatenate([centers, centers[:, :, ::-1]]) if views.flip else centers
+
+
+def _ten_crop(image: np.ndarray, views: TenCrop) -> np.ndarray:
+    """By scale, ten of each."""
+    if views.from_center_square:
+        crops = [CenterCrop(size=short, resize=short, interpolation=views.interpolation) for short in views.short_sides]
+        scaled = [cut(image, crop) for crop in crops]
+    else:
+        scaled = [with_short_side(image, short, views.interpolation) for short in views.short_sides]
+    return np.concatenate([ten_crop(each, views.size) for each in scaled])
+
+
+def _googlenet_crops(image: np.ndarray, views: GooglenetCrops) -> np.ndarray:
+    return googlenet_crops(image, views.size, views.short_sides, views.interpolation)
+
+
+PROTOCOLS.register(SingleCrop, None)
+register_protocol(CenterCrops, _center_crops)
+register_protocol(TenCrop, _ten_crop)
+register_protocol(GooglenetCrops, _googlenet_crops)
+PROTOCOLS.register(Dense, None)

@@ -1,14 +1,51 @@
-"""The optimizer and its learning rate, as Optax transformations."""
+"""The optimizer and its learning rate, as Optax transformations; the optimizers there are, ours and a recipe's own.
+
+The weight decay of SGD and RMSProp is coupled (it goes through the momentum), as the L2 penalty of the papers and as in
+``torch.optim.SGD``; that of AdamW and LAMB is decoupled. The formulas stand with the config's classes.
+"""
 
 import dataclasses
+import inspect
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, Optimizer, RMSProp, ScheduleConfig
+from jaxcnn.config.registry import Kinds
+
+Mask = Callable[[Any], Any]
+"""From the parameters to a tree of bools: which of them weight decay is for."""
+Transformations = optax.GradientTransformation | Sequence[optax.GradientTransformation]
+OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
+
+OPTIMIZERS: Kinds[Optimizer, Callable[[Any, optax.Schedule, Mask], Transformations]] = Kinds(Optimizer, "optimizer")
+
+
+def register_optimizer(
+    group: type[OptimizerT], make: Callable[[OptimizerT, optax.Schedule, Mask], Transformations]
+) -> None:
+    """Adds an optimizer, whose options then can be a recipe's ``optimizer``.
+
+    Args:
+        group: its options: an `option_group` derived from `Optimizer`, with a field ``kind: Literal["name"] = "name"``.
+        make: from the options, the learning rate as a function of the step, and the mask of the parameters that weight
+            decay is for, to one Optax transformation or several, which are chained in this order. They take gradients
+            and give what is added to the parameters. Clipping by ``clip_norm`` comes before them, by itself.
+
+    Raises:
+        UserError: the class is not such a group, its kind is taken, or ``make`` does not take three arguments.
+    """
+    OPTIMIZERS.check(group)
+    try:
+        inspect.signature(make).bind("options", "learning_rate", "mask")
+    except TypeError as error:
+        way_out = f"its function must take (options, learning_rate, mask), and this one does not: {error}"
+        raise OPTIMIZERS.refusal(group, way_out) from None
+    OPTIMIZERS.register(group, make)
 
 
 def warmup_steps(config: ScheduleConfig, steps_per_epoch: float) -> int:
@@ -93,37 +130,52 @@ def make_optimizer(
 ) -> tuple[optax.Schedule, optax.GradientTransformation]:
     """Returns the learning rate, and the optimizer that follows it.
 
-    The weight decay of SGD and RMSProp is coupled (it goes through the momentum), as the L2 penalty of the papers and
-    as in ``torch.optim.SGD``; that of AdamW and LAMB is decoupled. The formulas stand with the config's classes.
-
     Args:
-        config: which one, its rates, decay and schedule.
+        config: the kind of optimizer, its rates, decay and schedule.
         steps_per_epoch: as for `make_schedule`.
         total_steps: as for `make_schedule`.
 
     Raises:
         ConfigError: as `make_schedule`.
+        UserError: the optimizer is not registered.
     """
     learning_rate = make_schedule(config.schedule, config.learning_rate, steps_per_epoch, total_steps)
-
-    def mask(params):
-        return decay_mask(config.decayed, params)
-
-    decay = optax.add_decayed_weights(config.weight_decay, mask)
-    scale = optax.scale_by_learning_rate(learning_rate)
-    match config:
-        case SGD():
-            parts = [decay, optax.trace(config.momentum, config.nesterov), scale]
-        case RMSProp():
-            squares = optax.scale_by_rms(config.decay, config.epsilon, initial_scale=1.0, eps_in_sqrt=True)
-            parts = [decay, squares, scale, optax.trace(config.momentum)]
-        case AdamW():
-            parts = [optax.scale_by_adam(config.beta1, config.beta2, config.epsilon), decay, scale]
-        case LAMB():
-            trust = optax.scale_by_trust_ratio()
-            if config.scaled == "decayed":
-                trust = optax.masked(trust, mask)
-            parts = [optax.scale_by_adam(config.beta1, config.beta2, config.epsilon), decay, trust, scale]
+    made = OPTIMIZERS.implementation(config)(config, learning_rate, lambda params: decay_mask(config.decayed, params))
+    # One flat chain: what is nested is another tree of states, and checkpoints hold that tree.
+    parts = [made] if isinstance(made, optax.GradientTransformation) else list(made)
     if config.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
     return learning_rate, optax.chain(*parts)
+
+
+def _sgd(config: SGD, learning_rate: optax.Schedule, mask: Mask) -> Transformations:
+    decay = optax.add_decayed_weights(config.weight_decay, mask)
+    momentum = optax.trace(config.momentum, config.nesterov)
+    return decay, momentum, optax.scale_by_learning_rate(learning_rate)
+
+
+def _rmsprop(config: RMSProp, learning_rate: optax.Schedule, mask: Mask) -> Transformations:
+    decay = optax.add_decayed_weights(config.weight_decay, mask)
+    squares = optax.scale_by_rms(config.decay, config.epsilon, initial_scale=1.0, eps_in_sqrt=True)
+    return decay, squares, optax.scale_by_learning_rate(learning_rate), optax.trace(config.momentum)
+
+
+def _adamw(config: AdamW, learning_rate: optax.Schedule, mask: Mask) -> Transformations:
+    adam = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
+    decay = optax.add_decayed_weights(config.weight_decay, mask)
+    return adam, decay, optax.scale_by_learning_rate(learning_rate)
+
+
+def _lamb(config: LAMB, learning_rate: optax.Schedule, mask: Mask) -> Transformations:
+    adam = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
+    decay = optax.add_decayed_weights(config.weight_decay, mask)
+    trust = optax.scale_by_trust_ratio()
+    if config.scaled == "decayed":
+        trust = optax.masked(trust, mask)
+    return adam, decay, trust, optax.scale_by_learning_rate(learning_rate)
+
+
+register_optimizer(SGD, _sgd)
+register_optimizer(RMSProp, _rmsprop)
+register_optimizer(AdamW, _adamw)
+register_optimizer(LAMB, _lamb)

@@ -4,12 +4,12 @@ import json
 
 import jax
 import jax.numpy as jnp
-import make_parameter_trees
 import numpy as np
 import pytest
 
 from jaxcnn.models.registry import get_variant
 from jaxcnn.weights.load import convert
+from tests.golden import make_parameter_trees
 
 TREES = json.loads(make_parameter_trees.FILE.read_text())
 # Blocks in each stage: the paper's 1, 2, 2, 3, 3, 4 and 1 times the depth, rounded up. Lite does not scale the first

@@ -260,7 +260,10 @@ def containers():
         "other_pickle": (pickle.dumps({"weight": 1}), "is a pickle, but not one of PyTorch's files"),
         "wrong_magic": (legacy(good, magic=0x1950A86A20F9469CFC6D), "is a pickle, but not one of PyTorch's files"),
         "wrong_protocol": (legacy(good, protocol=1002), "is of an unknown version of PyTorch's legacy format"),
-        "legacy_big_endian": (legacy(good, system=SYSTEM | {"little_endian": False}), "was written on a big-endian machine"),
+        "legacy_big_endian": (
+            legacy(good, system=SYSTEM | {"little_endian": False}),
+            "was written on a big-endian machine",
+        ),
         "legacy_no_system": (legacy(good, system=None), "was written on a big-endian machine"),
         "legacy_key_missing": (legacy(good, keys=()), "does not list the storages that its tensors are in"),
         "legacy_key_unknown": (legacy(good, keys=("1",)), "does not list the storages"),
