@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import itertools
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from jaxcnn.augment.registry import AUGMENTATIONS, On
 from jaxcnn.config import Augmentation, ConfigError, Normalization
+from jaxcnn.errors import UserError
 
 
 def check_order(augmentations: tuple[Augmentation, ...]) -> None:
@@ -73,35 +74,49 @@ def augment(
         labels: (batch,), int32.
         augmentations: as the config lists them, in the order that `check_order` wants.
         normalization: applied before the first augmentation of normalized pixels.
-        num_classes: of the targets, where they become soft.
+        num_classes: the number of classes of the targets, where they become soft.
 
     Returns:
         Float32 images, and the labels; where `mixes`, instead of them targets, float32 (batch, num_classes), each a
         distribution.
+
+    Raises:
+        UserError: an augmentation is not registered, or returned what is no batch of such images.
     """
-
-    def due(on: On) -> Iterator[tuple[jax.Array, Callable[..., Any]]]:
-        """The augmentations of one sort: their keys, and their functions with the options filled in."""
-        for index, step in enumerate(augmentations):
-            if _on(step) == on:
-                function = AUGMENTATIONS.implementation(step).function
-                yield jax.vmap(jax.random.fold_in, (0, None))(keys, index), functools.partial(function, **_fields(step))
-
-    for step_keys, change in due("pixels"):
-        images = change(step_keys, images)
+    steps = [
+        (step, jax.vmap(jax.random.fold_in, (0, None))(keys, index), _with_options(step))
+        for index, step in enumerate(augmentations)
+    ]
+    for step, step_keys, change in steps:
+        if _on(step) == "pixels":
+            images = _checked(step, images, change(step_keys, images))
     images = normalize(images, normalization)
-    for step_keys, change in due("normalized"):
-        images = change(step_keys, images)
+    for step, step_keys, change in steps:
+        if _on(step) == "normalized":
+            images = _checked(step, images, change(step_keys, images))
     if not mixes(augmentations):
         return images, labels
     targets = jax.nn.one_hot(labels, num_classes)
-    for step_keys, change in due("batch"):
-        images, targets = change(step_keys, images, targets)
+    for step, step_keys, change in steps:
+        if _on(step) == "batch":
+            mixed, targets = change(step_keys, images, targets)
+            images = _checked(step, images, mixed)
     return images, targets
 
 
-def _fields(step: Augmentation) -> dict[str, object]:
-    return {field.name: getattr(step, field.name) for field in dataclasses.fields(step) if field.name != "kind"}
+def _with_options(step: Augmentation) -> Callable[..., Any]:
+    """The function of an augmentation, of the keys and what it changes."""
+    options = {field.name: getattr(step, field.name) for field in dataclasses.fields(step) if field.name != "kind"}
+    return functools.partial(AUGMENTATIONS.implementation(step).function, **options)
+
+
+def _checked(step: Augmentation, images: jax.Array, changed: jax.Array) -> jax.Array:
+    if changed.dtype != images.dtype or changed.ndim != 4 or len(changed) != len(images):
+        raise UserError(
+            f"augmentation {step.kind} made {changed.dtype} {changed.shape} of {images.dtype} {images.shape}: have the "
+            "function given to register_augmentation return as many images of the same type"
+        )
+    return changed
 
 
 def normalize(images: jax.Array, normalization: Normalization) -> jax.Array:

@@ -14,10 +14,12 @@ from jaxcnn.data.multi_crop import googlenet_crops, multi_scale, ten_crop
 from jaxcnn.errors import UserError
 
 FixedViewsT = TypeVar("FixedViewsT", bound=FixedViews)
+Cut = Callable[[np.ndarray, Any], np.ndarray]
+"""From an image and a protocol's options to its views."""
 
-PROTOCOLS: Kinds[Views, Callable[[np.ndarray, Any], np.ndarray] | None] = Kinds(Views, "protocol")
-"""With what cuts an image's views; None for `SingleCrop`, whose view is the data's own crop, and for `Dense`, whose
-images stay whole (`scaled_images`)."""
+PROTOCOLS: Kinds[Views, Cut | None] = Kinds(Views, "protocol")
+"""The protocols there are, with what cuts an image's views: None for `SingleCrop`, whose view is the data's own crop,
+and for `Dense`, whose images stay whole (`scaled_images`)."""
 
 
 def register_protocol(group: type[FixedViewsT], cut: Callable[[np.ndarray, FixedViewsT], np.ndarray]) -> None:
@@ -43,17 +45,16 @@ def protocol_union() -> Any:
     return functools.reduce(operator.or_, PROTOCOLS.groups.values())
 
 
-@functools.lru_cache(maxsize=64)
 def view_count(views: FixedViews) -> int:
     """Returns how many views there are of each image.
 
-    They are counted by cutting a black square twice as large as the views, because a protocol cuts as many of every
-    image, and what it cuts cannot disagree with what it says.
+    They are counted by cutting a black square twice as large as the views: a protocol cuts as many of every image, and
+    so the number cannot disagree with what is cut.
 
     Raises:
-        UserError: the protocol's function returned something else than views of its size.
+        UserError: the protocol is not registered, or its function returned something else than views of its size.
     """
-    return len(_cut(np.zeros((2 * views.size, 2 * views.size, 3), np.uint8), views))
+    return _count(PROTOCOLS.implementation(views), views)
 
 
 def cut_views(image: np.ndarray, views: FixedViews) -> np.ndarray:
@@ -68,9 +69,11 @@ def cut_views(image: np.ndarray, views: FixedViews) -> np.ndarray:
 
     Raises:
         CropError: the image cannot be cut: it is too elongated to be scaled.
-        UserError: the protocol's function returned something else than that many views of its size.
+        UserError: the protocol is not registered, or its function returned something else than that many views of its
+            size.
     """
-    found, count = _cut(image, views), view_count(views)
+    cut_image = PROTOCOLS.implementation(views)
+    found, count = _cut(cut_image, image, views), _count(cut_image, views)
     if len(found) != count:
         raise UserError(
             f"protocol {views.kind} cut {len(found)} views of one image and {count} of another: have the function "
@@ -79,9 +82,13 @@ def cut_views(image: np.ndarray, views: FixedViews) -> np.ndarray:
     return found
 
 
-def _cut(image: np.ndarray, views: FixedViews) -> np.ndarray:
-    cut_image = PROTOCOLS.implementation(views)
-    assert cut_image is not None  # `register_protocol` takes no `FixedViews` without
+@functools.lru_cache(maxsize=64)
+def _count(cut_image: Cut | None, views: FixedViews) -> int:
+    return len(_cut(cut_image, np.zeros((2 * views.size, 2 * views.size, 3), np.uint8), views))
+
+
+def _cut(cut_image: Cut | None, image: np.ndarray, views: FixedViews) -> np.ndarray:
+    assert cut_image is not None  # only what is no `FixedViews` is registered without
     found = cut_image(image, views)
     expected = (views.size, views.size, image.shape[-1])
     if found.ndim != 4 or found.shape[1:] != expected or found.dtype != np.uint8:

@@ -93,6 +93,23 @@ def test_each_sort_is_applied_where_it_belongs():
         check_order((CutMix(), Amplified()))
 
 
+@pytest.mark.parametrize("returned", [lambda images: images / 2, lambda images: images[:1], lambda images: images[0]])
+def test_what_is_no_such_batch_is_refused(returned):
+    with AUGMENTATIONS.temporarily():
+        register_augmentation(Stamp, lambda keys, images, side, levels: returned(images), on="pixels")
+        with pytest.raises(
+            UserError, match=r"^augmentation stamp made \w+ \([\d, ]+\) of uint8 \(2, 6, 5, 3\): have the"
+        ):
+            augment(
+                jax.random.split(jax.random.key(0), 2),
+                jnp.zeros((2, 6, 5, 3), jnp.uint8),
+                jnp.zeros(2, jnp.int32),
+                (Stamp(),),
+                PLAIN,
+                2,
+            )
+
+
 @pytest.mark.usefixtures("registered")
 def test_a_recipe_with_one_is_json():
     config = TrainConfig(augmentations=(HorizontalFlip(), Stamp(levels=(1, 2, 3)), Swapped()))

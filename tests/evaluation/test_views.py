@@ -1,12 +1,15 @@
 """Each protocol against a reference written out by hand: a few images, one at a time, in NumPy."""
 
+import dataclasses
 import functools
+from typing import Annotated, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import tyro
 from PIL import Image
 
 from jaxcnn.assembly import check_views, make_evaluator
@@ -16,12 +19,18 @@ from jaxcnn.config import (
     ConfigError,
     DataConfig,
     Dense,
+    FixedViews,
     GooglenetCrops,
     Normalization,
     SingleCrop,
     TenCrop,
+    Views,
+    option_group,
 )
+from jaxcnn.config.options import PositiveInt
+from jaxcnn.data.crop import CropError
 from jaxcnn.data.pipeline import open_split
+from jaxcnn.data.views import PROTOCOLS, cut_views, protocol_union, register_protocol, view_count
 from jaxcnn.devices.feed import Feed
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
@@ -124,7 +133,7 @@ def whole(path):
     return views + mirrored(views)
 
 
-PROTOCOLS = {
+OURS = {
     "single": (SingleCrop(), lambda path: [five(scaled(path, 20), 16)[4]]),
     "alexnet": (TenCrop(size=16, short_sides=(20,)), ten_of_centre),
     "torchvision, two scales": (TenCrop(size=16, short_sides=(16, 21), from_center_square=False), ten_of_whole),
@@ -217,9 +226,9 @@ def predict(network, split, *, batch_size, count):
     return found
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", OURS)
 def test_a_protocol_is_its_reference(network, folder, protocol):
-    views, reference_views = PROTOCOLS[protocol]
+    views, reference_views = OURS[protocol]
     average = getattr(views, "average", "scores")
     expected = reference(network, folder, reference_views, average)
     found = measure(network, folder, views)
@@ -237,7 +246,7 @@ def test_a_protocol_is_its_reference(network, folder, protocol):
 @pytest.mark.parametrize(("protocol", "batch_size"), [("single", 1), ("single", 25), ("alexnet", 25), ("vgg", 1)])
 def test_batches_and_devices_change_nothing(network, folder, protocol, batch_size):
     """Of 13 images over 8 devices 5 are left for the second batch."""
-    views, _ = PROTOCOLS[protocol]
+    views, _ = OURS[protocol]
     expected, found = (measure(network, folder, views, batch_size=batch_size, count=count) for count in (1, 8))
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
     assert found.known.all()
@@ -313,3 +322,135 @@ def test_what_cannot_be_is_refused(folder):
         TenCrop(short_sides=(256, 200))
     with pytest.raises(UserError, match="residence 'device' keeps one cut of each image, and ten_crop takes several"):
         open_split(data(folder, residence="device"), views=TenCrop())
+
+
+@option_group
+class Diagonal(FixedViews):
+    """Windows along the diagonal of an image as it is."""
+
+    count: PositiveInt = 3
+    """The number of windows."""
+    average: Literal["probabilities", "scores"] = "scores"
+    kind: Literal["diagonal"] = "diagonal"
+
+
+def diagonal(image, views):
+    height, width, _ = image.shape
+    if min(height, width) < views.size:
+        raise CropError("is too small for the diagonal")
+    corners = [(step * (height - views.size) // 9, step * (width - views.size) // 9) for step in range(views.count)]
+    return np.stack([image[top : top + views.size, left : left + views.size] for top, left in corners])
+
+
+@pytest.fixture
+def registered():
+    with PROTOCOLS.temporarily():
+        register_protocol(Diagonal, diagonal)
+        yield
+
+
+def diagonal_of(path):
+    picture = Image.open(path)
+    width, height = picture.size
+    corners = [(step * (width - 16) // 9, step * (height - 16) // 9) for step in range(4)]
+    return [picture.crop((left, top, left + 16, top + 16)) for left, top in corners]
+
+
+@pytest.mark.usefixtures("registered")
+def test_a_protocol_that_is_not_ours_is_its_reference(network, folder):
+    views = Diagonal(size=16, count=4)
+    assert view_count(views) == 4
+    split = open_split(data(folder), views=views)
+    assert split.image_shape == (4, 16, 16, 3)
+    found = measure(network, folder, views, count=8)
+    np.testing.assert_allclose(found.scores, reference(network, folder, diagonal_of, "scores"), rtol=1e-4, atol=1e-5)
+    with pytest.raises(UserError, match="residence 'device' keeps one cut of each image, and diagonal takes several"):
+        open_split(data(folder, residence="device"), views=views)
+    too_large = open_split(data(folder), views=Diagonal(size=31, count=1))
+    with pytest.raises(UserError, match=r"photo\.png is too small for the diagonal$"):
+        list(too_large.evaluation_batches(13))
+
+
+ONCE = SingleCrop()
+
+
+@dataclasses.dataclass(frozen=True)
+class Command:
+    views: Annotated[Views, tyro.conf.arg(constructor_factory=protocol_union)] = ONCE
+
+
+def test_the_command_line_knows_every_protocol(capsys):
+    assert tyro.cli(Command, args=["views:ten-crop", "--views.size", "227"]).views == TenCrop(size=227)
+    assert tyro.cli(Command, args=[]).views == SingleCrop()
+    for name in ("views:diagonal", "views:ten"):
+        with pytest.raises(SystemExit):
+            tyro.cli(Command, args=[name])
+    with PROTOCOLS.temporarily():
+        register_protocol(Diagonal, diagonal)
+        found = tyro.cli(Command, args=["views:diagonal", "--views.count", "5", "--views.size", "9"]).views
+        assert found == Diagonal(count=5, size=9)
+        capsys.readouterr()
+        with pytest.raises(SystemExit):
+            tyro.cli(Command, args=["views:diagonal", "--help"])
+        said = " ".join(capsys.readouterr().out.replace("│", "").split())
+        for sentence in (
+            "Windows along the diagonal of an image as it is.",
+            "--views.count INT The number of windows. (default: 3)",
+            "--views.size INT The height and width of each view, in pixels. (default: 224)",
+        ):
+            assert sentence in said
+
+
+@option_group
+class NotFixed(Views):
+    kind: Literal["not_fixed"] = "not_fixed"
+
+
+@option_group
+class OtherTen(FixedViews):
+    kind: Literal["ten_crop"] = "ten_crop"
+
+
+def test_protocols_that_cannot_be_registered():
+    with pytest.raises(UserError, match=r"^NotFixed cannot be registered as a protocol: derive it from FixedViews and"):
+        register_protocol(NotFixed, diagonal)
+    with pytest.raises(UserError, match=r"^protocol kind 'ten_crop' of \S+\.OtherTen is taken by jaxcnn\.config\.eval"):
+        register_protocol(OtherTen, diagonal)
+    with pytest.raises(
+        UserError, match=r"^protocol class Diagonal, which is not registered: call register_protocol\(Di"
+    ):
+        view_count(Diagonal(size=7))
+    with pytest.raises(ConfigError, match=r"^average must be 'probabilities' or 'scores', not 'logits'$"):
+        Diagonal(average="logits")
+
+
+@pytest.mark.parametrize(
+    ("size", "cut", "sentence"),
+    [
+        (
+            5,
+            lambda image, views: image[None, :4, :4],
+            r"^protocol diagonal cut uint8 \(1, 4, 4, 3\): .* \(views, 5, 5, 3\)",
+        ),
+        (
+            6,
+            lambda image, views: image[None, :6, :6] / 2,
+            r"^protocol diagonal cut float64 \(1, 6, 6, 3\): have the func",
+        ),
+        (
+            7,
+            lambda image, views: image[:7, :7],
+            r"^protocol diagonal cut uint8 \(7, 7, 3\): have the function given to",
+        ),
+        (
+            8,
+            lambda image, views: np.repeat(image[None, :8, :8], len(image) // 4, axis=0),
+            r"^protocol diagonal cut 5 views of one image and 4 of another: have the function given to register_pro",
+        ),
+    ],
+)
+def test_views_that_are_not_as_many_and_as_large_of_every_image_are_refused(size, cut, sentence):
+    with PROTOCOLS.temporarily():
+        register_protocol(Diagonal, cut)
+        with pytest.raises(UserError, match=sentence):
+            cut_views(np.zeros((20, 30, 3), np.uint8), Diagonal(size=size))

@@ -1,15 +1,31 @@
 import dataclasses
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+import tyro
 
 import jaxcnn
-from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, RMSProp, ScheduleConfig
-from jaxcnn.training.optimizer import decay_mask, make_optimizer, make_schedule
+from jaxcnn.config import (
+    LAMB,
+    SGD,
+    AdamW,
+    ConfigError,
+    Optimizer,
+    RMSProp,
+    ScheduleConfig,
+    TrainConfig,
+    from_json,
+    option_group,
+    to_json,
+)
+from jaxcnn.config.options import PositiveFloat, Probability
+from jaxcnn.errors import UserError
+from jaxcnn.training.optimizer import OPTIMIZERS, decay_mask, make_optimizer, make_schedule, register_optimizer
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 SETTINGS = {
@@ -168,3 +184,91 @@ def test_torchvisions_600_epochs_equal_pytorchs_schedulers():
 def test_a_minimum_above_the_rate_is_refused():
     with pytest.raises(ConfigError, match=r"minimum_rate 0.2 is above the learning rate of 0.1: lower it"):
         make_schedule(ScheduleConfig(minimum_rate=0.2), 0.1, 10.0, 20)
+
+
+@option_group
+class Lion(Optimizer):
+    """The sign of a momentum (arXiv:2302.06675)."""
+
+    learning_rate: PositiveFloat = 1e-4
+    beta1: Probability = 0.9
+    """The share of the momentum in an update."""
+    kind: Literal["lion"] = "lion"
+
+
+def lion(config, learning_rate, mask):
+    return optax.lion(learning_rate, config.beta1, weight_decay=config.weight_decay, mask=mask)
+
+
+def lion_in_parts(config, learning_rate, mask):
+    decay = optax.add_decayed_weights(config.weight_decay, mask)
+    return [optax.scale_by_lion(config.beta1), decay, optax.scale_by_learning_rate(learning_rate)]
+
+
+@pytest.mark.parametrize("make", [lion, lion_in_parts])
+def test_an_optimizer_that_is_not_ours(make):
+    config = Lion(learning_rate=0.5, weight_decay=0.1, clip_norm=1.0, schedule=ScheduleConfig(kind="constant"))
+    params = {"conv": {"kernel": jnp.full((2, 2), 2.0), "bias": jnp.full(2, 2.0)}}
+    with OPTIMIZERS.temporarily():
+        register_optimizer(Lion, make)
+        schedule, optimizer = make_optimizer(config, 10.0, 50)
+        gradients = jax.tree.map(lambda leaf: -3 * leaf, params)
+        updates, _ = optimizer.update(gradients, optimizer.init(params), params)
+        assert schedule(7) == 0.5
+        # Its sign, less the decay, which is of kernels alone unless told otherwise.
+        np.testing.assert_allclose(updates["conv"]["kernel"], 0.5 * (1 - 0.1 * 2), rtol=1e-6)
+        np.testing.assert_allclose(updates["conv"]["bias"], 0.5, rtol=1e-6)
+    with pytest.raises(
+        UserError, match=r"^optimizer class Lion, which is not registered: call register_optimizer\(Lion"
+    ):
+        make_optimizer(config, 10.0, 50)
+
+
+def test_an_optimizer_that_is_not_ours_is_checked_and_read_as_ours(capsys):
+    names = [field.name for field in dataclasses.fields(Lion)]
+    assert names == ["learning_rate", "beta1", "kind", "weight_decay", "decayed", "clip_norm", "schedule"]
+    with pytest.raises(ConfigError, match=r"^clip_norm must be greater than 0, not -1.0$"):
+        Lion(clip_norm=-1.0)
+    with OPTIMIZERS.temporarily():
+        register_optimizer(Lion, lion)
+        config = TrainConfig(optimizer=Lion(beta1=0.8, schedule=ScheduleConfig(warmup_epochs=2.0)))
+        assert from_json(to_json(config)) == config
+        with pytest.raises(ConfigError, match=r"^optimizer\.lion\.schedule\.kind must be 'constant', 'step', 'expo"):
+            from_json('{"optimizer": {"kind": "lion", "schedule": {"kind": "linear"}}}')
+
+        def parse(*arguments):
+            return tyro.cli(TrainConfig, default=config, args=arguments, config=(tyro.conf.AvoidSubcommands,))
+
+        changed = parse("--optimizer.beta1", "0.7", "--optimizer.schedule.kind", "step", "--optimizer.decayed", "all")
+        expected = ScheduleConfig(kind="step", warmup_epochs=2.0)
+        assert changed.optimizer == Lion(beta1=0.7, decayed="all", schedule=expected)
+        with pytest.raises(SystemExit):
+            parse("--help")
+        said = " ".join(capsys.readouterr().out.replace("│", "").split())
+        assert "The sign of a momentum (arXiv:2302.06675)." in said
+        assert "--optimizer.beta1 FLOAT The share of the momentum in an update. (default: 0.8)" in said
+        assert "--optimizer.clip-norm {None}|FLOAT The global norm to which larger gradients are scaled down" in said
+        with pytest.raises(
+            UserError, match=r"^optimizer kind 'lion' of \S+\.Lion is taken by \S+\.Lion: register a cl"
+        ):
+            register_optimizer(Lion, lion)
+    way_out = r"its function must take \(options, learning_rate, mask\), and this one does not: too many positional"
+    with pytest.raises(UserError, match=rf"^Lion cannot be registered as an optimizer: {way_out}"):
+        register_optimizer(Lion, lambda config, learning_rate: optax.lion(learning_rate))
+
+
+@pytest.mark.parametrize(
+    ("config", "steps"),
+    [
+        (SGD(), ["add_decayed_weights", "trace", "scale_by_learning_rate"]),
+        (SGD(clip_norm=1.0), ["clip_by_global_norm", "add_decayed_weights", "trace", "scale_by_learning_rate"]),
+        (LAMB(), ["scale_by_adam", "add_decayed_weights", "scale_by_trust_ratio", "scale_by_learning_rate"]),
+    ],
+)
+def test_states_are_one_flat_chain(config, steps):
+    """Checkpoints hold them: another tree of the same numbers would not be found again."""
+    _, optimizer = make_optimizer(config, 10.0, 50)
+    state = optimizer.init({"kernel": jnp.ones((2, 2))})
+    assert len(state) == len(steps)
+    assert [hasattr(each, "trace") for each in state] == [name == "trace" for name in steps]
+    assert [hasattr(each, "mu") for each in state] == [name == "scale_by_adam" for name in steps]
