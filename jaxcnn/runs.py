@@ -13,14 +13,14 @@ import jax
 import rich.console
 
 from jaxcnn.assembly import Assembly, assemble
-from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, to_json
+from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, from_json, to_json
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import Result
 from jaxcnn.loading import initial_variables
-from jaxcnn.recipes import CONFIG_FILE, RECIPE_FILE, load_config, same_code
+from jaxcnn.recipes import CONFIG_FILE, RECIPE_FILE, load_recipe, same_code
 from jaxcnn.training.checkpoint import Checkpoints, Restored
 from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.loop import STEPS_IN_FLIGHT, Plan, fit
@@ -34,7 +34,7 @@ LARGE_BATCH = 1 << 20
 
 
 def train(
-    config: TrainConfig,
+    config: TrainConfig | str | Path,
     workdir: str | Path,
     *,
     console: rich.console.Console | None = None,
@@ -43,6 +43,8 @@ def train(
 ) -> Result | None:
     """Trains, or goes on training, in a run folder.
 
+    >>> train("lenet_digits", "runs/mine")  # doctest: +SKIP
+
     The folder holds ``config.json``, ``metrics.jsonl``, ``tensorboard/`` and ``checkpoints/``. If it holds a run of the
     same config already, that run goes on from its newest whole checkpoint, and ends in the bits it would have ended in.
 
@@ -50,7 +52,7 @@ def train(
     share, and get the same result. Process 0 alone writes and prints.
 
     Args:
-        config: the recipe's.
+        config: the options of the run; or the name or path of a recipe, as `jaxcnn.recipes.load_recipe` takes it.
         workdir: the run folder; made if need be.
         console: where progress goes; by default the terminal.
         source: the text of the recipe that made the config, which the folder keeps as ``recipe.py``: what it registers
@@ -63,6 +65,9 @@ def train(
     Raises:
         UserError: something in the config is impossible, or the folder holds a run of another config.
     """
+    if not isinstance(config, TrainConfig):
+        recipe = load_recipe(config)
+        config, source = recipe.config, recipe.source
     workdir = Path(workdir)
     if console is None or not is_writer():
         console = rich.console.Console(quiet=not is_writer())
@@ -147,20 +152,22 @@ def _agreed(asked: StopRequest, assembly: Assembly) -> Callable[[], bool]:
 def _claim(workdir: Path, config: TrainConfig, source: str | None) -> None:
     """Writes config.json and the recipe's source, or makes sure that those there are the same."""
     if (workdir / CONFIG_FILE).exists():
-        # What others published of a recipe may be put right later.
-        changed = differences(dataclasses.replace(load_config(workdir), published=config.published), config)
+        kept = workdir / RECIPE_FILE
+        if source is not None and kept.is_file() and not same_code(source, kept.read_text(encoding="utf-8")):
+            raise UserError(
+                f"the recipe's own code is not what it was when the run in {workdir} began: go on with `jaxcnn train "
+                f"{workdir}`, which uses the recipe that the folder keeps, or choose another --workdir"
+            )
+        # The kept recipe is not executed: what it registers is registered already. And what others published of a
+        # recipe may be put right later.
+        stored = dataclasses.replace(from_json((workdir / CONFIG_FILE).read_text()), published=config.published)
+        changed = differences(stored, config)
         if changed:
             option, (old, new) = next(iter(changed.items()))
             others = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise ConfigError(
                 f"{workdir} holds a run of another config, {option} {old!r} there and {new!r} here{others}: "
                 "choose another --workdir, or delete the folder"
-            )
-        kept = workdir / RECIPE_FILE
-        if source is not None and kept.is_file() and not same_code(source, kept.read_text(encoding="utf-8")):
-            raise UserError(
-                f"the recipe's own code is not what it was when the run in {workdir} began: go on with `jaxcnn train "
-                f"{workdir}`, which uses the recipe that the folder keeps, or choose another --workdir"
             )
     elif is_writer():
         workdir.mkdir(parents=True, exist_ok=True)
