@@ -1,1 +1,1 @@
-"""Training: losses, optimizers, the state, the step, the loop, checkpoints, and the log of a run."""
+"""Training: losses, optimizers, the state, the step, the loop, checkpoints, and the reports of a run."""

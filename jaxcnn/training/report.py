@@ -118,7 +118,7 @@ class Reporter:
         self._progress.update(self._task, completed=step, epoch=self._epoch(step))
 
     def training(self, step: int, values: dict[str, float]) -> None:
-        """Reports the means since the last report (``loss``, ``images_per_second``, ...) and the number of ``bad_steps``."""
+        """Reports means since the last report, such as ``loss`` and ``images_per_second``, and counts ``bad_steps``."""
         self._record("train", step, values)
         status = (
             f"loss {values['loss']:.4f}  {values['images_per_second']:,.0f} images/s  "
