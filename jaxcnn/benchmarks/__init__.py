@@ -1,1 +1,1 @@
-"""Benchmarks, each of which measures a ratio in one run on one machine: ours beside others, or one way beside another."""
+"""Benchmarks, each of which measures a ratio in one run on one machine: ours to others, or one way to another."""

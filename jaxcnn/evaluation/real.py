@@ -25,7 +25,7 @@ def read_valid_labels(path: Path, images: int, num_classes: int) -> list[list[in
         raise UserError(f"the labels {path} must be a JSON list that holds, for each image, the list of its labels")
     if len(lists) != images:
         raise UserError(
-            f"the labels {path} are of {len(lists)} images, and there are {images}: give those of these images"
+            f"the labels {path} are of {len(lists)} images, and there are {images}: give a list for each image"
         )
     for number, labels in enumerate(lists, 1):
         for label in labels:

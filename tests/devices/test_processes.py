@@ -182,9 +182,15 @@ def joined(**options):
         ({"num_processes": 2}, "--coordinator-address and --process-id are missing: give --coordinator-address, --num"),
         ({"coordinator_address": "a:1", "process_id": 0}, "--num-processes is missing"),
         ({"coordinator_address": "host", "num_processes": 2, "process_id": 0}, "must be HOST:PORT, not 'host'"),
-        ({"coordinator_address": "a:1", "num_processes": 2, "process_id": 2}, "--process-id 2 is none of 2 processes"),
-        ({"coordinator_address": "a:1", "num_processes": 0, "process_id": 0}, "--process-id 0 is none of 0 processes"),
-        ({"distributed": "auto", "process_id": 2}, "--distributed auto finds out itself what --process-id says"),
+        (
+            {"coordinator_address": "a:1", "num_processes": 2, "process_id": 2},
+            "--process-id 2 is not one of 2 processes",
+        ),
+        (
+            {"coordinator_address": "a:1", "num_processes": 0, "process_id": 0},
+            "--process-id 0 is not one of 0 processes",
+        ),
+        ({"distributed": "auto", "process_id": 2}, "--distributed auto finds out by itself what --process-id says"),
         ({"heartbeat_timeout_seconds": 0}, "--heartbeat-timeout-seconds must be at least 1, not 0"),
     ],
 )
