@@ -6,8 +6,8 @@ gradient of 32 images at a rate of 0.045. Here they are one batch of 1600 at 50 
 authors' synchronous training of NASNet. What the paper leaves open is their code's: a momentum of 0.9, weight decay
 4e-5 of kernels, the auxiliary weight 0.4, averages that keep 0.9999 (0.9997 in batch normalization), pixels from -1 to
 1. Of its color distortions there are none here. The published figure leaves out 1,762 validation images that the
-authors found to be labelled wrong (``evaluate.py --leave-out``): on all 50,000 it is about 0.2 / 0.1 % more. It is the
-paper's, not one measured here.
+authors found to be labelled wrong (``jaxcnn evaluate --leave-out``): on all 50,000 it is about 0.2 / 0.1 % more. It is
+the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -27,7 +27,7 @@ class Measurement:
     """What to measure, on which images, and what to keep."""
 
     batch_size: int = EvaluationConfig().batch_size
-    """Views that the network takes together."""
+    """The number of views that the network takes together."""
     top_k: tuple[int, ...] = EvaluationConfig().top_k
     """An image counts as right if its label is among so many of the most probable classes: an error for each number."""
     # The union is asked for when the command is parsed, so that the protocols of a recipe are among them.

@@ -28,6 +28,8 @@ def _shipped() -> Path:
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
+_EXECUTED: set[str] = set()
+"""The code, beside their configs, of the recipes that this process has executed."""
 SHIPPED = _shipped()
 """The folder of the recipes that come with this package: `load_recipe` finds them by name."""
 
@@ -139,7 +141,9 @@ def _load_json(path: Path) -> Recipe:
     source = None
     if (recipe := path.parent / RECIPE_FILE).is_file():
         source = _read(recipe)
-        _executed(source, recipe)
+        # What a recipe of the same code has registered, whatever its config and comments, is registered already.
+        if "\n".join(_code(source)) not in _EXECUTED:
+            _executed(source, recipe)
     try:
         config = from_json(_read(path))
     except UserError as error:
@@ -170,4 +174,5 @@ def _executed(source: str, path: Path) -> ModuleType:
             if isinstance(error, UserError):
                 raise ConfigError(f"{path}: {error}") from None
             raise
+        _EXECUTED.add("\n".join(_code(source)))
     return sys.modules[name]

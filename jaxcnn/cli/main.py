@@ -4,11 +4,14 @@ import contextlib
 import importlib
 import importlib.metadata
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from jaxcnn.errors import EXIT_USER_ERROR, UserError, nearest
 
+EXIT_BROKEN_PIPE = 141
+"""The exit code of a command whose output nobody reads any more: what a shell gives for SIGPIPE."""
 COMMANDS = {
     "train": "train a recipe, or go on with a run",
     "evaluate": "measure a run, or a model with published weights, on a data set",
@@ -66,6 +69,10 @@ def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> in
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return EXIT_USER_ERROR
+        except BrokenPipeError:
+            # Whoever read the output has gone, as `head` does; Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_BROKEN_PIPE
 
 
 @contextlib.contextmanager
