@@ -59,7 +59,7 @@ class DataParallel:
         return jax.make_array_from_process_local_data(self.split, batch)
 
     def rows(self, batch_size: int) -> np.ndarray:
-        """Returns the rows of a batch that are on this process's devices, ascending; all of them if it is the only one."""
+        """Returns the rows of a batch that are on this process's devices, ascending; all if it is the only process."""
         slices = self.split.addressable_devices_indices_map((batch_size,)).values()
         return np.unique(np.concatenate([np.arange(batch_size)[rows] for (rows,) in slices]))
 

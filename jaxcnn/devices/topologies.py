@@ -12,7 +12,7 @@ _ENVIRONMENT = {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "loca
 
 
 def over_topology(name: str) -> DataParallel:
-    """Returns data parallelism over the devices of a TPU topology, which need not be there: `dry_run` compiles for them.
+    """Returns data parallelism over the devices of a TPU topology, which need not be there, for `dry_run` to use.
 
     Args:
         name: the name of a topology, such as ``v5e:2x2``.
