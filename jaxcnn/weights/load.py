@@ -13,6 +13,7 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxcnn.errors import UserError
 from jaxcnn.models.network import Network
@@ -126,7 +127,7 @@ def variable_shapes(name: str, options: Mapping[str, Any]) -> Shapes:
 
 
 def convert(
-    state: Mapping[str, Any],
+    state: Mapping[str, ArrayLike],
     rules: Iterable[Rule],
     wanted: Shapes,
     head: Mapping[str, int] = types.MappingProxyType({}),
@@ -194,7 +195,7 @@ def convert(
     return found
 
 
-def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str, Any], tuple[Rule, ...]]:
+def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str, ArrayLike], tuple[Rule, ...]]:
     """The arrays of a source by their names, and the rules for these names: none where they are ours."""
     if is_published(source):
         published = find_published(variant.name, source)
