@@ -171,7 +171,7 @@ def published_errors(model: str) -> tuple[Published, ...]:
     return (*papers, known["timm/tf_in1k"]) if "timm/tf_in1k" in known else papers
 
 
-def is_published(source: Any) -> TypeGuard[str]:
+def is_published(source: object) -> TypeGuard[str]:
     """Returns whether a source is the name of published weights, and not a file or a mapping.
 
     >>> is_published("torchvision"), is_published("timm/tf_in1k"), is_published("resnet50.pth")
