@@ -6,7 +6,7 @@ variables, `load` brings back a run or a published network ready to predict and 
 
 import importlib
 import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxcnn.loading import load
@@ -27,7 +27,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Imports what is asked for when it is first asked for, so that ``import jaxcnn`` itself is quick."""
     if name == "__version__":
         return importlib.metadata.version("jaxcnn")

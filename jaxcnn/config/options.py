@@ -4,11 +4,12 @@ import dataclasses
 import functools
 import inspect
 import typing
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import pydantic
 import pydantic.dataclasses
 from pydantic import Field
+from pydantic_core import ErrorDetails
 
 from jaxcnn.errors import UserError, nearest
 
@@ -40,21 +41,22 @@ SENTENCE = "sentence"
 """The type of a pydantic error whose message is all that is to be said after the option's path."""
 
 
-def _inside(group: Any, part: str) -> Any:
+def _inside(group: object, part: str) -> object:
     """The type that one part of an error's path leads to: a field's, a union's member by its kind, a tuple's item."""
     if dataclasses.is_dataclass(group):
         return typing.get_type_hints(group).get(part, group)
-    if hasattr(group, "kinds"):  # a `jaxcnn.config.registry.Role`
-        return group.kinds().groups.get(part, group)
+    kinds = getattr(group, "kinds", None)  # a `jaxcnn.config.registry.Role` has them
+    if kinds is not None:
+        return kinds().groups.get(part, group)
     members = typing.get_args(group)
     return next((member for member in members if getattr(member, "kind", None) == part), members[0])
 
 
-def _sentence(cls: type, error: dict[str, Any]) -> str:
+def _sentence(cls: type, error: ErrorDetails) -> str:
     """One pydantic error as a sentence that names the option by its full path."""
     path = [str(part) for part in error["loc"]]
     if error["type"] == "unexpected_keyword_argument":
-        parent = cls
+        parent: object = cls
         for part in path[:-1]:
             parent = _inside(parent, part)
         names = [field.name for field in dataclasses.fields(parent)] if dataclasses.is_dataclass(parent) else []

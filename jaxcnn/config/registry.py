@@ -20,34 +20,38 @@ import pkgutil
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
-from typing import Any, Generic, Literal, TypeVar
+from collections.abc import Generator, Mapping
+from typing import Generic, Literal, Self, TypeVar
 
 import pydantic
+import pydantic.dataclasses
 from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
 
 from jaxcnn.config.options import SENTENCE, is_option_group
 from jaxcnn.errors import UserError, nearest
 
 
+@typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
 class Role:
     """The base of a role's class. A field annotated with that class takes instances of registered classes alone."""
-
-    # The name of the kind, which stands for the class in JSON.
-    kind: str
 
     registry = ""
     """The role's `Kinds`, as ``module:name``. That module registers ours, and is imported when one is first asked for:
     so options can be written down without whatever carries them out."""
 
+    @property
+    def kind(self) -> str:
+        """The name of the kind, which stands for the class in JSON. Each kind has a field of that name."""
+        raise NotImplementedError
+
     @classmethod
-    def kinds(cls) -> "Kinds[Any, Any]":
+    def kinds(cls) -> "Kinds[Self, object]":
         """Returns the kinds there are of this role, ours and others."""
         return pkgutil.resolve_name(cls.registry)
 
     @classmethod
     def __get_pydantic_core_schema__(
-        cls, source: Any, handler: pydantic.GetCoreSchemaHandler
+        cls, source: type, handler: pydantic.GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         """Lets pydantic check a kind's own fields, and a field of the role by what is registered by then."""
         if dataclasses.is_dataclass(source):
@@ -55,7 +59,7 @@ class Role:
         return core_schema.with_info_plain_validator_function(cls._registered)
 
     @classmethod
-    def _registered(cls, value: Any, info: pydantic.ValidationInfo) -> "Role":
+    def _registered(cls, value: object, info: pydantic.ValidationInfo) -> "Role":
         kinds = cls.kinds()
         if isinstance(value, cls):
             if type(value) not in kinds.groups.values():
@@ -75,6 +79,12 @@ class Role:
         validator = SchemaValidator(core_schema.tagged_union_schema({kind: choice}, "kind"))
         # JSON has arrays where Python has tuples, so what came as JSON must be checked as JSON.
         return validator.validate_json(json.dumps(value)) if info.mode == "json" else validator.validate_python(value)
+
+
+def _kind_of(group: type[Role]) -> str:
+    """The name of a kind, which is the default of its field ``kind``."""
+    assert dataclasses.is_dataclass(group)
+    return next(str(field.default) for field in dataclasses.fields(group) if field.name == "kind")
 
 
 def _refusal(sentence: str) -> PydanticCustomError:
@@ -101,7 +111,7 @@ class Kinds(Generic[RoleT, Implementation]):
     @property
     def groups(self) -> Mapping[str, type[RoleT]]:
         """Each registered class of options by its kind, in the order in which they were registered."""
-        return types.MappingProxyType({group.kind: group for group in self._implementations})
+        return types.MappingProxyType({_kind_of(group): group for group in self._implementations})
 
     def register(self, group: type[RoleT], implementation: Implementation) -> None:
         """Adds a kind.
@@ -124,18 +134,19 @@ class Kinds(Generic[RoleT, Implementation]):
         """
         if not (issubclass(group, self._role) and is_option_group(group)):
             raise self.refusal(group, f"derive it from {self._role.__name__} and decorate it with @option_group")
-        field = group.__pydantic_fields__.get("kind")
+        fields = group.__pydantic_fields__ if pydantic.dataclasses.is_pydantic_dataclass(group) else {}
+        field = fields.get("kind")
         literal = field is not None and typing.get_origin(field.annotation) is Literal
         if not literal or typing.get_args(field.annotation) != (field.default,):
             name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", group.__name__).lower()
             raise self.refusal(group, f'give it a field kind: Literal["{name}"] = "{name}"')
-        taken = self.groups.get(group.kind)
+        taken = self.groups.get(_kind_of(group))
         if taken is not None:
             of, by = (f"{each.__module__}.{each.__qualname__}" for each in (group, taken))
             way_out = (
                 "give it another" if of != by else "register a class once, and run a recipe's file once in a process"
             )
-            raise UserError(f"{self.name} kind {group.kind!r} of {of} is taken by {by}: {way_out}")
+            raise UserError(f"{self.name} kind {_kind_of(group)!r} of {of} is taken by {by}: {way_out}")
 
     def refusal(self, group: type, way_out: str) -> UserError:
         """Returns the error that says that a class cannot be registered, and what to do with it."""
@@ -159,7 +170,7 @@ class Kinds(Generic[RoleT, Implementation]):
         return f"class {name}, which is not registered: call register_{self.name}({name}, ...) first"
 
     @contextlib.contextmanager
-    def temporarily(self) -> Iterator[None]:
+    def temporarily(self) -> Generator[None]:
         """Forgets at the end of a ``with`` block what was registered in it: for tests and notebooks."""
         before = dict(self._implementations)
         try:
