@@ -7,8 +7,8 @@ functions of this file. It refuses every other instruction and every other name,
 
 import dataclasses
 import pickletools
-from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO
+from collections.abc import Callable
+from typing import BinaryIO, TypeGuard, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +21,8 @@ checkpoint of NASNet-A large about 200,000."""
 
 Key = str | int | float | bool | None
 """What a dictionary or a set may hold as a key."""
+
+_Container = TypeVar("_Container", dict, list)
 
 _STORAGES = {
     "HalfStorage": "<f2",
@@ -79,17 +81,24 @@ _STORAGE_NAMES = {
 }
 
 
-def _are_counts(values: Iterable[object]) -> bool:
-    """Whether all values are integers from 0 on; True and False are not."""
-    return all(type(value) is int and value >= 0 for value in values)
+def _is_count(value: object) -> TypeGuard[int]:
+    """Whether a value is an integer from 0 on; True and False are not."""
+    return type(value) is int and value >= 0
 
 
-def _tensor(storage: Any = None, offset: Any = None, shape: Any = None, strides: Any = None, *_: object) -> Tensor:
+def _are_counts(values: object) -> TypeGuard[tuple[int, ...]]:
+    """Whether a value is a tuple of integers from 0 on."""
+    return type(values) is tuple and all(map(_is_count, values))
+
+
+def _tensor(
+    storage: object = None, offset: object = None, shape: object = None, strides: object = None, *_: object
+) -> Tensor:
     if (
         not isinstance(storage, Storage)
-        or type(shape) is not tuple
-        or type(strides) is not tuple
-        or not _are_counts((offset, *shape, *strides))
+        or not _is_count(offset)
+        or not _are_counts(shape)
+        or not _are_counts(strides)
         or len(shape) != len(strides)
     ):
         raise FileError("holds a tensor whose offset, shape or strides are not those of a tensor: fetch it again")
@@ -102,7 +111,7 @@ def _parameter(tensor: object = None, *_: object) -> Tensor:
     return tensor
 
 
-def _mapping(items: object = (), *_: object) -> dict[Key, Any]:
+def _mapping(items: object = (), *_: object) -> dict[Key, object]:
     pairs = items.items() if isinstance(items, dict) else items if isinstance(items, list | tuple) else [None]
     mapping = {}
     for pair in pairs:
@@ -112,8 +121,8 @@ def _mapping(items: object = (), *_: object) -> dict[Key, Any]:
     return mapping
 
 
-def _sequence(make: type) -> Callable[..., Any]:
-    def sequence(items: object = (), *_: object) -> Any:
+def _sequence(make: type[tuple] | type[set]) -> Callable[..., object]:
+    def sequence(items: object = (), *_: object) -> object:
         if not isinstance(items, list | tuple):
             raise FileError(f"holds a {make.__name__} that is not made of a list: fetch it again")
         return make(map(_key, items))
@@ -121,7 +130,7 @@ def _sequence(make: type) -> Callable[..., Any]:
     return sequence
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
+_FUNCTIONS: dict[str, Callable[..., object]] = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,  # learning rate schedules have one
     "torch.Size": _sequence(tuple),
@@ -146,7 +155,7 @@ def shown(name: str) -> str:
     return ascii(name if len(name) <= 80 else f"{name[:77]}...")
 
 
-def run(program: BinaryIO) -> tuple[Any, dict[str, Storage]]:
+def run(program: BinaryIO) -> tuple[object, dict[str, Storage]]:
     """Runs one pickle, and leaves the stream positioned behind it.
 
     Args:
@@ -173,17 +182,17 @@ def run(program: BinaryIO) -> tuple[Any, dict[str, Storage]]:
 
 class _Machine:
     def __init__(self) -> None:
-        self.stack: list[Any] = []
+        self.stack: list[object] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[object, object] = {}
         self.storages: dict[str, Storage] = {}
 
-    def pop(self) -> Any:
+    def pop(self) -> object:
         if not self.stack:
             raise ValueError("an instruction finds its operand missing")
         return self.stack.pop()
 
-    def pop_to_mark(self) -> list[Any]:
+    def pop_to_mark(self) -> list[object]:
         if not self.marks:
             raise ValueError("an instruction finds its mark missing")
         start = self.marks.pop()
@@ -191,13 +200,14 @@ class _Machine:
         del self.stack[start:]
         return items
 
-    def top(self, kind: type) -> Any:
+    def top(self, kind: type[_Container]) -> _Container:
         """The container that is to be filled, which stays on the stack."""
-        if not self.stack or type(self.stack[-1]) is not kind:
+        top = self.stack[-1] if self.stack else None
+        if not isinstance(top, kind):
             raise ValueError(f"an instruction fills a {kind.__name__} where there is none")
-        return self.stack[-1]
+        return top
 
-    def step(self, instruction: str, argument: Any) -> None:
+    def step(self, instruction: str, argument: object) -> None:
         match instruction:
             case "PROTO":
                 if argument != 2:
@@ -240,7 +250,7 @@ class _Machine:
                     raise ValueError("an instruction recalls what was never kept")
                 self.stack.append(self.memo[argument])
             case "GLOBAL":
-                self.stack.append(_allowed(argument.replace(" ", ".")))
+                self.stack.append(_allowed(str(argument).replace(" ", ".")))
             case "REDUCE" | "NEWOBJ":
                 arguments, name = self.pop(), self.pop()
                 self.stack.append(_call(instruction, name, arguments))
@@ -268,7 +278,7 @@ def _allowed(name: str) -> _Name:
     return _Name(name)
 
 
-def _call(instruction: str, name: Any, arguments: Any) -> Any:
+def _call(instruction: str, name: object, arguments: object) -> object:
     """Makes what PyTorch would make by calling a name."""
     if type(name) is _Name and type(arguments) is tuple:
         if instruction == "REDUCE" and name.text in _FUNCTIONS:
@@ -278,18 +288,20 @@ def _call(instruction: str, name: Any, arguments: Any) -> Any:
     raise FileError("calls what cannot be called in a file of weights: do not trust it")
 
 
-def _storage(identity: Any) -> Storage:
+def _storage(identity: object) -> Storage:
     """Reads ``("storage", class, key, device, elements)``, which in the legacy format ends with one item more.
 
     That is None, or ``(key, start, elements)`` of a part of the storage.
     """
     match identity:
         case ("storage", _Name(text=name), str(key), str(), int(size), *view) if (
-            name in _STORAGE_NAMES and _are_counts([size]) and len(view) <= 1
+            name in _STORAGE_NAMES and _is_count(size) and len(view) <= 1
         ):
             match view:
                 case [] | [None]:
                     return Storage(_STORAGE_NAMES[name], key, size, 0, size)
-                case [(str(), int(start), int(length))] if _are_counts([start, length]) and start + length <= size:
+                case [(str(), int(start), int(length))] if (
+                    _is_count(start) and _is_count(length) and start + length <= size
+                ):
                     return Storage(_STORAGE_NAMES[name], key, size, start, length)
     raise FileError("refers to something outside itself that is not a tensor's storage: fetch it again")
