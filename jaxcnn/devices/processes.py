@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, Literal
 
 import jax
@@ -47,7 +47,7 @@ class Processes:
     """How long nothing may be heard of a process before the others take it for dead, and end."""
 
     @contextlib.contextmanager
-    def joined(self) -> Iterator[None]:
+    def joined(self) -> Generator[None]:
         """While entered, this process is one of them; does nothing where there is only one.
 
         Must be entered before any array is made. A process that fails leaves at once, with the exit code it would have

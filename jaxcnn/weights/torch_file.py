@@ -115,12 +115,12 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         raise FileError("is of an unknown version of PyTorch's legacy format: save it again in PyTorch")
     if type(system) is not dict or system.get("little_endian") is not True:
         raise FileError("was written on a big-endian machine: save it on a little-endian one")
-    if not _are_names(keys) or len(keys) != len(storages) or any(key not in storages for key in keys):
+    if type(keys) is not list or len(keys) != len(storages) or any(key not in storages for key in keys):
         raise FileError("does not list the storages that its tensors are in: fetch it again")
 
     # A storage is its number of elements in eight bytes, then the elements.
     starts, position = {}, pickles.tell()
-    for key in keys:
+    for key in (key for key in keys if isinstance(key, str)):  # as all keys of storages are
         starts[key] = position + 8
         file.seek(position)
         if int.from_bytes(file.read(8), "little") != storages[key].size:
@@ -134,10 +134,6 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         return file.read(storage.size * storage.dtype.itemsize)
 
     return _arrays(_state_of(value), read_storage)
-
-
-def _are_names(value: object) -> TypeGuard[list[str]]:
-    return type(value) is list and all(isinstance(name, str) for name in value)
 
 
 def _is_state(value: object) -> TypeGuard[dict[object, Tensor]]:
