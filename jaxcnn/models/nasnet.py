@@ -1,7 +1,7 @@
 """NASNet-A: Zoph, Vasudevan, Shlens and Le (arXiv:1707.07012), and the scheduled drop-path that it is trained with."""
 
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,6 +15,7 @@ from jaxcnn.models.nasnet_cells import NORMAL, REDUCTION, Cell, Genotype
 from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import average_pool
+from jaxcnn.types import Option
 
 
 class AuxiliaryHead(nn.Module):
@@ -216,7 +217,7 @@ def _rules(cells: int) -> tuple[Rule, ...]:
     )
 
 
-def _variant(name: str, size: int, *published: Published, num_classes: int = 1000, **arguments: Any) -> Variant:
+def _variant(name: str, size: int, *published: Published, num_classes: int = 1000, **arguments: Option) -> Variant:
     rules = _rules(arguments["cells"])
     return Variant(
         f"nasnet_a_{name}", "nasnet", NASNet, arguments, size, 3, num_classes, published=published, rules=rules

@@ -7,7 +7,6 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import flax.traverse_util
 import jax
@@ -19,21 +18,20 @@ from jaxcnn.errors import UserError
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.models.variant import Rule, Variant
+from jaxcnn.types import Option, PyTree, Variables
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.files import read_file
 from jaxcnn.weights.published import find_published, is_published
 
 _LOG = logging.getLogger(__name__)
 
-Source = str | Path | Mapping[str, Any]
+Source = str | Path | Mapping[str, PyTree]
 """The name of published weights, the path of a file, or a mapping from names to arrays."""
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 """The shapes of a network's variables, by their paths: ``params/conv1/kernel``."""
-Variables = dict[str, Any]
-"""A network's variables as Flax has them: ``{"params": ..., "batch_stats": ...}``."""
 
 
-def load_pretrained(name: str, source: Source, *, key: jax.Array | None = None, **options: Any) -> Variables:
+def load_pretrained(name: str, source: Source, *, key: jax.Array | None = None, **options: Option) -> Variables:
     """Returns a network's variables, filled from somebody's weights.
 
     Every tensor of the source must fill a variable, and every variable must be filled by a tensor. There is one
@@ -117,7 +115,7 @@ def load_variables(
     return flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
-def variable_shapes(name: str, options: Mapping[str, Any]) -> Shapes:
+def variable_shapes(name: str, options: Mapping[str, Option]) -> Shapes:
     """Returns the shapes of the variables of ``create_model(name, **options)`` for images of the variant's own size.
 
     Raises:
