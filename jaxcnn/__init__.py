@@ -7,7 +7,7 @@ weights or a file into their variables, `load` returns a run or a published netw
 
 import importlib
 import importlib.metadata
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from jaxcnn.loading import load
@@ -28,7 +28,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Imports a name when it is first asked for, so that ``import jaxcnn`` itself is quick."""
     if name == "__version__":
         return importlib.metadata.version("jaxcnn")

@@ -19,12 +19,13 @@ HOUSE = (
 )
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
-# What each part may import of ours. `errors` may be imported by all.
+# What each part may import of ours. All may import `errors`, `lookahead` and `types`.
 ALLOWED = {
     part: set(others.split())
     for part, others in {
         "errors": "",
         "lookahead": "",
+        "types": "",
         "config": "config",
         "recipes": "config",
         "ops": "ops",
@@ -69,7 +70,7 @@ def test_imports_only_what_it_may(path):
     for module, at_top in imports(path):
         first, *rest = module.split(".")
         if first == "jaxcnn" and rest:
-            assert rest[0] in ALLOWED[part] | {"errors", "lookahead"}, f"{path} imports {module}"
+            assert rest[0] in ALLOWED[part] | {"errors", "lookahead", "types"}, f"{path} imports {module}"
         assert first not in ("scripts", "configs", "tests"), f"{path} imports {module}"
         assert not (first in ("tensorflow", "torch", "torchvision") and at_top), f"{path} imports {module} at its top"
         assert part not in ("data",) or first != "jax", f"{path} imports {module}"

@@ -210,8 +210,8 @@ class RandomPosterize(Augmentation):
 
 def random_posterize(keys: jax.Array, images: jax.Array, *, bits: int, probability: float) -> jax.Array:
     """Keeps the highest ``bits`` of each value of an image with this probability."""
-    bits = jnp.full(len(images), bits)
-    return _sometimes(keys, images, probability, lambda images: color.posterize(images, bits))
+    all_bits = jnp.full(len(images), bits)
+    return _sometimes(keys, images, probability, lambda images: color.posterize(images, all_bits))
 
 
 @option_group
@@ -225,8 +225,8 @@ class RandomSolarize(Augmentation):
 
 def random_solarize(keys: jax.Array, images: jax.Array, *, threshold: float, probability: float) -> jax.Array:
     """Inverts what is not below the threshold, in each image with this probability."""
-    threshold = jnp.full(len(images), threshold)
-    return _sometimes(keys, images, probability, lambda images: color.solarize(images, threshold))
+    thresholds = jnp.full(len(images), threshold)
+    return _sometimes(keys, images, probability, lambda images: color.solarize(images, thresholds))
 
 
 @option_group
@@ -253,8 +253,8 @@ class RandomAdjustSharpness(Augmentation):
 
 def random_adjust_sharpness(keys: jax.Array, images: jax.Array, *, factor: float, probability: float) -> jax.Array:
     """Sharpens each image by a factor with this probability: 0 smooths, 2 sharpens."""
-    factor = jnp.full(len(images), factor)
-    return _sometimes(keys, images, probability, lambda images: color.adjust_sharpness(images, factor))
+    factors = jnp.full(len(images), factor)
+    return _sometimes(keys, images, probability, lambda images: color.adjust_sharpness(images, factors))
 
 
 def _odd(size: int) -> int:

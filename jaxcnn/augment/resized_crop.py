@@ -1,6 +1,7 @@
 """Boxes of an image scaled to one size, and how their area and aspect ratio are drawn."""
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,8 @@ def draw_sides(
     areas = area * jax.random.uniform(area_key, (TRIES,), minval=scale[0], maxval=scale[1])
     logarithms = jax.random.uniform(ratio_key, (TRIES,), minval=math.log(ratio[0]), maxval=math.log(ratio[1]))
     ratios = jnp.exp(logarithms)
-    return tuple(jnp.round(jnp.sqrt(each)).astype(jnp.int32) for each in (areas / ratios, areas * ratios))
+    first, second = (jnp.round(jnp.sqrt(each)).astype(jnp.int32) for each in (areas / ratios, areas * ratios))
+    return first, second
 
 
 def place_box(key: jax.Array, lengths: tuple[int, int], sides: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
@@ -39,7 +41,7 @@ def place_box(key: jax.Array, lengths: tuple[int, int], sides: tuple[jax.Array, 
     return tuple(jax.random.randint(key, (), 0, length - side + 1) for key, length, side in pairs)
 
 
-def _kernel(distance: jax.Array, interpolation: str) -> jax.Array:
+def _kernel(distance: jax.Array, interpolation: Literal["bilinear", "bicubic", "lanczos"]) -> jax.Array:
     """Pillow's filters (``src/libImaging/Resample.c``): bilinear, Keys's cubic with a = -1/2, Lanczos with 3 lobes."""
     distance = jnp.abs(distance)
     match interpolation:
@@ -53,7 +55,7 @@ def _kernel(distance: jax.Array, interpolation: str) -> jax.Array:
             return jnp.where(distance < 3, jnp.sinc(distance) * jnp.sinc(distance / 3), 0)
 
 
-def _weights(start: jax.Array, side: jax.Array, length: int, size: int, interpolation: str) -> jax.Array:
+def _weights(start: jax.Array, side: jax.Array, length: int, size: int, interpolation: Interpolation) -> jax.Array:
     """Weights (size, length) of pixels of an axis in the pixels of the result: of the box's only, each row of sum 1."""
     twice = 2 * jnp.arange(size)[:, None] + 1
     pixel = (jnp.arange(length) - start)[None]

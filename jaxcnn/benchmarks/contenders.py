@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from jaxcnn.errors import UserError
 
@@ -40,7 +40,7 @@ def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: in
 
 
 @contextlib.contextmanager
-def _workers(commands: dict[str, list[str]]) -> Iterator[dict[str, Callable[[int], float]]]:
+def _workers(commands: dict[str, list[str]]) -> Generator[dict[str, Callable[[int], float]]]:
     """Starts a process for each; yields by name a function from a number of steps to the seconds that they took."""
     started = {}
     try:

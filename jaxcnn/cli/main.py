@@ -6,7 +6,7 @@ import importlib.metadata
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from jaxcnn.errors import EXIT_USER_ERROR, UserError, nearest
 
@@ -76,7 +76,7 @@ def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> in
 
 
 @contextlib.contextmanager
-def _logging() -> Iterator[None]:
+def _logging() -> Generator[None]:
     log, handler = logging.getLogger("jaxcnn"), logging.StreamHandler()
     level, propagate = log.level, log.propagate
     log.addHandler(handler)

@@ -20,6 +20,7 @@ import tyro
 
 from jaxcnn import runs
 from jaxcnn.config import TrainConfig
+from jaxcnn.config.command_line import ROLES
 from jaxcnn.devices.processes import Processes, is_writer
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.errors import UserError
@@ -57,6 +58,7 @@ def main(arguments: list[str]) -> int:
         default=Arguments(recipe.config, recipe.run),
         args=arguments[named:],
         config=(tyro.conf.AvoidSubcommands,),
+        registry=ROLES,
     )
     if chosen.topology and not chosen.dry_run:
         raise UserError("--topology names devices that are compiled for, and not trained on: add --dry-run")

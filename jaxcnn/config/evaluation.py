@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from jaxcnn.config.options import Interpolation, PositiveInt, option_group
+from jaxcnn.config.options import Interpolation, PositiveInt, option_group, shared_options
 from jaxcnn.config.registry import Role
 
 Average = Literal["probabilities", "scores"]
@@ -29,6 +29,7 @@ class Views(Role):
     registry = "jaxcnn.data.views:PROTOCOLS"
 
 
+@shared_options
 class FixedViews(Views):
     """Views that are as many and as large of every image, cut on the host. Every kind has these options.
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, Probability, option_group
+from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, Probability, option_group, shared_options
 from jaxcnn.config.registry import Role
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -37,6 +37,7 @@ class ScheduleConfig:
     in warm-up too, as in torchvision's reference scripts."""
 
 
+@shared_options
 class Optimizer(Role):
     """How parameters are updated. Every kind has these options; it may declare them again with defaults of its own.
 

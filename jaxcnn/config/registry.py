@@ -20,16 +20,17 @@ import pkgutil
 import re
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from typing import Any, Generic, Literal, TypeVar
 
 import pydantic
 from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
 
-from jaxcnn.config.options import SENTENCE, is_option_group
+from jaxcnn.config.options import SENTENCE, is_option_group, shared_options
 from jaxcnn.errors import UserError, nearest
 
 
+@shared_options
 class Role:
     """The base of a role's class. A field annotated with that class takes instances of registered classes alone."""
 
@@ -66,10 +67,8 @@ class Role:
         kind = value.get("kind")
         group = kinds.groups.get(kind) if isinstance(kind, str) else None
         if group is None:
-            has = (
-                "has no kind" if kind is None else f"has the kind {kind!r}, which neither jaxcnn nor a recipe registers"
-            )
-            raise _refusal(f"{has}: {nearest(str(kind), kinds.groups)}")
+            kind_said = f"the kind {kind!r}, which neither jaxcnn nor a recipe registers" if kind else "no kind"
+            raise _refusal(f"has {kind_said}: {nearest(str(kind), kinds.groups)}")
         # A union of one, so that the path of whatever is wrong names the kind.
         choice = pydantic.TypeAdapter(group).core_schema
         validator = SchemaValidator(core_schema.tagged_union_schema({kind: choice}, "kind"))
@@ -122,25 +121,23 @@ class Kinds(Generic[RoleT, Implementation]):
         Raises:
             UserError: as `register` does.
         """
-        if not (issubclass(group, self._role) and is_option_group(group)):
+        if not (isinstance(group, type) and issubclass(group, self._role) and is_option_group(group)):
             raise self.refusal(group, f"derive it from {self._role.__name__} and decorate it with @option_group")
-        field = group.__pydantic_fields__.get("kind")
-        literal = field is not None and typing.get_origin(field.annotation) is Literal
-        if not literal or typing.get_args(field.annotation) != (field.default,):
+        if not _names_its_kind(group):
             name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", group.__name__).lower()
             raise self.refusal(group, f'give it a field kind: Literal["{name}"] = "{name}"')
         taken = self.groups.get(group.kind)
         if taken is not None:
             of, by = (f"{each.__module__}.{each.__qualname__}" for each in (group, taken))
-            way_out = (
-                "give it another" if of != by else "register a class once, and run a recipe's file once in a process"
-            )
+            once = "register a class once, and run a recipe's file once in a process"
+            way_out = once if of == by else "give it another"
             raise UserError(f"{self.name} kind {group.kind!r} of {of} is taken by {by}: {way_out}")
 
     def refusal(self, group: type, way_out: str) -> UserError:
         """Returns the error that says that a class cannot be registered, and what to do with it."""
         article = "an" if self.name[0] in "aeiou" else "a"
-        return UserError(f"{group.__name__} cannot be registered as {article} {self.name}: {way_out}")
+        name = getattr(group, "__name__", repr(group))
+        return UserError(f"{name} cannot be registered as {article} {self.name}: {way_out}")
 
     def implementation(self, options: RoleT) -> Implementation:
         """Returns what carries out these options.
@@ -159,10 +156,18 @@ class Kinds(Generic[RoleT, Implementation]):
         return f"class {name}, which is not registered: call register_{self.name}({name}, ...) first"
 
     @contextlib.contextmanager
-    def temporarily(self) -> Iterator[None]:
+    def temporarily(self) -> Generator[None]:
         """Forgets at the end of a ``with`` block what was registered in it: for tests and notebooks."""
         before = dict(self._implementations)
         try:
             yield
         finally:
             self._implementations = before
+
+
+def _names_its_kind(group: type) -> bool:
+    """Whether the field ``kind`` can have its default alone."""
+    field = dict(getattr(group, "__pydantic_fields__", {})).get("kind")
+    if field is None:
+        return False
+    return typing.get_origin(field.annotation) is Literal and typing.get_args(field.annotation) == (field.default,)

@@ -1,7 +1,7 @@
 """The whole of a run, and its JSON."""
 
 import dataclasses
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import pydantic
 from pydantic import Field
@@ -194,10 +194,10 @@ def from_json(text: str) -> TrainConfig:
         raise as_config_error(TrainConfig, error) from None
 
 
-def flatten(config: TrainConfig) -> dict[str, Any]:
+def flatten(config: TrainConfig) -> dict[str, object]:
     """Returns every option by its full path: ``{"optimizer.learning_rate": 0.1, "augmentations.0.padding": 2}``."""
 
-    def walk(path: str, value: Any) -> dict[str, Any]:
+    def walk(path: str, value: object) -> dict[str, object]:
         if dataclasses.is_dataclass(value):
             children = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
         elif isinstance(value, tuple) and any(map(dataclasses.is_dataclass, value)):
@@ -209,7 +209,7 @@ def flatten(config: TrainConfig) -> dict[str, Any]:
     return {path.removeprefix("."): value for path, value in walk("", config).items()}
 
 
-def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[Any, Any]]:
+def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[object, object]]:
     """Returns the options that differ, by full path: ``{"optimizer.learning_rate": (0.1, 0.2)}``; None if absent."""
     a, b = flatten(old), flatten(new)
     return {path: (a.get(path), b.get(path)) for path in a | b if a.get(path) != b.get(path)}

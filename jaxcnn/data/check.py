@@ -223,7 +223,7 @@ def _examine(source: Source, index: int) -> tuple[int, bytes, str | None, str | 
         image, label = source[index]
     except OSError as error:
         return -1, b"", None, f"cannot be read ({error.strerror or error})"
-    digest = hashlib.sha256(image).digest()[:16]
+    digest = hashlib.sha256(image if isinstance(image, bytes) else image.data).digest()[:16]
     if isinstance(image, np.ndarray):
         return label, digest, f"{'RGB' if image.shape[-1] == 3 else 'grey'} array", None
     try:
@@ -260,7 +260,7 @@ def _read(source: Source, expected: int | None, workers: int) -> SplitReport:
                 report.labels[index], report.digests[index] = label, digest
                 if wrong:
                     report.unreadable.add(lambda index=index, wrong=wrong: f"{source.describe(index)} {wrong}")
-                else:
+                elif kind is not None:
                     report.encodings[kind].add(functools.partial(source.describe, index))
             progress.advance(len(found))
     return report

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from jaxcnn.config import CenterCrop, Crop, Pad, RandomResizedCrop, Resize, ScaleJitter
+from jaxcnn.config import CenterCrop, Crop, Pad, RandomResizedCrop, Resize, ScaleJitter, Views
 from jaxcnn.config.options import Interpolation
 from jaxcnn.data.resize import resize, resize_fast
 
@@ -34,7 +34,7 @@ class Cut:
     """The height and width of the window."""
 
 
-def is_random(crop: Crop) -> bool:
+def is_random(crop: Crop | Views) -> bool:
     """Returns whether two cuts of one image may differ."""
     return isinstance(crop, RandomResizedCrop | ScaleJitter)
 
@@ -126,13 +126,14 @@ def plan(crop: Crop, height: int, width: int, rng: np.random.RandomState | None 
 
     Raises:
         CropError: the image is larger than a `Pad` canvas, or too elongated to have its short side scaled.
+        TypeError: the crop is random and there is no generator.
     """
     box, size = (0, 0, height, width), crop.size
     match crop:
         case Resize():
             return Cut(box, (size, size), (0, 0), size)
         case RandomResizedCrop():
-            box = random_resized_box(rng, height, width, crop.scale, crop.ratio)
+            box = random_resized_box(_given(rng), height, width, crop.scale, crop.ratio)
             return Cut(box, (size, size), (0, 0), size)
         case Pad():
             if max(height, width) > size:
@@ -143,9 +144,15 @@ def plan(crop: Crop, height: int, width: int, rng: np.random.RandomState | None 
             shape = short_side_shape(height, width, crop.resize)
             corner = center_box(*shape, size)
         case ScaleJitter():
-            shape, corner = jittered_window(rng, height, width, crop.short_side, size, crop.from_center_square)
+            shape, corner = jittered_window(_given(rng), height, width, crop.short_side, size, crop.from_center_square)
     _check_shape(height, width, shape)
     return Cut(box, shape, corner, size)
+
+
+def _given(rng: np.random.RandomState | None) -> np.random.RandomState:
+    if rng is None:
+        raise TypeError("a random crop draws from a generator, and there is none: give rng")
+    return rng
 
 
 def _check_shape(height: int, width: int, shape: tuple[int, int]) -> None:

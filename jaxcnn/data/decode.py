@@ -114,7 +114,7 @@ def jpeg_size(encoded: bytes) -> tuple[int, int] | None:
         height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
     except ValueError:
         return None
-    return height, width
+    return int(height), int(width)
 
 
 def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | None) -> np.ndarray | None:
@@ -123,7 +123,8 @@ def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | Non
     if single_scan is None and encoded.count(b"\xff\xda") > _MAX_SCANS:
         raise DecodeError(f"has more than {_MAX_SCANS} scans")
     try:
-        height, width, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
+        *shape, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
+        height, width = map(int, shape)
         # Pillow decodes colour to grey, because it computes grey from RGB, and libjpeg-turbo returns the file's luma.
         if height * width > max_pixels or colorspace not in (("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")):
             return None

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from jaxcnn.errors import UserError
@@ -22,7 +22,7 @@ def data_root(data_dir: str | None) -> Path:
 
 
 @contextlib.contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
+def sole_writer(folder: Path) -> Generator[None]:
     """Locks the folder of a tfds data set's versions, and removes the incomplete ones that a killed writer left there.
 
     The kernel releases the lock when the process ends, however it ends.
@@ -49,7 +49,7 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def complete_or_absent(folder: Path) -> Iterator[Path]:
+def complete_or_absent(folder: Path) -> Generator[Path]:
     """Makes a folder to write a version to, which is renamed to ``folder`` at the end, or removed after an error."""
     scratch = folder.with_name(f"incomplete.PACKED_{folder.name}")
     scratch.mkdir()

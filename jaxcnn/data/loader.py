@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -42,7 +41,9 @@ class Loader:
             reasons = sorted(self._reasons.items())
         return [*self.source.bad, *((self.source.describe(index), reason) for index, reason in reasons)]
 
-    def load(self, index: int, rng: np.random.RandomState | None = None) -> tuple[Any, int] | None:
+    def load(
+        self, index: int, rng: np.random.RandomState | None = None
+    ) -> tuple[np.ndarray | list[np.ndarray], int] | None:
         """One image and its label, or None if it cannot be read; raises `UserError` if too many cannot.
 
         Of `FixedViews` the views, and of `Dense` the list of scaled images, stand for the image.
@@ -50,11 +51,13 @@ class Loader:
         if index not in self._reasons:
             try:
                 image, label = self.source[index]
-                if isinstance(self.crop, FixedViews):
-                    return cut_views(self._whole(image), self.crop), label
-                if isinstance(self.crop, Dense):
-                    return scaled_images(self._whole(image), self.crop), label
-                return self._cut(image, rng), label
+                match self.crop:
+                    case FixedViews() as views:
+                        return cut_views(self._whole(image), views), label
+                    case Dense() as views:
+                        return scaled_images(self._whole(image), views), label
+                    case crop:
+                        return self._cut(image, crop, rng), label
             except OSError as error:
                 reason = f"cannot be read ({error.strerror or error})"
             except (DecodeError, CropError) as error:
@@ -75,9 +78,9 @@ class Loader:
             image = decode(image, channels, self.config.max_pixels, rows)
         return with_channels(image, channels)
 
-    def _cut(self, image: bytes | np.ndarray, rng: np.random.RandomState | None) -> np.ndarray:
+    def _cut(self, image: bytes | np.ndarray, crop: Crop, rng: np.random.RandomState | None) -> np.ndarray:
         planned = None
         if isinstance(image, bytes) and (size := jpeg_size(image)):
-            planned = plan(self.crop, *size, rng)
-        pixels = self._whole(image, planned and planned.box[0] + planned.box[2])
-        return carry_out(planned or plan(self.crop, *pixels.shape[:2], rng), pixels, self.crop)
+            planned = plan(crop, *size, rng)
+        pixels = self._whole(image, None if planned is None else planned.box[0] + planned.box[2])
+        return carry_out(planned or plan(crop, *pixels.shape[:2], rng), pixels, crop)

@@ -3,13 +3,16 @@
 import dataclasses
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from jaxcnn.data.sources import Source
 from jaxcnn.errors import UserError
+
+Answer = TypeVar("Answer")
 
 
 def _file_names(source: Source) -> list[str]:
@@ -112,11 +115,15 @@ def without(source: Source, names: Sequence[str]) -> Source:
         raise UserError(
             f"no image of {source.name}, split {source.split!r}, is left: the list names all of them; shorten it"
         )
+
+    def of_kept(function: Callable[[int], Answer]) -> Callable[[int], Answer]:
+        return lambda index: function(kept[index])
+
     return dataclasses.replace(
         source,
         size=len(kept),
-        read=lambda index: source.read(kept[index]),
-        describe=lambda index: source.describe(kept[index]),
-        file_name=lambda index: source.file_name(kept[index]),
-        valid_labels=source.valid_labels and (lambda index: source.valid_labels(kept[index])),
+        read=of_kept(source.read),
+        describe=of_kept(source.describe),
+        file_name=source.file_name and of_kept(source.file_name),
+        valid_labels=source.valid_labels and of_kept(source.valid_labels),
     )

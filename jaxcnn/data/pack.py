@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from PIL import Image
@@ -20,6 +20,10 @@ from jaxcnn.data.progress import Progress
 from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source
 from jaxcnn.data.threads import map_ahead
 from jaxcnn.errors import UserError
+
+if TYPE_CHECKING:
+    from tensorflow_datasets.core.features import FeatureConnector
+    from tensorflow_datasets.core.splits import SplitInfo
 
 Format = Literal["jpeg", "raw"]
 
@@ -93,7 +97,7 @@ class _Packer:
         Image.fromarray(pixels).save(file, "JPEG", quality=self.quality)
         return file.getvalue(), label
 
-    def feature(self) -> Any:
+    def feature(self) -> "FeatureConnector":
         """Returns tfds's feature for such an image."""
         import tensorflow_datasets as tfds
 
@@ -194,7 +198,7 @@ def _pack_split(source: Source, packer: _Packer, writer: "_Writer", workers: int
     left_out = list(source.bad)
     progress = Progress(f"{source.name}, split {source.split!r}", source.size)
 
-    def readable(results: Iterator[Any]) -> Iterator[tuple[bytes | np.ndarray, int]]:
+    def readable(results: Iterator[tuple[bytes | np.ndarray, int] | str]) -> Iterator[tuple[bytes | np.ndarray, int]]:
         for index, result in enumerate(results):
             if isinstance(result, str):
                 left_out.append((source.describe(index), result))
@@ -223,7 +227,7 @@ class _Writer:
         self._features = tfds.features.FeaturesDict(
             {"image": packer.feature(), "label": tfds.features.ClassLabel(names=list(class_names))}
         )
-        self._splits: list[Any] = []
+        self._splits: list[SplitInfo] = []
 
     def write(self, split: str, examples: Iterator[tuple[bytes | np.ndarray, int]]) -> tuple[int, int]:
         """Writes a split; returns the numbers of its images and of its bytes."""

@@ -5,11 +5,11 @@ Which image a training step shows, and where, is told by `jaxcnn.data.order`.
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxcnn.config import Crop, DataConfig, Dense, FixedViews, SingleCrop, Views
 from jaxcnn.data.crop import is_random
@@ -187,7 +187,7 @@ class Split:
 
     def _stream(
         self,
-        load: Callable[[int], dict[str, Any]],
+        load: Callable[[int], Mapping[str, ArrayLike]],
         names: tuple[str, ...],
         first_step: int,
         last_step: int,
@@ -205,7 +205,7 @@ class Split:
             workers=self._loader.workers,
         )
 
-    def _training_element(self, seed: int, batch_size: int, number: int) -> dict[str, Any]:
+    def _training_element(self, seed: int, batch_size: int, number: int) -> dict[str, ArrayLike]:
         step, slot = divmod(number, batch_size)
         epoch, position = divmod(sample_of(slot, step, batch_size, self.repeats), self.size)
         index = int(epoch_order(seed, epoch, self.size)[position // self.repeats])
@@ -218,7 +218,7 @@ class Split:
                 return {"image": image, "label": label, "epoch": epoch, "position": position}
         raise UserError(f"no image of {self.name} can be read: see max_bad_share, which allows this")
 
-    def _evaluation_element(self, index: int) -> dict[str, Any]:
+    def _evaluation_element(self, index: int) -> dict[str, ArrayLike]:
         loaded = self._loader.load(index) if index < self.size else None
         image, label = loaded or (np.zeros(self.image_shape, np.uint8), 0)
         index = index if index < self.size else 0
@@ -236,8 +236,9 @@ class Data:
 
 def _read_all(loader: Loader) -> tuple[np.ndarray, np.ndarray]:
     """All images and labels of a split that can be read, in its order."""
-    source, config = loader.source, loader.config
-    images = np.zeros((source.size, loader.crop.size, loader.crop.size, config.channels), np.uint8)
+    source, config, crop = loader.source, loader.config, loader.crop
+    assert not isinstance(crop, Dense)  # whole images have no one size, and so are streamed
+    images = np.zeros((source.size, crop.size, crop.size, config.channels), np.uint8)
     labels = np.zeros(source.size, np.int32)
     good = np.zeros(source.size, bool)
 
@@ -266,7 +267,7 @@ def _split(
     return Split(
         name=f"{source.name}, split {source.split!r}",
         class_names=source.class_names,
-        size=len(images) if resident else source.size,
+        size=source.size if images is None else len(images),
         image_shape=(*count, *sides, config.channels),
         images=images,
         labels=labels,
@@ -335,7 +336,7 @@ def open_split(
     """
     source = _evaluation_source(config, split or config.evaluation_split)
     source = without(source, left_out) if left_out else source
-    if views is None or isinstance(views, SingleCrop):
+    if not isinstance(views, FixedViews | Dense):
         crop = config.evaluation_crop
         return _split(source, crop, config, _is_resident(config, (source, crop)))
     if config.residence == "device":

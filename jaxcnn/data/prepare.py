@@ -11,7 +11,7 @@ import resource
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 from jaxcnn.data.check import Report, check
@@ -123,13 +123,14 @@ def _build(archives: Path, root: Path) -> None:
         builder = tfds.builder(f"imagenet2012:{_VERSION}", data_dir=str(root))
         config = tfds.download.DownloadConfig(manual_dir=str(archives), try_download_gcs=False)
         try:
+            # ty: ignore[missing-argument]: tfds decorates the method in a way that loses its signature.
             builder.download_and_prepare(download_dir=downloads, download_config=config, file_format="array_record")
         except (tarfile.TarError, tensorflow.errors.OutOfRangeError) as error:
             raise UserError(f"an archive in {archives} is damaged ({error}): download it again") from error
 
 
 @contextlib.contextmanager
-def progress_logged(folder: Path, total: int, every_seconds: float = 30.0) -> Iterator[None]:
+def progress_logged(folder: Path, total: int, every_seconds: float = 30.0) -> Generator[None]:
     """Logs now and then how much tfds has gathered, and how much of that it has written.
 
     Args:

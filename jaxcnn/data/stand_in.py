@@ -1,7 +1,9 @@
 """A data set without images: its sizes and shapes are enough to assemble a run and to compile its steps."""
 
 from jaxcnn.config import Crop, DataConfig
+from jaxcnn.data.loader import Loader
 from jaxcnn.data.pipeline import Data, Split, check_evaluation_crop
+from jaxcnn.data.sources import Source
 
 ILSVRC2012_SIZES = (1_281_167, 50_000)
 """The numbers of training and validation images of ILSVRC-2012's classification task."""
@@ -23,9 +25,13 @@ def stand_in(config: DataConfig, sizes: tuple[int, int] = ILSVRC2012_SIZES, clas
     check_evaluation_crop(config)
     class_names = tuple(map(str, range(classes)))
 
+    def read(index: int) -> tuple[bytes, int]:
+        raise OSError("a stand-in has no images")
+
     def split(name: str, size: int, crop: Crop) -> Split:
-        shape = (crop.size, crop.size, config.channels)
-        return Split(f"a stand-in for {config.name}, {name}", class_names, size, shape, None, None, _loader=None)
+        title, shape = f"a stand-in for {config.name}, {name}", (crop.size, crop.size, config.channels)
+        source = Source(title, name, class_names, size, read, describe=lambda index: f"image {index}")
+        return Split(title, class_names, size, shape, None, None, _loader=Loader(source, crop, config))
 
     train, evaluation = sizes
     return Data(

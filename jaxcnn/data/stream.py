@@ -6,9 +6,9 @@ Every image is written to its own slot of its batch, so a batch is the same for 
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxcnn.data.threads import map_ahead
 
@@ -27,7 +27,7 @@ def available_cores() -> int:
 
 
 def stream(
-    load: Callable[[int], Mapping[str, Any]],
+    load: Callable[[int], Mapping[str, ArrayLike]],
     layout: Mapping[str, tuple[tuple[int, ...], type]],
     first_step: int,
     last_step: int,

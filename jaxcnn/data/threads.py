@@ -3,7 +3,7 @@
 Reading, decoding and scaling release Python's lock, so threads are enough.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 def map_ahead(
     function: Callable[[Item], Result], items: Iterable[Item], *, workers: int, depth: int
-) -> Iterator[Result]:
+) -> Generator[Result]:
     """Yields ``function(item)`` of each item, in order, computed by threads ahead of the consumer.
 
     Closing the iterator cancels what no thread has begun.

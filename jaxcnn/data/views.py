@@ -12,6 +12,7 @@ from jaxcnn.config.registry import Kinds
 from jaxcnn.data.crop import cut, with_short_side
 from jaxcnn.data.multi_crop import googlenet_crops, multi_scale, ten_crop
 from jaxcnn.errors import UserError
+from jaxcnn.types import TypeHint
 
 FixedViewsT = TypeVar("FixedViewsT", bound=FixedViews)
 Cut = Callable[[np.ndarray, Any], np.ndarray]
@@ -40,7 +41,7 @@ def register_protocol(group: type[FixedViewsT], cut: Callable[[np.ndarray, Fixed
     PROTOCOLS.register(group, cut)
 
 
-def protocol_union() -> Any:
+def protocol_union() -> TypeHint:
     """Returns the union of the classes of all protocols that are registered by now, for a parser of commands."""
     return functools.reduce(operator.or_, PROTOCOLS.groups.values())
 

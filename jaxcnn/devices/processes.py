@@ -12,7 +12,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any, Literal
 
 import jax
@@ -48,7 +48,7 @@ class Processes:
     """The time after which a process that has not been heard of counts as dead, and the others end."""
 
     @contextlib.contextmanager
-    def joined(self) -> Iterator[None]:
+    def joined(self) -> Generator[None]:
         """Makes this process one of several while the context is entered; does nothing where it is the only one.
 
         It must be entered before any array is made. A process that fails ends at once, with the exit code that it would

@@ -1,1 +1,1 @@
-"""Flax modules that the families of networks share: convolution, normalization, activations, classifiers."""
+"""The Flax modules that the families share."""

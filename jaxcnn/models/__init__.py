@@ -1,1 +1,1 @@
-"""The networks, a file a family: its modules, its variants, its weight rules and its published errors."""
+"""Networks: a file for each family holds its variants, its modules, its weight rules and its published errors."""

@@ -1,7 +1,7 @@
 """NASNet-A: Zoph, Vasudevan, Shlens and Le (arXiv:1707.07012), and the scheduled drop-path that it is trained with."""
 
 import functools
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -15,6 +15,7 @@ from jaxcnn.models.nasnet_cells import NORMAL, REDUCTION, Cell, Genotype
 from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import average_pool
+from jaxcnn.types import Option
 
 
 class AuxiliaryHead(nn.Module):
@@ -52,7 +53,7 @@ class CellSpec(NamedTuple):
     genotype: Genotype
     features: int
     back: int
-    """The number of cells that its ``previous`` input comes before it."""
+    """The distance, in cells, to the one whose output is its ``previous`` input."""
 
 
 class Defaults(NamedTuple):
@@ -67,9 +68,9 @@ class Defaults(NamedTuple):
 class NASNet(BatchNormNetwork):
     """NASNet-A: two cells found by search on CIFAR-10, stacked.
 
-    Three stages of normal cells, a reduction cell before the second and third; for ImageNet also two reduction cells
-    after the first convolution. Each cell takes the outputs of the two before it, the older one at half its resolution
-    if there is a reduction between them.
+    There are three stages of normal cells, a reduction cell before the second and third, and for ImageNet also two
+    reduction cells after the first convolution. Each cell takes the outputs of the two before it, the older one at half
+    its resolution if there is a reduction between them.
 
     Windows are padded as TensorFlow's ``same``, so that any size is halved and rounded up, and average pools do not
     count the padding: as in TF-Slim, whose authors trained the published weights. The ports differ: Cadene's NASNet-A
@@ -216,7 +217,7 @@ def _rules(cells: int) -> tuple[Rule, ...]:
     )
 
 
-def _variant(name: str, size: int, *published: Published, num_classes: int = 1000, **arguments: Any) -> Variant:
+def _variant(name: str, size: int, *published: Published, num_classes: int = 1000, **arguments: Option) -> Variant:
     rules = _rules(arguments["cells"])
     return Variant(
         f"nasnet_a_{name}", "nasnet", NASNet, arguments, size, 3, num_classes, published=published, rules=rules

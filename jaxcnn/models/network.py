@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self, TypeVar
+from typing import NamedTuple, Self, TypeVar
 
 import flax.linen as nn
 import jax
@@ -14,6 +14,7 @@ from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.layer import Layer
 from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.ops.lowering_rules import Lowering
+from jaxcnn.types import Option
 
 Settings = TypeVar("Settings", bound=NamedTuple)
 
@@ -62,7 +63,7 @@ class Network(nn.Module, kw_only=True):
         given = {name: getattr(self, name) for name in defaults._fields}
         return defaults._replace(**{name: value for name, value in given.items() if value is not None})
 
-    def conv(self, **settings: Any) -> Layer:
+    def conv(self, **settings: Option) -> Layer:
         """Returns the convolution of this network, with these settings bound."""
         return functools.partial(Conv, dtype=self.dtype, lowering=self.lowering, **settings)
 
@@ -83,7 +84,7 @@ class BatchNormNetwork(Network, kw_only=True):
     batch_norm_groups: int = 1
     """The number of parts of the batch that are normalized each by itself: see `BatchNorm`."""
 
-    def norm(self, train: bool, **settings: Any) -> Layer:
+    def norm(self, train: bool, **settings: Option) -> Layer:
         """Returns the batch normalization of this network, with these settings bound."""
         return functools.partial(
             BatchNorm,

@@ -4,7 +4,6 @@ import dataclasses
 import fnmatch
 import inspect
 import typing
-from typing import Any
 
 import jax.numpy as jnp
 import pydantic
@@ -26,6 +25,7 @@ from jaxcnn.models import (
 )
 from jaxcnn.models.network import Network
 from jaxcnn.models.variant import Variant
+from jaxcnn.types import Option, TypeHint
 
 
 class ModelError(UserError):
@@ -79,7 +79,8 @@ def _check(variant: Variant) -> None:
 
 def _fields(variant: Variant) -> dict[str, dataclasses.Field]:
     """The fields of a variant's module, by name, without the two that Flax adds to every module."""
-    fields = dataclasses.fields(typing.cast(Any, variant.module))  # Flax makes every module a dataclass
+    assert dataclasses.is_dataclass(variant.module)  # Flax makes every module one
+    fields = dataclasses.fields(variant.module)
     return {field.name: field for field in fields if field.name not in ("parent", "name")}
 
 
@@ -120,13 +121,13 @@ def get_variant(name: str) -> Variant:
     return _VARIANTS[name]
 
 
-def options_of(variant: Variant) -> dict[str, Any]:
+def options_of(variant: Variant) -> dict[str, TypeHint]:
     """Returns the options that `create_model` takes for a variant, and their types."""
     hints = typing.get_type_hints(variant.module)
     return {name: hints[name] for name in _fields(variant) if name not in variant.arguments}
 
 
-def create_model(name: str, **options: Any) -> Network:
+def create_model(name: str, **options: Option) -> Network:
     """Makes a network.
 
     >>> create_model("resnet18", num_classes=10).num_classes

@@ -3,7 +3,7 @@
 import functools
 import itertools
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -13,6 +13,7 @@ from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.variant import Published, Rule, Variant
+from jaxcnn.types import Option
 
 Widths = Literal["torchvision", "paper"]
 """The rule that makes the width of a stage a multiple of its group width."""
@@ -182,7 +183,7 @@ def _variant(
     name: str, numbers: Numbers, top1_error: float, top5_error: float, in_torchvision: bool = False
 ) -> Variant:
     """Makes a network from the paper's numbers and errors."""
-    arguments: dict[str, Any] = dict(
+    arguments: dict[str, Option] = dict(
         zip(("depth", "initial_width", "slope", "ratio", "group_width"), numbers, strict=True)
     )
     arguments["squeeze_excite"] = name.startswith("regnet_y")

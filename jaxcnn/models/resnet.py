@@ -5,7 +5,7 @@ wider, ResNeXt (Xie et al., arXiv:1611.05431) makes it wider and groups its 3x3 
 """
 
 import functools
-from typing import Any, Literal
+from typing import Literal
 
 import flax.linen as nn
 import jax
@@ -17,6 +17,7 @@ from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import max_pool
+from jaxcnn.types import Option
 
 
 class Block(nn.Module):
@@ -108,7 +109,7 @@ class ResNet(BatchNormNetwork):
     """The dropout rate before the classifier; the paper has none."""
     drop_path_rate: float = 0.0
     """The share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has
-    none, "ResNet strikes back" (arXiv:2110.00476) has 0.05 in its longer procedures."""
+    none; "ResNet strikes back" (arXiv:2110.00476) has 0.05 in its longer procedures."""
     zero_init_residual: bool = False
     """Whether each block starts as the identity: the scale of its last normalization is then 0 at first
     (arXiv:1706.02677, section 5.1)."""
@@ -125,7 +126,7 @@ class ResNet(BatchNormNetwork):
         else:
             x = conv(self.width, (3, 3), padding=((1, 1), (1, 1)), name="conv1")(images)
             x = nn.relu(norm(name="norm1")(x))
-        arguments: dict[str, Any] = {
+        arguments: dict[str, Option] = {
             "shortcut": self.shortcut,
             "conv": conv,
             "norm": norm,
@@ -162,15 +163,20 @@ _RULES = (
 )
 
 # What a basic block does not have is fixed, so that nobody can ask for it in vain.
-_BASIC: dict[str, Any] = {"block_type": BasicBlock, "groups": 1, "width_per_group": 64, "stride_in_first_conv": False}
+_BASIC: dict[str, Option] = {
+    "block_type": BasicBlock,
+    "groups": 1,
+    "width_per_group": 64,
+    "stride_in_first_conv": False,
+}
 
 
-def _imagenet(name: str, block: dict[str, Any], stage_sizes: tuple[int, ...], *published: Published) -> Variant:
+def _imagenet(name: str, block: dict[str, Option], stage_sizes: tuple[int, ...], *published: Published) -> Variant:
     arguments = {**block, "stage_sizes": stage_sizes, "width": 64, "stem": "imagenet", "shortcut": "projection"}
     return Variant(name, "resnet", ResNet, arguments, published=published, rules=_RULES)
 
 
-def _bottleneck(groups: int = 1, width_per_group: int = 64) -> dict[str, Any]:
+def _bottleneck(groups: int = 1, width_per_group: int = 64) -> dict[str, Option]:
     return {"block_type": Bottleneck, "groups": groups, "width_per_group": width_per_group}
 
 

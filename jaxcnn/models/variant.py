@@ -2,9 +2,10 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from jaxcnn.models.network import Network
+from jaxcnn.types import Option
 
 
 class Rule(NamedTuple):
@@ -43,7 +44,7 @@ class Variant:
     name: str
     family: str
     module: type[Network]
-    arguments: Mapping[str, Any]
+    arguments: Mapping[str, Option]
     """The fields that the variant fixes; all other fields of the module are options of `create_model`."""
     input_size: int = 224
     """The height and width of the images that the variant is made for, in pixels."""

@@ -3,8 +3,6 @@
 The networks with batch normalization are torchvision's; the paper has no such networks.
 """
 
-from typing import Any
-
 import flax.linen as nn
 import jax
 
@@ -14,6 +12,7 @@ from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import max_pool
+from jaxcnn.types import Option
 
 
 class VGG(BatchNormNetwork):
@@ -126,7 +125,7 @@ def _variant(
     local_response_norm: bool = False,
     batch_norm: bool = False,
 ) -> Variant:
-    arguments: dict[str, Any] = {
+    arguments: dict[str, Option] = {
         "stage_sizes": stage_sizes,
         "width": 64,
         "third_kernel": third_kernel,
@@ -136,7 +135,7 @@ def _variant(
     if not batch_norm:
         # These are fixed, so that nobody can ask for them in vain.
         arguments |= {"batch_norm_axis": None, "batch_norm_groups": 1}
-    # torchvision has neither of the two others of the paper.
+    # torchvision does not have the paper's two other networks.
     rules = () if local_response_norm or third_kernel != 3 else _rules(stage_sizes, batch_norm)
     return Variant(name, "vgg", VGG, arguments, published=published, rules=rules)
 

@@ -12,7 +12,7 @@ import jax
 from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose, rules_backend
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, depthwise_shift_input_gradient, xla
 from jaxcnn.ops.sharding import vary_like
-from jaxcnn.ops.window import Padding, Pair, resolve_padding
+from jaxcnn.ops.window import Padding, Pair, resolve_padding, sizes
 
 
 def conv2d(
@@ -53,7 +53,7 @@ def conv2d(
     if images.dtype != kernel.dtype:
         raise ValueError(f"images are {images.dtype} and the kernel is {kernel.dtype}: cast one of them")
     padding = resolve_padding(padding, images.shape[1:3], kernel.shape[:2], strides, dilation)
-    shape = ConvShape(images.shape, kernel.shape, strides, padding, dilation, groups, images.dtype.name)
+    shape = ConvShape(sizes(images.shape), sizes(kernel.shape), strides, padding, dilation, groups, images.dtype.name)
     if not all(shape.size):
         # The empty output is computed from the operands, so that the derivatives are zeros of the right shapes.
         return xla(images, kernel, shape)

@@ -5,13 +5,14 @@ import contextvars
 import dataclasses
 import functools
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.types import Json
 
 LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz"]
 Direction = Literal["forward", "input_gradient", "weight_gradient"]
@@ -62,7 +63,7 @@ def write_tuned(path: Path, tuned: TunedLowerings) -> None:
     path.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
 
 
-def _tuples(value: Any) -> Any:
+def _tuples(value: Json) -> Json:
     """Returns a value that was read from JSON with its lists as tuples."""
     match value:
         case dict():
@@ -84,7 +85,7 @@ def rules_backend() -> str:
 
 
 @contextlib.contextmanager
-def rules_of(backend: str) -> Iterator[None]:
+def rules_of(backend: str) -> Generator[None]:
     """Makes ``"auto"`` follow the rules of another backend in everything that is traced inside.
 
     Without it, a program that is compiled ahead of time for devices that this process does not have would be lowered as

@@ -8,7 +8,8 @@ import dataclasses
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -16,16 +17,16 @@ import numpy as np
 from jax import lax
 
 from jaxcnn.ops.precision import wide
-from jaxcnn.ops.window import Pair, output_length, tap
+from jaxcnn.ops.window import Pair, Sizes, output_length, sizes, tap
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvShape:
     """The shape of one convolution: all that its speed depends on."""
 
-    images: tuple[int, int, int, int]
+    images: Sizes
     """(batch, height, width, channels)."""
-    kernel: tuple[int, int, int, int]
+    kernel: Sizes
     """(kernel_height, kernel_width, channels // groups, features)."""
     strides: Pair = (1, 1)
     padding: tuple[Pair, Pair] = ((0, 0), (0, 0))
@@ -37,10 +38,11 @@ class ConvShape:
     def size(self) -> Pair:
         """The height and width of the output; 0 where the kernel does not fit."""
         lengths = (self.images[1 + i] + sum(self.padding[i]) for i in (0, 1))
-        return tuple(map(output_length, lengths, self.kernel[:2], self.strides, self.dilation))
+        height, width = map(output_length, lengths, self.kernel[:2], self.strides, self.dilation)
+        return height, width
 
     @property
-    def outputs(self) -> tuple[int, int, int, int]:
+    def outputs(self) -> Sizes:
         """(batch, out_height, out_width, features)."""
         return self.images[0], *self.size, self.kernel[3]
 
@@ -60,7 +62,12 @@ class ConvShape:
         return math.prod(self.outputs) * math.prod(self.kernel[:3])
 
 
-Lowered = Callable[[jax.Array, jax.Array, ConvShape], jax.Array]
+class Lowered(Protocol):
+    """One lowering: the convolution of images with a kernel, whose shapes are the ``shape``'s."""
+
+    def __call__(self, images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+        """Returns (batch, out_height, out_width, features)."""
+        ...
 
 
 def xla(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
@@ -155,7 +162,11 @@ def depthwise_shift_input_gradient(cotangent: jax.Array, kernel: jax.Array, shap
         edges.append((before, shape.images[1 + axis] + reach - shape.size[axis] - before, 0))
     padded = lax.pad(cotangent, jnp.zeros((), cotangent.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
     turned = kernel[::-1, ::-1]
-    return shift(padded, turned, ConvShape(padded.shape, turned.shape, dilation=shape.dilation, groups=shape.groups))
+    return shift(
+        padded,
+        turned,
+        ConvShape(sizes(padded.shape), sizes(turned.shape), dilation=shape.dilation, groups=shape.groups),
+    )
 
 
 LOWERINGS: dict[str, Lowered] = {"xla": xla, "gemm": gemm, "shift": shift, "dense": dense, "toeplitz": toeplitz}

@@ -170,7 +170,9 @@ def _window_sum(x: jax.Array, before: int, after: int) -> jax.Array:
     """Returns, for each channel, the sum of itself and of this many channels before and after it."""
     padded = jnp.pad(x, ((0, 0),) * (x.ndim - 1) + ((before, after),))
     # Differences of a running sum would be cheaper for large windows, but lose digits; the window here is five.
-    return sum(lax.slice_in_dim(padded, i, i + x.shape[-1], axis=-1) for i in range(before + after + 1))
+    total = sum(lax.slice_in_dim(padded, i, i + x.shape[-1], axis=-1) for i in range(before + after + 1))
+    assert isinstance(total, jax.Array)  # the window has one channel at least
+    return total
 
 
 def _negative_power(base: jax.Array, exponent: float) -> jax.Array:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 Pair = tuple[int, int]
+Sizes = tuple[int, int, int, int]
 Padding = Literal["same", "valid"] | tuple[Pair, Pair]
 
 
@@ -34,13 +35,24 @@ def resolve_padding(
         for length, taps, stride, gap in zip(size, window, strides, dilation, strict=True):
             total = max((-(-length // stride) - 1) * stride + (taps - 1) * gap + 1 - length, 0)
             pairs.append((total // 2, total - total // 2))
-        return tuple(pairs)
+        vertical, horizontal = pairs
+        return vertical, horizontal
     if isinstance(padding, str):
         raise ValueError(
             f"there is no padding {padding!r}: give 'same', 'valid' or pairs of pixels ((top, bottom), (left, right))"
         )
     (top, bottom), (left, right) = padding
     return (top, bottom), (left, right)
+
+
+def sizes(shape: Sequence[int]) -> Sizes:
+    """Returns the shape of a 4-D array as four numbers.
+
+    Raises:
+        ValueError: it has more or fewer.
+    """
+    first, second, third, fourth = shape
+    return first, second, third, fourth
 
 
 def output_length(length: int, window: int, stride: int, dilation: int = 1) -> int:

@@ -19,7 +19,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -252,7 +252,7 @@ class Checkpoints:
         return sorted(ranking)
 
     @contextlib.contextmanager
-    def _saving(self, step: int) -> Iterator[None]:
+    def _saving(self, step: int) -> Generator[None]:
         # Orbax and the file system raise many types; the caller gets one type, with the cause chained to it.
         try:
             yield

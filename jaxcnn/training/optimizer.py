@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.registry import Kinds
@@ -89,11 +90,7 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
             boundaries = [math.ceil(milestone * steps_per_epoch) - warmup for milestone in config.milestones]
             main = optax.piecewise_constant_schedule(peak, dict.fromkeys(boundaries, config.factor))
         case "exponential":
-            period = config.every_epochs * steps_per_epoch
-
-            def main(step):
-                return peak * config.factor ** _whole_periods(step + warmup, period)
-
+            main = _exponential_schedule(peak, config.factor, config.every_epochs * steps_per_epoch, warmup)
         case "cosine":
             main = optax.cosine_decay_schedule(peak, total_steps - warmup, config.minimum_rate / peak)
     if not warmup:
@@ -101,7 +98,12 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
     return optax.join_schedules([optax.linear_schedule(config.warmup_start * peak, peak, warmup), main], [warmup])
 
 
-def _whole_periods(step: jax.Array | int, period: float) -> jax.Array:
+def _exponential_schedule(peak: float, factor: float, period: float, warmup: int) -> optax.Schedule:
+    """Multiplies the rate by the factor at the end of each period, counted from the start of the warm-up."""
+    return lambda step: peak * factor ** _whole_periods(step + warmup, period)
+
+
+def _whole_periods(step: ArrayLike, period: float) -> jax.Array:
     """Returns the number of periods that end before the middle of a step, so that rounding cannot move a boundary."""
     return jnp.floor((step + 0.5) / period)
 

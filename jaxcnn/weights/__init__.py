@@ -1,1 +1,1 @@
-"""Pretrained weights: where they are published, reading and writing their files, and the strict merge by names."""
+"""Pretrained weights: files and published sets are read, renamed by the rules of a family, and merged strictly."""

@@ -1,4 +1,4 @@
-"""Pretrained weights in: the names and layouts of others to Flax variables, strictly."""
+"""Loads pretrained weights: the names and layouts of others become Flax variables, and nothing may be left over."""
 
 import functools
 import logging
@@ -7,32 +7,31 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxcnn.errors import UserError
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.models.variant import Rule, Variant
+from jaxcnn.types import Option, PyTree, Variables
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.files import read_file
 from jaxcnn.weights.published import find_published, is_published
 
 _LOG = logging.getLogger(__name__)
 
-Source = str | Path | Mapping[str, Any]
+Source = str | Path | Mapping[str, PyTree]
 """The name of published weights, the path of a file, or a mapping from names to arrays."""
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 """The shapes of a network's variables, by their paths: ``params/conv1/kernel``."""
-Variables = dict[str, Any]
-"""A network's variables as Flax has them: ``{"params": ..., "batch_stats": ...}``."""
 
 
-def load_pretrained(name: str, source: Source, *, key: jax.Array | None = None, **options: Any) -> Variables:
+def load_pretrained(name: str, source: Source, *, key: jax.Array | None = None, **options: Option) -> Variables:
     """Returns a network's variables, filled from somebody's weights.
 
     Every tensor of the source must fill a variable, and every variable must be filled by a tensor. There is one
@@ -116,7 +115,7 @@ def load_variables(
     return flax.traverse_util.unflatten_dict(variables, sep="/")
 
 
-def variable_shapes(name: str, options: Mapping[str, Any]) -> Shapes:
+def variable_shapes(name: str, options: Mapping[str, Option]) -> Shapes:
     """Returns the shapes of the variables of ``create_model(name, **options)`` for images of the variant's own size.
 
     Raises:
@@ -126,7 +125,7 @@ def variable_shapes(name: str, options: Mapping[str, Any]) -> Shapes:
 
 
 def convert(
-    state: Mapping[str, Any],
+    state: Mapping[str, ArrayLike],
     rules: Iterable[Rule],
     wanted: Shapes,
     head: Mapping[str, int] = types.MappingProxyType({}),
@@ -134,15 +133,15 @@ def convert(
     """Renames and transposes a PyTorch state dict into variables.
 
     Args:
-        state: name to array. ``num_batches_tracked`` counters are passed over, and auxiliary heads where the network
-            is made without.
+        state: the arrays by their names. ``num_batches_tracked`` counters are passed over, and so are auxiliary heads
+            where the network is made without them.
         rules: a variant's weight rules; empty where the names and layouts are ours.
         wanted: the shapes of the variables, by their paths.
         head: the paths of the variables whose shape depends on the number of classes, and the axis that does. Their
             tensors are passed over if nothing but their size along that axis differs.
 
     Returns:
-        Float32 arrays by their paths: all but those passed over.
+        Float32 arrays by their paths, without those passed over.
 
     Raises:
         WeightsError: names are left over on either side, a shape or dtype differs, or the rules contradict each other.
@@ -194,7 +193,7 @@ def convert(
     return found
 
 
-def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str, Any], tuple[Rule, ...]]:
+def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str, ArrayLike], tuple[Rule, ...]]:
     """The arrays of a source by their names, and the rules for these names: none where they are ours."""
     if is_published(source):
         published = find_published(variant.name, source)
@@ -297,7 +296,7 @@ def _auxiliary(path: str) -> bool:
 
 
 def _arranged(value: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
-    """OIHW to HWIO, O11 (a layer scale) to O, OI to IO; and a dense layer over flattened (C, H, W) to a convolution."""
+    """Turns OIHW to HWIO, O11 (layer scales) to O, OI to IO, and dense layers over flattened CHW to convolutions."""
     match value.ndim, len(wanted):
         case 2, 4 if value.shape == (wanted[3], math.prod(wanted[:3])):
             return value.reshape(wanted[3], wanted[2], *wanted[:2]).transpose(2, 3, 1, 0)

@@ -10,12 +10,13 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from jaxcnn.errors import nearest
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant, options_of
 from jaxcnn.models.variant import Published
+from jaxcnn.types import JsonObject, Option
 from jaxcnn.weights import cache
 from jaxcnn.weights.errors import WeightsError
 
@@ -52,7 +53,7 @@ class PublishedWeights:
     model: str
     sha256: str
     """The beginning of the file's SHA-256, in hexadecimal."""
-    options: Mapping[str, Any]
+    options: Mapping[str, Option]
     """The options with which `create_model` makes the network that these weights are of."""
     crop: int
     """The height and width of the centre that the network sees, in pixels."""
@@ -125,7 +126,7 @@ class PublishedWeights:
         )
 
 
-def _value(model: Network, option: str) -> Any:
+def _value(model: Network, option: str) -> Option:
     """The value of an option: the one that was given, or the variant's own where that is None."""
     value = getattr(model, option)
     return getattr(getattr(model, "defaults", None), option, None) if value is None else value
@@ -137,7 +138,7 @@ def _table() -> dict[str, dict[str, tuple[PublishedWeights, ...]]]:
     stored = json.loads(Path(__file__).with_name("published.json").read_text())
     releases = stored["_releases"]
 
-    def entry(publisher: str, model: str, fields: dict[str, Any]) -> PublishedWeights:
+    def entry(publisher: str, model: str, fields: JsonObject) -> PublishedWeights:
         name = fields.pop("name")
         fields |= {"mean": tuple(fields["mean"]), "std": tuple(fields["std"]), "label": fields.get("label", name)}
         return PublishedWeights(source=f"{publisher}/{name}", model=model, release=releases[publisher], **fields)
@@ -171,7 +172,7 @@ def published_errors(model: str) -> tuple[Published, ...]:
     return (*papers, known["timm/tf_in1k"]) if "timm/tf_in1k" in known else papers
 
 
-def is_published(source: Any) -> TypeGuard[str]:
+def is_published(source: object) -> TypeGuard[str]:
     """Returns whether a source is the name of published weights, and not a file or a mapping.
 
     >>> is_published("torchvision"), is_published("timm/tf_in1k"), is_published("resnet50.pth")

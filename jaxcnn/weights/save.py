@@ -1,20 +1,20 @@
-"""Variables out, under our own names, which `load_pretrained` reads without weight rules."""
+"""Writes variables under our own names, which `load_pretrained` reads without weight rules."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import flax.traverse_util
 import jax
 import numpy as np
 
+from jaxcnn.types import Variables
 from jaxcnn.weights.errors import WeightsError
 
 Format = Literal["safetensors", "orbax"]
 
 
-def save_variables(variables: Mapping[str, Any], path: Path, format: Format = "safetensors") -> None:
+def save_variables(variables: Variables, path: Path, format: Format = "safetensors") -> None:
     """Writes a network's variables.
 
     Args:

@@ -8,7 +8,7 @@ functions of this file. It refuses every other instruction and every other name,
 import dataclasses
 import pickletools
 from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +21,7 @@ checkpoint of NASNet-A large about 200,000."""
 
 Key = str | int | float | bool | None
 """What a dictionary or a set may hold as a key."""
+Container = TypeVar("Container", list, dict)
 
 _STORAGES = {
     "HalfStorage": "<f2",
@@ -84,16 +85,14 @@ def _are_counts(values: Iterable[object]) -> bool:
     return all(type(value) is int and value >= 0 for value in values)
 
 
-def _tensor(storage: Any = None, offset: Any = None, shape: Any = None, strides: Any = None, *_: object) -> Tensor:
-    if (
-        not isinstance(storage, Storage)
-        or type(shape) is not tuple
-        or type(strides) is not tuple
-        or not _are_counts((offset, *shape, *strides))
-        or len(shape) != len(strides)
-    ):
-        raise FileError("holds a tensor whose offset, shape or strides are not those of a tensor: fetch it again")
-    return Tensor(storage, offset, shape, strides)
+def _tensor(
+    storage: object = None, offset: object = None, shape: object = None, strides: object = None, *_: object
+) -> Tensor:
+    match storage, offset, shape, strides:
+        case Storage(), int(), tuple(), tuple() if _are_counts([offset, *shape, *strides]):
+            if len(shape) == len(strides):
+                return Tensor(storage, offset, shape, strides)
+    raise FileError("holds a tensor whose offset, shape or strides are not those of a tensor: fetch it again")
 
 
 def _parameter(tensor: object = None, *_: object) -> Tensor:
@@ -102,7 +101,7 @@ def _parameter(tensor: object = None, *_: object) -> Tensor:
     return tensor
 
 
-def _mapping(items: object = (), *_: object) -> dict[Key, Any]:
+def _mapping(items: object = (), *_: object) -> dict[Key, object]:
     pairs = items.items() if isinstance(items, dict) else items if isinstance(items, list | tuple) else [None]
     mapping = {}
     for pair in pairs:
@@ -112,8 +111,8 @@ def _mapping(items: object = (), *_: object) -> dict[Key, Any]:
     return mapping
 
 
-def _sequence(make: type) -> Callable[..., Any]:
-    def sequence(items: object = (), *_: object) -> Any:
+def _sequence(make: type) -> Callable[..., object]:
+    def sequence(items: object = (), *_: object) -> object:
         if not isinstance(items, list | tuple):
             raise FileError(f"holds a {make.__name__} that is not made of a list: fetch it again")
         return make(map(_key, items))
@@ -121,7 +120,7 @@ def _sequence(make: type) -> Callable[..., Any]:
     return sequence
 
 
-_FUNCTIONS: dict[str, Callable[..., Any]] = {
+_FUNCTIONS: dict[str, Callable[..., object]] = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,  # learning rate schedules have one
     "torch.Size": _sequence(tuple),
@@ -146,7 +145,7 @@ def shown(name: str) -> str:
     return ascii(name if len(name) <= 80 else f"{name[:77]}...")
 
 
-def run(program: BinaryIO) -> tuple[Any, dict[str, Storage]]:
+def run(program: BinaryIO) -> tuple[object, dict[str, Storage]]:
     """Runs one pickle, and leaves the stream positioned behind it.
 
     Args:
@@ -173,17 +172,17 @@ def run(program: BinaryIO) -> tuple[Any, dict[str, Storage]]:
 
 class _Machine:
     def __init__(self) -> None:
-        self.stack: list[Any] = []
+        self.stack: list[object] = []
         self.marks: list[int] = []
-        self.memo: dict[int, Any] = {}
+        self.memo: dict[int, object] = {}
         self.storages: dict[str, Storage] = {}
 
-    def pop(self) -> Any:
+    def pop(self) -> object:
         if not self.stack:
             raise ValueError("an instruction finds its operand missing")
         return self.stack.pop()
 
-    def pop_to_mark(self) -> list[Any]:
+    def pop_to_mark(self) -> list[object]:
         if not self.marks:
             raise ValueError("an instruction finds its mark missing")
         start = self.marks.pop()
@@ -191,11 +190,12 @@ class _Machine:
         del self.stack[start:]
         return items
 
-    def top(self, kind: type) -> Any:
+    def top(self, kind: type[Container]) -> Container:
         """The container that is to be filled, which stays on the stack."""
-        if not self.stack or type(self.stack[-1]) is not kind:
+        container = self.stack[-1] if self.stack else None
+        if not isinstance(container, kind):
             raise ValueError(f"an instruction fills a {kind.__name__} where there is none")
-        return self.stack[-1]
+        return container
 
     def step(self, instruction: str, argument: Any) -> None:
         match instruction:
@@ -268,7 +268,7 @@ def _allowed(name: str) -> _Name:
     return _Name(name)
 
 
-def _call(instruction: str, name: Any, arguments: Any) -> Any:
+def _call(instruction: str, name: object, arguments: object) -> object:
     """Makes what PyTorch would make by calling a name."""
     if type(name) is _Name and type(arguments) is tuple:
         if instruction == "REDUCE" and name.text in _FUNCTIONS:
@@ -278,7 +278,7 @@ def _call(instruction: str, name: Any, arguments: Any) -> Any:
     raise FileError("calls what cannot be called in a file of weights: do not trust it")
 
 
-def _storage(identity: Any) -> Storage:
+def _storage(identity: object) -> Storage:
     """Reads ``("storage", class, key, device, elements)``, which in the legacy format ends with one item more.
 
     That is None, or ``(key, start, elements)`` of a part of the storage.

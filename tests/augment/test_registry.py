@@ -199,6 +199,10 @@ class OtherFlip(Augmentation):
             r"^NoGroup cannot be registered as an augmentation: derive it from Augmentation and decorate it with",
         ),
         (OfAGroup, r"^OfAGroup cannot be registered as an augmentation: derive it from Augmentation and decorate it"),
+        (
+            Stamp(),
+            r"^Stamp\(side=2, .*\) cannot be registered as an augmentation: derive it from Augmentation and decor",
+        ),
         (NoRole, r"^NoRole cannot be registered as an augmentation: derive it from Augmentation and decorate it with"),
         (NoKind, r'^NoKind cannot .*: give it a field kind: Literal\["no_kind"\] = "no_kind"$'),
         (FreeKind, r'^FreeKind cannot .*: give it a field kind: Literal\["free_kind"\] = "free_kind"$'),

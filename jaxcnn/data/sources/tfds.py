@@ -59,10 +59,11 @@ def tfds_builder(name: str, data_dir: str | None = None) -> Any:
     """
     import tensorflow_datasets
 
+    # Not as a DatasetBuilder: tfds decorates its methods in a way that loses their signatures.
     return tensorflow_datasets.builder_from_directory(_version_folder(name, data_dir))
 
 
-def _is_pixels(feature: Any) -> bool:
+def _is_pixels(feature: object) -> bool:
     """Returns whether a feature is an image's uint8 array, which is what `pack` writes where it stores no files."""
     import tensorflow_datasets as tfds
 
