@@ -50,7 +50,7 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("train", "--data.batch-size", "x"), "--data.batch-size"),
         (("train", "--data.batch-size=-3"), "batch_size must be greater than 0, not -3"),
         (("train", "--optimizer.schedule.kind", "cosin"), "cosine"),
-        (("train", "--topology", "v5e:2x2"), "error: --topology names devices that can be compiled for but not trained"),
+        (("train", "--topology", "v5e:2x2"), "error: --topology names devices that can be compiled for but not"),
         (("train", "--dry-run", "--topology", "v0"), "error: there is no TPU topology 'v0' to compile for: name one"),
         (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder, so it needs weights"),
         (("evaluate", "resnet18", "--weights", "timm"), "no weights 'timm' of resnet18: choose from 'torchvision/IM"),
@@ -67,7 +67,10 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("reproduce",), "error: say which network's published errors to reproduce, --run and which run to store, or"),
         (("reproduce", "--run", "nope"), "error: there is no recipe or run folder nope"),
         (("reproduce", "--tables", "--document", "nope.md"), "error: nope.md cannot be read and written: No such file"),
-        (("reproduce", "resnet50", "--weights", "nope"), "'nope' is no published weights of resnet50, whose errors"),
+        (
+            ("reproduce", "resnet50", "--weights", "nope"),
+            "'nope' does not name published weights of resnet50, to compare",
+        ),
         (("recipes", "perceptron*"), "no recipe matches 'perceptron*': choose from 'alexnet_2012_imagenet', "),
         (
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "torchvision", "--weights-of", "ema"),
@@ -205,7 +208,7 @@ def test_reproduce_compares_and_stores_what_compares(tmp_path, monkeypatch, caps
     command = ("reproduce", "resnet50", "--weights", "torchvision", "--data.name", "folder:photos", *where)
     measured(images=5)
     assert main(command) == 0
-    assert "the published errors are of 50000 images, and these of 5: they cannot be compared" in capsys.readouterr().out
+    assert "the published errors are of 50000 images, and these of 5: they cannot be" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
     measured(images=50_000)
     assert main([*command, "--tables"]) == 0
