@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcnn.errors import UserError
+from jaxcnn.types import PyTree
 
 AXIS = "data"
 
@@ -51,7 +52,7 @@ class DataParallel:
         """The mapped axis inside `over_devices`; None where there is none, under ``jit``."""
         return None if self.wrapper == "jit" else AXIS
 
-    def put_batch(self, batch: Any) -> Any:
+    def put_batch(self, batch: PyTree) -> PyTree:
         """Sends a host batch to the devices, split by its leading axis; returns before it has arrived.
 
         Each process gives its own `rows`.
@@ -60,14 +61,14 @@ class DataParallel:
 
     def rows(self, batch_size: int) -> np.ndarray:
         """Returns which rows of a batch live on this process' devices, in their order; all where it is the only one."""
-        slices = self.split.addressable_devices_indices_map((batch_size,)).values()
-        return np.unique(np.concatenate([np.arange(batch_size)[rows] for (rows,) in slices]))
+        indices = self.split.addressable_devices_indices_map((batch_size,)).values()
+        return np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices if index is not None]))
 
-    def put_everywhere(self, arrays: Any) -> Any:
+    def put_everywhere(self, arrays: PyTree) -> PyTree:
         """Sends a whole copy of host arrays to each device; all processes give the same."""
         return jax.make_array_from_process_local_data(self.replicated, arrays)
 
-    def over_devices(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def over_devices(self, function: Callable[[PyTree, PyTree], PyTree]) -> Callable[[PyTree, PyTree], PyTree]:
         """Returns ``(shared, parts) -> result``, to be called in a jitted function.
 
         Args:
@@ -85,24 +86,24 @@ class DataParallel:
                 devices = self.mesh.devices.flatten().tolist()
                 mapped = jax.pmap(function, AXIS, in_axes=(None, 0), out_axes=None, devices=devices)
 
-                def run(shared: Any, parts: Any) -> Any:
+                def run(shared: PyTree, parts: PyTree) -> PyTree:
                     size = len(devices)
                     by_device = jax.tree.map(lambda x: x.reshape(size, x.shape[0] // size, *x.shape[1:]), parts)
                     return mapped(shared, by_device)
 
                 return run
 
-    def vary(self, tree: Any) -> Any:
+    def vary(self, tree: PyTree) -> PyTree:
         """Inside `over_devices`: the same values, as each device's own, so that gradients for them are, too."""
         if self.wrapper != "shard_map":
             return tree
         return jax.tree.map(lambda x: lax.pcast(x, AXIS, to="varying"), tree)
 
-    def average(self, tree: Any) -> Any:
+    def average(self, tree: PyTree) -> PyTree:
         """Inside `over_devices`: the mean of all devices' values."""
         return tree if self.axis_name is None else lax.pmean(tree, AXIS)
 
-    def sum(self, tree: Any) -> Any:
+    def sum(self, tree: PyTree) -> PyTree:
         """Inside `over_devices`: the sum of all devices' values."""
         return tree if self.axis_name is None else lax.psum(tree, AXIS)
 
@@ -110,7 +111,7 @@ class DataParallel:
         """Inside `over_devices`: a key for what each device draws for its own part of the batch."""
         return key if self.axis_name is None else jax.random.fold_in(key, lax.axis_index(AXIS))
 
-    def sharded(self, tree: Any) -> Any:
+    def sharded(self, tree: PyTree) -> PyTree:
         """Returns where to keep the arrays of a tree if they are to be spread over the devices.
 
         Each array of more than one axis is split along the longest that the devices divide; biases and the like are so
@@ -153,7 +154,13 @@ class DataParallel:
         Raises:
             UserError: the devices cannot be grouped so.
         """
-        size = {"global": self.mesh.size, "local": 1}.get(scope, scope)
+        match scope:
+            case "global":
+                size = self.mesh.size
+            case "local":
+                size = 1
+            case _:
+                size = scope
         if self.mesh.size % size:
             raise UserError(f"parallel.batch_norm {size}: {self.mesh.size} devices cannot be put into groups of {size}")
         return self.mesh.size // size

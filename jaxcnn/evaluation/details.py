@@ -4,12 +4,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
+from jaxcnn.types import Json
 
 _DEVIATIONS = 1.959963984540054
 """Of a normal distribution, between which 95 % of it lie."""
@@ -69,7 +69,7 @@ def save_details(
     predictions: Predictions,
     class_names: Sequence[str],
     top_k: tuple[int, ...],
-    facts: Mapping[str, Any],
+    facts: Mapping[str, Json],
 ) -> None:
     """Writes everything that a result rests on.
 

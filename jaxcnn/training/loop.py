@@ -3,13 +3,14 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import SupportsFloat, cast
 
 import jax
+import numpy as np
 import optax
 
-from jaxcnn.devices.feed import Feed
+from jaxcnn.devices.feed import Batch, Feed
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.evaluation.result import Result
@@ -18,7 +19,7 @@ from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.step import Totals, zero_totals
+from jaxcnn.training.step import Totals, TrainStep, zero_totals
 
 STEPS_IN_FLIGHT = 3
 """How many steps the host may run ahead: enough that the devices never wait, and few batches in their memory."""
@@ -51,7 +52,7 @@ class Plan:
 def fit(
     state: TrainState,
     *,
-    step: jax.stages.Wrapped,
+    step: TrainStep,
     feed: Feed,
     evaluate: Callable[[TrainState], Result],
     plan: Plan,
@@ -113,7 +114,9 @@ def fit(
             plan.profile.after_step(totals)
         if lost or (now + 1) % plan.log_every_steps == 0 or now + 1 in plan.evaluation_steps:
             found = jax.device_get(totals)
-            reporter.training(now + 1, meter.read(found, learning_rate=float(plan.learning_rate(now))))
+            # Optax's type allows complex numbers too, which no learning rate is.
+            rate = float(cast(SupportsFloat, plan.learning_rate(now)))
+            reporter.training(now + 1, meter.read(found, learning_rate=rate))
             if lost or found["bad_in_row"] >= plan.max_bad_steps:
                 in_row = f"by step {now + 1}, {plan.max_bad_steps} steps in a row"
                 raise TrainingError(
@@ -134,14 +137,14 @@ class _Meter:
     def restart(self) -> None:
         self._waited, self._since = 0.0, time.perf_counter()
 
-    def wait_for(self, batches: Any) -> Any:
+    def wait_for(self, batches: Iterator[Batch]) -> Batch:
         """The next batch."""
         before = time.perf_counter()
         batch = next(batches)
         self._waited += time.perf_counter() - before
         return batch
 
-    def read(self, found: dict[str, Any], learning_rate: float) -> dict[str, float]:
+    def read(self, found: Mapping[str, np.ndarray], learning_rate: float) -> dict[str, float]:
         """A line for the log: the means of the steps whose totals these are, the last of them at this rate."""
         elapsed, images = time.perf_counter() - self._since, int(found["images"])
         return {

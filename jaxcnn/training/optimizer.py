@@ -13,11 +13,13 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.registry import Kinds
+from jaxcnn.types import PyTree
 
-Mask = Callable[[Any], Any]
+Mask = Callable[[PyTree], PyTree]
 """From the parameters to a tree of bools: which of them weight decay is for."""
 Transformations = optax.GradientTransformation | Sequence[optax.GradientTransformation]
 OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
@@ -100,12 +102,12 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
     return optax.join_schedules([optax.linear_schedule(config.warmup_start * peak, peak, warmup), main], [warmup])
 
 
-def _whole_periods(step: jax.Array | int, period: float) -> jax.Array:
+def _whole_periods(step: ArrayLike, period: float) -> jax.Array:
     """How many periods are over before the middle of a step: no rounding of a division moves a boundary."""
     return jnp.floor((step + 0.5) / period)
 
 
-def decay_mask(decayed: str, params: Any) -> Any:
+def decay_mask(decayed: str, params: PyTree) -> PyTree:
     """Returns which parameters weight decay is for, as a tree of bools.
 
     Args:
