@@ -4,12 +4,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
+from jaxcnn.types import Json
 
 _DEVIATIONS = 1.959963984540054
 """The number of standard deviations on each side of the mean between which 95 % of a normal distribution lie."""
@@ -69,7 +69,7 @@ def save_details(
     predictions: Predictions,
     class_names: Sequence[str],
     top_k: tuple[int, ...],
-    facts: Mapping[str, Any],
+    facts: Mapping[str, Json],
 ) -> None:
     """Writes everything that a result rests on to two files.
 

@@ -5,7 +5,7 @@ Training, ``jaxcnn evaluate``, ``predict`` and ``reproduce``, and the Python API
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,13 +20,12 @@ from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.evaluation.predictions import Collector, Predictions
 from jaxcnn.evaluation.result import Result
 from jaxcnn.lookahead import ahead
+from jaxcnn.types import Variables
 
 BATCHES_IN_FLIGHT = 2
 """The number of batches that the host may run ahead of the devices; without a bound, a fast reader would fill their
 memory."""
 
-Variables = Any
-"""The variables that ``model.apply`` takes: ``{"params": ..., "batch_stats": ...}``."""
 Totals = dict[str, jax.Array]
 T = TypeVar("T")
 

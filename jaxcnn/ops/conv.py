@@ -10,7 +10,7 @@ import functools
 import jax
 
 from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose, rules_backend
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, depthwise_shift_input_gradient, xla
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName, depthwise_shift_input_gradient, xla
 from jaxcnn.ops.sharding import vary_like
 from jaxcnn.ops.window import Padding, Pair, resolve_padding, sizes
 
@@ -83,7 +83,7 @@ _conv2d.defvjp(_save, _pull_back)
 
 
 def input_gradient(
-    cotangent: jax.Array, images: jax.Array, kernel: jax.Array, shape: ConvShape, lowering: str
+    cotangent: jax.Array, images: jax.Array, kernel: jax.Array, shape: ConvShape, lowering: LoweringName
 ) -> jax.Array:
     """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels)."""
     if lowering == "shift" and shape.depthwise and shape.strides == (1, 1) and shape.kernel[3] == shape.groups:
@@ -93,7 +93,7 @@ def input_gradient(
 
 
 def weight_gradient(
-    cotangent: jax.Array, images: jax.Array, kernel: jax.Array, shape: ConvShape, lowering: str
+    cotangent: jax.Array, images: jax.Array, kernel: jax.Array, shape: ConvShape, lowering: LoweringName
 ) -> jax.Array:
     """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape."""
     forward = functools.partial(LOWERINGS[lowering], images, shape=shape)

@@ -9,7 +9,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,8 @@ from jax import lax
 
 from jaxcnn.ops.precision import wide
 from jaxcnn.ops.window import Pair, Sizes, output_length, sizes, tap
+
+LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -169,7 +171,13 @@ def depthwise_shift_input_gradient(cotangent: jax.Array, kernel: jax.Array, shap
     )
 
 
-LOWERINGS: dict[str, Lowered] = {"xla": xla, "gemm": gemm, "shift": shift, "dense": dense, "toeplitz": toeplitz}
+LOWERINGS: dict[LoweringName, Lowered] = {
+    "xla": xla,
+    "gemm": gemm,
+    "shift": shift,
+    "dense": dense,
+    "toeplitz": toeplitz,
+}
 
 
 def _pad(images: jax.Array, shape: ConvShape) -> jax.Array:

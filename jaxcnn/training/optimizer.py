@@ -17,8 +17,9 @@ from jax.typing import ArrayLike
 
 from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.registry import Kinds
+from jaxcnn.types import PyTree
 
-Mask = Callable[[Any], Any]
+Mask = Callable[[PyTree], PyTree]
 """A function from the parameters to a tree of bools, True for the parameters that weight decay applies to."""
 Transformations = optax.GradientTransformation | Sequence[optax.GradientTransformation]
 OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
@@ -98,17 +99,12 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
     return optax.join_schedules([optax.linear_schedule(config.warmup_start * peak, peak, warmup), main], [warmup])
 
 
-def _exponential_schedule(peak: float, factor: float, period: float, warmup: int) -> optax.Schedule:
-    """Multiplies the rate by the factor at the end of each period, counted from the start of the warm-up."""
-    return lambda step: peak * factor ** _whole_periods(step + warmup, period)
-
-
 def _whole_periods(step: ArrayLike, period: float) -> jax.Array:
     """Returns the number of periods that end before the middle of a step, so that rounding cannot move a boundary."""
     return jnp.floor((step + 0.5) / period)
 
 
-def decay_mask(decayed: str, params: Any) -> Any:
+def decay_mask(decayed: str, params: PyTree) -> PyTree:
     """Returns a tree of bools, True for the parameters that weight decay applies to.
 
     Args:

@@ -10,7 +10,7 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeGuard
+from typing import Literal, TypeGuard
 
 from jaxcnn.errors import nearest
 from jaxcnn.models.network import Network
@@ -59,7 +59,7 @@ class PublishedWeights:
     """The height and width of the centre that the network sees, in pixels."""
     resize: int
     """The image's shorter side before the crop, in pixels."""
-    interpolation: str
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """The numbers that normalize each channel: ``(pixel / 255 - mean) / std``."""
