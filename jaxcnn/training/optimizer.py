@@ -99,6 +99,11 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
     return optax.join_schedules([optax.linear_schedule(config.warmup_start * peak, peak, warmup), main], [warmup])
 
 
+def _exponential_schedule(peak: float, factor: float, period: float, warmup: int) -> optax.Schedule:
+    """Multiplies the rate by the factor at the end of each period, counted from the start of the warm-up."""
+    return lambda step: peak * factor ** _whole_periods(step + warmup, period)
+
+
 def _whole_periods(step: ArrayLike, period: float) -> jax.Array:
     """Returns the number of periods that end before the middle of a step, so that rounding cannot move a boundary."""
     return jnp.floor((step + 0.5) / period)
