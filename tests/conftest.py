@@ -8,7 +8,15 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
+
+from tests import typechecking  # noqa: E402
+
+# Shapes and dtypes are checked wherever these are called, as their annotations have them. What is imported later is
+# decorated, so nothing of jaxcnn may be imported before.
+CHECKED = ("jaxcnn.ops", "jaxcnn.layers", "jaxcnn.augment", "jaxcnn.evaluation")
+jaxtyping.install_import_hook(CHECKED, f"{typechecking.__name__}.checked")
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 

@@ -1,10 +1,13 @@
 """Boxes of an image scaled to one size, and how their area and aspect ratio are drawn."""
 
 import math
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int32, Key, UInt8
 
+from jaxcnn.augment.arrays import Keys, Pixels
 from jaxcnn.config.options import Interpolation
 
 TRIES = 10
@@ -12,8 +15,8 @@ TRIES = 10
 
 
 def draw_sides(
-    key: jax.Array, area: int, scale: tuple[float, float], ratio: tuple[float, float]
-) -> tuple[jax.Array, jax.Array]:
+    key: Key[Array, ""], area: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[Int32[Array, " tries"], Int32[Array, " tries"]]:
     """Draws the sides of `TRIES` boxes: the share of an area uniformly, the ratio of the sides log-uniformly.
 
     Args:
@@ -29,17 +32,21 @@ def draw_sides(
     areas = area * jax.random.uniform(area_key, (TRIES,), minval=scale[0], maxval=scale[1])
     logarithms = jax.random.uniform(ratio_key, (TRIES,), minval=math.log(ratio[0]), maxval=math.log(ratio[1]))
     ratios = jnp.exp(logarithms)
-    return tuple(jnp.round(jnp.sqrt(each)).astype(jnp.int32) for each in (areas / ratios, areas * ratios))
+    first, second = (jnp.round(jnp.sqrt(each)).astype(jnp.int32) for each in (areas / ratios, areas * ratios))
+    return first, second
 
 
-def place_box(key: jax.Array, lengths: tuple[int, int], sides: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+def place_box(
+    key: Key[Array, ""], lengths: tuple[int, int], sides: tuple[Int32[Array, ""], Int32[Array, ""]]
+) -> tuple[Int32[Array, ""], Int32[Array, ""]]:
     """Draws where, inside an image of these lengths, a box of these sides begins: one number a side."""
     keys = jax.random.split(key)
     pairs = zip(keys, lengths, sides, strict=True)
-    return tuple(jax.random.randint(key, (), 0, length - side + 1) for key, length, side in pairs)
+    first, second = (jax.random.randint(key, (), 0, length - side + 1) for key, length, side in pairs)
+    return first, second
 
 
-def _kernel(distance: jax.Array, interpolation: str) -> jax.Array:
+def _kernel(distance: jax.Array, interpolation: Literal["bilinear", "bicubic", "lanczos"]) -> jax.Array:
     """Pillow's filters (``src/libImaging/Resample.c``): bilinear, Keys's cubic with a = -1/2, Lanczos with 3 lobes."""
     distance = jnp.abs(distance)
     match interpolation:
@@ -53,7 +60,7 @@ def _kernel(distance: jax.Array, interpolation: str) -> jax.Array:
             return jnp.where(distance < 3, jnp.sinc(distance) * jnp.sinc(distance / 3), 0)
 
 
-def _weights(start: jax.Array, side: jax.Array, length: int, size: int, interpolation: str) -> jax.Array:
+def _weights(start: jax.Array, side: jax.Array, length: int, size: int, interpolation: Interpolation) -> jax.Array:
     """Weights (size, length) of pixels of an axis in the pixels of the result: of the box's only, each row of sum 1."""
     twice = 2 * jnp.arange(size)[:, None] + 1
     pixel = (jnp.arange(length) - start)[None]
@@ -68,15 +75,15 @@ def _weights(start: jax.Array, side: jax.Array, length: int, size: int, interpol
 
 
 def resized_crop(
-    images: jax.Array,
-    top: jax.Array,
-    left: jax.Array,
-    height: jax.Array,
-    width: jax.Array,
+    images: UInt8[Array, "batch old_height old_width channels"],
+    top: Int32[Array, " batch"],
+    left: Int32[Array, " batch"],
+    height: Int32[Array, " batch"],
+    width: Int32[Array, " batch"],
     *,
     size: int,
     interpolation: Interpolation,
-) -> jax.Array:
+) -> UInt8[Array, "batch {size} {size} channels"]:
     """Scales a box of each image to a square, antialiased when it shrinks, as Pillow does.
 
     Like Pillow's and PyTorch's own, it goes along the rows first, and rounds after each direction, half up. Each is a
@@ -107,14 +114,14 @@ def resized_crop(
 
 
 def random_resized_crop(
-    keys: jax.Array,
-    images: jax.Array,
+    keys: Keys,
+    images: Pixels,
     *,
     size: int,
     scale: tuple[float, float],
     ratio: tuple[float, float],
     interpolation: Interpolation,
-) -> jax.Array:
+) -> UInt8[Array, "batch {size} {size} channels"]:
     """Draws a box of each image, and scales it to a square: GoogLeNet's training crops (arXiv:1409.4842, section 6).
 
     Its config is `jaxcnn.config.RandomResizedCrop`, which also names the crop of that kind on the host.

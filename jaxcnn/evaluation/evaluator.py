@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float32, Int32, UInt8
 
 from jaxcnn.config import Average
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
@@ -51,7 +52,7 @@ class Evaluator:
 
     def __init__(
         self,
-        logits: Callable[[Variables, jax.Array], jax.Array],
+        logits: Callable[[Variables, UInt8[Array, "views height width channels"]], Float32[Array, "views classes"]],
         parallel: DataParallel,
         *,
         average: Average = "scores",
@@ -157,7 +158,9 @@ class Evaluator:
         scores, labels = self._scores(variables, batch)
         return {"score": scores, "label": labels, "index": batch["index"], "mask": batch["mask"]}
 
-    def _scores(self, variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def _scores(
+        self, variables: Variables, batch: Batch
+    ) -> tuple[Float32[Array, "batch classes"], Int32[Array, " batch"]]:
         """A batch's averaged scores, float32 (batch, classes), and its labels.
 
         Probabilities are averaged as their logarithms, so that small ones keep their order: the softmax of the scores

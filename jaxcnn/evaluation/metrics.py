@@ -1,12 +1,15 @@
 """Top-k error as sums and counts."""
 
-import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Int32
 
 from jaxcnn.errors import UserError
 
 
-def rank_of_label(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def rank_of_label(
+    logits: Float[Array | np.ndarray, "batch classes"], labels: Int[Array | np.ndarray, " batch"]
+) -> Int32[Array, " batch"]:
     """Returns how many classes come before the label's, (batch,) int32: 0 is a top-1 hit, under 5 a top-5 hit.
 
     Of equal logits the lower class comes first, so ties break the same way every time. A label whose logit is NaN

@@ -2,9 +2,10 @@
 
 import jax
 from jax import lax
+from jaxtyping import Array, Float
 
 
-def vary_like(parameter: jax.Array, x: jax.Array) -> jax.Array:
+def vary_like(parameter: Float[Array, "*shape"], x: Float[Array, "..."]) -> Float[Array, "*shape"]:
     """Returns a parameter that counts as different on each device wherever ``x`` is.
 
     Under ``shard_map`` a replicated parameter meets split images. Cast here, where JAX sees it and outside a custom
