@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float32, Int32, UInt8
 
 from jaxcnn.config import Average
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
@@ -53,7 +54,7 @@ class Evaluator:
 
     def __init__(
         self,
-        logits: Callable[[Variables, jax.Array], jax.Array],
+        logits: Callable[[Variables, UInt8[Array, "views height width channels"]], Float32[Array, "views classes"]],
         parallel: DataParallel,
         *,
         average: Average = "scores",
@@ -159,7 +160,9 @@ class Evaluator:
         scores, labels = self._scores(variables, batch)
         return {"score": scores, "label": labels, "index": batch["index"], "mask": batch["mask"]}
 
-    def _scores(self, variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def _scores(
+        self, variables: Variables, batch: Batch
+    ) -> tuple[Float32[Array, "batch classes"], Int32[Array, " batch"]]:
         """Returns a batch's averaged scores, float32 (batch, classes), and its labels.
 
         Where probabilities are averaged, the scores are the logarithms of the averages, so that small probabilities
