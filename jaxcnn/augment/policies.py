@@ -94,9 +94,7 @@ def draw_auto_augment(
     return jnp.where(done, numbers_of(AUTO_AUGMENT)[places[pair]], _IDENTITY), amounts
 
 
-def auto_augment(
-    keys: Keys, images: Pixels, *, policy: PolicyName, interpolation: SampledAt, fill: Fill
-) -> Pixels:
+def auto_augment(keys: Keys, images: Pixels, *, policy: PolicyName, interpolation: SampledAt, fill: Fill) -> Pixels:
     """AutoAugment (arXiv:1805.09501): see `draw_auto_augment` and `apply_operations`."""
     drawn = draw_auto_augment(keys, *images.shape[1:3], policy=policy)
     return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
