@@ -30,6 +30,14 @@ def _warnings_are_errors(recwarn):
 
 
 @pytest.fixture
+def unchecked_annotations():
+    """Lets wrong arguments through to the refusals of the functions themselves, where users meet them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
 def one_device():
     """A mesh of one device, as most users have."""
     from jaxcnn.devices.parallel import DataParallel
