@@ -42,6 +42,14 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture
+def unchecked_annotations():
+    """Lets wrong arguments through to the refusals of the functions themselves, where users meet them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
 def one_device():
     """A mesh of one device, as most users have."""
     from jaxcnn.devices.parallel import DataParallel

@@ -139,6 +139,8 @@ def _block(seed: int, first: int, files: int, limits: Limits) -> Report:
         call = f"_child({seed}, {following}, {first + files - following}, {limits})"
         command = [sys.executable, "-c", f"from jaxcnn.trials.fuzzing import Limits, _child; {call}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None  # both are pipes
+            assert child.stderr is not None
             for line in child.stdout:
                 _count(report, json.loads(line))
                 following += 1
