@@ -27,7 +27,7 @@ def examples_of(name):
     return sum(len(doctest.DocTestParser().get_examples(docstring)) for docstring in docstrings)
 
 
-@pytest.mark.parametrize("name", with_examples())
+@pytest.mark.parametrize("name", list(with_examples()))
 def test_examples_run(name):
     module = importlib.import_module(name)
     found = doctest.DocTestFinder(exclude_empty=True).find(module, name)
