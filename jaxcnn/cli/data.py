@@ -5,8 +5,8 @@
     jaxcnn data pack NAME --short-side 256            a copy whose images are already small
     jaxcnn data preview RECIPE --out page.html        what the network will see, after each augmentation
 
-Exit codes: 0; 1, a data set is not whole; 2, the command asks for something impossible, which one sentence names; 130,
-interrupted: the same command starts again cleanly.
+The exit code is 0; 1 where a data set is not whole; 2 where the command asks for something impossible, which one
+sentence names; 130 after an interruption, from which the same command starts again cleanly.
 """
 
 import sys

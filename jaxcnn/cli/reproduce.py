@@ -76,8 +76,8 @@ def main(arguments: list[str]) -> int:
             print(f"stored in {reproduction.save(found, of_weights)}")
         else:
             print(
-                f"the published errors are of {found.entry.images} images, and these of {found.images}: they do not "
-                "compare, and nothing is stored"
+                f"the published errors are of {found.entry.images} images, and these of {found.images}: they cannot be "
+                "compared, and nothing is stored"
             )
     if chosen.run is not None:
         result = recipe_results.result_of(chosen.run, chosen.recipes)

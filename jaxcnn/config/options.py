@@ -35,15 +35,15 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 class ConfigError(UserError):
-    """An option that does not exist, or a value it cannot take."""
+    """An error for an option that does not exist, or for a value that it cannot take."""
 
 
 SENTENCE = "sentence"
-"""The type of a pydantic error whose message is all that is to be said after the option's path."""
+"""The type of a pydantic error whose message follows the option's path as it is."""
 
 
 def _inside(group: Any, part: str) -> Any:
-    """The type that one part of an error's path leads to: a field's, a union's member by its kind, a tuple's item."""
+    """Returns the type that one part of an error's path leads to: of a field, a union's kind, or a tuple's item."""
     if dataclasses.is_dataclass(group):
         return typing.get_type_hints(group).get(part, group)
     if hasattr(group, "kinds"):  # a `jaxcnn.config.registry.Role`
@@ -53,7 +53,7 @@ def _inside(group: Any, part: str) -> Any:
 
 
 def _sentence(cls: type, error: ErrorDetails) -> str:
-    """One pydantic error as a sentence that names the option by its full path."""
+    """Returns one pydantic error as a sentence that names the option by its full path."""
     path = [str(part) for part in error["loc"]]
     if error["type"] == "unexpected_keyword_argument":
         parent: Any = cls

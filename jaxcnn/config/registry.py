@@ -1,4 +1,4 @@
-"""How the kinds of a role are registered: ours, and those that a recipe brings, by the same call.
+"""How the kinds of a role are registered: ours, and those that a recipe adds, by the same call.
 
 A *role* is something that a recipe or a command chooses: its `Augmentation`, its `Optimizer`, the `Views` of an
 evaluation. A *kind* of it is a class of options, derived from the role's class, whose field ``kind`` names it in JSON::
@@ -8,8 +8,8 @@ evaluation. A *kind* of it is a class of options, derived from the role's class,
         bits: PositiveInt = 4
         kind: Literal["posterized"] = "posterized"
 
-What a kind does is not the config's to know: `Kinds` keeps it beside the class, and lives where it is used. The calls
-are `jaxcnn.augment.register_augmentation`, `jaxcnn.training.optimizer.register_optimizer` and
+The config does not know what a kind does. A role's `Kinds` keeps that beside the class of options, in the module that
+uses it. The calls are `jaxcnn.augment.register_augmentation`, `jaxcnn.training.optimizer.register_optimizer` and
 `jaxcnn.data.views.register_protocol`.
 """
 
@@ -38,12 +38,12 @@ class Role:
     kind: str
 
     registry = ""
-    """The role's `Kinds`, as ``module:name``. That module registers ours, and is imported when one is first asked for:
-    so options can be written down without whatever carries them out."""
+    """The role's `Kinds`, as ``module:name``. That module registers ours and is imported when one is first asked for,
+    so that options can be made without importing what carries them out."""
 
     @classmethod
     def kinds(cls) -> "Kinds[Any, Any]":
-        """Returns the kinds there are of this role, ours and others."""
+        """Returns the kinds of this role, ours and others."""
         return pkgutil.resolve_name(cls.registry)
 
     @classmethod
@@ -69,7 +69,7 @@ class Role:
         if group is None:
             kind_said = f"the kind {kind!r}, which neither jaxcnn nor a recipe registers" if kind else "no kind"
             raise _refusal(f"has {kind_said}: {nearest(str(kind), kinds.groups)}")
-        # A union of one, so that the path of whatever is wrong names the kind.
+        # It is a union of one, so that the path of an error names the kind.
         choice = pydantic.TypeAdapter(group).core_schema
         validator = SchemaValidator(core_schema.tagged_union_schema({kind: choice}, "kind"))
         # JSON has arrays where Python has tuples, so what came as JSON must be checked as JSON.
@@ -85,11 +85,11 @@ Implementation = TypeVar("Implementation")
 
 
 class Kinds(Generic[RoleT, Implementation]):
-    """The kinds of one role: each a class of options, and what carries it out.
+    """The kinds of one role: for each a class of options, and what carries it out.
 
     Args:
-        role: the class that those of the kinds derive from.
-        name: what one of them is called in messages; kinds are registered by ``register_{name}``.
+        role: the class that the classes of options derive from.
+        name: the name of the role in messages; kinds are registered by ``register_{name}``.
     """
 
     def __init__(self, role: type[RoleT], name: str) -> None:
@@ -106,7 +106,8 @@ class Kinds(Generic[RoleT, Implementation]):
         """Adds a kind.
 
         Args:
-            group: its options: an `option_group` derived from the role's class, whose field ``kind`` is a literal.
+            group: the class of its options: an `option_group` derived from the role's class, whose field ``kind`` is a
+                literal.
             implementation: what carries it out.
 
         Raises:
@@ -157,7 +158,7 @@ class Kinds(Generic[RoleT, Implementation]):
 
     @contextlib.contextmanager
     def temporarily(self) -> Generator[None]:
-        """Forgets at the end of a ``with`` block what was registered in it: for tests and notebooks."""
+        """Forgets at the end of a ``with`` block what was registered in it, for tests and notebooks."""
         before = dict(self._implementations)
         try:
             yield

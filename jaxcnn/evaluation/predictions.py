@@ -91,7 +91,7 @@ class Predictions:
         labels, known = self.labels.copy(), self.known & np.array([len(each) > 0 for each in valid], bool)
         if not known.any():
             raise UserError("no image has a valid label, so there is nothing to measure")
-        for image in np.flatnonzero(known):
+        for image in np.flatnonzero(known).tolist():
             candidates = np.unique(valid[image])
             scores = self.scores[image, candidates]
             labels[image] = candidates[np.argmax(np.where(np.isnan(scores), -np.inf, scores))]
@@ -152,7 +152,7 @@ def average_networks(predictions: Sequence[Predictions]) -> Predictions:
     scores = np.empty_like(first.scores)
     for rows in _slices(len(scores)):
         logs = [_log_softmax(each.scores[rows].astype(np.float64)) for each in predictions]
-        scores[rows] = np.logaddexp.reduce(logs) - np.log(len(logs))
+        scores[rows] = np.logaddexp.reduce(np.stack(logs), keepdims=True)[0] - np.log(len(logs))
     return Predictions(scores, first.labels, first.known)
 
 
