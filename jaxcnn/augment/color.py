@@ -164,7 +164,7 @@ def apply_tables(images: Pixels, tables: Tables) -> Pixels:
 
 def histograms(images: Pixels) -> Int32[Array, "batch 256 channels"]:
     """Counts each value in each channel: int32 (batch, 256, channels)."""
-    return jax.lax.platform_dependent(images, tpu=_histograms_by_products, default=_histograms_by_scatter)
+    return jax.lax.platform_dependent(images, tpu=histograms_by_products, default=_histograms_by_scatter)
 
 
 def _histograms_by_scatter(images: jax.Array) -> jax.Array:
@@ -179,7 +179,7 @@ def _histograms_by_scatter(images: jax.Array) -> jax.Array:
     return jax.vmap(count)(images)
 
 
-def _histograms_by_products(images: jax.Array) -> jax.Array:
+def histograms_by_products(images: jax.Array) -> jax.Array:
     """Products of the one-hots of the upper and the lower four bits, for a TPU, which scatters one by one."""
     batch, height, width, channels = images.shape
     # Piece by piece: the one-hots of a whole image are 128 times as large as it.
