@@ -4,9 +4,9 @@ import dataclasses
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import flax.errors
 import flax.linen as nn
@@ -19,6 +19,7 @@ from jaxcnn.config import (
     ConfigError,
     DataConfig,
     Dense,
+    FixedViews,
     ModelConfig,
     Normalization,
     SingleCrop,
@@ -31,18 +32,19 @@ from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.evaluation.metrics import check_top_k
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Network
 from jaxcnn.models.registry import create_model
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
-from jaxcnn.ops.lowerings import LOWERINGS
+from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
 from jaxcnn.training.ema import make_average
 from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer, warmup_steps
 from jaxcnn.training.state import TrainState, create_state
-from jaxcnn.training.step import make_train_step
+from jaxcnn.training.step import TrainStep, make_train_step
+from jaxcnn.types import Variables
 
 
-def make_model(config: ModelConfig, num_classes: int) -> nn.Module:
+def make_model(config: ModelConfig, num_classes: int) -> Network:
     """Returns the network that a config names, with ``num_classes`` classes unless the config has its own number.
 
     Raises:
@@ -60,12 +62,14 @@ def make_model(config: ModelConfig, num_classes: int) -> nn.Module:
 
 def _lowering(name: str) -> Lowering:
     """Returns the name of a lowering, or the table of tuned lowerings that a file holds."""
-    if name in ("auto", *LOWERINGS):
-        return name
+    names: tuple[Literal["auto"] | LoweringName, ...] = ("auto", *LOWERINGS)
+    for known in names:
+        if name == known:
+            return known
     try:
         return read_tuned(Path(name))
     except (OSError, ValueError) as error:
-        choices = nearest(name, ("auto", *LOWERINGS))
+        choices = nearest(name, names)
         raise ConfigError(
             f"model.lowering {name!r} is neither a lowering ({choices}) nor a file of tuned ones: {error}"
         ) from None
@@ -140,19 +144,22 @@ def make_evaluator(
     """
     model = _for_views(model, views)
 
-    def logits(variables: Mapping[str, Any], images: jax.Array) -> jax.Array:
-        return model.apply(variables, normalize(images, normalization), train=False)
+    def logits(variables: Variables, images: jax.Array) -> jax.Array:
+        found = model.apply(variables, normalize(images, normalization), train=False)
+        assert isinstance(found, jax.Array)  # auxiliary heads have logits in training alone
+        return found
 
     return Evaluator(
         logits,
         parallel,
-        average="scores" if isinstance(views, SingleCrop) else views.average,
+        average=views.average if isinstance(views, FixedViews | Dense) else "scores",
         flip=isinstance(views, Dense) and views.flip,
         views_at_once=views_at_once,
     )
 
 
 def _for_views(model: nn.Module, views: Views) -> nn.Module:
+    assert dataclasses.is_dataclass(model)  # Flax makes every module one
     if isinstance(views, Dense) and any(field.name == "fully_convolutional" for field in dataclasses.fields(model)):
         return model.clone(fully_convolutional=True)
     return model
@@ -175,7 +182,7 @@ def check_normalization(normalization: Normalization, channels: int) -> None:
 
 def check_image_shape(
     model: nn.Module,
-    variables: Any,
+    variables: Variables,
     shape: tuple[int, ...],
     options: str = "data.evaluation_crop, data.channels",
 ) -> None:
@@ -200,7 +207,9 @@ def check_image_shape(
         raise UserError(f"images of {size} ({options}) do not fit this network: {reason}") from None
 
 
-def check_views(model: nn.Module, variables: Any, normalization: Normalization, data: DataConfig, views: Views) -> None:
+def check_views(
+    model: nn.Module, variables: Variables, normalization: Normalization, data: DataConfig, views: Views
+) -> None:
     """Refuses views that a network cannot take, before anything is read.
 
     Raises:
@@ -217,7 +226,7 @@ def check_views(model: nn.Module, variables: Any, normalization: Normalization, 
                 # Two shapes are tried, because one of them may happen to be the one that dense layers are made for.
                 for shape in ((short, short, channels), (short, 2 * short, channels)):
                     check_image_shape(model, variables, shape, "views.short_sides, data.channels")
-        case _:
+        case FixedViews():
             check_image_shape(model, variables, (views.size, views.size, channels), "views.size, data.channels")
 
 
@@ -238,7 +247,7 @@ class Assembly:
     """The sharding of each of the state's arrays."""
     prepare: Callable[[Batch], tuple[jax.Array, jax.Array]]
     """The function that `make_preparation` returned."""
-    train_step: jax.stages.Wrapped
+    train_step: TrainStep
     evaluator: Evaluator
 
     @functools.cached_property
@@ -285,13 +294,15 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
         UserError: an option does not fit the data set, the network or the devices.
     """
     parallel, data = _checked(config, data, parallel)
-    config = _resolved(config, data)
-    model = make_model(config.model, config.model.num_classes)
+    num_classes = config.model.num_classes or len(data.class_names)
+    config = dataclasses.replace(config, model=dataclasses.replace(config.model, num_classes=num_classes))
+    model = make_model(config.model, num_classes)
     steps_per_epoch = data.train.size / config.data.batch_size
     total_steps = math.ceil(config.epochs * steps_per_epoch)
     learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps)
     init_key, augment_key, dropout_key = split_seed(config.seed)
-    shape = augmented_shape(data.train.image_shape, config.augmentations)
+    height, width, channels = data.train.image_shape
+    shape = augmented_shape((height, width, channels), config.augmentations)
     average = make_average(
         config.ema,
         batch_size=config.data.batch_size,
@@ -304,8 +315,9 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     check_image_shape(model, abstract_state.variables, data.evaluation.image_shape)
     state_shardings = jax.tree.map(lambda leaf: parallel.replicated, abstract_state)
     if config.parallel.shard_optimizer:
-        state_shardings = state_shardings.replace(optimizer_state=parallel.sharded(abstract_state.optimizer_state))
-    prepare = make_preparation(config, augment_key, config.model.num_classes)
+        sharded = parallel.sharded(abstract_state.optimizer_state)
+        state_shardings = dataclasses.replace(state_shardings, optimizer_state=sharded)
+    prepare = make_preparation(config, augment_key, num_classes)
     return Assembly(
         config=config,
         data=data,
@@ -353,12 +365,6 @@ def _checked(config: TrainConfig, data: Data | None, parallel: DataParallel | No
         )
     check_top_k(config.evaluation.top_k, num_classes or len(data.class_names))
     return parallel, data
-
-
-def _resolved(config: TrainConfig, data: Data) -> TrainConfig:
-    """Returns the config with the options filled in that it leaves to the data set."""
-    num_classes = config.model.num_classes or len(data.class_names)
-    return dataclasses.replace(config, model=dataclasses.replace(config.model, num_classes=num_classes))
 
 
 def _training_model(model: nn.Module, config: TrainConfig, parallel: DataParallel) -> nn.Module:

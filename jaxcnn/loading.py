@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import flax.traverse_util
 import jax
@@ -11,13 +11,15 @@ from jaxcnn.assembly import make_model, state_maker
 from jaxcnn.augment.compose import augmented_shape
 from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
 from jaxcnn.errors import UserError
+from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.recipes import load_config
 from jaxcnn.trained import Trained
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.report import read_metrics
-from jaxcnn.weights.load import load_pretrained
+from jaxcnn.types import Option, Variables
+from jaxcnn.weights.load import Source, load_pretrained
 from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
 
 Which = Literal["latest", "best"]
@@ -115,7 +117,7 @@ def restore_state(folder: Path, checkpoint: Which = "latest") -> Restored:
     return _restore(folder, load_config(folder), checkpoint, "top1_error")[1]
 
 
-def _restore(folder: Path, config: TrainConfig, checkpoint: Which, metric: str) -> tuple[Any, Restored]:
+def _restore(folder: Path, config: TrainConfig, checkpoint: Which, metric: str) -> tuple[Network, Restored]:
     model = make_model(config.model, 1)  # a run's config has its number of classes
     _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
     size = config.data.train_crop.size
@@ -165,7 +167,7 @@ def load_published(name: str, weights: str | None) -> Trained:
     )
 
 
-def initial_variables(config: TrainConfig) -> dict[str, Any] | None:
+def initial_variables(config: TrainConfig) -> Variables | None:
     """Returns the variables that a run starts from, where ``config.init_from`` names some; else None.
 
     The classifier starts anew where its number of classes differs.
@@ -178,8 +180,8 @@ def initial_variables(config: TrainConfig) -> dict[str, Any] | None:
     """
     if config.init_from is None:
         return None
-    source: Any = config.init_from
-    if Path(source).is_dir():
-        source = flax.traverse_util.flatten_dict(load_run(Path(source)).variables, sep="/")
-    options = {"num_classes": config.model.num_classes, **config.model.options}
+    source: Source = config.init_from
+    if Path(config.init_from).is_dir():
+        source = flax.traverse_util.flatten_dict(load_run(Path(config.init_from)).variables, sep="/")
+    options: dict[str, Option] = {"num_classes": config.model.num_classes, **config.model.options}
     return load_pretrained(config.model.name, source, **options)

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import tyro
@@ -20,6 +20,7 @@ from jaxcnn.evaluation.predictions import average_networks
 from jaxcnn.evaluation.result import Result
 from jaxcnn.evaluation.submission import check_new, read_class_numbers, write_submission
 from jaxcnn.trained import Trained
+from jaxcnn.types import Json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +55,7 @@ def measure(
     data: DataConfig,
     normalization: Normalization,
     measurement: Measurement,
-    facts: Mapping[str, Any],
+    facts: Mapping[str, Json],
 ) -> Result:
     """Measures networks, whose probabilities are averaged where there are several, and writes what is to be kept.
 

@@ -7,7 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TypeGuard
 
 import jax
 import rich.console
@@ -28,6 +28,7 @@ from jaxcnn.training.manifest import saved_steps
 from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
+from jaxcnn.types import JsonObject, Variables
 
 LARGE_BATCH = 1 << 20
 """The size in bytes of a uint8 batch above which a step's buffers are worth keeping (see `keep_freed_memory`)."""
@@ -184,19 +185,19 @@ def _write_whole(file: Path, text: str) -> None:
     os.replace(scratch, file)
 
 
-def _initial_state(assembly: Assembly, variables: dict[str, Any] | None) -> TrainState:
+def _initial_state(assembly: Assembly, variables: Variables | None) -> TrainState:
     """Returns the state before the first step, with the variables that the config starts from, if there are any."""
     state = assembly.make_state()
     if variables is None:
         variables = initial_variables(assembly.config)
     if variables is None:
         return state
-    variables = jax.device_put({"batch_stats": {}} | variables, assembly.parallel.replicated)
+    variables = jax.device_put({"batch_stats": {}, **variables}, assembly.parallel.replicated)
     average = jax.tree.map(lambda leaf: leaf.copy(), variables) if state.ema else {}
-    return state.replace(params=variables["params"], batch_stats=variables["batch_stats"], ema=average)
+    return dataclasses.replace(state, params=variables["params"], batch_stats=variables["batch_stats"], ema=average)
 
 
-def _is_evaluated(restored: Restored | None) -> bool:
+def _is_evaluated(restored: Restored | None) -> TypeGuard[Restored]:
     return restored is not None and "images" in restored.metrics
 
 
@@ -213,7 +214,7 @@ def _reporter(workdir: Path, assembly: Assembly, restored: Restored | None, cons
     )
 
 
-def _facts(assembly: Assembly, state: TrainState) -> dict[str, Any]:
+def _facts(assembly: Assembly, state: TrainState) -> JsonObject:
     """Returns the facts about a run that its config does not hold, for the log."""
     packages = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {

@@ -6,7 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -25,6 +25,7 @@ from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.real import read_valid_labels
 from jaxcnn.evaluation.result import Result
+from jaxcnn.types import Variables
 from jaxcnn.weights.published import imagenet_classes, imagenet_wordnet_ids
 
 _LOG = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Trained:
     """A network, its variables, and what it expects of an image. `jaxcnn.load` makes one."""
 
     model: nn.Module
-    variables: Any
+    variables: Variables
     """The variables that ``model.apply`` takes."""
     num_classes: int
     class_names: tuple[str, ...] | None
@@ -56,7 +57,7 @@ class Trained:
     data: DataConfig
     """The data set that the network is evaluated on by default, with the crop and the channels that it expects."""
     normalization: Normalization
-    _evaluators: dict[tuple[Any, ...], Evaluator] = dataclasses.field(
+    _evaluators: dict[tuple[Views, jax.sharding.Mesh, int], Evaluator] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -206,7 +207,7 @@ class Trained:
             labels, several = self.classes_of(split)[1], split.valid_labels()
             if several is None:
                 return None
-            found = [labels[np.asarray(each, np.int64)] for each in several]
+            found = [labels[np.asarray(each, np.int64)].tolist() for each in several]
         _LOG.info("%d images have no valid label and are left out", sum(len(labels) == 0 for labels in found))
         return found
 
@@ -229,6 +230,6 @@ class Trained:
         return predictions
 
     @functools.cached_property
-    def _placed(self) -> Any:
+    def _placed(self) -> Variables:
         """The variables, a copy of which is on every device."""
         return DataParallel.over_all_devices().put_everywhere(jax.tree.map(np.asarray, self.variables))

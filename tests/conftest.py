@@ -11,15 +11,21 @@ os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["JAX_PLATFORMS"] = "cpu"
 
 import jax  # noqa: E402
+import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
 
-from jaxcnn.devices.parallel import DataParallel  # noqa: E402
+from tests import typechecking  # noqa: E402
+
+# Shapes and dtypes are checked wherever these are called, as their annotations have them. What is imported later is
+# decorated, so nothing of jaxcnn may be imported before.
+CHECKED = ("jaxcnn.ops", "jaxcnn.layers", "jaxcnn.augment", "jaxcnn.evaluation")
+jaxtyping.install_import_hook(CHECKED, f"{typechecking.__name__}.checked")
 
 COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "compiled"
 
 
 def _processor() -> str:
-    """What compiled programs are for: they must not be run on a processor that lacks an instruction they use."""
+    """What compiled programs are for: they must not run on a processor that lacks an instruction they use."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
@@ -36,6 +42,16 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture
+def unchecked_annotations():
+    """Lets wrong arguments through to the refusals of the functions themselves, where users meet them."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.fixture
 def one_device():
     """A mesh of one device, as most users have."""
+    from jaxcnn.devices.parallel import DataParallel
+
     return DataParallel.over(jax.devices()[:1])

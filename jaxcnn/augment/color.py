@@ -10,12 +10,14 @@ gather does any of them, a different one for each image.
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float32, Int, Int32, Real, Shaped, UInt8
 
+from jaxcnn.augment.arrays import Levels, PerImage, Pixels, Tables
 from jaxcnn.augment.rows import gather_by_rows
 from jaxcnn.config import ConfigError
 
 
-def spread(parameter: jax.Array, images: jax.Array) -> jax.Array:
+def spread(parameter: Shaped[Array, " batch"], images: Shaped[Array, "batch ..."]) -> Shaped[Array, "batch ..."]:
     """Returns (batch,) as (batch, 1, ..., 1), of the rank of ``images``."""
     return parameter.reshape(-1, *(1 for _ in images.shape[1:]))
 
@@ -24,7 +26,7 @@ def _to_uint8(values: jax.Array) -> jax.Array:
     return jnp.clip(values, 0, 255).astype(jnp.uint8)
 
 
-def blend(images: jax.Array, other: jax.Array, ratio: jax.Array) -> jax.Array:
+def blend(images: Levels, other: Real[Array, "..."], ratio: PerImage) -> Levels:
     """Returns ``images * ratio + other * (1 - ratio)``, clipped and truncated to uint8.
 
     It is computed as a difference added, which changes nothing where the two are equal. Where the exact result is a
@@ -39,7 +41,7 @@ def blend(images: jax.Array, other: jax.Array, ratio: jax.Array) -> jax.Array:
     return _to_uint8(values + (other.astype(jnp.float32) - values) * spread(1 - ratio, images))
 
 
-def grey(images: jax.Array) -> jax.Array:
+def grey(images: Levels) -> Int32[Array, "batch *places 1"]:
     """Returns the luma, ``floor(0.2989 R + 0.587 G + 0.114 B)``, as int32 (batch, ..., 1); grey images as they are.
 
     The floor is exact. torchvision's, of a float32 sum, is one lower on three of the 2**24 colours.
@@ -50,29 +52,29 @@ def grey(images: jax.Array) -> jax.Array:
     return jax.lax.div(jnp.sum(weighed, axis=-1, keepdims=True), 10000)
 
 
-def mean_grey(images: jax.Array) -> jax.Array:
+def mean_grey(images: Pixels) -> Float32[Array, " batch"]:
     """Returns the mean luma of each image (batch, height, width, channels), float32 (batch,)."""
     total, pixels = jnp.sum(grey(images), axis=(1, 2, 3)), images.shape[1] * images.shape[2]
     # A whole mean must come out whole: XLA divides by a constant as it multiplies by its rounded inverse.
     return total // pixels + (total % pixels) / pixels
 
 
-def adjust_brightness(images: jax.Array, factor: jax.Array) -> jax.Array:
-    """Scales by a factor: 0 is black, 1 the image itself. Any rank."""
+def adjust_brightness(images: Levels, factor: PerImage) -> Levels:
+    """Scales by a factor: 0 is black, 1 the image itself."""
     return _to_uint8(images.astype(jnp.float32) * spread(factor, images))
 
 
-def adjust_contrast(images: jax.Array, factor: jax.Array) -> jax.Array:
+def adjust_contrast(images: Pixels, factor: PerImage) -> Pixels:
     """Moves away from the image's mean luma by a factor: 0 is even grey, 1 the image itself."""
     return blend(images, spread(mean_grey(images), images), factor)
 
 
-def adjust_saturation(images: jax.Array, factor: jax.Array) -> jax.Array:
+def adjust_saturation(images: Pixels, factor: PerImage) -> Pixels:
     """Moves away from the luma by a factor: 0 is grey, 1 the image itself; one channel stays as it is."""
     return images if images.shape[-1] == 1 else blend(images, grey(images), factor)
 
 
-def adjust_hue(images: jax.Array, shift: jax.Array) -> jax.Array:
+def adjust_hue(images: Pixels, shift: PerImage) -> Pixels:
     """Turns the hue by a share of the circle, from -0.5 to 0.5; one channel stays as it is."""
     if images.shape[-1] == 1:
         return images
@@ -98,34 +100,34 @@ def adjust_hue(images: jax.Array, shift: jax.Array) -> jax.Array:
     return _to_uint8(turned * 255.999)  # as torchvision converts [0, 1] to uint8
 
 
-def to_grayscale(images: jax.Array) -> jax.Array:
+def to_grayscale(images: Pixels) -> Pixels:
     """Returns the luma in every channel."""
     return jnp.broadcast_to(grey(images), images.shape).astype(jnp.uint8)
 
 
-def invert(images: jax.Array) -> jax.Array:
-    """Returns the negative, ``255 - images``. Any rank."""
+def invert(images: Levels) -> Levels:
+    """Returns the negative, ``255 - images``."""
     return 255 - images
 
 
-def posterize(images: jax.Array, bits: jax.Array) -> jax.Array:
-    """Keeps the highest ``bits``, integers 0..8, of each value and clears the others. Any rank."""
+def posterize(images: Levels, bits: Int[Array, " batch"]) -> Levels:
+    """Keeps the highest ``bits``, integers 0..8, of each value and clears the others."""
     mask = (255 << (8 - bits)) & 255
     return images & spread(mask, images).astype(jnp.uint8)
 
 
-def solarize(images: jax.Array, threshold: jax.Array) -> jax.Array:
-    """Inverts values that are not below the threshold. Any rank."""
+def solarize(images: Levels, threshold: PerImage) -> Levels:
+    """Inverts values that are not below the threshold."""
     return jnp.where(images.astype(jnp.float32) >= spread(threshold, images), invert(images), images)
 
 
-def solarize_add(images: jax.Array, amount: jax.Array) -> jax.Array:
-    """Adds integers 0..127 to values below 128 (AutoAugment's operation of that name). Any rank."""
+def solarize_add(images: Levels, amount: PerImage) -> Levels:
+    """Adds integers 0..127 to values below 128 (AutoAugment's operation of that name)."""
     return jnp.where(images < 128, images + spread(amount, images).astype(jnp.uint8), images)
 
 
-def stretch(images: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
-    """Maps [low, high] to [0, 255], both (batch, channels); where the two are equal, nothing changes. Any rank."""
+def stretch(images: Levels, low: Real[Array, "batch channels"], high: Real[Array, "batch channels"]) -> Levels:
+    """Maps [low, high] to [0, 255], both (batch, channels); where the two are equal, nothing changes."""
     shape = (low.shape[0], *(1,) * (images.ndim - 2), low.shape[1])
     low, high = (each.astype(jnp.float32).reshape(shape) for each in (low, high))
     flat = low == high
@@ -133,23 +135,23 @@ def stretch(images: jax.Array, low: jax.Array, high: jax.Array) -> jax.Array:
     return _to_uint8((images.astype(jnp.float32) - jnp.where(flat, 0.0, low)) / scale)
 
 
-def extremes(images: jax.Array) -> tuple[jax.Array, jax.Array]:
+def extremes(images: Pixels) -> tuple[UInt8[Array, "batch channels"], UInt8[Array, "batch channels"]]:
     """Returns the smallest and the largest value of each channel, uint8 (batch, channels)."""
     return jnp.min(images, axis=(1, 2)), jnp.max(images, axis=(1, 2))
 
 
-def autocontrast(images: jax.Array) -> jax.Array:
+def autocontrast(images: Pixels) -> Pixels:
     """Stretches each channel to 0..255."""
     return stretch(images, *extremes(images))
 
 
-def levels(images: jax.Array) -> jax.Array:
+def levels(images: Levels) -> Tables:
     """Returns the table that changes nothing, uint8 (batch, 256, channels), to make other tables of."""
     batch, channels = images.shape[0], images.shape[-1]
     return jnp.broadcast_to(jnp.arange(256, dtype=jnp.uint8).reshape(1, -1, 1), (batch, 256, channels))
 
 
-def apply_tables(images: jax.Array, tables: jax.Array) -> jax.Array:
+def apply_tables(images: Pixels, tables: Tables) -> Pixels:
     """Maps each channel of each image by its own table, uint8 (batch, 256, channels)."""
     batch, _, _, channels = images.shape
     own = 256 * channels * jnp.arange(batch).reshape(-1, 1, 1, 1) + jnp.arange(channels).reshape(1, 1, 1, -1)
@@ -160,9 +162,9 @@ def apply_tables(images: jax.Array, tables: jax.Array) -> jax.Array:
     return gather_by_rows(look_up, images)
 
 
-def histograms(images: jax.Array) -> jax.Array:
+def histograms(images: Pixels) -> Int32[Array, "batch 256 channels"]:
     """Counts each value in each channel: int32 (batch, 256, channels)."""
-    return jax.lax.platform_dependent(images, tpu=_histograms_by_products, default=_histograms_by_scatter)
+    return jax.lax.platform_dependent(images, tpu=histograms_by_products, default=_histograms_by_scatter)
 
 
 def _histograms_by_scatter(images: jax.Array) -> jax.Array:
@@ -177,7 +179,7 @@ def _histograms_by_scatter(images: jax.Array) -> jax.Array:
     return jax.vmap(count)(images)
 
 
-def _histograms_by_products(images: jax.Array) -> jax.Array:
+def histograms_by_products(images: jax.Array) -> jax.Array:
     """Products of the one-hots of the upper and the lower four bits, for a TPU, which scatters one by one."""
     batch, height, width, channels = images.shape
     # Piece by piece: the one-hots of a whole image are 128 times as large as it.
@@ -194,7 +196,7 @@ def _histograms_by_products(images: jax.Array) -> jax.Array:
     return jnp.sum(counts, axis=0).reshape(batch, 256, channels)
 
 
-def equalizing_tables(images: jax.Array) -> jax.Array:
+def equalizing_tables(images: Pixels) -> Tables:
     """Returns the tables that make each channel's histogram even, in Pillow's integer arithmetic."""
     counts = histograms(images)
     cumulated = jnp.cumsum(counts, axis=1)
@@ -205,12 +207,12 @@ def equalizing_tables(images: jax.Array) -> jax.Array:
     return jnp.where(step == 0, levels(images), even)
 
 
-def equalize(images: jax.Array) -> jax.Array:
+def equalize(images: Pixels) -> Pixels:
     """Makes each channel's histogram even."""
     return apply_tables(images, equalizing_tables(images))
 
 
-def smooth(images: jax.Array) -> jax.Array:
+def smooth(images: Pixels) -> Int32[Array, "batch height width channels"]:
     """Returns Pillow's 3x3 smoothing (5 in the middle, 1 around, over 13), rounded, int32; the border as it is."""
     images = images.astype(jnp.int32)
     padded = jnp.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)))
@@ -222,12 +224,12 @@ def smooth(images: jax.Array) -> jax.Array:
     return jnp.where(inside, jax.lax.div(2 * total + 13, 26), images)
 
 
-def adjust_sharpness(images: jax.Array, factor: jax.Array) -> jax.Array:
+def adjust_sharpness(images: Pixels, factor: PerImage) -> Pixels:
     """Moves away from the smoothed image by a factor: 0 is smooth, 1 the image itself, 2 sharper."""
     return blend(images, smooth(images), factor)
 
 
-def gaussian_blur(images: jax.Array, sigma: jax.Array, *, kernel_size: int) -> jax.Array:
+def gaussian_blur(images: Pixels, sigma: PerImage, *, kernel_size: int) -> Pixels:
     """Convolves with a Gaussian, reflecting the image at its border, and rounds.
 
     Args:

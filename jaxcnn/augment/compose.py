@@ -8,13 +8,13 @@ import dataclasses
 import functools
 import itertools
 import typing
-from collections.abc import Callable
-from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float32, Int32
 
-from jaxcnn.augment.registry import AUGMENTATIONS, On
+from jaxcnn.augment.arrays import Keys, Pixels
+from jaxcnn.augment.registry import AUGMENTATIONS, Change, On
 from jaxcnn.config import Augmentation, ConfigError, Normalization
 from jaxcnn.errors import UserError
 
@@ -59,13 +59,16 @@ def augmented_shape(shape: tuple[int, int, int], augmentations: tuple[Augmentati
 
 
 def augment(
-    keys: jax.Array,
-    images: jax.Array,
-    labels: jax.Array,
+    keys: Keys,
+    images: Pixels,
+    labels: Int32[Array, " batch"],
     augmentations: tuple[Augmentation, ...],
     normalization: Normalization,
     num_classes: int,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[
+    Float32[Array, "batch new_height new_width new_channels"],
+    Int32[Array, " batch"] | Float32[Array, "batch {num_classes}"],
+]:
     """Applies augmentations in their order, and normalizes.
 
     Args:
@@ -104,7 +107,7 @@ def augment(
     return images, targets
 
 
-def _with_options(step: Augmentation) -> Callable[..., Any]:
+def _with_options(step: Augmentation) -> Change:
     """The function of an augmentation, of the keys and what it changes."""
     options = {field.name: getattr(step, field.name) for field in dataclasses.fields(step) if field.name != "kind"}
     return functools.partial(AUGMENTATIONS.implementation(step).function, **options)
@@ -119,7 +122,7 @@ def _checked(step: Augmentation, images: jax.Array, changed: jax.Array) -> jax.A
     return changed
 
 
-def normalize(images: jax.Array, normalization: Normalization) -> jax.Array:
+def normalize(images: Pixels, normalization: Normalization) -> Float32[Array, "batch height width channels"]:
     """Returns ``(images / 255 - mean) / std`` as float32, for uint8 images (batch, height, width, channels)."""
     mean, std = jnp.array(normalization.mean), jnp.array(normalization.std)
     multiplier, offset = (each.reshape(1, 1, 1, -1) for each in (1 / (255 * std), -mean / std))

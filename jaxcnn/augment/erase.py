@@ -8,6 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.augment.arrays import Keys, Normalized
 from jaxcnn.augment.resized_crop import draw_sides, place_box
 from jaxcnn.config import Augmentation, option_group
 from jaxcnn.config.options import FiniteFloat, Interval, PositiveInt, Probability, ShareInterval
@@ -32,14 +33,14 @@ class RandomErasing(Augmentation):
 
 
 def random_erasing(
-    keys: jax.Array,
-    images: jax.Array,
+    keys: Keys,
+    images: Normalized,
     *,
     probability: float,
     scale: tuple[float, float],
     ratio: tuple[float, float],
     value: float | Literal["color", "pixels"],
-) -> jax.Array:
+) -> Normalized:
     """Hides a box of each image with this probability (arXiv:1708.04896).
 
     As ``RandomErasing`` in torchvision's ``transforms/v2/_augment.py`` (and, with ``color``, timm's
@@ -99,7 +100,7 @@ class Cutout(Augmentation):
     kind: Literal["cutout"] = "cutout"
 
 
-def cutout(keys: jax.Array, images: jax.Array, *, length: int, holes: int) -> jax.Array:
+def cutout(keys: Keys, images: Normalized, *, length: int, holes: int) -> Normalized:
     """Puts 0 into squares of each image (arXiv:1708.04552).
 
     As the authors' ``util/cutout.py``: the middle of each is uniform over the image, and what sticks out is cut off.

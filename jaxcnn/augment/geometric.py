@@ -8,6 +8,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.augment.arrays import Images, Keys, Pixels
 from jaxcnn.augment.warp import Fill, SampledAt, inverse_affine, inverse_perspective, warp
 from jaxcnn.config import Augmentation, option_group
 from jaxcnn.config.options import GreyLevel, Interval, PositiveInt, Probability, SignedInterval
@@ -23,7 +24,7 @@ class RandomCrop(Augmentation):
     kind: Literal["random_crop"] = "random_crop"
 
 
-def random_crop(keys: jax.Array, images: jax.Array, *, padding: int, fill: int = 0) -> jax.Array:
+def random_crop(keys: Keys, images: Pixels, *, padding: int, fill: int = 0) -> Pixels:
     """Takes a window of the image's own size, placed uniformly, out of the image padded on all sides.
 
     As torchvision's ``RandomCrop(size, padding)``; the usual augmentation of CIFAR (arXiv:1512.03385, section 4.2).
@@ -61,7 +62,7 @@ class HorizontalFlip(Augmentation):
     kind: Literal["horizontal_flip"] = "horizontal_flip"
 
 
-def horizontal_flip(keys: jax.Array, images: jax.Array, *, probability: float = 0.5) -> jax.Array:
+def horizontal_flip(keys: Keys, images: Images, *, probability: float = 0.5) -> Images:
     """Mirrors each image left to right with this probability.
 
     Args:
@@ -83,7 +84,7 @@ class VerticalFlip(Augmentation):
     kind: Literal["vertical_flip"] = "vertical_flip"
 
 
-def vertical_flip(keys: jax.Array, images: jax.Array, *, probability: float = 0.5) -> jax.Array:
+def vertical_flip(keys: Keys, images: Images, *, probability: float = 0.5) -> Images:
     """Turns each image upside down, as in a mirror, with this probability.
 
     Args:
@@ -110,13 +111,13 @@ class RandomRotation(Augmentation):
 
 
 def random_rotation(
-    keys: jax.Array,
-    images: jax.Array,
+    keys: Keys,
+    images: Pixels,
     *,
     degrees: tuple[float, float],
     interpolation: SampledAt,
     fill: Fill,
-) -> jax.Array:
+) -> Pixels:
     """Rotates each image about its middle, as torchvision's ``RandomRotation``.
 
     Args:
@@ -154,8 +155,8 @@ class RandomAffine(Augmentation):
 
 
 def random_affine(
-    keys: jax.Array,
-    images: jax.Array,
+    keys: Keys,
+    images: Pixels,
     *,
     degrees: tuple[float, float],
     translate: tuple[float, float],
@@ -164,7 +165,7 @@ def random_affine(
     shear_y: tuple[float, float],
     interpolation: SampledAt,
     fill: Fill,
-) -> jax.Array:
+) -> Pixels:
     """Shears, scales, rotates and translates each image, as torchvision's ``RandomAffine``; everything drawn uniformly.
 
     Args:
@@ -211,14 +212,14 @@ class RandomPerspective(Augmentation):
 
 
 def random_perspective(
-    keys: jax.Array,
-    images: jax.Array,
+    keys: Keys,
+    images: Pixels,
     *,
     distortion_scale: float,
     probability: float,
     interpolation: SampledAt,
     fill: Fill,
-) -> jax.Array:
+) -> Pixels:
     """Moves each corner inward by whole pixels, and the image with them, as torchvision's ``RandomPerspective``.
 
     Args:

@@ -12,6 +12,7 @@ from typing import Literal
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.augment.arrays import Images, Keys, Targets
 from jaxcnn.config import Augmentation, option_group
 from jaxcnn.config.options import PositiveFloat, Probability
 
@@ -48,9 +49,7 @@ class MixUp(Augmentation):
     kind: Literal["mixup"] = "mixup"
 
 
-def mixup(
-    keys: jax.Array, images: jax.Array, targets: jax.Array, *, alpha: float, probability: float
-) -> tuple[jax.Array, jax.Array]:
+def mixup(keys: Keys, images: Images, targets: Targets, *, alpha: float, probability: float) -> tuple[Images, Targets]:
     """Blends each image and target with its neighbour's (arXiv:1710.09412).
 
     Args:
@@ -78,9 +77,7 @@ class CutMix(Augmentation):
     kind: Literal["cutmix"] = "cutmix"
 
 
-def cutmix(
-    keys: jax.Array, images: jax.Array, targets: jax.Array, *, alpha: float, probability: float
-) -> tuple[jax.Array, jax.Array]:
+def cutmix(keys: Keys, images: Images, targets: Targets, *, alpha: float, probability: float) -> tuple[Images, Targets]:
     """Puts a box of each image's neighbour into it, and blends the targets by area (arXiv:1905.04899).
 
     The box's centre is uniform over the image, and what sticks out is cut off; targets go by what is left of it.
@@ -115,15 +112,15 @@ class MixUpOrCutMix(Augmentation):
 
 
 def mixup_or_cutmix(
-    keys: jax.Array,
-    images: jax.Array,
-    targets: jax.Array,
+    keys: Keys,
+    images: Images,
+    targets: Targets,
     *,
     mixup_alpha: float,
     cutmix_alpha: float,
     cutmix_probability: float,
     probability: float,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Images, Targets]:
     """Does `mixup` or `cutmix` to the whole batch.
 
     Args:

@@ -8,8 +8,10 @@ Images are uint8 (batch, height, width, channels) with 1 or 3 channels, in and o
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from jaxcnn.augment import color
+from jaxcnn.augment.arrays import Pixels
 from jaxcnn.augment.policy_tables import OPERATIONS, Space
 from jaxcnn.augment.warp import Fill, SampledAt, inverse_affine, warp
 
@@ -17,13 +19,13 @@ _NUMBER = {operation: number for number, operation in enumerate(OPERATIONS)}
 
 
 def apply_operation(
-    images: jax.Array,
-    operations: jax.Array,
-    amounts: jax.Array,
+    images: Pixels,
+    operations: Int[Array, " batch"],
+    amounts: Float32[Array, " batch"],
     *,
     interpolation: SampledAt,
     fill: Fill,
-) -> jax.Array:
+) -> Pixels:
     """Does one operation to each image, as torchvision's ``_apply_image_or_video_transform``.
 
     Args:
@@ -87,12 +89,12 @@ def _tables(images, due, amount):
 
 def apply_operations(
     images: jax.Array,
-    operations: jax.Array,
-    amounts: jax.Array,
+    operations: Int[Array, "batch steps"],
+    amounts: Float32[Array, "batch steps"],
     *,
     interpolation: SampledAt,
     fill: Fill,
-) -> jax.Array:
+) -> Pixels:
     """Does a row of operations to each image, one after the other.
 
     Args:
@@ -113,8 +115,13 @@ def apply_operations(
 
 
 def amounts_of(
-    space: Space, places: jax.Array, shares: jax.Array, negated: jax.Array, height: int, width: int
-) -> jax.Array:
+    space: Space,
+    places: Int[Array, "*shape"],
+    shares: Float[Array, "*shape"],
+    negated: Bool[Array, "*shape"],
+    height: int,
+    width: int,
+) -> Float32[Array, "*shape"]:
     """Turns magnitudes into what `apply_operation` takes.
 
     Args:
@@ -145,6 +152,6 @@ def amounts_of(
     return jnp.where(signed & negated, -amounts, amounts)
 
 
-def numbers_of(space: Space) -> jax.Array:
+def numbers_of(space: Space) -> Int32[Array, " operations"]:
     """Returns the index in `OPERATIONS` of each operation of a space."""
     return jnp.array([_NUMBER[name] for name in space])

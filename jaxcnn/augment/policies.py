@@ -13,9 +13,11 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 import pydantic
+from jaxtyping import Array, Float32, Int32
 from pydantic import Field
 
 from jaxcnn.augment import color
+from jaxcnn.augment.arrays import Keys, Pixels
 from jaxcnn.augment.operations import amounts_of, apply_operations, numbers_of
 from jaxcnn.augment.policy_tables import (
     AUG_MIX_ALL,
@@ -64,7 +66,9 @@ class AutoAugment(Augmentation):
     kind: Literal["auto_augment"] = "auto_augment"
 
 
-def draw_auto_augment(keys: jax.Array, height: int, width: int, *, policy: PolicyName) -> tuple[jax.Array, jax.Array]:
+def draw_auto_augment(
+    keys: Keys, height: int, width: int, *, policy: PolicyName
+) -> tuple[Int32[Array, "batch 2"], Float32[Array, "batch 2"]]:
     """Draws a pair of a policy's 25 for each image, and does each of the two with its own probability.
 
     Args:
@@ -90,9 +94,7 @@ def draw_auto_augment(keys: jax.Array, height: int, width: int, *, policy: Polic
     return jnp.where(done, numbers_of(AUTO_AUGMENT)[places[pair]], _IDENTITY), amounts
 
 
-def auto_augment(
-    keys: jax.Array, images: jax.Array, *, policy: PolicyName, interpolation: SampledAt, fill: Fill
-) -> jax.Array:
+def auto_augment(keys: Keys, images: Pixels, *, policy: PolicyName, interpolation: SampledAt, fill: Fill) -> Pixels:
     """AutoAugment (arXiv:1805.09501): see `draw_auto_augment` and `apply_operations`."""
     drawn = draw_auto_augment(keys, *images.shape[1:3], policy=policy)
     return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
@@ -133,7 +135,7 @@ class RandAugment(Augmentation):
 
 
 def draw_rand_augment(
-    keys: jax.Array,
+    keys: Keys,
     height: int,
     width: int,
     *,
@@ -143,7 +145,7 @@ def draw_rand_augment(
     magnitude_std: float,
     increasing: bool,
     probability: float,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Int32[Array, "batch {num_ops}"], Float32[Array, "batch {num_ops}"]]:
     """Draws operations evenly, all of one magnitude.
 
     Args:
@@ -172,7 +174,7 @@ def draw_rand_augment(
     return jnp.where(done, numbers_of(space)[places], _IDENTITY), amounts
 
 
-def rand_augment(keys: jax.Array, images: jax.Array, *, interpolation: SampledAt, fill: Fill, **options) -> jax.Array:
+def rand_augment(keys: Keys, images: Pixels, *, interpolation: SampledAt, fill: Fill, **options) -> Pixels:
     """RandAugment (arXiv:1909.13719): see `draw_rand_augment` and `apply_operations`."""
     drawn = draw_rand_augment(keys, *images.shape[1:3], **options)
     return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
@@ -190,8 +192,8 @@ class TrivialAugmentWide(Augmentation):
 
 
 def draw_trivial_augment_wide(
-    keys: jax.Array, height: int, width: int, *, num_magnitude_bins: int
-) -> tuple[jax.Array, jax.Array]:
+    keys: Keys, height: int, width: int, *, num_magnitude_bins: int
+) -> tuple[Int32[Array, "batch 1"], Float32[Array, "batch 1"]]:
     """Draws one operation and its magnitude evenly.
 
     Args:
@@ -211,8 +213,8 @@ def draw_trivial_augment_wide(
 
 
 def trivial_augment_wide(
-    keys: jax.Array, images: jax.Array, *, num_magnitude_bins: int, interpolation: SampledAt, fill: Fill
-) -> jax.Array:
+    keys: Keys, images: Pixels, *, num_magnitude_bins: int, interpolation: SampledAt, fill: Fill
+) -> Pixels:
     """TrivialAugment (arXiv:2103.10158): see `draw_trivial_augment_wide` and `apply_operations`."""
     drawn = draw_trivial_augment_wide(keys, *images.shape[1:3], num_magnitude_bins=num_magnitude_bins)
     return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
@@ -240,7 +242,7 @@ class AugMix(Augmentation):
 
 
 def draw_aug_mix(
-    keys: jax.Array,
+    keys: Keys,
     height: int,
     width: int,
     *,
@@ -248,7 +250,7 @@ def draw_aug_mix(
     mixture_width: int,
     chain_depth: int | None,
     all_ops: bool,
-) -> tuple[jax.Array, jax.Array]:
+) -> tuple[Int32[Array, "batch {mixture_width} steps"], Float32[Array, "batch {mixture_width} steps"]]:
     """Draws chains of operations, each evenly and of one of the ``severity`` lowest of ten magnitudes.
 
     Args:
@@ -275,9 +277,7 @@ def draw_aug_mix(
     return operations, amounts_of(space, places, shares, _chance(sign_keys, 0.5, shape), height, width)
 
 
-def aug_mix(
-    keys: jax.Array, images: jax.Array, *, alpha: float, interpolation: SampledAt, fill: Fill, **options
-) -> jax.Array:
+def aug_mix(keys: Keys, images: Pixels, *, alpha: float, interpolation: SampledAt, fill: Fill, **options) -> Pixels:
     """AugMix (arXiv:1912.02781): chains from `draw_aug_mix`, averaged, and the average blended with the image.
 
     Args:

@@ -10,9 +10,11 @@ from typing import Annotated, Literal
 import jax
 import jax.numpy as jnp
 import pydantic
+from jaxtyping import Array, Float, Int
 from pydantic import Field
 
 from jaxcnn.augment import color
+from jaxcnn.augment.arrays import Keys, Pixels
 from jaxcnn.config import Augmentation, ConfigError, option_group
 from jaxcnn.config.options import Interval, NonNegativeFloat, PositiveInt, Probability
 
@@ -34,8 +36,12 @@ def _uniform(keys: jax.Array, low: float, high: float) -> jax.Array:
 
 
 def jitter(
-    images: jax.Array, order: jax.Array, factors: jax.Array, turned_after: jax.Array, turn: jax.Array | None
-) -> jax.Array:
+    images: Pixels,
+    order: Int[Array, "batch 3"],
+    factors: Float[Array, "batch 3"],
+    turned_after: Int[Array, " batch"],
+    turn: Float[Array, " batch"] | None,
+) -> Pixels:
     """Changes brightness, contrast and saturation in an order, and the hue between them.
 
     Args:
@@ -86,15 +92,15 @@ class ColorJitter(Augmentation):
 
 
 def color_jitter(
-    keys: jax.Array,
-    images: jax.Array,
+    keys: Keys,
+    images: Pixels,
     *,
     brightness: float,
     contrast: float,
     saturation: float,
     hue: float,
     probability: float,
-) -> jax.Array:
+) -> Pixels:
     """Changes brightness, contrast, saturation and hue, in an order drawn anew for each image, as torchvision does.
 
     Args:
@@ -134,7 +140,7 @@ class Lighting(Augmentation):
     kind: Literal["lighting"] = "lighting"
 
 
-def lighting(keys: jax.Array, images: jax.Array, *, std: float) -> jax.Array:
+def lighting(keys: Keys, images: Pixels, *, std: float) -> Pixels:
     """Adds to each image one colour: ILSVRC's principal components of RGB, scaled by normal draws.
 
     As AlexNet (Krizhevsky et al., 2012, section 4.1) and, in the figures, fb.resnet.torch; but rounded to uint8 and
@@ -168,7 +174,7 @@ class RandomGrayscale(Augmentation):
     kind: Literal["random_grayscale"] = "random_grayscale"
 
 
-def random_grayscale(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
+def random_grayscale(keys: Keys, images: Pixels, *, probability: float) -> Pixels:
     """Takes the colour out of each image with this probability."""
     return _sometimes(keys, images, probability, color.to_grayscale)
 
@@ -181,7 +187,7 @@ class RandomAutocontrast(Augmentation):
     kind: Literal["random_autocontrast"] = "random_autocontrast"
 
 
-def random_autocontrast(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
+def random_autocontrast(keys: Keys, images: Pixels, *, probability: float) -> Pixels:
     """Stretches the channels of each image to 0..255 with this probability."""
     return _sometimes(keys, images, probability, color.autocontrast)
 
@@ -194,7 +200,7 @@ class RandomEqualize(Augmentation):
     kind: Literal["random_equalize"] = "random_equalize"
 
 
-def random_equalize(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
+def random_equalize(keys: Keys, images: Pixels, *, probability: float) -> Pixels:
     """Makes the histograms of each image even with this probability."""
     return _sometimes(keys, images, probability, color.equalize)
 
@@ -208,10 +214,10 @@ class RandomPosterize(Augmentation):
     kind: Literal["random_posterize"] = "random_posterize"
 
 
-def random_posterize(keys: jax.Array, images: jax.Array, *, bits: int, probability: float) -> jax.Array:
+def random_posterize(keys: Keys, images: Pixels, *, bits: int, probability: float) -> Pixels:
     """Keeps the highest ``bits`` of each value of an image with this probability."""
-    all_bits = jnp.full(len(images), bits)
-    return _sometimes(keys, images, probability, lambda images: color.posterize(images, all_bits))
+    kept = jnp.full(len(images), bits)
+    return _sometimes(keys, images, probability, lambda images: color.posterize(images, kept))
 
 
 @option_group
@@ -223,7 +229,7 @@ class RandomSolarize(Augmentation):
     kind: Literal["random_solarize"] = "random_solarize"
 
 
-def random_solarize(keys: jax.Array, images: jax.Array, *, threshold: float, probability: float) -> jax.Array:
+def random_solarize(keys: Keys, images: Pixels, *, threshold: float, probability: float) -> Pixels:
     """Inverts what is not below the threshold, in each image with this probability."""
     thresholds = jnp.full(len(images), threshold)
     return _sometimes(keys, images, probability, lambda images: color.solarize(images, thresholds))
@@ -237,7 +243,7 @@ class RandomInvert(Augmentation):
     kind: Literal["random_invert"] = "random_invert"
 
 
-def random_invert(keys: jax.Array, images: jax.Array, *, probability: float) -> jax.Array:
+def random_invert(keys: Keys, images: Pixels, *, probability: float) -> Pixels:
     """Makes each image its negative with this probability."""
     return _sometimes(keys, images, probability, color.invert)
 
@@ -251,7 +257,7 @@ class RandomAdjustSharpness(Augmentation):
     kind: Literal["random_adjust_sharpness"] = "random_adjust_sharpness"
 
 
-def random_adjust_sharpness(keys: jax.Array, images: jax.Array, *, factor: float, probability: float) -> jax.Array:
+def random_adjust_sharpness(keys: Keys, images: Pixels, *, factor: float, probability: float) -> Pixels:
     """Sharpens each image by a factor with this probability: 0 smooths, 2 sharpens."""
     factors = jnp.full(len(images), factor)
     return _sometimes(keys, images, probability, lambda images: color.adjust_sharpness(images, factors))
@@ -276,8 +282,8 @@ class GaussianBlur(Augmentation):
 
 
 def gaussian_blur(
-    keys: jax.Array, images: jax.Array, *, kernel_size: int, sigma: tuple[float, float], probability: float
-) -> jax.Array:
+    keys: Keys, images: Pixels, *, kernel_size: int, sigma: tuple[float, float], probability: float
+) -> Pixels:
     """Blurs each image with this probability, by a Gaussian whose width is uniform in ``sigma``, in pixels."""
     choices, draws = (jax.vmap(jax.random.fold_in, (0, None))(keys, place) for place in range(2))
     widths = _uniform(draws, *sigma)

@@ -63,11 +63,15 @@ On = Literal["pixels", "normalized", "batch"]
 whole normalized batch with its targets."""
 
 
+Change = Callable[..., Any]
+"""From keys and images, of a batch also targets, and options by their names, to images, of a batch also targets."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Step:
     """What an augmentation does."""
 
-    function: Callable[..., Any]
+    function: Change
     """The function that `register_augmentation` was given."""
     on: On
 
@@ -75,7 +79,7 @@ class Step:
 AUGMENTATIONS: Kinds[Augmentation, Step] = Kinds(Augmentation, "augmentation")
 
 
-def register_augmentation(group: type[Augmentation], function: Callable[..., Any], *, on: On) -> None:
+def register_augmentation(group: type[Augmentation], function: Change, *, on: On) -> None:
     """Adds an augmentation, whose options then can stand in a recipe's ``augmentations``.
 
     Args:

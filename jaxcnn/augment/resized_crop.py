@@ -5,7 +5,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Int32, Key, UInt8
 
+from jaxcnn.augment.arrays import Keys, Pixels
 from jaxcnn.config.options import Interpolation
 
 TRIES = 10
@@ -13,8 +15,8 @@ TRIES = 10
 
 
 def draw_sides(
-    key: jax.Array, area: int, scale: tuple[float, float], ratio: tuple[float, float]
-) -> tuple[jax.Array, jax.Array]:
+    key: Key[Array, ""], area: int, scale: tuple[float, float], ratio: tuple[float, float]
+) -> tuple[Int32[Array, " tries"], Int32[Array, " tries"]]:
     """Draws the sides of `TRIES` boxes: the share of an area uniformly, the ratio of the sides log-uniformly.
 
     Args:
@@ -34,11 +36,14 @@ def draw_sides(
     return first, second
 
 
-def place_box(key: jax.Array, lengths: tuple[int, int], sides: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, ...]:
+def place_box(
+    key: Key[Array, ""], lengths: tuple[int, int], sides: tuple[Int32[Array, ""], Int32[Array, ""]]
+) -> tuple[Int32[Array, ""], Int32[Array, ""]]:
     """Draws where, inside an image of these lengths, a box of these sides begins: one number a side."""
     keys = jax.random.split(key)
     pairs = zip(keys, lengths, sides, strict=True)
-    return tuple(jax.random.randint(key, (), 0, length - side + 1) for key, length, side in pairs)
+    first, second = (jax.random.randint(key, (), 0, length - side + 1) for key, length, side in pairs)
+    return first, second
 
 
 def _kernel(distance: jax.Array, interpolation: Literal["bilinear", "bicubic", "lanczos"]) -> jax.Array:
@@ -70,15 +75,15 @@ def _weights(start: jax.Array, side: jax.Array, length: int, size: int, interpol
 
 
 def resized_crop(
-    images: jax.Array,
-    top: jax.Array,
-    left: jax.Array,
-    height: jax.Array,
-    width: jax.Array,
+    images: UInt8[Array, "batch old_height old_width channels"],
+    top: Int32[Array, " batch"],
+    left: Int32[Array, " batch"],
+    height: Int32[Array, " batch"],
+    width: Int32[Array, " batch"],
     *,
     size: int,
     interpolation: Interpolation,
-) -> jax.Array:
+) -> UInt8[Array, "batch {size} {size} channels"]:
     """Scales a box of each image to a square, antialiased when it shrinks, as Pillow does.
 
     Like Pillow's and PyTorch's own, it goes along the rows first, and rounds after each direction, half up. Each is a
@@ -109,14 +114,14 @@ def resized_crop(
 
 
 def random_resized_crop(
-    keys: jax.Array,
-    images: jax.Array,
+    keys: Keys,
+    images: Pixels,
     *,
     size: int,
     scale: tuple[float, float],
     ratio: tuple[float, float],
     interpolation: Interpolation,
-) -> jax.Array:
+) -> UInt8[Array, "batch {size} {size} channels"]:
     """Draws a box of each image, and scales it to a square: GoogLeNet's training crops (arXiv:1409.4842, section 6).
 
     Its config is `jaxcnn.config.RandomResizedCrop`, which also names the crop of that kind on the host.

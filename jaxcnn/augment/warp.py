@@ -8,7 +8,9 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float32, Real, UInt8
 
+from jaxcnn.augment.arrays import Pixels
 from jaxcnn.augment.rows import gather_by_rows
 from jaxcnn.config import ConfigError
 from jaxcnn.config.options import GreyLevel
@@ -21,15 +23,15 @@ SampledAt = Literal["nearest", "bilinear"]
 
 def inverse_affine(
     *,
-    angle: jax.Array | float = 0.0,
-    translate_x: jax.Array | float = 0.0,
-    translate_y: jax.Array | float = 0.0,
-    scale: jax.Array | float = 1.0,
-    shear_x: jax.Array | float = 0.0,
-    shear_y: jax.Array | float = 0.0,
-    center_x: jax.Array | float = 0.0,
-    center_y: jax.Array | float = 0.0,
-) -> jax.Array:
+    angle: Real[Array, "*#batch"] | float = 0.0,
+    translate_x: Real[Array, "*#batch"] | float = 0.0,
+    translate_y: Real[Array, "*#batch"] | float = 0.0,
+    scale: Real[Array, "*#batch"] | float = 1.0,
+    shear_x: Real[Array, "*#batch"] | float = 0.0,
+    shear_y: Real[Array, "*#batch"] | float = 0.0,
+    center_x: Real[Array, "*#batch"] | float = 0.0,
+    center_y: Real[Array, "*#batch"] | float = 0.0,
+) -> Float32[Array, "*batch 2 3"]:
     """Returns what `warp` takes, for: shear along x, along y, scale, rotate, all about the centre; then translate.
 
     As ``_get_inverse_affine_matrix`` in the file above. Every argument is (batch,) or one number for all.
@@ -61,7 +63,7 @@ def inverse_affine(
     return jnp.stack([jnp.stack([jnp.broadcast_to(each, shape) for each in row], -1) for row in rows], -2)
 
 
-def inverse_perspective(endpoints: jax.Array, height: int, width: int) -> jax.Array:
+def inverse_perspective(endpoints: Real[Array, "batch 4 2"], height: int, width: int) -> Float32[Array, "batch 3 3"]:
     """Returns what `warp` takes, for the perspective in which an image's corners go to other places.
 
     As ``_get_perspective_coeffs`` in torchvision's ``transforms/functional.py`` with the corners for start points. The
@@ -105,12 +107,12 @@ def inverse_perspective(endpoints: jax.Array, height: int, width: int) -> jax.Ar
 
 
 def warp(
-    images: jax.Array,
-    matrices: jax.Array,
+    images: Pixels,
+    matrices: Float32[Array, "batch rows 3"],
     *,
     interpolation: SampledAt,
     fill: Fill = (0,),
-) -> jax.Array:
+) -> Pixels:
     """Maps each image by a matrix of its own.
 
     Args:
@@ -134,13 +136,13 @@ def warp(
 
 
 def sample(
-    images: jax.Array,
-    x: jax.Array,
-    y: jax.Array,
+    images: Pixels,
+    x: Float32[Array, "batch new_height new_width"],
+    y: Float32[Array, "batch new_height new_width"],
     *,
     interpolation: SampledAt,
     fill: Fill = (0,),
-) -> jax.Array:
+) -> UInt8[Array, "batch new_height new_width channels"]:
     """Takes, for each pixel of the result, the source at one place.
 
     Args:

@@ -75,6 +75,8 @@ def serve(run: Callable[[int], None]) -> None:
 
 def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
     """Returns the seconds that a worker took for this many steps."""
+    assert worker.stdin is not None  # both are pipes
+    assert worker.stdout is not None
     with contextlib.suppress(ProcessLookupError):
         os.killpg(worker.pid, signal.SIGCONT)
     try:

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterable
 
 import jax
 import jax.numpy as jnp
+from jax.core import ShapedArray
 from jax.extend.core import Jaxpr, jaxprs_in_params
 
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.ops.conv import input_gradient, weight_gradient
 from jaxcnn.ops.lowering_rules import DIRECTIONS, Direction, Lowerings, TunedLowerings, automatic
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
+from jaxcnn.ops.window import sizes
 
 MOST_ARITHMETIC = 32
 """A lowering is not timed if it multiplies more than this many times as often as the convolution needs."""
@@ -44,10 +46,12 @@ def _convolutions(jaxpr: Jaxpr) -> Iterable[ConvShape]:
     for equation in jaxpr.eqns:
         if equation.primitive.name == "conv_general_dilated":
             images, kernel = (operand.aval for operand in equation.invars)
+            assert isinstance(images, ShapedArray)
+            assert isinstance(kernel, ShapedArray)
             found = equation.params
             yield ConvShape(
-                images=images.shape,
-                kernel=kernel.shape,
+                images=sizes(images.shape),
+                kernel=sizes(kernel.shape),
                 strides=found["window_strides"],
                 padding=found["padding"],
                 dilation=found["rhs_dilation"],
@@ -64,16 +68,16 @@ class Timing:
 
     shape: ConvShape
     direction: Direction
-    seconds: dict[str, float]
+    seconds: dict[LoweringName, float]
     """The median seconds of one call, by lowering."""
 
     @property
-    def chosen(self) -> str:
+    def chosen(self) -> LoweringName:
         """The lowering that ``auto`` takes here."""
         return getattr(automatic(jax.default_backend(), self.shape), self.direction)
 
     @property
-    def best(self) -> str:
+    def best(self) -> LoweringName:
         """The fastest lowering that was timed."""
         return min(self.seconds, key=self.seconds.__getitem__)
 
@@ -82,12 +86,12 @@ class Timing:
         """The time of the chosen lowering as a multiple of that of the best; 1 where the chosen one is the best."""
         return self.seconds[self.chosen] / self.seconds[self.best]
 
-    def gigaflops(self, lowering: str) -> float:
+    def gigaflops(self, lowering: LoweringName) -> float:
         """Returns the useful GFLOP/s: two operations for each multiply-add of the convolution itself."""
         return 2e-9 * self.shape.multiply_adds / self.seconds[lowering]
 
 
-def candidates(shape: ConvShape, direction: Direction) -> list[str]:
+def candidates(shape: ConvShape, direction: Direction) -> list[LoweringName]:
     """Returns the lowerings worth timing for a shape, including the one that ``auto`` chooses."""
     chosen = getattr(automatic(jax.default_backend(), shape), direction)
     names = []
@@ -136,7 +140,7 @@ def time_convolution(shape: ConvShape, *, rounds: int, seconds: float = 1.0) -> 
     ]
 
 
-def _jitted(shape: ConvShape, direction: Direction, name: str) -> Callable[..., jax.Array]:
+def _jitted(shape: ConvShape, direction: Direction, name: LoweringName) -> Callable[..., jax.Array]:
     def run(images, kernel, cotangent):
         match direction:
             case "forward":

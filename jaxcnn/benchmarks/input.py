@@ -8,7 +8,6 @@ import statistics
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -96,7 +95,7 @@ def time_input(corpus: Corpus, contenders: list[str], *, rounds: int, batches: i
     return {name: BATCH / statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterator[Any]:
+def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterator[object]:
     from jaxcnn.config import CenterCrop, DataConfig, HorizontalFlip, Normalization, RandomResizedCrop
     from jaxcnn.data.pipeline import open_data
 
@@ -117,15 +116,16 @@ def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterat
     import jax.numpy as jnp
 
     from jaxcnn.augment.compose import augment
+    from jaxcnn.devices.feed import Batch
 
     steps = ((random,) if packed else ()) + (HorizontalFlip(),)
 
     @jax.jit
-    def finish(batch: Any) -> Any:
+    def finish(batch: Batch) -> tuple[jax.Array, jax.Array]:
         keys = jax.vmap(jax.random.fold_in, (None, 0))(jax.random.key(0), batch["position"])
         return augment(keys, batch["image"], batch["label"], steps, Normalization(), 2)
 
-    def placed() -> Iterator[Any]:
+    def placed() -> Iterator[object]:
         for batch in batches:
             batch = jax.tree.map(jnp.asarray, batch)
             yield jax.block_until_ready(finish(batch) if augmented else batch)
@@ -133,7 +133,7 @@ def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterat
     return placed()
 
 
-def _tf_data(corpus: Corpus) -> Iterable[Any]:
+def _tf_data(corpus: Corpus) -> Iterable[object]:
     try:
         import tensorflow as tf
     except ImportError:
@@ -150,7 +150,7 @@ def _tf_data(corpus: Corpus) -> Iterable[Any]:
             }
             writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
 
-    def load(record: Any) -> Any:
+    def load(record: object) -> tuple[object, object]:
         features = {"image": tf.io.FixedLenFeature([], tf.string), "label": tf.io.FixedLenFeature([], tf.int64)}
         example = tf.io.parse_single_example(record, features)
         begin, size, _ = tf.image.sample_distorted_bounding_box(
@@ -170,7 +170,7 @@ def _tf_data(corpus: Corpus) -> Iterable[Any]:
     return stream.map(load, num_parallel_calls=tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
 
 
-def _dataloader(corpus: Corpus, normalized: bool) -> Iterator[Any]:
+def _dataloader(corpus: Corpus, normalized: bool) -> Iterator[object]:
     try:
         import torch
 
@@ -205,7 +205,7 @@ def _dataloader(corpus: Corpus, normalized: bool) -> Iterator[Any]:
     return (batch for _ in itertools.count() for batch in loader)
 
 
-def _open(name: str, corpus: Corpus) -> Iterator[Any]:
+def _open(name: str, corpus: Corpus) -> Iterator[object]:
     match name:
         case "tf_data":
             return iter(_tf_data(corpus))

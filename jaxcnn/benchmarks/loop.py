@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxcnn.assembly import Assembly, assemble
 from jaxcnn.benchmarks.contenders import race, serve
-from jaxcnn.config import TrainConfig, from_json, to_json
+from jaxcnn.config import SGD, TrainConfig, from_json, to_json
 from jaxcnn.errors import UserError
 from jaxcnn.training.step import zero_totals
 
@@ -71,13 +71,16 @@ def _pytorch_loop(assembly: Assembly) -> Callable[[int], None]:
         raise UserError("PyTorch is not installed: install torch beside jaxcnn to compare with it") from None
     from torch import nn
 
-    config, train = assembly.config, assembly.data.train
+    config, train, settings = assembly.config, assembly.data.train, assembly.config.optimizer
+    if train.images is None or train.labels is None:
+        raise UserError("the PyTorch side keeps all images in memory: set data.residence to device")
+    if not isinstance(settings, SGD):
+        raise UserError("the PyTorch side of this comparison is SGD, and the recipe has another optimizer")
     size, channels = train.image_shape[0], train.image_shape[2]
     side = ((size - 4) // 2 - 4) // 2
     layers = [nn.Conv2d(channels, 6, 5), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(6, 16, 5), nn.ReLU(), nn.MaxPool2d(2)]
     layers += [nn.Flatten(), nn.Linear(16 * side * side, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU()]
     model = nn.Sequential(*layers, nn.Linear(84, assembly.config.model.num_classes))
-    settings = config.optimizer
     optimizer = torch.optim.SGD(
         model.parameters(),
         lr=settings.learning_rate / 100,  # takes as long, and does not diverge without the warm-up

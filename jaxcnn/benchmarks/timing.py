@@ -3,12 +3,18 @@
 import statistics
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TypeVar
 
 import jax
 
+from jaxcnn.types import PyTree
 
-def take_turns(candidates: Mapping[Any, Callable[[], Any]], *, rounds: int, seconds: float = 1.0) -> dict[Any, float]:
+Name = TypeVar("Name")
+
+
+def take_turns(
+    candidates: Mapping[Name, Callable[[], PyTree]], *, rounds: int, seconds: float = 1.0
+) -> dict[Name, float]:
     """Times functions against each other.
 
     Each is called once to warm up, then all of them in turn, round by round, so that other work of the machine slows
@@ -24,7 +30,7 @@ def take_turns(candidates: Mapping[Any, Callable[[], Any]], *, rounds: int, seco
     """
     for call in candidates.values():
         jax.block_until_ready(call())
-    taken: dict[Any, list[float]] = {name: [] for name in candidates}
+    taken: dict[Name, list[float]] = {name: [] for name in candidates}
     for _ in range(rounds):
         for name, call in candidates.items():
             if len(taken[name]) < 3 or sum(taken[name]) < seconds:

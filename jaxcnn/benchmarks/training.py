@@ -5,7 +5,6 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -69,6 +68,7 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     import jax.numpy as jnp
 
     from jaxcnn.config import SGD
+    from jaxcnn.devices.feed import Batch, images_and_labels
     from jaxcnn.models.registry import create_model
     from jaxcnn.training.losses import softmax_cross_entropy
     from jaxcnn.training.optimizer import make_optimizer
@@ -82,9 +82,10 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     shape = (job.size, job.size, 3)
     state = jax.jit(lambda: create_state(model, optimizer, jax.random.key(0), shape))()
     images, labels = (jnp.asarray(array) for array in _batch(job))
+    batch: Batch = {"image": images, "label": labels}
     step = make_train_step(
         apply=model.apply,
-        prepare=lambda batch: batch,
+        prepare=images_and_labels,
         loss=softmax_cross_entropy,
         optimizer=optimizer,
         dropout_key=jax.random.key(1),
@@ -94,7 +95,7 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     def run(steps: int) -> None:
         nonlocal state, totals
         for _ in range(steps):
-            state, totals = step(state, totals, (images, labels))
+            state, totals = step(state, totals, batch)
         jax.block_until_ready(state)
 
     return run
@@ -103,12 +104,14 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
 def _use_plain_flax() -> None:
     """Replaces our layers by those of flax.linen, as in the step of a person who does not know this package."""
     import flax.linen as nn
+    import jax
 
     from jaxcnn import models
     from jaxcnn.layers.conv import Conv
     from jaxcnn.layers.norm import BatchNorm
+    from jaxcnn.ops.window import Padding, Pair
 
-    def convolve(self: Conv, x: Any) -> Any:
+    def convolve(self: Conv, images: jax.Array) -> jax.Array:
         padding = self.padding.upper() if isinstance(self.padding, str) else self.padding
         return nn.Conv(
             self.features,
@@ -119,14 +122,19 @@ def _use_plain_flax() -> None:
             feature_group_count=self.groups,
             use_bias=self.use_bias,
             dtype=self.dtype,
-        )(x)
+        )(images)
 
-    def normalize(self: BatchNorm, x: Any) -> Any:
+    def normalize(self: BatchNorm, x: jax.Array) -> jax.Array:
         return nn.BatchNorm(not self.train, momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype)(x)
 
     def max_pool(
-        images: Any, window: Any, *, strides: Any = None, padding: Any = "valid", ceil_mode: bool = False
-    ) -> Any:
+        images: jax.Array,
+        window: Pair,
+        *,
+        strides: Pair | None = None,
+        padding: Padding = "valid",
+        ceil_mode: bool = False,
+    ) -> jax.Array:
         if ceil_mode:
             raise UserError("flax.linen has no pooling with ceil mode to compare with")
         return nn.max_pool(images, window, strides or window, padding.upper() if isinstance(padding, str) else padding)
@@ -135,18 +143,18 @@ def _use_plain_flax() -> None:
     BatchNorm.__call__ = nn.compact(normalize)
 
     def average_pool(
-        images: Any,
-        window: Any,
+        images: jax.Array,
+        window: Pair,
         *,
-        strides: Any = None,
-        padding: Any = "valid",
+        strides: Pair | None = None,
+        padding: Padding = "valid",
         ceil_mode: bool = False,
         count_padding: bool = False,
-    ) -> Any:
+    ) -> jax.Array:
         if ceil_mode:
             raise UserError("flax.linen has no pooling with ceil mode to compare with")
-        padding = padding.upper() if isinstance(padding, str) else padding
-        return nn.avg_pool(images, window, strides or window, padding, count_include_pad=count_padding)
+        named = padding.upper() if isinstance(padding, str) else padding
+        return nn.avg_pool(images, window, strides or window, named, count_include_pad=count_padding)
 
     for module in vars(models).values():
         for name, plain in (("max_pool", max_pool), ("average_pool", average_pool)):

@@ -10,6 +10,7 @@ jaxcnn benchmark loop [RECIPE]     the training loop of a LeNet recipe beside a 
 """
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -200,7 +201,7 @@ def loop(
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    commands = {
+    commands: dict[str, Callable[..., None]] = {
         "conv": conv,
         "layers": layers,
         "train": train,

@@ -4,6 +4,7 @@ jaxcnn models [PATTERN] [--plot FOLDER]
 """
 
 import dataclasses
+import functools
 from pathlib import Path
 
 import rich.table
@@ -36,15 +37,15 @@ def main(arguments: list[str]) -> int:
 
 def print_table(rows: list[Row]) -> None:
     """Prints a line for each network, and another for each further published error."""
-    right = {"justify": "right", "no_wrap": True}
+    right = functools.partial(rich.table.Column, justify="right", no_wrap=True)
     table = rich.table.Table(
         rich.table.Column("model", no_wrap=True),
-        rich.table.Column("parameters", **right),
-        rich.table.Column("multiply-adds", **right),
-        rich.table.Column("depth", **right),
-        rich.table.Column("input", **right),
-        rich.table.Column("published top-1 error", **right),
-        rich.table.Column("top-5", **right),
+        right("parameters"),
+        right("multiply-adds"),
+        right("depth"),
+        right("input"),
+        right("published top-1 error"),
+        right("top-5"),
         "protocol",
         "published by",
     )

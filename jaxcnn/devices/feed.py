@@ -13,6 +13,7 @@ import numpy as np
 from jaxcnn.data.pipeline import Split
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.processes import check_same, gather
+from jaxcnn.types import PyTree
 
 
 class Resident(TypedDict):
@@ -122,11 +123,11 @@ class Feed:
         split, digest = self.split, hashlib.sha256()
         if split.resident:
             for array in self._host_arrays().values():
-                digest.update(array)
+                digest.update(array.data)
         check_same("data set", [split.name, list(split.class_names), split.size, digest.hexdigest()])
 
     @functools.cached_property
-    def abstract(self) -> Batch:
+    def abstract(self) -> dict[str, PyTree]:
         """The shapes, dtypes and shardings of a training batch, for which nothing is read or allocated."""
         split, sharding = self.split, self.parallel.split
         numbers = ("index", "epoch", "position") if split.resident else ("label", "epoch", "position")
@@ -145,11 +146,14 @@ class Feed:
         return placed | {"resident": self._resident} if self.split.resident else placed
 
     @functools.cached_property
-    def _resident(self) -> dict[str, jax.Array]:
+    def _resident(self) -> Resident:
         return self.parallel.put_everywhere(self._host_arrays())
 
     def _host_arrays(self) -> dict[str, np.ndarray]:
-        return {"image": self.split.images, "label": self.split.labels}
+        images, labels = self.split.images, self.split.labels
+        assert images is not None  # this is asked of resident splits alone
+        assert labels is not None
+        return {"image": images, "label": labels}
 
 
 def images_and_labels(batch: Batch) -> tuple[jax.Array, jax.Array]:

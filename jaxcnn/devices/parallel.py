@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxcnn.errors import UserError
+from jaxcnn.types import PyTree
 
 AXIS = "data"
 
@@ -51,7 +52,7 @@ class DataParallel:
         """The mapped axis inside `over_devices`; None under ``jit``, where there is none."""
         return None if self.wrapper == "jit" else AXIS
 
-    def put_batch(self, batch: Any) -> Any:
+    def put_batch(self, batch: PyTree) -> PyTree:
         """Sends a host batch to the devices, split by its leading axis; returns before the batch has arrived.
 
         Each process gives its own `rows`.
@@ -60,14 +61,14 @@ class DataParallel:
 
     def rows(self, batch_size: int) -> np.ndarray:
         """Returns the rows of a batch that are on this process's devices, ascending; all if it is the only process."""
-        slices = self.split.addressable_devices_indices_map((batch_size,)).values()
-        return np.unique(np.concatenate([np.arange(batch_size)[rows] for (rows,) in slices]))
+        indices = self.split.addressable_devices_indices_map((batch_size,)).values()
+        return np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices if index is not None]))
 
-    def put_everywhere(self, arrays: Any) -> Any:
+    def put_everywhere(self, arrays: PyTree) -> PyTree:
         """Sends a whole copy of host arrays to each device; all processes must give the same arrays."""
         return jax.make_array_from_process_local_data(self.replicated, arrays)
 
-    def over_devices(self, function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def over_devices(self, function: Callable[[PyTree, PyTree], PyTree]) -> Callable[[PyTree, PyTree], PyTree]:
         """Returns ``(shared, parts) -> result``, to be called in a jitted function.
 
         Args:
@@ -85,24 +86,24 @@ class DataParallel:
                 devices = self.mesh.devices.flatten().tolist()
                 mapped = jax.pmap(function, AXIS, in_axes=(None, 0), out_axes=None, devices=devices)
 
-                def run(shared: Any, parts: Any) -> Any:
+                def run(shared: PyTree, parts: PyTree) -> PyTree:
                     size = len(devices)
                     by_device = jax.tree.map(lambda x: x.reshape(size, x.shape[0] // size, *x.shape[1:]), parts)
                     return mapped(shared, by_device)
 
                 return run
 
-    def vary(self, tree: Any) -> Any:
+    def vary(self, tree: PyTree) -> PyTree:
         """Returns the same values marked as each device's own, so that their gradients are, too; for `over_devices`."""
         if self.wrapper != "shard_map":
             return tree
         return jax.tree.map(lambda x: lax.pcast(x, AXIS, to="varying"), tree)
 
-    def average(self, tree: Any) -> Any:
+    def average(self, tree: PyTree) -> PyTree:
         """Returns the mean over the devices; for use inside `over_devices`."""
         return tree if self.axis_name is None else lax.pmean(tree, AXIS)
 
-    def sum(self, tree: Any) -> Any:
+    def sum(self, tree: PyTree) -> PyTree:
         """Returns the sum over the devices; for use inside `over_devices`."""
         return tree if self.axis_name is None else lax.psum(tree, AXIS)
 
@@ -110,7 +111,7 @@ class DataParallel:
         """Returns the key from which a device draws for its own part of the batch; for use inside `over_devices`."""
         return key if self.axis_name is None else jax.random.fold_in(key, lax.axis_index(AXIS))
 
-    def sharded(self, tree: Any) -> Any:
+    def sharded(self, tree: PyTree) -> PyTree:
         """Returns the shardings that spread the arrays of a tree over the devices.
 
         Each array of more than one axis is split along the longest axis that the number of devices divides. Biases and
@@ -153,7 +154,13 @@ class DataParallel:
         Raises:
             UserError: the devices cannot be put into groups of this size.
         """
-        size = {"global": self.mesh.size, "local": 1}.get(scope, scope)
+        match scope:
+            case "global":
+                size = self.mesh.size
+            case "local":
+                size = 1
+            case _:
+                size = scope
         if self.mesh.size % size:
             raise UserError(
                 f"parallel.batch_norm {size} does not divide {self.mesh.size} devices into groups of {size}: give a "

@@ -13,7 +13,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Generator
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -23,6 +23,7 @@ from jax.experimental import multihost_utils
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import EXIT_USER_ERROR, UserError
 from jaxcnn.lookahead import Delay
+from jaxcnn.types import Json
 
 _GRACE_SECONDS = 2.0
 """The time that process 0 waits before it leaves after an error. Its end ends the other processes, which may be
@@ -84,11 +85,8 @@ class Processes:
 
     def _several(self) -> bool:
         """Returns whether there are several processes, after checking that the options fit together."""
-        given = {
-            "--coordinator-address": self.coordinator_address,
-            "--num-processes": self.num_processes,
-            "--process-id": self.process_id,
-        }
+        address, count, number = self.coordinator_address, self.num_processes, self.process_id
+        given = {"--coordinator-address": address, "--num-processes": count, "--process-id": number}
         missing = [option for option, value in given.items() if value is None]
         if self.heartbeat_timeout_seconds < 1:
             raise UserError(f"--heartbeat-timeout-seconds must be at least 1, not {self.heartbeat_timeout_seconds}")
@@ -97,16 +95,14 @@ class Processes:
         if self.distributed == "auto":
             [*_, option] = (option for option in given if option not in missing)
             raise UserError(f"--distributed auto finds out by itself what {option} says: give only one of the two")
-        if missing:
+        if address is None or count is None or number is None:
             raise UserError(
                 f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: give {', '.join(given)}"
             )
-        if not re.fullmatch(r".+:\d+", self.coordinator_address):
-            raise UserError(f"--coordinator-address must be HOST:PORT, not {self.coordinator_address!r}")
-        if not 0 <= self.process_id < self.num_processes:
-            raise UserError(
-                f"--process-id {self.process_id} is not one of {self.num_processes} processes: they are numbered from 0"
-            )
+        if not re.fullmatch(r".+:\d+", address):
+            raise UserError(f"--coordinator-address must be HOST:PORT, not {address!r}")
+        if not 0 <= number < count:
+            raise UserError(f"--process-id {number} is not one of {count} processes: they are numbered from 0")
         return True
 
 
@@ -123,7 +119,7 @@ def is_writer() -> bool:
     return jax.process_index() == 0
 
 
-def gather(value: Any) -> list[Any]:
+def gather(value: Json) -> list[Json]:
     """Returns the values that the processes give, in their order; all must call it at the same point of the program.
 
     Args:
@@ -139,7 +135,7 @@ def gather(value: Any) -> list[Any]:
     return [json.loads(row[:size].tobytes()) for row, size in zip(received, sizes, strict=True)]
 
 
-def check_same(what: str, value: Any) -> None:
+def check_same(what: str, value: Json) -> None:
     """Makes sure that all processes have the same value.
 
     Args:

@@ -4,12 +4,13 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from jaxtyping import Float64, Int, Int64
 
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
+from jaxcnn.types import Json
 
 _DEVIATIONS = 1.959963984540054
 """The number of standard deviations on each side of the mean between which 95 % of a normal distribution lie."""
@@ -45,7 +46,9 @@ def in_words(errors: Mapping[int, float], images: int) -> str:
     return "\n".join([*lines, f"{images} images"])
 
 
-def confusion_matrix(labels: np.ndarray, answers: np.ndarray, num_classes: int) -> np.ndarray:
+def confusion_matrix(
+    labels: Int[np.ndarray, " images"], answers: Int[np.ndarray, " images"], num_classes: int
+) -> Int64[np.ndarray, "{num_classes} {num_classes}"]:
     """Returns how often each class (row) was taken for each (column), int64 of shape (num_classes, num_classes).
 
     Args:
@@ -57,7 +60,9 @@ def confusion_matrix(labels: np.ndarray, answers: np.ndarray, num_classes: int) 
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 
-def class_errors(labels: np.ndarray, ranks: np.ndarray, k: int, num_classes: int) -> np.ndarray:
+def class_errors(
+    labels: Int[np.ndarray, " images"], ranks: Int[np.ndarray, " images"], k: int, num_classes: int
+) -> Float64[np.ndarray, " {num_classes}"]:
     """Returns the top-k error of each class in percent, float64 (num_classes,); NaN for a class without images."""
     images = np.bincount(labels, minlength=num_classes)
     wrong = np.bincount(labels[ranks >= k], minlength=num_classes)
@@ -69,7 +74,7 @@ def save_details(
     predictions: Predictions,
     class_names: Sequence[str],
     top_k: tuple[int, ...],
-    facts: Mapping[str, Any],
+    facts: Mapping[str, Json],
 ) -> None:
     """Writes everything that a result rests on to two files.
 

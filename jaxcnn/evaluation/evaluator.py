@@ -5,12 +5,13 @@ Training, ``jaxcnn evaluate``, ``predict`` and ``reproduce``, and the Python API
 
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Array, Float32, Int32, UInt8
 
 from jaxcnn.config import Average
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
@@ -20,13 +21,12 @@ from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.evaluation.predictions import Collector, Predictions
 from jaxcnn.evaluation.result import Result
 from jaxcnn.lookahead import ahead
+from jaxcnn.types import Variables
 
 BATCHES_IN_FLIGHT = 2
 """The number of batches that the host may run ahead of the devices; without a bound, a fast reader would fill their
 memory."""
 
-Variables = Any
-"""The variables that ``model.apply`` takes: ``{"params": ..., "batch_stats": ...}``."""
 Totals = dict[str, jax.Array]
 T = TypeVar("T")
 
@@ -54,7 +54,7 @@ class Evaluator:
 
     def __init__(
         self,
-        logits: Callable[[Variables, jax.Array], jax.Array],
+        logits: Callable[[Variables, UInt8[Array, "views height width channels"]], Float32[Array, "views classes"]],
         parallel: DataParallel,
         *,
         average: Average = "scores",
@@ -160,7 +160,9 @@ class Evaluator:
         scores, labels = self._scores(variables, batch)
         return {"score": scores, "label": labels, "index": batch["index"], "mask": batch["mask"]}
 
-    def _scores(self, variables: Variables, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    def _scores(
+        self, variables: Variables, batch: Batch
+    ) -> tuple[Float32[Array, "batch classes"], Int32[Array, " batch"]]:
         """Returns a batch's averaged scores, float32 (batch, classes), and its labels.
 
         Where probabilities are averaged, the scores are the logarithms of the averages, so that small probabilities

@@ -1,12 +1,15 @@
 """The rank of a label among the scores, by which top-k errors are counted."""
 
-import jax
 import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, Int32
 
 from jaxcnn.errors import UserError
 
 
-def rank_of_label(logits: jax.Array, labels: jax.Array) -> jax.Array:
+def rank_of_label(
+    logits: Float[Array | np.ndarray, "batch classes"], labels: Int[Array | np.ndarray, " batch"]
+) -> Int32[Array, " batch"]:
     """Returns how many classes come before the label's, (batch,) int32; 0 is a top-1 hit, below 5 a top-5 hit.
 
     Of equal logits, that of the lower class comes first, so ties are always broken in the same way. A label whose logit

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from jaxcnn.config import Average
 from jaxcnn.errors import UserError
@@ -24,7 +25,12 @@ class Collector:
         self._counts = np.zeros(size, np.int32)
         self._scores: np.ndarray | None = None
 
-    def add(self, index: np.ndarray, labels: np.ndarray, scores: np.ndarray) -> None:
+    def add(
+        self,
+        index: Int[np.ndarray, " images"],
+        labels: Int[np.ndarray, " images"],
+        scores: Float[np.ndarray, "images classes"],
+    ) -> None:
         """Adds the scores (images, classes) of different images, given their indices in the split."""
         if self._scores is None:
             empty = 0.0 if self._average == "scores" else -np.inf
@@ -56,14 +62,14 @@ class Collector:
 class Predictions:
     """The scores that one network, or the average of several, gives each image of a split, in the split's order."""
 
-    scores: np.ndarray
+    scores: Float32[np.ndarray, "images classes"]
     """The scores, float32 (images, classes); their softmax is the probabilities."""
-    labels: np.ndarray
+    labels: Int32[np.ndarray, " images"]
     """The labels, int32 (images,)."""
-    known: np.ndarray
+    known: Bool[np.ndarray, " images"]
     """Whether each image has scores, bool (images,); False where it cannot be read."""
 
-    def ranks(self) -> np.ndarray:
+    def ranks(self) -> Int32[np.ndarray, " known"]:
         """Returns `rank_of_label` of each known image, int32."""
         scores, labels = self.scores[self.known], self.labels[self.known]
         parts = [rank_of_label(scores[rows], jnp.asarray(labels[rows])) for rows in _slices(len(labels))]
@@ -85,17 +91,17 @@ class Predictions:
         labels, known = self.labels.copy(), self.known & np.array([len(each) > 0 for each in valid], bool)
         if not known.any():
             raise UserError("no image has a valid label, so there is nothing to measure")
-        for image in np.flatnonzero(known):
+        for image in np.flatnonzero(known).tolist():
             candidates = np.unique(valid[image])
             scores = self.scores[image, candidates]
             labels[image] = candidates[np.argmax(np.where(np.isnan(scores), -np.inf, scores))]
         return dataclasses.replace(self, labels=labels, known=known)
 
-    def probabilities(self) -> np.ndarray:
+    def probabilities(self) -> Float32[np.ndarray, "known classes"]:
         """Returns the softmax of the scores of each known image, float32 (images, classes)."""
         return np.exp(_log_softmax(self.scores[self.known].astype(np.float64))).astype(np.float32)
 
-    def top(self, k: int) -> np.ndarray:
+    def top(self, k: int) -> Int32[np.ndarray, "known {k}"]:
         """Returns the k classes of the highest scores of each known image, best first, int32 (images, k).
 
         Raises:
@@ -146,7 +152,7 @@ def average_networks(predictions: Sequence[Predictions]) -> Predictions:
     scores = np.empty_like(first.scores)
     for rows in _slices(len(scores)):
         logs = [_log_softmax(each.scores[rows].astype(np.float64)) for each in predictions]
-        scores[rows] = np.logaddexp.reduce(logs) - np.log(len(logs))
+        scores[rows] = np.logaddexp.reduce(np.stack(logs), keepdims=True)[0] - np.log(len(logs))
     return Predictions(scores, first.labels, first.known)
 
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int, Int64
 
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
@@ -40,7 +41,9 @@ def _column(path: Path, what: str) -> np.ndarray:
     return np.array(rows, np.int64)[:, 0]
 
 
-def read_class_numbers(path: Path, num_classes: int, wordnet_ids: Sequence[str] | None = None) -> np.ndarray:
+def read_class_numbers(
+    path: Path, num_classes: int, wordnet_ids: Sequence[str] | None = None
+) -> Int64[np.ndarray, " {num_classes}"]:
     """Reads the official number of each of a network's classes.
 
     Args:
@@ -103,7 +106,10 @@ def check_new(path: Path) -> None:
 
 
 def write_submission(
-    path: Path, predictions: Predictions, image_numbers: np.ndarray, class_numbers: np.ndarray
+    path: Path,
+    predictions: Predictions,
+    image_numbers: Int[np.ndarray, " images"],
+    class_numbers: Int[np.ndarray, " classes"],
 ) -> None:
     """Writes a submission.
 

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import time
-from typing import Any
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.runs import keep_memory
 from jaxcnn.training.step import zero_totals
+from jaxcnn.types import PyTree
 
 TIMED_STEPS = 5
 """The number of steps that are timed."""
@@ -110,7 +111,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds:,.1f} seconds"
 
 
-def abstract_arguments(assembly: Assembly) -> tuple[Any, ...]:
+def abstract_arguments(assembly: Assembly) -> tuple[PyTree, PyTree, PyTree]:
     """Returns what ``assembly.train_step`` takes, as shapes: state, totals and batch."""
     replicated = assembly.parallel.replicated
     totals = {
@@ -141,6 +142,7 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
         "data set": batch.get("resident"),
     }
     found = compiled.memory_analysis()
+    assert found is not None  # CPUs, GPUs and TPUs all have one
     return compiled, Memory(
         held={name: size for name, tree in held.items() if (size := _bytes_on_a_device(tree))},
         gradients=_bytes_on_a_device(state.params),
@@ -149,11 +151,11 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     )
 
 
-def _bytes_on_a_device(tree: Any) -> int:
+def _bytes_on_a_device(tree: PyTree) -> int:
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) -> None:
+def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) -> NoReturn:
     """Raises `DoesNotFit` instead of the runtime's error about memory; raises any other error as it is."""
     if not str(error).startswith("RESOURCE_EXHAUSTED"):
         raise error

@@ -5,12 +5,13 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array, Float
 
 Activation = Literal["relu", "relu6", "sigmoid", "tanh", "scaled_tanh", "gelu", "silu"]
 """The name of an activation."""
 
 
-def scaled_tanh(x: jax.Array) -> jax.Array:
+def scaled_tanh(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Returns 1.7159 tanh(2x / 3), which maps unit variance to unit variance (LeCun et al. 1998, appendix A)."""
     return 1.7159 * jnp.tanh(x * (2 / 3))
 

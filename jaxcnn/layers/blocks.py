@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Float32
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation
@@ -28,7 +29,7 @@ class Classifier(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float32[Array, "batch {self.num_classes}"]:
         """Returns logits, (batch, num_classes)."""
         x = wide(x).mean((1, 2))
         x = nn.Dropout(self.dropout_rate, deterministic=not self.train)(x)
@@ -69,7 +70,7 @@ class FullyConnectedClassifier(nn.Module):
     lowering: Lowering = "auto"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float32[Array, "batch {self.num_classes}"]:
         """Returns logits, (batch, num_classes).
 
         Raises:
@@ -124,7 +125,7 @@ class SqueezeExcite(nn.Module):
     lowering: Lowering = "auto"
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "batch height width channels"]) -> Float[Array, "batch height width channels"]:
         """Scales each channel of (batch, h, w, channels)."""
         gates = wide(x).mean((1, 2), keepdims=True)
         gates = Conv(self.features, (1, 1), use_bias=True, dtype=self.dtype, lowering=self.lowering, name="reduce")(
@@ -146,7 +147,9 @@ class StochasticDepth(nn.Module):
     train: bool
 
     @nn.compact
-    def __call__(self, branch: jax.Array, progress: jax.Array | float = 1.0) -> jax.Array:
+    def __call__(
+        self, branch: Float[Array, " batch *rest"], progress: Float[Array, ""] | float = 1.0
+    ) -> Float[Array, " batch *rest"]:
         """Zeroes or scales each image of ``branch``, (batch, ...).
 
         Args:
@@ -168,7 +171,7 @@ class LayerScale(nn.Module):
     """The value that the factors start from."""
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "*places channels"]) -> Float[Array, "*places channels"]:
         """Scales (..., channels)."""
         scale = self.param("scale", nn.initializers.constant(self.initial), x.shape[-1:], jnp.float32)
         return x * scale.astype(x.dtype).reshape((1,) * (x.ndim - 1) + x.shape[-1:])

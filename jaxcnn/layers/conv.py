@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float, Real
 
 from jaxcnn.layers.layer import Layer
 from jaxcnn.ops.conv import conv2d
@@ -48,7 +49,9 @@ class Conv(nn.Module):
     bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
+    def __call__(
+        self, images: Real[Array, "batch height width channels"]
+    ) -> Float[Array, "batch out_height out_width {self.features}"]:
         """Applies the layer.
 
         Raises:
@@ -91,7 +94,9 @@ class ConvNormAct(nn.Module):
     activation: Callable[[jax.Array], jax.Array]
 
     @nn.compact
-    def __call__(self, images: jax.Array) -> jax.Array:
+    def __call__(
+        self, images: Real[Array, "batch height width channels"]
+    ) -> Float[Array, "batch out_height out_width {self.features}"]:
         """Returns (batch, out_height, out_width, features)."""
         x = self.conv(self.features, self.kernel_size, strides=self.strides, padding=self.padding, name="conv")(images)
         return self.activation(x if self.norm is None else self.norm(name="norm")(x))

@@ -1,11 +1,11 @@
 """Batch normalization."""
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
+from jaxtyping import Array, Float
 
 from jaxcnn.ops.norm import affine_norm, batch_norm
 
@@ -34,7 +34,7 @@ class BatchNorm(nn.Module):
     scale_init: Initializer = nn.initializers.ones
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Float[Array, "*places channels"]) -> Float[Array, "*places channels"]:
         """Normalizes (..., channels); the output has ``dtype``."""
         features = x.shape[-1:]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)

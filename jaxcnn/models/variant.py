@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from jaxcnn.models.network import Network
 from jaxcnn.types import Option
@@ -48,7 +48,7 @@ class Variant:
     """The fields that the variant fixes; all other fields of the module are options of `create_model`."""
     input_size: int = 224
     """The height and width of the images that the variant is made for, in pixels."""
-    channels: int = 3
+    channels: Literal[1, 3] = 3
     num_classes: int = 1000
     published: tuple[Published, ...] = ()
     """The errors that papers and other code report of this network. Those of weights that `load_pretrained` fetches by

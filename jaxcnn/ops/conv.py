@@ -10,21 +10,30 @@ import functools
 import jax
 
 from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose, rules_backend
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, depthwise_shift_input_gradient, xla
+from jaxcnn.ops.lowerings import (
+    LOWERINGS,
+    ConvShape,
+    Images,
+    Kernel,
+    LoweringName,
+    Outputs,
+    depthwise_shift_input_gradient,
+    xla,
+)
 from jaxcnn.ops.sharding import vary_like
 from jaxcnn.ops.window import Padding, Pair, resolve_padding, sizes
 
 
 def conv2d(
-    images: jax.Array,
-    kernel: jax.Array,
+    images: Images,
+    kernel: Kernel,
     *,
     strides: Pair = (1, 1),
     padding: Padding = "valid",
     dilation: Pair = (1, 1),
     groups: int = 1,
     lowering: Lowering = "auto",
-) -> jax.Array:
+) -> Outputs:
     """Convolves (cross-correlates) images with a kernel.
 
     All lowerings compute the same map up to rounding, and so do their derivatives of any order.
@@ -83,8 +92,12 @@ _conv2d.defvjp(_save, _pull_back)
 
 
 def input_gradient(
-    cotangent: jax.Array, images: jax.Array, kernel: jax.Array, shape: ConvShape, lowering: str
-) -> jax.Array:
+    cotangent: Outputs,
+    images: Images,
+    kernel: Kernel,
+    shape: ConvShape,
+    lowering: LoweringName,
+) -> Images:
     """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels)."""
     if lowering == "shift" and shape.depthwise and shape.strides == (1, 1) and shape.kernel[3] == shape.groups:
         return depthwise_shift_input_gradient(cotangent, kernel, shape)
@@ -93,8 +106,12 @@ def input_gradient(
 
 
 def weight_gradient(
-    cotangent: jax.Array, images: jax.Array, kernel: jax.Array, shape: ConvShape, lowering: str
-) -> jax.Array:
+    cotangent: Outputs,
+    images: Images,
+    kernel: Kernel,
+    shape: ConvShape,
+    lowering: LoweringName,
+) -> Kernel:
     """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape."""
     forward = functools.partial(LOWERINGS[lowering], images, shape=shape)
     return jax.linear_transpose(forward, kernel)(cotangent)[0]

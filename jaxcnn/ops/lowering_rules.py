@@ -11,10 +11,9 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
 from jaxcnn.types import Json
 
-LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz"]
 Direction = Literal["forward", "input_gradient", "weight_gradient"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
@@ -73,7 +72,7 @@ def _tuples(value: Json) -> Json:
     return value
 
 
-Lowering = Literal["auto", "xla", "gemm", "shift", "dense", "toeplitz"] | Lowerings | TunedLowerings
+Lowering = Literal["auto", LoweringName] | Lowerings | TunedLowerings
 
 
 _backend: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)

@@ -9,15 +9,18 @@ import functools
 import itertools
 import math
 from collections.abc import Iterator
-from typing import Protocol
+from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jaxtyping import Array, Float
 
 from jaxcnn.ops.precision import wide
 from jaxcnn.ops.window import Pair, Sizes, output_length, sizes, tap
+
+LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,15 +65,20 @@ class ConvShape:
         return math.prod(self.outputs) * math.prod(self.kernel[:3])
 
 
+Images = Float[Array, "batch height width channels"]
+Kernel = Float[Array, "kernel_height kernel_width group_channels features"]
+Outputs = Float[Array, "batch out_height out_width features"]
+
+
 class Lowered(Protocol):
     """One lowering: the convolution of images with a kernel, whose shapes are the ``shape``'s."""
 
-    def __call__(self, images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+    def __call__(self, images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
         """Returns (batch, out_height, out_width, features)."""
         ...
 
 
-def xla(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+def xla(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Convolves by one ``lax.conv_general_dilated``, whose algorithm the backend chooses."""
     return lax.conv_general_dilated(
         images,
@@ -83,7 +91,7 @@ def xla(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
     )
 
 
-def gemm(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Gathers patches and multiplies them by the kernel, in one matrix product a group.
 
     This is the lecture's convolution as a matrix multiplication. A 1x1 kernel needs no patches.
@@ -100,7 +108,7 @@ def gemm(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
     return jnp.einsum("pgk,kgf->pgf", patches, matrices).reshape(shape.outputs)
 
 
-def shift(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+def shift(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Shifts the images by each tap, multiplies them by the tap's matrix (depthwise: by its numbers), and sums."""
     images, (_, _, group_channels, features) = _pad(images, shape), shape.kernel
     matrices = kernel.reshape(shape.taps, group_channels, features)
@@ -123,12 +131,12 @@ def shift(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
     return total.astype(images.dtype)
 
 
-def dense(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+def dense(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Computes groups as one dense convolution, whose kernel is zero between them: more arithmetic, larger matrices."""
     return xla(images, _densified(kernel, shape.groups), dataclasses.replace(shape, groups=1))
 
 
-def toeplitz(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+def toeplitz(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Multiplies whole rows of the image by a banded (block Toeplitz) matrix: more arithmetic, but no thin matrices."""
     images, kernel = _pad(images, shape), _densified(kernel, shape.groups)
     kernel_height, kernel_width, channels, features = kernel.shape
@@ -149,7 +157,7 @@ def toeplitz(images: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Arra
     return (stacked @ band.reshape(stacked.shape[1], -1)).reshape(shape.outputs)
 
 
-def depthwise_shift_input_gradient(cotangent: jax.Array, kernel: jax.Array, shape: ConvShape) -> jax.Array:
+def depthwise_shift_input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape) -> Images:
     """Returns the transpose of `shift` for a depthwise convolution at stride 1, as a forward pass of the turned kernel.
 
     It reads every tap from one padded array, where the transposes of the slices would make an array each. For
@@ -169,7 +177,13 @@ def depthwise_shift_input_gradient(cotangent: jax.Array, kernel: jax.Array, shap
     )
 
 
-LOWERINGS: dict[str, Lowered] = {"xla": xla, "gemm": gemm, "shift": shift, "dense": dense, "toeplitz": toeplitz}
+LOWERINGS: dict[LoweringName, Lowered] = {
+    "xla": xla,
+    "gemm": gemm,
+    "shift": shift,
+    "dense": dense,
+    "toeplitz": toeplitz,
+}
 
 
 def _pad(images: jax.Array, shape: ConvShape) -> jax.Array:

@@ -7,13 +7,19 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array, Float
 
 from jaxcnn.ops.window import Padding, Pair, resolve_padding, tap
 
 
 def max_pool(
-    images: jax.Array, window: Pair, *, strides: Pair | None = None, padding: Padding = "valid", ceil_mode: bool = False
-) -> jax.Array:
+    images: Float[Array, "batch height width channels"],
+    window: Pair,
+    *,
+    strides: Pair | None = None,
+    padding: Padding = "valid",
+    ceil_mode: bool = False,
+) -> Float[Array, "batch out_height out_width channels"]:
     """Takes the maximum of each window.
 
     Of equal values, the first in row-major order gets the gradient, as in PyTorch.
@@ -38,14 +44,14 @@ def max_pool(
 
 
 def average_pool(
-    images: jax.Array,
+    images: Float[Array, "batch height width channels"],
     window: Pair,
     *,
     strides: Pair | None = None,
     padding: Padding = "valid",
     ceil_mode: bool = False,
     count_padding: bool = False,
-) -> jax.Array:
+) -> Float[Array, "batch out_height out_width channels"]:
     """Takes the mean of each window.
 
     Args:
@@ -77,7 +83,9 @@ def average_pool(
     return total / divisor[None, :, :, None]
 
 
-def adaptive_average_pool(images: jax.Array, size: Pair) -> jax.Array:
+def adaptive_average_pool(
+    images: Float[Array, "batch height width channels"], size: Pair
+) -> Float[Array, "batch out_height out_width channels"]:
     """Takes the means of ``size`` bins that cover the image, laid out as in PyTorch.
 
     The i-th of n bins over a length L reaches from floor(i L / n) to ceil((i + 1) L / n). So bins overlap where n does

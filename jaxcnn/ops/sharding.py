@@ -2,9 +2,10 @@
 
 import jax
 from jax import lax
+from jaxtyping import Array, Float
 
 
-def vary_like(parameter: jax.Array, x: jax.Array) -> jax.Array:
+def vary_like(parameter: Float[Array, "*shape"], x: Float[Array, "..."]) -> Float[Array, "*shape"]:
     """Returns a parameter that counts as different on each device along every axis along which ``x`` does.
 
     Under ``shard_map`` a replicated parameter meets images that are split. The cast comes before the custom derivative,

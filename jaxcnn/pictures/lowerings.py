@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from jaxcnn.ops.lowering_rules import DIRECTIONS
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.ops.lowering_rules import DIRECTIONS, Direction
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
 from jaxcnn.pictures.pyplot import import_pyplot
 
 
@@ -17,15 +17,15 @@ class Timing(Protocol):
         """The convolution."""
 
     @property
-    def direction(self) -> str:
+    def direction(self) -> Direction:
         """One of `DIRECTIONS`."""
 
     @property
-    def seconds(self) -> Mapping[str, float]:
+    def seconds(self) -> Mapping[LoweringName, float]:
         """The time of one call, by lowering."""
 
     @property
-    def chosen(self) -> str:
+    def chosen(self) -> LoweringName:
         """The lowering that ``auto`` takes."""
 
 

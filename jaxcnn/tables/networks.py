@@ -3,15 +3,16 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Jaxpr, Literal, jaxprs_in_params
+from jax.core import ShapedArray
+from jax.extend.core import Jaxpr, JaxprEqn, Literal, Var, jaxprs_in_params
 
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.models.registry import create_model, get_variant, list_models
 from jaxcnn.models.variant import Published
+from jaxcnn.types import Option
 from jaxcnn.weights.published import published_errors
 
 
@@ -31,7 +32,7 @@ class Row:
     published: tuple[Published, ...]
 
 
-def describe(name: str, **options: Any) -> Row:
+def describe(name: str, **options: Option) -> Row:
     """Counts a network's parameters, multiply-adds and depth, without computing anything.
 
     Args:
@@ -75,7 +76,7 @@ def _follow(jaxpr: Jaxpr, inputs: Sequence[int]) -> tuple[int, list[int]]:
     made_of = dict(zip(jaxpr.invars, inputs, strict=True)) | dict.fromkeys(jaxpr.constvars, _CONSTANT)
     total = 0
 
-    def read(operand: Any) -> int:
+    def read(operand: Var | Literal) -> int:
         return _CONSTANT if isinstance(operand, Literal) else made_of[operand]
 
     for equation in jaxpr.eqns:
@@ -93,14 +94,19 @@ def _follow(jaxpr: Jaxpr, inputs: Sequence[int]) -> tuple[int, list[int]]:
     return total, list(map(read, jaxpr.outvars))
 
 
-def _multiply_adds(equation: Any) -> int:
+def _multiply_adds(equation: JaxprEqn) -> int:
     """Returns the multiply-adds of a convolution or a matrix product; 0 for anything else."""
-    outputs = math.prod(equation.outvars[0].aval.shape)
     if equation.primitive.name == "conv_general_dilated":
-        kernel = equation.invars[1].aval
-        features = kernel.shape[equation.params["dimension_numbers"].rhs_spec[0]]
-        return outputs * math.prod(kernel.shape) // features
+        kernel = _shape(equation.invars[1])
+        features = kernel[equation.params["dimension_numbers"].rhs_spec[0]]
+        return math.prod(_shape(equation.outvars[0])) * math.prod(kernel) // features
     if equation.primitive.name == "dot_general":
         (contracted, _), _ = equation.params["dimension_numbers"]
-        return outputs * math.prod(equation.invars[0].aval.shape[axis] for axis in contracted)
+        operand = _shape(equation.invars[0])
+        return math.prod(_shape(equation.outvars[0])) * math.prod(operand[axis] for axis in contracted)
     return 0
+
+
+def _shape(operand: Var | Literal) -> tuple[int, ...]:
+    assert isinstance(operand.aval, ShapedArray)
+    return operand.aval.shape

@@ -4,16 +4,19 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import pydantic
 
 from jaxcnn.errors import UserError
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
 
 
-def write_result(result: Any, path: Path) -> Path:
+def write_result(result: "DataclassInstance", path: Path) -> Path:
     """Writes a dataclass as JSON in place of an older one, and returns the path.
 
     Raises:

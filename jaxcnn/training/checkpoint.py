@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -42,6 +42,7 @@ from jaxcnn.training.manifest import (
     verify,
     write_manifest,
 )
+from jaxcnn.types import JsonObject, PyTree
 
 _STATE = "state"
 METRICS = ("top1_error", "ema_top1_error")
@@ -66,7 +67,7 @@ class Restored(NamedTuple):
     """
 
     step: int
-    state: Any
+    state: PyTree
     metrics: dict[str, float]
 
 
@@ -113,7 +114,7 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def save(self, step: int, state: Any, metrics: Mapping[str, float] | None = None) -> None:
+    def save(self, step: int, state: PyTree, metrics: Mapping[str, float] | None = None) -> None:
         """Saves a state; returns as soon as its arrays may be donated, and commits in the background.
 
         It first waits for a save that is still under way. Where the step has a whole checkpoint already, only the
@@ -160,7 +161,7 @@ class Checkpoints:
         return next((step for error, step in self._ranking(metric) if math.isfinite(error)), None)
 
     def restore(
-        self, target: Any, step: int | Literal["latest", "best"] = "latest", *, metric: str = METRICS[0]
+        self, target: PyTree, step: int | Literal["latest", "best"] = "latest", *, metric: str = METRICS[0]
     ) -> Restored | None:
         """Restores the newest, the best or a given checkpoint, once every file's size and SHA-256 have been checked.
 
@@ -272,7 +273,7 @@ class Checkpoints:
                     path.unlink()
             self._swept = True
 
-    def _commit(self, step: int, manifest: dict[str, Any]) -> None:
+    def _commit(self, step: int, manifest: JsonObject) -> None:
         """Waits for orbax, writes the manifest, publishes the folder and prunes; runs in the background."""
         temporary = self._directory / f"tmp.{step}"
         with self._saving(step):
@@ -294,12 +295,12 @@ class Checkpoints:
         os.rename(self._directory / str(step), trash)
         shutil.rmtree(trash)
 
-    def _read(self, folder: Path, target: Any) -> Any:
+    def _read(self, folder: Path, target: PyTree) -> PyTree:
         """Reads a verified state with orbax, and puts it into the target's shardings."""
         on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), target)
         state = self._orbax.restore(folder, args=ocp.args.StandardRestore(on_host))
 
-        def put(leaf: Any, read: np.ndarray) -> jax.Array:
+        def put(leaf: PyTree, read: np.ndarray) -> jax.Array:
             sharding = _sharding(leaf)
             if sharding is None:
                 return jnp.array(read)  # uncommitted, because jit refuses arrays that are committed to other devices
@@ -308,25 +309,25 @@ class Checkpoints:
         return jax.tree.map(put, target, state)
 
 
-def _on_host(state: Any) -> Any:
+def _on_host(state: PyTree) -> PyTree:
     """Returns the state in the host's memory, whole even where leaves are spread over several processes.
 
     On a CPU its arrays are views of the devices' buffers; orbax copies them before `save` returns.
     """
 
-    def whole(leaf: Any) -> Any:
+    def whole(leaf: PyTree) -> PyTree:
         spread = isinstance(leaf, jax.Array) and not (leaf.is_fully_addressable or leaf.is_fully_replicated)
         return multihost_utils.process_allgather(leaf, tiled=True) if spread else leaf
 
     return jax.device_get(jax.tree.map(whole, state))
 
 
-def _sharding(leaf: Any) -> jax.sharding.Sharding | None:
+def _sharding(leaf: PyTree) -> jax.sharding.Sharding | None:
     """Returns the sharding that was asked for; None where JAX was left to choose."""
     return getattr(leaf, "sharding", None) if getattr(leaf, "committed", True) else None
 
 
-def _leaves(tree: Any) -> dict[str, str]:
+def _leaves(tree: PyTree) -> dict[str, str]:
     """Returns each leaf's type by its path, in the tree's order: ``{"params/conv1/kernel": "float32[5,5,1,6]"}``."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"

@@ -3,13 +3,14 @@
 import dataclasses
 import math
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import SupportsFloat, cast
 
 import jax
+import numpy as np
 import optax
 
-from jaxcnn.devices.feed import Feed
+from jaxcnn.devices.feed import Batch, Feed
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.evaluation.result import Result
@@ -18,7 +19,7 @@ from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.step import Totals, zero_totals
+from jaxcnn.training.step import Totals, TrainStep, zero_totals
 
 STEPS_IN_FLIGHT = 3
 """The number of steps that the host may run ahead: enough that the devices never wait, with few batches in their
@@ -52,7 +53,7 @@ class Plan:
 def fit(
     state: TrainState,
     *,
-    step: jax.stages.Wrapped,
+    step: TrainStep,
     feed: Feed,
     evaluate: Callable[[TrainState], Result],
     plan: Plan,
@@ -114,7 +115,9 @@ def fit(
             plan.profile.after_step(totals)
         if lost or (now + 1) % plan.log_every_steps == 0 or now + 1 in plan.evaluation_steps:
             found = jax.device_get(totals)
-            reporter.training(now + 1, meter.read(found, learning_rate=float(plan.learning_rate(now))))
+            # Optax's type allows complex numbers too, which no learning rate is.
+            rate = float(cast(SupportsFloat, plan.learning_rate(now)))
+            reporter.training(now + 1, meter.read(found, learning_rate=rate))
             if lost or found["bad_in_row"] >= plan.max_bad_steps:
                 in_row = f"by step {now + 1}, {plan.max_bad_steps} steps in a row"
                 raise TrainingError(
@@ -135,14 +138,14 @@ class _Meter:
     def restart(self) -> None:
         self._waited, self._since = 0.0, time.perf_counter()
 
-    def wait_for(self, batches: Any) -> Any:
+    def wait_for(self, batches: Iterator[Batch]) -> Batch:
         """Returns the next batch, and counts the time until it is there as waiting."""
         before = time.perf_counter()
         batch = next(batches)
         self._waited += time.perf_counter() - before
         return batch
 
-    def read(self, found: dict[str, Any], learning_rate: float) -> dict[str, float]:
+    def read(self, found: Mapping[str, np.ndarray], learning_rate: float) -> dict[str, float]:
         """Returns a line for the log: the means over the steps that were summed, and the last one's learning rate."""
         elapsed, images = time.perf_counter() - self._since, int(found["images"])
         return {

@@ -6,7 +6,8 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+from jaxcnn.types import Json, JsonObject
 
 MANIFEST = "manifest.json"
 """The name of the manifest, which lies in the folder of the checkpoint."""
@@ -31,7 +32,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
+def fingerprints(folder: Path) -> dict[str, JsonObject]:
     """Returns the size in bytes and the SHA-256 of every file under a folder, by its path relative to the folder."""
     return {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
@@ -40,7 +41,7 @@ def fingerprints(folder: Path) -> dict[str, dict[str, Any]]:
     }
 
 
-def _sealed(manifest: Mapping[str, Any]) -> str:
+def _sealed(manifest: Mapping[str, Json]) -> str:
     """Returns a manifest's only valid text: its JSON, which ends with the SHA-256 of the rest."""
     # JSON has no numbers for NaN and infinities, so they are written as strings, which float() reads back.
     metrics = {name: value if math.isfinite(value) else str(value) for name, value in manifest["metrics"].items()}
@@ -49,12 +50,12 @@ def _sealed(manifest: Mapping[str, Any]) -> str:
     return json.dumps({**content, "sha256": seal}, indent=1) + "\n"
 
 
-def write_manifest(path: Path, manifest: Mapping[str, Any]) -> None:
+def write_manifest(path: Path, manifest: Mapping[str, Json]) -> None:
     """Writes a manifest, sealed by its own SHA-256."""
     path.write_text(_sealed(manifest), encoding="utf-8")
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> JsonObject:
     """Returns the manifest of a checkpoint, as it was written.
 
     Raises:
@@ -75,7 +76,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     return manifest
 
 
-def verify(folder: Path) -> dict[str, Any]:
+def verify(folder: Path) -> JsonObject:
     """Returns the manifest of a checkpoint, after checking that all of its files are as they were written.
 
     Raises:

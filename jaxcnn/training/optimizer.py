@@ -17,8 +17,9 @@ from jax.typing import ArrayLike
 
 from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.registry import Kinds
+from jaxcnn.types import PyTree
 
-Mask = Callable[[Any], Any]
+Mask = Callable[[PyTree], PyTree]
 """A function from the parameters to a tree of bools, True for the parameters that weight decay applies to."""
 Transformations = optax.GradientTransformation | Sequence[optax.GradientTransformation]
 OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
@@ -108,7 +109,7 @@ def _whole_periods(step: ArrayLike, period: float) -> jax.Array:
     return jnp.floor((step + 0.5) / period)
 
 
-def decay_mask(decayed: str, params: Any) -> Any:
+def decay_mask(decayed: str, params: PyTree) -> PyTree:
     """Returns a tree of bools, True for the parameters that weight decay applies to.
 
     Args:

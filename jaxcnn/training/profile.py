@@ -1,11 +1,11 @@
 """A trace of some training steps, for XProf (TensorBoard's profiler) and Perfetto."""
 
 from pathlib import Path
-from typing import Any
 
 import jax
 
 from jaxcnn.errors import UserError
+from jaxcnn.types import PyTree
 
 WARM_UP_STEPS = 5
 """The number of steps that are not traced first: compilation and the first reads are no part of a usual step."""
@@ -30,7 +30,7 @@ class Profile:
         self._seen = 0
         self._running = False
 
-    def after_step(self, results: Any) -> None:
+    def after_step(self, results: PyTree) -> None:
         """Counts a dispatched step; the trace begins after the first few, and ends when its last step is computed.
 
         Args:

@@ -5,11 +5,12 @@ import json
 import os
 import time
 from pathlib import Path
-from typing import Any
 
 import rich.console
 import rich.progress
 from tensorboardX import SummaryWriter
+
+from jaxcnn.types import JsonObject
 
 
 class MetricsLog:
@@ -22,7 +23,7 @@ class MetricsLog:
     def __init__(self, path: Path, *, resume_step: int, evaluated: bool) -> None:
         self._path = path
 
-        def happened(line: dict[str, Any]) -> bool:
+        def happened(line: JsonObject) -> bool:
             at_resume = line["step"] == resume_step and (line["kind"] != "evaluation" or evaluated)
             return line["step"] < resume_step or at_resume
 
@@ -31,13 +32,13 @@ class MetricsLog:
         scratch.write_text("".join(json.dumps(line) + "\n" for line in kept))
         os.replace(scratch, path)
 
-    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+    def write(self, kind: str, step: int, values: JsonObject) -> None:
         """Appends ``{"kind": kind, "step": step, **values}``."""
         with self._path.open("a") as file:
             file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
+def read_metrics(path: Path) -> list[JsonObject]:
     """Returns the lines of a ``metrics.jsonl``, without one that a kill has cut short."""
     if not path.exists():
         return []
@@ -108,7 +109,7 @@ class Reporter:
         """Prints a line above the progress bar."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
-    def log(self, kind: str, step: int, values: dict[str, Any]) -> None:
+    def log(self, kind: str, step: int, values: JsonObject) -> None:
         """Writes a line to ``metrics.jsonl`` and prints nothing."""
         if self._log is not None:
             self._log.write(kind, step, values)

@@ -1,6 +1,7 @@
 """The state of training: all that changes from step to step. With the config it is all that is needed to go on."""
 
-from typing import Any
+import dataclasses
+from typing import Never
 
 import flax.linen as nn
 import flax.struct
@@ -9,7 +10,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn.errors import UserError
-from jaxcnn.training.loss_scale import initial_loss_scale
+from jaxcnn.training.loss_scale import LossScale, initial_loss_scale
+from jaxcnn.types import PyTree, Variables
 
 
 @flax.struct.dataclass
@@ -18,17 +20,17 @@ class TrainState:
 
     step: jax.Array
     """The number of updates that have been made, () int32."""
-    params: Any
-    batch_stats: Any
+    params: PyTree
+    batch_stats: PyTree
     """The running statistics; empty for a network without batch normalization."""
     optimizer_state: optax.OptState
-    ema: Any = flax.struct.field(default_factory=dict)
+    ema: PyTree = flax.struct.field(default_factory=dict)
     """The moving average of `variables`, in the same layout; empty where none is kept."""
-    loss_scale: Any = flax.struct.field(default_factory=dict)
+    loss_scale: LossScale | dict[str, Never] = flax.struct.field(default_factory=dict)
     """A `LossScale`; empty where the loss is not scaled."""
 
     @property
-    def variables(self) -> dict[str, Any]:
+    def variables(self) -> Variables:
         """The variables that ``model.apply`` takes."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
@@ -62,4 +64,5 @@ def create_state(
         raise UserError(f"{type(model).__name__} cannot take images of {shape}: {error}") from error
     params = variables["params"]
     state = TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), optimizer.init(params))
-    return state.replace(ema=state.variables if ema else {}, loss_scale=initial_loss_scale() if loss_scale else {})
+    average, scale = state.variables if ema else {}, initial_loss_scale() if loss_scale else {}
+    return dataclasses.replace(state, ema=average, loss_scale=scale)

@@ -1,8 +1,9 @@
 """The training step: one update as a pure, jitted function of state and batch, which donates the state."""
 
+import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
@@ -13,10 +14,23 @@ from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.ops.lowering_rules import rules_backend
 from jaxcnn.training.ema import Average
+from jaxcnn.training.loss_scale import LossScale
 from jaxcnn.training.state import TrainState
+from jaxcnn.types import PyTree
 
 Totals = dict[str, jax.Array]
-TrainStep = Callable[[TrainState, Totals, Batch], tuple[TrainState, Totals]]
+
+
+class TrainStep(Protocol):
+    """The jitted step."""
+
+    def __call__(self, state: TrainState, totals: Totals, batch: Batch, /) -> tuple[TrainState, Totals]:
+        """Returns the next state, and the totals with this batch's."""
+        ...
+
+    def lower(self, state: PyTree, totals: PyTree, batch: PyTree, /) -> jax.stages.Lowered:
+        """Returns the step for arrays of these shapes, ready to be compiled."""
+        ...
 
 
 def zero_totals() -> Totals:
@@ -29,23 +43,23 @@ def zero_totals() -> Totals:
     return {"loss": jnp.zeros(()), **{name: jnp.zeros((), jnp.int32) for name in counts}}
 
 
-def _all_finite(tree: Any) -> jax.Array:
+def _all_finite(tree: PyTree) -> jax.Array:
     return jnp.all(jnp.stack([jnp.all(jnp.isfinite(leaf)) for leaf in jax.tree.leaves(tree)]))
 
 
 def make_train_step(
     *,
-    apply: Callable[..., Any],
+    apply: Callable[..., PyTree],
     prepare: Callable[[Batch], tuple[jax.Array, jax.Array]],
     loss: Callable[[jax.Array, jax.Array], jax.Array],
     optimizer: optax.GradientTransformation,
     dropout_key: jax.Array,
     auxiliary_weight: float = 0.3,
-    step_arguments: Callable[[jax.Array], dict[str, Any]] = lambda step: {},
+    step_arguments: Callable[[jax.Array], Mapping[str, jax.Array]] = lambda step: {},
     average: Average | None = None,
     micro_batches: int = 1,
     parallel: DataParallel | None = None,
-    state_shardings: Any = None,
+    state_shardings: TrainState | None = None,
 ) -> TrainStep:
     """Returns the jitted step ``(state, totals, batch) -> (state, totals)``.
 
@@ -117,24 +131,26 @@ def make_train_step(
     def step(state: TrainState, totals: Totals, batch: Batch) -> tuple[TrainState, Totals]:
         images, targets = prepare(batch)
         key = jax.random.fold_in(dropout_key, state.step)
-        loss_scale = state.loss_scale.scale if state.loss_scale else jnp.ones(())
+        loss_scale = state.loss_scale.scale if isinstance(state.loss_scale, LossScale) else jnp.ones(())
         shared = state.params, state.batch_stats, loss_scale, state.step, key
         gradients, sums, batch_stats = parallel.over_devices(gradient)(shared, (images, targets))
 
         updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
-        new = state.replace(
+        new = dataclasses.replace(
+            state,
             step=state.step + 1,
             params=optax.apply_updates(state.params, updates),
             batch_stats=batch_stats,
             optimizer_state=optimizer_state,
         )
         if average is not None:
-            new = new.replace(ema=average(state.step, state.ema, new.variables))
+            new = dataclasses.replace(new, ema=average(state.step, state.ema, new.variables))
         good = _all_finite((sums["loss"], gradients, batch_stats))
-        new = jax.tree.map(functools.partial(jnp.where, good), new, state.replace(step=new.step))
+        undone = dataclasses.replace(state, step=new.step)
+        new = jax.tree.map(functools.partial(jnp.where, good), new, undone)
         one_more = 1
-        if state.loss_scale:
-            new = new.replace(loss_scale=state.loss_scale.after(good))
+        if isinstance(state.loss_scale, LossScale):
+            new = dataclasses.replace(new, loss_scale=state.loss_scale.after(good))
             # An overflow that a smaller scale may prevent is no sign that the run cannot succeed.
             one_more = jnp.where(loss_scale > 1, 0, 1)
         added = {

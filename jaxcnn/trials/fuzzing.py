@@ -81,8 +81,17 @@ def _reason(error: DecodeError) -> str:
     return re.sub(r"\d+", "N", re.sub(r"""b(['"]).*\1""", "b''", str(error)))
 
 
-def _try(encoded: bytes, number: int, max_pixels: int) -> dict[str, str]:
-    """Decodes one file, and returns the outcome."""
+def try_file(encoded: bytes, number: int, max_pixels: int) -> dict[str, str]:
+    """Decodes a file, and returns the outcome.
+
+    Args:
+        encoded: the bytes of the file.
+        number: the number of the file, which decides whether it is decoded as grey or in colour.
+        max_pixels: the limit that the decoder is given.
+
+    Returns:
+        ``{"failure": ...}`` for what must not happen, ``{"refused": ...}`` for the decoder's own error, else nothing.
+    """
     channels = 1 if number % 4 == 0 else 3
     try:
         image = decode(encoded, channels, max_pixels)
@@ -109,7 +118,7 @@ def _child(seed: int, first: int, files: int, limits: Limits) -> None:
         signal.setitimer(signal.ITIMER_PROF, limits.seconds)
         signal.setitimer(signal.ITIMER_REAL, _WALL_SECONDS)
         started = time.process_time()
-        outcome = _try(encoded, number, limits.max_pixels)
+        outcome = try_file(encoded, number, limits.max_pixels)
         seconds = time.process_time() - started
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -139,6 +148,8 @@ def _block(seed: int, first: int, files: int, limits: Limits) -> Report:
         call = f"_child({seed}, {following}, {first + files - following}, {limits})"
         command = [sys.executable, "-c", f"from jaxcnn.trials.fuzzing import Limits, _child; {call}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+            assert child.stdout is not None  # both are pipes
+            assert child.stderr is not None
             for line in child.stdout:
                 _count(report, json.loads(line))
                 following += 1

@@ -10,7 +10,7 @@ import importlib.util
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeGuard
+from typing import Literal, TypeGuard
 
 from jaxcnn.errors import nearest
 from jaxcnn.models.network import Network
@@ -59,7 +59,7 @@ class PublishedWeights:
     """The height and width of the centre that the network sees, in pixels."""
     resize: int
     """The image's shorter side before the crop, in pixels."""
-    interpolation: str
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """The numbers that normalize each channel: ``(pixel / 255 - mean) / std``."""
@@ -133,8 +133,8 @@ def _value(model: Network, option: str) -> Option:
 
 
 @functools.cache
-def _table() -> dict[str, dict[str, tuple[PublishedWeights, ...]]]:
-    """All published weights, by publisher and network; the first of a network is its default."""
+def all_published() -> dict[str, dict[str, tuple[PublishedWeights, ...]]]:
+    """Returns all published weights, by publisher and network; the first of a network is its default."""
     stored = json.loads(Path(__file__).with_name("published.json").read_text())
     releases = stored["_releases"]
 
@@ -152,7 +152,7 @@ def _table() -> dict[str, dict[str, tuple[PublishedWeights, ...]]]:
 
 def published_weights(model: str) -> list[PublishedWeights]:
     """Returns all published weights of a network, each publisher's default first."""
-    return [entry for models in _table().values() for entry in models.get(model, ())]
+    return [entry for models in all_published().values() for entry in models.get(model, ())]
 
 
 def published_errors(model: str) -> tuple[Published, ...]:
@@ -194,7 +194,7 @@ def find_published(model: str, source: str) -> PublishedWeights:
     """
     get_variant(model)
     publisher, _, name = source.partition("/")
-    entries = _table()[publisher].get(model, ())
+    entries = all_published()[publisher].get(model, ())
     for entry in entries:
         if not name or entry.source == source:
             return entry

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcnn.config import CenterCrop, DataConfig, Pad, RandomResizedCrop, Resize
+from jaxcnn.data.loader import Loader
 from jaxcnn.data.order import epoch_order, image_rng, sample_of
 from jaxcnn.data.pipeline import Split, open_data, open_split
 from jaxcnn.errors import UserError
@@ -207,9 +208,8 @@ def test_some_rows_are_those_of_the_whole_batch_and_nothing_else_is_read(photos,
         return [*splits.train.training_batches(0, 6, 1, 5, rows), *splits.evaluation.evaluation_batches(6, rows)]
 
     whole, read = batches(), []
-    loader = type(splits.train._loader)
-    load = loader.load
-    monkeypatch.setattr(loader, "load", lambda *args: read.append(args) or load(*args))
+    load = Loader.load
+    monkeypatch.setattr(Loader, "load", lambda *args: read.append(args) or load(*args))
     some = batches(np.array(rows))
     assert_equal(some, [{name: value[list(rows)] for name, value in batch.items()} for batch in whole])
     assert len(read) == (

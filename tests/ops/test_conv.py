@@ -177,6 +177,7 @@ def test_rules_of_another_backend_hold_for_what_is_traced_inside():
         ((1, 4, 4, 3), (3, 3, 3, 4), {"padding": "SAME"}, "there is no padding 'SAME': give 'same'"),
     ],
 )
+@pytest.mark.usefixtures("unchecked_annotations")
 def test_misfits_are_refused(images, kernel, options, sentence):
     with pytest.raises(ValueError, match=sentence):
         conv2d(jnp.zeros(images), jnp.zeros(kernel), **options)

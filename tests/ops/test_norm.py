@@ -63,7 +63,7 @@ def test_local_response_norm_is_the_papers_sum(channels, size):
         first, last = max(0, i - (size - 1) // 2), min(channels, i + size // 2 + 1)
         total = (x[..., first:last].astype(np.float64) ** 2).sum(-1)
         expected[..., i] = x[..., i] / (2 + 1e-2 * total) ** 0.75
-    found = local_response_norm(x, size=size, alpha=1e-2)
+    found = local_response_norm(jnp.asarray(x), size=size, alpha=1e-2)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
     assert local_response_norm(jnp.asarray(x, jnp.bfloat16)).dtype == jnp.bfloat16
 

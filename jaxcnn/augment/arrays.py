@@ -1,0 +1,27 @@
+"""The arrays that most augmentations take and return."""
+
+from jaxtyping import Array, Float, Key, Real, Shaped, UInt8
+
+Keys = Key[Array, " batch"]
+"""A typed PRNG key for each image."""
+
+Pixels = UInt8[Array, "batch height width channels"]
+"""Images before they are normalized."""
+
+Levels = UInt8[Array, "batch *places channels"]
+"""Values of images that are changed each by itself: those of every pixel, or the 256 that there are."""
+
+Normalized = Float[Array, "batch height width channels"]
+"""Images after they are normalized."""
+
+Images = Shaped[Array, "batch height width channels"]
+"""Images, normalized or not."""
+
+Targets = Float[Array, "batch classes"]
+"""The probabilities of the classes of each image."""
+
+Tables = UInt8[Array, "batch 256 channels"]
+"""What becomes of each of the 256 values of each channel."""
+
+PerImage = Real[Array, " batch"]
+"""A number for each image."""
