@@ -350,7 +350,7 @@ def with_data(**changes):
         ),
         (
             lambda: tiny(augmentations=(RandomRotation(fill=(1, 2, 3)),)),
-            "fill has 3 levels, and images have 1 channels: give one each, or one",
+            "fill has 3 levels, and images have 1 channels: give one for each channel",
         ),
         (
             lambda: dataclasses.replace(with_data(evaluation_crop=Resize(size=7)), model=ModelConfig(name="lenet")),

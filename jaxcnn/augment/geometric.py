@@ -1,6 +1,6 @@
-"""Augmentations that move pixels. Each takes one key an image, so an image's fate does not depend on its batch.
+"""Augmentations that move pixels. Each takes a key for each image, so what it does to one does not depend on its batch.
 
-Their config stands above each of them; its fields, apart from ``kind``, are the function's arguments.
+The options stand above each function; their fields, apart from ``kind``, are its arguments.
 """
 
 from typing import Literal
@@ -27,7 +27,8 @@ class RandomCrop(Augmentation):
 def random_crop(keys: Keys, images: Pixels, *, padding: int, fill: int = 0) -> Pixels:
     """Takes a window of the image's own size, placed uniformly, out of the image padded on all sides.
 
-    As torchvision's ``RandomCrop(size, padding)``; the usual augmentation of CIFAR (arXiv:1512.03385, section 4.2).
+    It equals torchvision's ``RandomCrop(size, padding)``, the usual augmentation of CIFAR (arXiv:1512.03385, section
+    4.2).
 
     Args:
         keys: (batch,) typed PRNG keys.
@@ -41,8 +42,7 @@ def random_crop(keys: Keys, images: Pixels, *, padding: int, fill: int = 0) -> P
     _, height, width, _ = images.shape
     offsets = jax.vmap(lambda key: jax.random.randint(key, (2,), -padding, padding + 1))(keys)
 
-    # One axis at a time: a gather of whole rows, then of whole columns, is several times faster on a CPU than a
-    # dynamic slice under vmap.
+    # A gather of whole rows, then of whole columns, is several times faster on a CPU than a dynamic slice under vmap.
     def shift(images, offset, length, axis):
         source = offset[:, None] + jnp.arange(length)[None]
         shape = [1, 1, 1, 1]

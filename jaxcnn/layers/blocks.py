@@ -171,7 +171,7 @@ class LayerScale(nn.Module):
     """The value that the factors start from."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*places channels"]) -> Float[Array, "*places channels"]:
+    def __call__(self, x: Float[Array, "*axes channels"]) -> Float[Array, "*axes channels"]:
         """Scales (..., channels)."""
         scale = self.param("scale", nn.initializers.constant(self.initial), x.shape[-1:], jnp.float32)
         return x * scale.astype(x.dtype).reshape((1,) * (x.ndim - 1) + x.shape[-1:])

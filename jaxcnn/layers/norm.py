@@ -34,7 +34,7 @@ class BatchNorm(nn.Module):
     scale_init: Initializer = nn.initializers.ones
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*places channels"]) -> Float[Array, "*places channels"]:
+    def __call__(self, x: Float[Array, "*axes channels"]) -> Float[Array, "*axes channels"]:
         """Normalizes (..., channels); the output has ``dtype``."""
         features = x.shape[-1:]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)

@@ -118,7 +118,7 @@ def test_lighting_shifts_along_the_principal_components():
     white = apply(config.Lighting(std=1.0), keys_of(0, 50), np.full((50, 1, 1, 3), 250, np.uint8))
     assert white.max() == 255
     assert white.min() > 20
-    with pytest.raises(ConfigError, match="lighting changes RGB images: these have 1 channel; leave it out"):
+    with pytest.raises(ConfigError, match="lighting changes RGB images, and these have 1 channel: leave it out"):
         random_color.lighting(keys_of(0, 4), IMAGES[..., :1], std=0.1)
 
 

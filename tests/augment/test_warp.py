@@ -102,5 +102,5 @@ def test_a_warp_does_not_depend_on_its_batch():
 
 
 def test_a_fill_of_other_channels_is_refused():
-    with pytest.raises(ConfigError, match="fill has 2 levels, and images have 3 channels: give one each, or one"):
+    with pytest.raises(ConfigError, match="fill has 2 levels, and images have 3 channels: give one for each channel"):
         warp(IMAGES, inverse_affine(**PARAMETERS), interpolation="nearest", fill=(1, 2))
