@@ -117,7 +117,7 @@ def write_preview(config: TrainConfig, file: Path, images: int = 8) -> None:
     """Writes `preview` as one HTML page that holds the images.
 
     Raises:
-        UserError: as `preview`, or the page cannot be written.
+        UserError: as `preview` does, or the page cannot be written.
     """
     columns = preview(config, images)
     header = "".join(
@@ -162,7 +162,7 @@ def _crop(crop: Crop) -> str:
 
 
 def _mixture(target: np.ndarray, class_names: tuple[str, ...]) -> str:
-    """Returns ``cat``, or ``cat 0.70 + dog 0.30``; a class beyond the data set's is called by its number."""
+    """Returns ``cat``, or ``cat 0.70 + dog 0.30``; a class that the data set does not have is named by its number."""
     names = [*class_names, *map(str, range(len(class_names), len(target)))]
     shares = [(float(target[label]), names[label]) for label in np.argsort(-target, kind="stable") if target[label] > 0]
     if len(shares) == 1:

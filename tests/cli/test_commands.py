@@ -70,7 +70,10 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("reproduce",), "error: say which network's published errors to reproduce, --run and which run to store, or"),
         (("reproduce", "--run", "nope"), "error: there is no recipe or run folder nope"),
         (("reproduce", "--tables", "--document", "nope.md"), "error: nope.md cannot be read and written: No such file"),
-        (("reproduce", "resnet50", "--weights", "nope"), "'nope' is no published weights of resnet50, whose errors"),
+        (
+            ("reproduce", "resnet50", "--weights", "nope"),
+            "'nope' does not name published weights of resnet50, to compare",
+        ),
         (("recipes", "perceptron*"), "no recipe matches 'perceptron*': choose from 'alexnet_2012_imagenet', "),
         (
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "torchvision", "--weights-of", "ema"),

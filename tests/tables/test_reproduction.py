@@ -129,7 +129,7 @@ def test_what_cannot_be_reproduced(tmp_path):
     with pytest.raises(UserError, match="there are no published weights of lenet, so there is nothing to reproduce"):
         reproduce("lenet", None, DataConfig(), batch_size=1)
     with pytest.raises(
-        UserError, match=r"'x\.pth' is no published weights of resnet18, whose errors could be compared"
+        UserError, match=r"'x\.pth' does not name published weights of resnet18, to compare errors with"
     ):
         reproduce("resnet18", "x.pth", DataConfig(), batch_size=1)
     (tmp_path / "file").touch()
