@@ -1,10 +1,11 @@
 """AlexNet on ILSVRC-2012 as its paper trains it (NIPS 2012): published 40.7 / 18.2 % error, of ten crops.
 
-Crops of the centre square, mirrored, with PCA lighting; pixels from 0 to 255 with the mean subtracted, which the
-paper's initial weights are for; batch 128, SGD, about 90 epochs. Crops are of 227 pixels, not 224: the first
-convolution needs them. The rate is divided by ten three times, by hand, when the validation error stalled. When that
-was, the paper does not say: the epochs here are those of Caffe's replication, every 100,000 steps of 256 images. The
-published figure is the paper's, not one measured here; the run itself measures the centre crop.
+Images are crops of the centre square, mirrored, with PCA lighting. Pixels range from 0 to 255 with the mean subtracted,
+which the paper's initial weights are made for. Training takes about 90 epochs of SGD at batch 128. Crops have 227
+pixels and not 224, because the first convolution needs them. The authors divided the rate by ten three times, when the
+validation error stalled. The paper does not say when that was; the epochs here are those of Caffe's replication, every
+100,000 steps of 256 images. The published figure is the paper's, not one measured here; the run itself measures the
+centre crop.
 """
 
 from jaxcnn.config import (

@@ -1,8 +1,8 @@
 """AlexNet on ILSVRC-2012 as torchvision's references train it (IMAGENET1K_V1): published 43.478 / 20.934 % error.
 
-Single centre crop, 50,000 images; references/classification/README.md: batch 256 over 8 GPUs, SGD, 90 epochs, the rate
-divided by ten every 30. The network is torchvision's, of 2014. The published figure is torchvision's, not one measured
-here.
+The options are those of references/classification/README.md: batch 256 over 8 GPUs, SGD, 90 epochs, and the rate
+divided by ten every 30. The network is torchvision's, of 2014. The published figure, for a single centre crop of each
+of 50,000 images, is torchvision's, not one measured here.
 """
 
 from jaxcnn.config import (

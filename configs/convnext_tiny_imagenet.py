@@ -1,9 +1,9 @@
 """ConvNeXt-T on ILSVRC-2012 by torchvision's recipe (IMAGENET1K_V1): published 17.48 / 3.854 % error.
 
-Of the moving average (``ema_top1_error``), single centre crop of 224 out of 236, 50,000 images;
-references/classification/README.md: batch 1024 over 16 GPUs, of which four are one image differently augmented
-(``--ra-reps 4``), AdamW, 600 epochs, trained at 176 pixels. The published figure is torchvision's, not one measured
-here; the paper's own recipe is in convnext_tiny_imagenet_2022.py.
+The options are those of references/classification/README.md: AdamW, 600 epochs of training at 176 pixels, and batch
+1024 over 16 GPUs, in which each image comes four times, differently augmented (``--ra-reps 4``). The published figure
+is for the moving average (``ema_top1_error``) and a single centre crop of 224 out of 236, on 50,000 images. It is
+torchvision's, not one measured here; the paper's own recipe is in convnext_tiny_imagenet_2022.py.
 """
 
 from jaxcnn.config import (

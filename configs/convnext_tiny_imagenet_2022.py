@@ -1,9 +1,10 @@
 """ConvNeXt-T on ILSVRC-2012 as its paper trains it (arXiv:2201.03545): published 17.9 % top-1 error.
 
-Batch 4096, AdamW, 300 epochs, 20 of warm-up and a cosine to 1e-6, drop-path 0.1, RandAugment, random erasing, MixUp or
-CutMix, label smoothing, kernels alone decayed, a moving average (``ema_top1_error``). The recipe's colour jitter is
-none: timm's transforms, which it is made of, leave it out beside RandAugment. Erasing with noise, and bicubic crops,
-are those scripts' defaults. The published figure is the paper's, not one measured here.
+Training takes 300 epochs of AdamW at batch 4096, with 20 epochs of warm-up and a cosine to 1e-6, drop-path 0.1,
+RandAugment, random erasing, MixUp or CutMix, label smoothing, weight decay of the kernels alone, and a moving average
+(``ema_top1_error``). The paper's colour jitter has no effect, because timm's transforms, which its scripts use, leave
+it out beside RandAugment. Erasing with noise and bicubic crops are defaults of these scripts. The published figure is
+the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -1,8 +1,8 @@
 """DenseNet-121 on ILSVRC-2012 as its paper trains it (arXiv:1608.06993): published 25.02 / 7.71 % error.
 
-Batch 256, SGD with Nesterov's momentum, 90 epochs, the rate divided by ten at 30 and 60, all parameters decayed, and
-the augmentation of fb.resnet.torch, whose crops are bicubic. The centre crop's interpolation is ours. The published
-figure is the paper's, not one measured here.
+Training takes 90 epochs of SGD with Nesterov's momentum at batch 256. The rate is divided by ten at epochs 30 and 60,
+all parameters are decayed, and augmentation is that of fb.resnet.torch, whose crops are bicubic. The interpolation of
+the centre crop is our choice. The published figure is the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

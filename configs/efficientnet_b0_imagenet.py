@@ -1,10 +1,10 @@
 """EfficientNet-B0 on ILSVRC-2012 by its authors' code: published 23.7 % top-1 error (arXiv:1905.11946).
 
-Of the moving average (``ema_top1_error``), single centre crop of 7/8 of the short side, bicubic. The code's defaults:
-batch 2048, TensorFlow's RMSProp, 350 epochs, 0.97 times the rate every 2.4 epochs, no more augmentation than crop and
-mirror; TensorFlow's padding and batch normalization, and the network's default stochastic depth, 0.2. The authors
-choose the epoch by 25,022 images held out of training; here the last one counts. The published figure is the paper's,
-not one measured here.
+The options are the code's defaults: batch 2048, TensorFlow's RMSProp, 350 epochs, 0.97 times the rate every 2.4 epochs,
+no augmentation but crop and mirror, TensorFlow's padding and batch normalization, and the network's default stochastic
+depth of 0.2. The authors chose the epoch by 25,022 images that they held out of training; here the last epoch counts.
+The published figure is for the moving average (``ema_top1_error``) and a single, bicubic centre crop of 7/8 of the
+short side. It is the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -1,8 +1,8 @@
 """EfficientNet-B0 on ILSVRC-2012 by its authors' code, with AutoAugment: published 22.9 / 6.7 % error.
 
-As efficientnet_b0_imagenet.py, and AutoAugment, as in the later versions of the paper (arXiv:1905.11946). Of the moving
-average (``ema_top1_error``), single centre crop of 7/8 of the short side, bicubic. The published figure is the paper's,
-not one measured here.
+The options are those of efficientnet_b0_imagenet.py with AutoAugment, as in the later versions of the paper
+(arXiv:1905.11946). The published figure is for the moving average (``ema_top1_error``) and a single, bicubic centre
+crop of 7/8 of the short side. It is the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -1,11 +1,11 @@
 """GoogLeNet on ILSVRC-2012 after its paper (arXiv:1409.4842): published 10.07 % top-5 error, of one crop.
 
-Two auxiliary losses of weight 0.3, crops of 8 to 100 % of the area, momentum 0.9, 4 % off the rate every 8 epochs,
-and an average of the parameters. The paper does not state batch, first rate or weight decay: 32, 0.01 and 2e-4 are
-Caffe's replication's (bvlc_googlenet), and so is the scale of pixels, 0 to 255 less the mean. Nor does it state how
-long, nor the average's decay: 250 epochs and 0.9999 are our choice. Its photometric distortions are ColorJitter and
-Lighting here, as in fb.resnet.torch; its scaling by an interpolation drawn at random is bilinear here. The published
-figure is the paper's, not one measured here.
+The paper has two auxiliary losses of weight 0.3, crops of 8 to 100 % of the area, a momentum of 0.9, 4 % off the rate
+every 8 epochs, and an average of the parameters. It does not state the batch size, the first rate and the weight decay:
+32, 0.01 and 2e-4 are those of Caffe's replication (bvlc_googlenet), and so is the scale of pixels, 0 to 255 less the
+mean. Nor does it state the length of training and the decay of the average: 250 epochs and 0.9999 are our choice. Its
+photometric distortions are ColorJitter and Lighting here, as in fb.resnet.torch. It scales by an interpolation that is
+drawn at random, where ours is bilinear. The published figure is the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -1,13 +1,13 @@
 """Inception v3 on ILSVRC-2012 after its paper (arXiv:1512.00567): published 21.2 / 5.6 % error, on 48,238 images.
 
-RMSProp with an epsilon of 1, gradients clipped at a norm of 2, label smoothing, an auxiliary head, 100 epochs, 6 % off
-the rate every 2, measured on the moving average (``ema_top1_error``). The paper's 50 replicas each apply their own
-gradient of 32 images at a rate of 0.045. Here they are one batch of 1600 at 50 times that rate, as in the same
-authors' synchronous training of NASNet. What the paper leaves open is their code's: a momentum of 0.9, weight decay
-4e-5 of kernels, the auxiliary weight 0.4, averages that keep 0.9999 (0.9997 in batch normalization), pixels from -1 to
-1. Of its color distortions there are none here. The published figure leaves out 1,762 validation images that the
-authors found to be labelled wrong (``evaluate.py --leave-out``): on all 50,000 it is about 0.2 / 0.1 % more. It is the
-paper's, not one measured here.
+Training takes 100 epochs of RMSProp with an epsilon of 1, with 6 % off the rate every 2 epochs, gradients clipped at a
+norm of 2, label smoothing and an auxiliary head; it is measured on the moving average (``ema_top1_error``). The paper's
+50 replicas each apply their own gradient of 32 images at a rate of 0.045. Here they are one batch of 1600 at 50 times
+that rate, as in the same authors' synchronous training of NASNet. What the paper leaves open is taken from their code:
+a momentum of 0.9, a weight decay of 4e-5 of kernels, an auxiliary weight of 0.4, averages that keep 0.9999 (0.9997 in
+batch normalization), and pixels from -1 to 1. The paper's colour distortions are left out here. The published figure
+leaves out 1,762 validation images that the authors found to be labelled wrongly (``jaxcnn evaluate --leave-out``); on
+all 50,000 it is about 0.2 / 0.1 % more. It is the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

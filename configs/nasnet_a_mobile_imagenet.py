@@ -1,10 +1,10 @@
 """NASNet-A (mobile) on ILSVRC-2012 as its authors' code notes it (arXiv:1707.07012): published 26.0 / 8.4 % error.
 
-250,000 steps of 50 x 32 images at a rate of 50 x 0.04, 3 % off it every 2.4 epochs, gradients clipped at a norm of 10,
-label smoothing, an auxiliary head, no drop-path, measured on the moving average (``ema_top1_error``). RMSProp with an
-epsilon of 1 and an average that keeps 0.9999 are from the paper's appendix as it is quoted, not checked against it; a
-momentum of 0.9 and pixels from -1 to 1 are those of the same authors' Inception v3. Crops are GoogLeNet's. The
-published figure is the authors', not one measured here.
+Training takes 250,000 steps of 50 x 32 images at a rate of 50 x 0.04, with 3 % off the rate every 2.4 epochs, gradients
+clipped at a norm of 10, label smoothing, an auxiliary head and no drop-path; it is measured on the moving average
+(``ema_top1_error``). RMSProp with an epsilon of 1 and an average that keeps 0.9999 are quoted from the paper's appendix
+and were not checked against it. A momentum of 0.9 and pixels from -1 to 1 are those of the same authors' Inception v3.
+Crops are GoogLeNet's. The published figure is the authors', not one measured here.
 """
 
 from jaxcnn.config import (

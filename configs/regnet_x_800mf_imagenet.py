@@ -1,7 +1,7 @@
 """RegNetX-800MF on ILSVRC-2012 as torchvision's references train it (IMAGENET1K_V1): published 24.788 / 7.652 % error.
 
-Single centre crop, 50,000 images; references/classification/README.md: batch 1024 over 8 GPUs, SGD, 100 epochs. The
-published figure is torchvision's, not one measured here.
+The options are those of references/classification/README.md: batch 1024 over 8 GPUs, SGD and 100 epochs. The published
+figure, for a single centre crop of each of 50,000 images, is torchvision's, not one measured here.
 """
 
 from jaxcnn.config import (

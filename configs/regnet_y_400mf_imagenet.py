@@ -1,9 +1,9 @@
 """RegNetY-400MF on ILSVRC-2012 as its paper trains it (arXiv:2003.13678): published 25.898 / 8.07 % error.
 
-Batch 1024 at a rate of 0.8, SGD, 100 epochs, 5 of warm-up and a cosine, crops of random area and aspect ratio,
-mirrored, with AlexNet's lighting; the paper's widths. Nesterov's momentum, a warm-up from a tenth of the rate, and a
-rate that moves every epoch are the authors' code's (pycls). The published figure is the mean of the authors' five runs,
-not one measured here.
+Training takes 100 epochs of SGD at batch 1024 and a rate of 0.8, with 5 epochs of warm-up and a cosine, on crops of
+random area and aspect ratio, mirrored, with AlexNet's lighting. The widths are the paper's. Nesterov's momentum, a
+warm-up from a tenth of the rate, and a rate that moves every epoch are taken from the authors' code (pycls). The
+published figure is the mean of the authors' five runs, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -1,7 +1,8 @@
 """ResNet-50 on ILSVRC-2012 as torchvision's references train it (IMAGENET1K_V1): published 23.87 / 7.138 % error.
 
-Single centre crop, 50,000 images; references/classification/README.md: batch 256 over 8 GPUs, SGD, 90 epochs, the rate
-divided by ten every 30. The published figure is torchvision's, not one measured here.
+The options are those of references/classification/README.md: batch 256 over 8 GPUs, SGD, 90 epochs, and the rate
+divided by ten every 30. The published figure, for a single centre crop of each of 50,000 images, is torchvision's, not
+one measured here.
 """
 
 from jaxcnn.config import (

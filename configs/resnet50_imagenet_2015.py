@@ -1,11 +1,12 @@
 """ResNet-50 on ILSVRC-2012 as its paper trains it (arXiv:1512.03385): published 22.85 / 6.71 % error, of ten crops.
 
-Scale jitter from 256 to 480 pixels, mirrored, with AlexNet's lighting; the stride of a bottleneck in its first
-convolution; batch 256, SGD, 600,000 steps at most, which are 119.9 epochs. The rate is divided by ten when the error
-stalls, and the paper does not say when: every 30 epochs is fb.resnet.torch's. It subtracts a mean of each pixel; here
-it is one a channel, and pixels are divided by their deviation, which batch normalization undoes. Its batch statistics
-are averages over many images after training, ours are the running ones. The published figure is the paper's, not one
-measured here; the run itself measures the centre crop, of which 24.7 / 7.8 % is reported for the authors' weights.
+Images have a scale jitter from 256 to 480 pixels, mirrored, with AlexNet's lighting. The stride of a bottleneck is in
+its first convolution. Training takes 600,000 steps of SGD at batch 256, which are 119.9 epochs and the paper's maximum.
+The authors divided the rate by ten when the error stalled, and the paper does not say when that was; every 30 epochs is
+fb.resnet.torch's choice. The paper subtracts a mean for each pixel. Here there is one for each channel, and pixels are
+divided by their deviation, which batch normalization undoes. The paper's batch statistics are averages over many images
+after training; ours are the running ones. The published figure is the paper's, not one measured here. The run itself
+measures the centre crop, for which 24.7 / 7.8 % is reported with the authors' weights.
 """
 
 from jaxcnn.config import (

@@ -1,9 +1,9 @@
 """ResNet-50 on ILSVRC-2012 by "ResNet strikes back"'s procedure A1 (arXiv:2110.00476): published 19.6 % top-1 error.
 
-Single centre crop of 224 out of 236 (a share of 0.95), bicubic, 50,000 images: batch 2048, of which three are one image
-differently augmented, LAMB, binary cross-entropy, stochastic depth, 600 epochs. As in timm's LAMB, gradients are
-clipped at a norm of 1 and only decayed parameters are scaled to their norm. The published figure is the paper's, not
-one measured here.
+Training takes 600 epochs of LAMB at batch 2048, in which each image comes three times, differently augmented, with
+binary cross-entropy and stochastic depth. As in timm's LAMB, gradients are clipped at a norm of 1 and only decayed
+parameters are scaled to their norm. The published figure is for a single, bicubic centre crop of 224 out of 236 (a
+share of 0.95), on 50,000 images. It is the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -1,9 +1,9 @@
 """ResNet-50 on ILSVRC-2012 by "ResNet strikes back"'s procedure A3 (arXiv:2110.00476): published 21.9 % top-1 error.
 
-Single centre crop of 224 out of 236 (a share of 0.95), bicubic, 50,000 images: batch 2048, LAMB, binary cross-entropy,
-100 epochs, trained at 160 pixels. As in timm's LAMB, gradients are clipped at a norm of 1 and only decayed parameters
-are scaled to their norm. How RandAugment's magnitudes run and the schedule's end are taken from procedure A1. The
-published figure is the paper's, not one measured here.
+Training takes 100 epochs of LAMB at batch 2048 and 160 pixels, with binary cross-entropy. As in timm's LAMB, gradients
+are clipped at a norm of 1 and only decayed parameters are scaled to their norm. The scale of RandAugment's magnitudes
+and the end of the schedule are taken from procedure A1. The published figure is for a single, bicubic centre crop of
+224 out of 236 (a share of 0.95), on 50,000 images. It is the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -1,9 +1,10 @@
 """ResNet-50 on ILSVRC-2012 as fb.resnet.torch trains it: published 24.01 / 7.02 % error.
 
-The recipe that ResNeXt, DenseNet and torchvision's first ones descend from: batch 256, SGD with Nesterov's momentum, 90
-epochs, the rate divided by ten every 30, all parameters decayed, bicubic crops of random area and aspect ratio, colour
-jitter, lighting. Torch's bicubic scaling does not smooth where it makes an image smaller; ours does. The centre crop's
-interpolation is ours. The published figure is that repository's, not one measured here.
+The recipes of ResNeXt, of DenseNet and the first ones of torchvision descend from this one: 90 epochs of SGD with
+Nesterov's momentum at batch 256, the rate divided by ten every 30, weight decay of all parameters, bicubic crops of
+random area and aspect ratio, colour jitter and lighting. Torch's bicubic scaling does not smooth where it makes an
+image smaller; ours does. The interpolation of the centre crop is our choice. The published figure is that repository's,
+not one measured here.
 """
 
 from jaxcnn.config import (

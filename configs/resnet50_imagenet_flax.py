@@ -1,9 +1,10 @@
 """ResNet-50 on ILSVRC-2012 as Flax's ImageNet example trains it on 8 V100: published 23.28 % top-1 error.
 
-Batch 512, SGD with Nesterov's momentum, 100 epochs, 5 of warm-up and a cosine, kernels alone decayed, each block's last
-normalization starting at 0, bicubic crops, mirrored. Two things differ. Flax's strided convolutions and its max pooling
-pad one side alone (TensorFlow's "SAME"), ours both. And the example's evaluation leaves out the last 336 images, which
-do not fill a batch; ours counts all 50,000. The published figure is the example's, not one measured here.
+Training takes 100 epochs of SGD with Nesterov's momentum at batch 512, with 5 epochs of warm-up and a cosine, weight
+decay of the kernels alone, the last normalization of each block starting at 0, and bicubic crops, mirrored. Two things
+differ. Flax's strided convolutions and its max pooling pad only one side (TensorFlow's "SAME"), and ours pad both. And
+the example's evaluation leaves out the last 336 images, which do not fill a batch, where ours counts all 50,000. The
+published figure is the example's, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -1,9 +1,10 @@
 """ResNet-50 on ILSVRC-2012 by torchvision's new recipe (IMAGENET1K_V2): published 19.142 / 4.566 % error.
 
-Of the moving average (``ema_top1_error``), single centre crop of 224 out of 232, 50,000 images; torchvision's issue
-3995: batch 1024 over 8 GPUs, of which four are one image differently augmented (``--ra-reps 4``), 600 epochs, trained
-at 176 pixels. One thing differs: the published weights are those of the epoch that was best on the same 50,000 images.
-The published figures are torchvision's, not measured here.
+The options are those of torchvision's issue 3995: 600 epochs of training at 176 pixels, and batch 1024 over 8 GPUs, in
+which each image comes four times, differently augmented (``--ra-reps 4``). The published figures are for the moving
+average (``ema_top1_error``) and a single centre crop of 224 out of 232, on 50,000 images. One thing differs: the
+published weights are those of the epoch that was best on the same 50,000 images. The published figures are
+torchvision's, not measured here.
 """
 
 from jaxcnn.config import (

@@ -1,9 +1,9 @@
 """ResNeXt-50 (32x4d) on ILSVRC-2012 after its paper (arXiv:1611.05431): published 22.2 % top-1 error.
 
 The paper follows fb.resnet.torch: batch 256, SGD, weight decay of all parameters, crops of random area and aspect
-ratio, colour jitter and lighting. It divides the rate by ten three times and does not say when, nor for how long it
-trains: every 30 of 100 epochs is torchvision's command for this network. Nesterov's momentum and bicubic crops are
-fb.resnet.torch's. The published figure is the paper's, not one measured here.
+ratio, colour jitter and lighting. It divides the rate by ten three times, and says neither when nor how long it trains:
+100 epochs, and every 30 of them, are those of torchvision's command for this network. Nesterov's momentum and bicubic
+crops are fb.resnet.torch's. The published figure is the paper's, not one measured here.
 """
 
 from jaxcnn.config import (

@@ -1,11 +1,12 @@
 """VGG-16 on ILSVRC-2012 as its paper trains it (arXiv:1409.1556): published 25.6 / 8.1 % error, evaluated densely.
 
-Scale jitter from 256 to 512 pixels, mirrored, with AlexNet's lighting ("random RGB shift"), batch 256, SGD, 74 epochs.
-The paper starts VGG-16 from layers of a trained VGG-11, and scale jitter from a network trained at 384 pixels. Here it
-starts from He's initialization, as torchvision's does, and for it pixels are divided by their deviation too. The rate
-is divided by ten three times, when the validation error stalled; the paper does not say when, and here it is after
-each quarter. The published figure is the paper's, not one measured here; the run itself measures the centre crop, of
-which 28.5 / 9.9 % is reported for the authors' weights.
+Training takes 74 epochs of SGD at batch 256, with a scale jitter from 256 to 512 pixels, mirrored, and AlexNet's
+lighting ("random RGB shift"). The paper starts VGG-16 from layers of a trained VGG-11, and scale jitter from a network
+trained at 384 pixels. Here the network starts from He's initialization, as torchvision's does, for which pixels are
+also divided by their deviation. The authors divided the rate by ten three times, when the validation error stalled. The
+paper does not say when that was; here it is after each quarter of training. The published figure is the paper's, not
+one measured here. The run itself measures the centre crop, for which 28.5 / 9.9 % is reported with the authors'
+weights.
 """
 
 from jaxcnn.config import (

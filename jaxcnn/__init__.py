@@ -1,7 +1,8 @@
 """The ILSVRC family of convolutional networks as pure functions in JAX and Flax Linen.
 
-The front door: `list_models` and `create_model` make networks, `load_pretrained` reads somebody's weights into their
-variables, `load` brings back a run or a published network ready to predict and evaluate, and `train` runs a recipe.
+These functions are the front door. `list_models` and `create_model` make networks, `load_pretrained` reads published
+weights or a file into their variables, `load` returns a run or a published network ready to predict and evaluate, and
+`train` trains a recipe.
 """
 
 import importlib
@@ -28,7 +29,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Imports what is asked for when it is first asked for, so that ``import jaxcnn`` itself is quick."""
+    """Imports a name when it is first asked for, so that ``import jaxcnn`` itself is quick."""
     if name == "__version__":
         return importlib.metadata.version("jaxcnn")
     if name not in _HOMES:

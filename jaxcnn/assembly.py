@@ -1,4 +1,4 @@
-"""From a config to its parts: the network, the data, the steps and the evaluator, checked and joined."""
+"""Makes the parts of a run from its config, checks them and joins them: network, data, step and evaluator."""
 
 import dataclasses
 import functools
@@ -45,7 +45,7 @@ from jaxcnn.types import Variables
 
 
 def make_model(config: ModelConfig, num_classes: int) -> Network:
-    """Returns the network that a config names, with the data set's number of classes unless the config has its own.
+    """Returns the network that a config names, with ``num_classes`` classes unless the config has its own number.
 
     Raises:
         ModelError: the name or an option is unknown.
@@ -61,7 +61,7 @@ def make_model(config: ModelConfig, num_classes: int) -> Network:
 
 
 def _lowering(name: str) -> Lowering:
-    """The name of a lowering, or the table in a file."""
+    """Returns the name of a lowering, or the table of tuned lowerings that a file holds."""
     names: tuple[Literal["auto"] | LoweringName, ...] = ("auto", *LOWERINGS)
     for known in names:
         if name == known:
@@ -70,7 +70,9 @@ def _lowering(name: str) -> Lowering:
         return read_tuned(Path(name))
     except (OSError, ValueError) as error:
         choices = nearest(name, names)
-        raise ConfigError(f"model.lowering {name!r} is no lowering ({choices}) and no tuned table: {error}") from None
+        raise ConfigError(
+            f"model.lowering {name!r} is neither a lowering ({choices}) nor a file of tuned ones: {error}"
+        ) from None
 
 
 def state_maker(
@@ -80,7 +82,7 @@ def state_maker(
     key: jax.Array,
     image_shape: tuple[int, int, int],
 ) -> Callable[[], TrainState]:
-    """Returns `create_state` for a config: a pure function, whose `jax.eval_shape` is the layout of the checkpoints."""
+    """Returns `create_state` for a config: a pure function, whose `jax.eval_shape` gives the layout of checkpoints."""
     return functools.partial(
         create_state,
         model,
@@ -93,13 +95,13 @@ def state_maker(
 
 
 def split_seed(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Returns a run's keys for initialization, augmentation and dropout."""
+    """Returns the keys of a run for initialization, augmentation and dropout."""
     initialization, augmentation, dropout = jax.random.split(jax.random.key(seed), 3)
     return initialization, augmentation, dropout
 
 
 def augmentation_keys(key: jax.Array, batch: Batch) -> jax.Array:
-    """Returns the key of each image's augmentations, a function of the run's key, the epoch and the position in it."""
+    """Returns the key of each image's augmentations, a function of the run's key, its epoch and its position."""
     return jax.vmap(lambda epoch, position: jax.random.fold_in(jax.random.fold_in(key, epoch), position))(
         batch["epoch"], batch["position"]
     )
@@ -108,12 +110,12 @@ def augmentation_keys(key: jax.Array, batch: Batch) -> jax.Array:
 def make_preparation(
     config: TrainConfig, key: jax.Array, num_classes: int
 ) -> Callable[[Batch], tuple[jax.Array, jax.Array]]:
-    """Returns ``prepare(batch)``, from a training batch to augmented, normalized images and their targets; pure.
+    """Returns the pure function ``prepare``, from a training batch to augmented, normalized images and their targets.
 
     Args:
-        config: its augmentations and normalization.
-        key: of the augmentations.
-        num_classes: of the targets, where they become soft.
+        config: the options of the run, with its augmentations and normalization.
+        key: the key of the augmentations.
+        num_classes: the number of classes of the targets, where they become soft.
     """
 
     def prepare(batch: Batch) -> tuple[jax.Array, jax.Array]:
@@ -134,11 +136,11 @@ def make_evaluator(
     """Returns the evaluator of a network on images that are normalized but not augmented.
 
     Args:
-        model: the network. On `Dense` views its dense layers see every position, where it has an option for that.
-        normalization: of its images.
+        model: the network. For `Dense` views its dense layers see every position, where it has an option for that.
+        normalization: the normalization of its images.
         parallel: the devices.
-        views: of each image.
-        views_at_once: how many views the network takes together at most.
+        views: the views of each image.
+        views_at_once: the most views that the network takes together; by default there is no limit.
     """
     model = _for_views(model, views)
 
@@ -164,16 +166,17 @@ def _for_views(model: nn.Module, views: Views) -> nn.Module:
 
 
 def check_normalization(normalization: Normalization, channels: int) -> None:
-    """Refuses means and deviations that do not fit the channels.
+    """Refuses means and deviations that do not fit the number of channels.
 
     Raises:
-        ConfigError: naming the option.
+        ConfigError: some do not fit. The message names the option.
     """
     for option in ("mean", "std"):
         given = len(getattr(normalization, option))
         if given not in (1, channels):
             raise ConfigError(
-                f"normalization.{option} has {given} values, and images have {channels} channels: give one each, or one"
+                f"normalization.{option} has {given} values, and images have {channels} channels: give one value for "
+                "each channel, or one for all"
             )
 
 
@@ -188,11 +191,12 @@ def check_image_shape(
     Args:
         model: the network.
         variables: its variables, or their shapes.
-        shape: (height, width, channels).
-        options: which options set the shape, for the message.
+        shape: the images' (height, width, channels).
+        options: the options that set the shape, for the message.
 
     Raises:
-        UserError: naming the shape; dense layers on feature maps take only the size they were made for.
+        UserError: the images do not fit. Dense layers on feature maps, for example, take only the size that they were
+            made for.
     """
     images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
     try:
@@ -209,7 +213,7 @@ def check_views(
     """Refuses views that a network cannot take, before anything is read.
 
     Raises:
-        UserError: naming what does not fit.
+        UserError: some option does not fit. The message names it.
     """
     check_normalization(normalization, data.channels)
     model, channels = _for_views(model, views), data.channels
@@ -219,7 +223,7 @@ def check_views(
             check_image_shape(model, variables, (size, size, channels))
         case Dense():
             for short in views.short_sides:
-                # Neither may fit by chance, as one shape does that dense layers on the feature maps are made for.
+                # Two shapes are tried, because one of them may happen to be the one that dense layers are made for.
                 for shape in ((short, short, channels), (short, 2 * short, channels)):
                     check_image_shape(model, variables, shape, "views.short_sides, data.channels")
         case FixedViews():
@@ -228,7 +232,7 @@ def check_views(
 
 @dataclasses.dataclass(frozen=True)
 class Assembly:
-    """A config's parts, joined and checked; nothing compiled yet."""
+    """The parts of a run, checked and joined; nothing is compiled yet."""
 
     config: TrainConfig
     """The config, with everything resolved."""
@@ -238,27 +242,27 @@ class Assembly:
     learning_rate: optax.Schedule
     total_steps: int
     make_state: Callable[[], TrainState]
-    """Returns the state before the first step; jitted, pure."""
+    """A pure, jitted function that returns the state before the first step."""
     state_shardings: TrainState
-    """Where each of the state's arrays lives."""
+    """The sharding of each of the state's arrays."""
     prepare: Callable[[Batch], tuple[jax.Array, jax.Array]]
-    """What `make_preparation` returned."""
+    """The function that `make_preparation` returned."""
     train_step: TrainStep
     evaluator: Evaluator
 
     @functools.cached_property
     def train_feed(self) -> Feed:
-        """The training images on their way to the devices."""
+        """The feed of the training images."""
         return Feed(self.data.train, self.parallel, self.config.data.batch_size, self.config.seed)
 
     @functools.cached_property
     def evaluation_feed(self) -> Feed:
-        """The images that the run is measured on, on their way to the devices."""
+        """The feed of the images that the run is measured on."""
         return Feed.for_evaluation(self.data.evaluation, self.parallel, self.config.evaluation.batch_size)
 
     @property
     def steps_per_epoch(self) -> float:
-        """The steps of an epoch; need not be whole, because batches run on from one epoch into the next."""
+        """The number of steps in an epoch; it need not be whole, because a batch may extend into the next epoch."""
         return self.data.train.size / self.config.data.batch_size
 
     @property
@@ -270,7 +274,7 @@ class Assembly:
 
     @property
     def abstract_state(self) -> TrainState:
-        """Shapes, dtypes and shardings of the state, made without computing it."""
+        """The shapes, dtypes and shardings of the state, found without computing it."""
         return jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
             jax.eval_shape(self.make_state),
@@ -279,12 +283,12 @@ class Assembly:
 
 
 def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParallel | None = None) -> Assembly:
-    """Joins a config's parts. Everything that can be refused is refused here, before anything is compiled.
+    """Makes the parts of a run and joins them; refuses all that can be refused before anything is compiled.
 
     Args:
-        config: the recipe.
-        data: instead of what ``config.data`` names: see `jaxcnn.data.stand_in`.
-        parallel: instead of all devices of this process: those of a topology.
+        config: the options of the run.
+        data: what to train on, in place of what ``config.data`` names: see `jaxcnn.data.stand_in`.
+        parallel: the devices, such as those of a topology; by default all that there are.
 
     Raises:
         UserError: an option does not fit the data set, the network or the devices.
@@ -306,7 +310,7 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
         warmup_steps=warmup_steps(config.optimizer.schedule, steps_per_epoch),
     )
     make_state = state_maker(config, model, optimizer, init_key, shape)
-    # An image too small for the network is refused here.
+    # This refuses images that are too small for the network.
     abstract_state = jax.eval_shape(make_state)
     check_image_shape(model, abstract_state.variables, data.evaluation.image_shape)
     state_shardings = jax.tree.map(lambda leaf: parallel.replicated, abstract_state)
@@ -342,7 +346,7 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
 
 
 def _checked(config: TrainConfig, data: Data | None, parallel: DataParallel | None) -> tuple[DataParallel, Data]:
-    """The devices and the data set of a config whose options are known to fit them."""
+    """Returns the devices and the data set of a config, after checking that its options fit them."""
     num_classes = config.model.num_classes
     for option in ("batch_norm_axis", "batch_norm_groups"):
         if option in config.model.options:
@@ -355,13 +359,16 @@ def _checked(config: TrainConfig, data: Data | None, parallel: DataParallel | No
     check_order(config.augmentations)
     data = data or open_data(config.data)
     if num_classes is not None and num_classes < len(data.class_names):
-        raise ConfigError(f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes")
+        raise ConfigError(
+            f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes: give at least "
+            "as many, or leave it out"
+        )
     check_top_k(config.evaluation.top_k, num_classes or len(data.class_names))
     return parallel, data
 
 
 def _training_model(model: nn.Module, config: TrainConfig, parallel: DataParallel) -> nn.Module:
-    """The network as it is trained: its batch normalization knows how the batch is spread over the devices."""
+    """Returns the network as it is trained, whose batch normalization knows how a batch is spread over the devices."""
     if not isinstance(model, BatchNormNetwork):
         return model
     groups = parallel.batch_norm_groups(config.parallel.batch_norm)
@@ -369,6 +376,6 @@ def _training_model(model: nn.Module, config: TrainConfig, parallel: DataParalle
 
 
 def _step_arguments(model: nn.Module, total_steps: int) -> Callable[[jax.Array], dict[str, jax.Array]]:
-    """What ``apply`` is given besides at each step, by networks that schedule something."""
+    """Returns the step arguments of a network: what it schedules, as a function of the step."""
     scheduled = "drop_path_progress" in inspect.signature(model.__call__).parameters
     return lambda step: {"drop_path_progress": step / total_steps} if scheduled else {}

@@ -1,29 +1,29 @@
-"""Mistakes that a person can put right, each told in one sentence."""
+"""Errors for mistakes that a person can correct, each with a message of one sentence."""
 
 import difflib
 from collections.abc import Iterable
 
 EXIT_USER_ERROR = 2
-"""The exit code of a command after a `UserError`: trying again cannot help."""
+"""The exit code of a command after a `UserError`, which means that trying again cannot help."""
 
 
 class UserError(ValueError):
-    """A mistake in what the user gave: a name, an option, a file.
+    """An error for a mistake in what the user gave: a name, an option, a file.
 
-    Its message is one sentence that names the thing and the way out; commands print it without a traceback and leave
-    with exit code `EXIT_USER_ERROR`.
+    Its message is one sentence that names the thing, what is wrong with it, and the way out. Commands print it without
+    a traceback and leave with exit code `EXIT_USER_ERROR`.
     """
 
 
 def nearest(name: str, choices: Iterable[str]) -> str:
-    """Returns the clause that leads from a wrong name to the right one.
+    """Returns the clause of a message that leads from a wrong name to the right one.
 
     Args:
-        name: what was asked for.
-        choices: what there is.
+        name: the wrong name.
+        choices: the names that exist.
 
     Returns:
-        ``did you mean 'resnet50'?`` where a choice is close, else ``choose from 'a', 'b'`` (at most twelve of them).
+        ``did you mean 'resnet50'?`` where some choice is close, else ``choose from 'a', 'b'`` with twelve at most.
 
     >>> nearest("resnet5", ["lenet", "resnet50"])
     "did you mean 'resnet50'?"

@@ -1,4 +1,4 @@
-"""Loads trained networks: run folders, published weights, files."""
+"""Loading trained networks: from run folders, published weights and files."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,20 +29,22 @@ WeightsOf = Literal["raw", "ema"]
 def load(
     name: str | Path, weights: str | None = None, checkpoint: Which = "latest", weights_of: WeightsOf = "raw"
 ) -> Trained:
-    """Loads a run folder, or a named model with somebody's weights.
+    """Loads a run folder, or a named model with published weights or those of a file.
 
     Args:
         name: a run folder, or one of ``jaxcnn.list_models()``.
-        weights: for a model, as the ``source`` of `load_pretrained`: see `load_published`.
-        checkpoint: for a run, the newest, or the one at which these weights had their lowest top-1 error.
-        weights_of: for a run, ``ema`` takes the moving average of parameters and batch statistics.
+        weights: for a model, its weights, as the ``source`` of `load_pretrained`: see `load_published`.
+        checkpoint: for a run, which checkpoint: the newest, or the one at which these weights had their lowest top-1
+            error.
+        weights_of: for a run, whether to take its parameters themselves (``raw``) or the moving average of parameters
+            and batch statistics (``ema``).
 
     Returns:
         An object that predicts and evaluates, and shows its model, variables, preprocessing and class names.
 
     Raises:
-        UserError: there is no such run or model, the weights are not given or not the network's, or a model is asked
-            for what only a run has.
+        UserError: there is no such run or model, the weights are missing or not the network's, or an option is given
+            to a model that only a run has.
     """
     (network,) = load_several([str(name)], [weights] if weights else (), checkpoint, weights_of)
     return network
@@ -57,12 +59,13 @@ def load_several(
     """Loads run folders and models, with weights given once for all models or once for each of them in their order.
 
     Raises:
-        UserError: as `load` does, or the number of weights is neither one nor that of the models.
+        UserError: as `load` does; or the number of weights is neither one nor that of the models.
     """
     models = [name for name in names if not Path(name).is_dir()]
     if len(models) == len(names) and (checkpoint, weights_of) != ("latest", "raw"):
         raise UserError(
-            f"--checkpoint and --weights-of choose from what a run has kept, and there is no run folder {names[0]}"
+            f"--checkpoint and --weights-of choose from what a run has kept, and {names[0]} is not a run folder: leave "
+            "them out, or name a run folder"
         )
     if len(weights) > 1 and len(weights) != len(models):
         raise UserError(
@@ -77,15 +80,16 @@ def load_several(
 
 
 def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf = "raw") -> Trained:
-    """Loads what a run has trained.
+    """Loads the network that a run has trained.
 
     Args:
-        folder: of the run.
-        checkpoint: the newest, or the one at which these weights had their lowest top-1 error.
-        weights_of: ``ema`` takes the moving average of parameters and batch statistics.
+        folder: the run folder.
+        checkpoint: which checkpoint: the newest, or the one at which these weights had their lowest top-1 error.
+        weights_of: whether to take the parameters themselves (``raw``) or the moving average of parameters and batch
+            statistics (``ema``).
 
     Raises:
-        UserError: the folder is not a run's, holds no whole checkpoint, or keeps no moving average.
+        UserError: the folder is not a run folder, holds no whole checkpoint, or keeps no moving average.
     """
     config = load_config(folder)
     if weights_of == "ema" and config.ema.decay is None:
@@ -105,10 +109,10 @@ def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf =
 
 
 def restore_state(folder: Path, checkpoint: Which = "latest") -> Restored:
-    """Returns a run's whole training state, with its step and metrics.
+    """Returns the whole training state of a run, with its step and metrics.
 
     Raises:
-        UserError: the folder is not a run's, or holds no whole checkpoint.
+        UserError: the folder is not a run folder, or holds no whole checkpoint.
     """
     return _restore(folder, load_config(folder), checkpoint, "top1_error")[1]
 
@@ -127,22 +131,22 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Which, metric: str) 
 
 
 def load_published(name: str, weights: str | None) -> Trained:
-    """Loads somebody's weights into a network of `list_models`.
+    """Loads published weights, or those of a file, into a network of `list_models`.
 
     Args:
-        name: the network.
-        weights: as the ``source`` of `load_pretrained`. Published weights bring their options of the network, their
-            crop and their normalization; a file is taken to be of the network that the first of the published weights
-            are of, and gets ILSVRC's usual preprocessing.
+        name: the name of the network.
+        weights: the weights, as the ``source`` of `load_pretrained`. Published weights come with their options of the
+            network, their crop and their normalization. The weights of a file get the options of the network's first
+            published weights, and ILSVRC's usual preprocessing.
 
     Raises:
-        UserError: the name is no model's, or the weights are not given or not the network's.
+        UserError: there is no such model, or the weights are missing or not the network's.
     """
     variant = get_variant(name)
     if weights is None:
         known = "".join(f"{entry.source}, " for entry in published_weights(name))
         raise ConfigError(
-            f"{name} is a model and not a run folder: say with --weights whose weights it has, {known}or a file"
+            f"{name} is a model and not a run folder, so it needs weights: name them with --weights, {known}or a file"
         )
     if is_published(weights):
         published = find_published(name, weights)
@@ -166,13 +170,13 @@ def load_published(name: str, weights: str | None) -> Trained:
 def initial_variables(config: TrainConfig) -> Variables | None:
     """Returns the variables that a run starts from, where ``config.init_from`` names some; else None.
 
-    The classifier starts anew where its number of classes is another.
+    The classifier starts anew where its number of classes differs.
 
     Args:
-        config: with everything resolved.
+        config: the options of the run, with everything resolved.
 
     Raises:
-        UserError: the weights cannot be had, or are not the network's.
+        UserError: the weights cannot be read or fetched, or are not the network's.
     """
     if config.init_from is None:
         return None

@@ -1,4 +1,4 @@
-"""Bounded numbers of results between those who start them and those who need them."""
+"""Bounded queues between the code that starts results and the code that needs them."""
 
 import collections
 from collections.abc import Iterable, Iterator
@@ -8,18 +8,19 @@ T = TypeVar("T")
 
 
 def ahead(results: Iterable[T], depth: int) -> Iterator[T]:
-    """Yields results in order, each only after the ``depth`` results behind it were started too.
+    """Yields results in order, each only after the next ``depth`` results have been started too.
 
-    ``results`` yields what was started and need not be done: a future, or arrays that a device still computes. With the
-    bound, a fast producer neither waits for its consumer nor piles up everything: at most ``depth + 1`` results are
-    held, the one that is handed out included. Nothing is started before the first is asked for.
+    ``results`` yields results that have been started and need not be done: futures, or arrays that a device still
+    computes. With the bound, a fast producer need not wait for its consumer and yet does not pile up everything: at
+    most ``depth + 1`` results are held, the one that is handed out included. Nothing is started before the first result
+    is asked for.
 
     >>> list(ahead("abc", depth=2))
     ['a', 'b', 'c']
 
     Args:
-        results: starts a result whenever the next one is asked for.
-        depth: how many results are started beyond the one that is handed out; 0 for none.
+        results: an iterable that starts a result whenever the next one is asked for.
+        depth: the number of results that are started beyond the one that is handed out.
 
     Raises:
         ValueError: ``depth`` is negative.
@@ -36,14 +37,14 @@ def ahead(results: Iterable[T], depth: int) -> Iterator[T]:
 
 
 class Delay(Generic[T]):
-    """Gives each value back a fixed number of calls later, when a device has long computed it and nobody need wait.
+    """Returns each value a fixed number of calls later, when a device has long computed it, so that nothing waits.
 
     >>> delay = Delay(2)
     >>> [delay(value) for value in "abcd"]
     [None, None, 'a', 'b']
 
     Args:
-        calls: how many calls later.
+        calls: the number of calls.
     """
 
     def __init__(self, calls: int) -> None:
@@ -51,6 +52,6 @@ class Delay(Generic[T]):
         self._held: collections.deque[T] = collections.deque()
 
     def __call__(self, value: T) -> T | None:
-        """Takes a value, and returns that of so many calls before; None where there were not so many."""
+        """Takes a value, and returns the one of that many calls before; None where there were fewer calls."""
         self._held.append(value)
         return self._held.popleft() if len(self._held) > self._calls else None

@@ -1,4 +1,4 @@
-"""What ``jaxcnn evaluate`` does: networks measured on a data set's evaluation split, and what is kept of it."""
+"""Measuring networks on the evaluation split of a data set, and keeping the details, as ``jaxcnn evaluate`` does."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -28,17 +28,19 @@ class Measurement:
     """What to measure, on which images, and what to keep."""
 
     batch_size: int = EvaluationConfig().batch_size
-    """Views that the network takes together."""
+    """The number of views that the network takes together."""
     top_k: tuple[int, ...] = EvaluationConfig().top_k
-    """An image counts as right if its label is among so many of the most probable classes: an error for each number."""
-    # The union is asked for when the command is parsed, so that the protocols of a recipe are among them.
+    """Each k for which an error is counted: an image counts as right if its label is among the k most probable
+    classes."""
+    # The union is made when the command is parsed, so that it includes the protocols of a recipe.
     views: Annotated[Views, tyro.conf.arg(constructor_factory=protocol_union)] = SINGLE_CROP
-    """The views of each image; what the network says of them is averaged."""
+    """The views of each image, over which the network's answers are averaged."""
     leave_out: Path | None = None
-    """A file with the images that do not count, by the names or the numbers of their files, one a line: ILSVRC's
-    blacklist."""
+    """A file with the images that do not count, such as ILSVRC's blacklist: the names or the numbers of their files,
+    one a line."""
     labels: Path | None = None
-    """ImageNet-ReaL's real.json: several labels of an image are right, and images without any do not count."""
+    """A file like ImageNet-ReaL's real.json, by which an image may have several right labels; images without any do not
+    count."""
     details: Path | None = None
     """The folder to save each class's error, the confusion matrix, and each image's answer to."""
     submission: Path | None = None
@@ -55,20 +57,20 @@ def measure(
     measurement: Measurement,
     facts: Mapping[str, Json],
 ) -> Result:
-    """Measures networks, averaged in their probabilities, and writes what is to be kept.
+    """Measures networks, whose probabilities are averaged where there are several, and writes what is to be kept.
 
-    Several processes may measure together: all call this and get the same result, and process 0 alone writes.
+    Several processes may measure together: all call this function and get the same result, and process 0 alone writes.
 
     Args:
-        networks: one or more.
-        data: the data set, and the first network's crop and channels; the others keep their own.
-        normalization: the first network's; the others keep their own.
-        measurement: what else can be chosen.
-        facts: what stands in the details besides, as JSON takes it.
+        networks: one network or more.
+        data: the data set, and the crop and the channels of the first network; the others keep their own.
+        normalization: the normalization of the first network; the others keep their own.
+        measurement: what to measure, and what to keep.
+        facts: further facts for the details, as JSON takes them.
 
     Raises:
-        UserError: the data set, the views or a file does not fit the networks; all but the last is found before
-            anything is computed.
+        UserError: the data set, the views or a file does not fit the networks. This is found before anything is
+            computed, unless it is the images themselves that cannot be read.
     """
     first, *others = networks
     check_top_k(measurement.top_k, first.num_classes)
@@ -82,7 +84,7 @@ def measure(
         if measurement.class_numbers:
             class_numbers = read_class_numbers(measurement.class_numbers, first.num_classes, first.wordnet_ids)
     elif measurement.class_numbers:
-        raise UserError("--class-numbers are for a submission: say with --submission where to write it")
+        raise UserError("--class-numbers is only for a submission: add --submission FILE")
     valid = first.valid_labels(splits[0], measurement.labels)
 
     predictions = average_networks(

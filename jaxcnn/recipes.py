@@ -1,8 +1,8 @@
-"""Recipes: the options of a run as a Python file, found by name or by path, and the one that a run folder keeps.
+"""Recipes: Python files with the options of a run, found by name or by path, or kept in a run folder.
 
-A recipe sets ``config = TrainConfig(...)``. It may register what it trains with, such as a network family of its own.
-So it is executed once in a process however often it is loaded, and a run folder keeps its source: whoever loads the run
-later finds the same things registered.
+A recipe sets ``config = TrainConfig(...)``. It may also register what it trains with, such as a network family of its
+own. Therefore it is executed only once in a process, however often it is loaded; and a run folder keeps its source, so
+that the same things are registered when the run is loaded later.
 """
 
 import ast
@@ -28,21 +28,23 @@ def _shipped() -> Path:
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
+_EXECUTED: set[str] = set()
+"""The code, beside their configs, of the recipes that this process has executed."""
 SHIPPED = _shipped()
 """The folder of the recipes that come with this package: `load_recipe` finds them by name."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """What is trained, and the source that says so."""
+    """The options of a run, and the source of the recipe that they come from."""
 
     name: str
-    """The name of the recipe's file without its suffix; for a run folder or a config file the config's own name."""
+    """The name of the recipe's file without its suffix; for a run folder or a config file, the config's own name."""
     config: TrainConfig
     source: str | None
-    """The text of the recipe's file, for the run folder to keep; None where there is a config and no recipe."""
+    """The text of the recipe's file, for the run folder to keep; None where there is a config without a recipe."""
     run: Path | None = None
-    """The run folder that was named; None if it was a recipe or a config file."""
+    """The run folder, where one was named; None for a recipe or a config file."""
 
     @property
     def summary(self) -> str:
@@ -52,10 +54,10 @@ class Recipe:
 
 
 def load_config(name_or_path: str | Path) -> TrainConfig:
-    """Returns the config of `load_recipe`.
+    """Returns the config of the recipe that `load_recipe` loads.
 
     Raises:
-        UserError: as `load_recipe`.
+        UserError: as `load_recipe` does.
     """
     return load_recipe(name_or_path).config
 
@@ -67,7 +69,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
         name_or_path: the name of a recipe of `find_recipes`, such as ``resnet50_imagenet``; the path of a recipe's
             file, a run folder, or a ``.json`` file such as a run's config.json. A string without a directory part is
             first taken for a name, whatever the working directory holds; ``./resnet50_imagenet`` and every `Path` are
-            paths. Beside a config, a ``recipe.py`` is executed first, because the config may name what it registers.
+            paths. A ``recipe.py`` beside a config is executed first, because the config may name what it registers.
 
     Raises:
         UserError: there is no such recipe, file or folder, or it holds no config.
@@ -90,7 +92,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def same_code(source: str, other: str) -> bool:
-    """Returns whether two recipes do the same besides setting their ``config``: comments and docstrings aside."""
+    """Returns whether two recipes have the same code, apart from comments, docstrings, imports and their ``config``."""
     return _code(source) == _code(other)
 
 
@@ -109,8 +111,8 @@ def find_recipes(pattern: str = "*", folder: Path = SHIPPED) -> dict[str, Recipe
     """Returns recipes by name, sorted.
 
     Args:
-        pattern: a shell pattern of names.
-        folder: the recipes' folder; by default the one of this package's own.
+        pattern: a shell pattern that names match.
+        folder: the folder of the recipes; by default that of the recipes that come with this package.
 
     Raises:
         UserError: no recipe matches.
@@ -139,7 +141,9 @@ def _load_json(path: Path) -> Recipe:
     source = None
     if (recipe := path.parent / RECIPE_FILE).is_file():
         source = _read(recipe)
-        _executed(source, recipe)
+        # What a recipe of the same code has registered, whatever its config and comments, is registered already.
+        if "\n".join(_code(source)) not in _EXECUTED:
+            _executed(source, recipe)
     try:
         config = from_json(_read(path))
     except UserError as error:
@@ -156,7 +160,7 @@ def _read(path: Path) -> str:
 
 
 def _executed(source: str, path: Path) -> ModuleType:
-    """The module that a recipe's source makes: the same one whenever the text is the same, wherever it is read from."""
+    """Returns the module that a recipe's source makes; it is the same one wherever the same text is read from."""
     name = f"jaxcnn_recipe_{hashlib.sha256(source.encode()).hexdigest()}"
     if name not in sys.modules:
         module = ModuleType(name)
@@ -170,4 +174,5 @@ def _executed(source: str, path: Path) -> ModuleType:
             if isinstance(error, UserError):
                 raise ConfigError(f"{path}: {error}") from None
             raise
+        _EXECUTED.add("\n".join(_code(source)))
     return sys.modules[name]

@@ -1,4 +1,4 @@
-"""Runs: a config in, a trained and evaluated network in a folder out."""
+"""Runs: training and evaluating a network by a config, in a folder that keeps everything."""
 
 import contextlib
 import dataclasses
@@ -31,7 +31,7 @@ from jaxcnn.training.state import TrainState
 from jaxcnn.types import JsonObject, Variables
 
 LARGE_BATCH = 1 << 20
-"""The bytes of a uint8 batch from which on a step's buffers are worth keeping (see `keep_freed_memory`)."""
+"""The size in bytes of a uint8 batch above which a step's buffers are worth keeping (see `keep_freed_memory`)."""
 
 
 def train(
@@ -46,25 +46,26 @@ def train(
 
     >>> train("lenet_digits", "runs/mine")  # doctest: +SKIP
 
-    The folder holds ``config.json``, ``metrics.jsonl``, ``tensorboard/`` and ``checkpoints/``. If it holds a run of the
-    same config already, that run goes on from its newest whole checkpoint, and ends in the bits it would have ended in.
+    The folder holds ``config.json``, ``recipe.py``, ``metrics.jsonl``, ``tensorboard/`` and ``checkpoints/``. If it
+    already holds a run of the same config, that run goes on from its newest whole checkpoint, and ends in the same bits
+    as if it had never been interrupted.
 
-    Several processes may train together (see `jaxcnn.devices.processes`): all call this, with one run folder that they
-    share, and get the same result. Process 0 alone writes and prints.
+    Several processes may train together (see `jaxcnn.devices.processes`): all call this function with the same run
+    folder, which they share, and get the same result. Process 0 alone writes and prints.
 
     Args:
         config: the options of the run; or the name or path of a recipe, as `jaxcnn.recipes.load_recipe` takes it.
-        workdir: the run folder; made if need be.
-        console: where progress goes; by default the terminal.
-        source: the text of the recipe that made the config, which the folder keeps as ``recipe.py``: what it registers
-            is needed again to evaluate the run.
-        profile_steps: how many steps to trace into ``profile/``, if any.
+        workdir: the run folder, which is made if need be.
+        console: what progress is printed to; by default the terminal.
+        source: the text of the recipe that made the config. The folder keeps it as ``recipe.py``, because what it
+            registers is needed again to evaluate the run.
+        profile_steps: the number of steps to trace into ``profile/``; by default none.
 
     Returns:
-        The last evaluation, or None if SIGTERM or SIGINT asked to stop; everything is saved then.
+        The last evaluation, or None if SIGTERM or SIGINT asked to stop; everything is saved in both cases.
 
     Raises:
-        UserError: something in the config is impossible, or the folder holds a run of another config.
+        UserError: the config asks for something impossible, or the folder holds a run of another config.
     """
     if not isinstance(config, TrainConfig):
         recipe = load_recipe(config)
@@ -128,20 +129,20 @@ def train(
             reporter=reporter,
             stop=stop,
         )
-    # No process leaves before the last checkpoint is written: JAX's exit waits for the others, but not for long.
+    # No process may leave before the last checkpoint is written: at exit JAX waits for the others, but not for long.
     gather(None)
     return result
 
 
 def keep_memory(assembly: Assembly) -> None:
-    """Has freed memory kept for the next step, where that saves time: see `keep_freed_memory`."""
+    """Keeps freed memory for the next step, where that saves time: see `keep_freed_memory`."""
     large = math.prod(assembly.data.train.image_shape) * assembly.config.data.batch_size > LARGE_BATCH
     if large and jax.default_backend() == "cpu":
         keep_freed_memory()
 
 
 def _agreed(asked: StopRequest, assembly: Assembly) -> Callable[[], bool]:
-    """Whether to stop, as all processes agree; they are known to train the same from here on."""
+    """Returns the function that says whether to stop, after checking that all processes train the same."""
     if jax.process_count() == 1:
         return asked
     check_same("config", to_json(assembly.config))
@@ -151,23 +152,23 @@ def _agreed(asked: StopRequest, assembly: Assembly) -> Callable[[], bool]:
 
 
 def _claim(workdir: Path, config: TrainConfig, source: str | None) -> None:
-    """Writes config.json and the recipe's source, or makes sure that those there are the same."""
+    """Writes config.json and the recipe's source, or makes sure that those in the folder are the same."""
     if (workdir / CONFIG_FILE).exists():
         kept = workdir / RECIPE_FILE
         if source is not None and kept.is_file() and not same_code(source, kept.read_text(encoding="utf-8")):
             raise UserError(
-                f"the recipe's own code is not what it was when the run in {workdir} began: go on with `jaxcnn train "
+                f"the recipe's own code has changed since the run in {workdir} began: go on with `jaxcnn train "
                 f"{workdir}`, which uses the recipe that the folder keeps, or choose another --workdir"
             )
-        # The kept recipe is not executed: what it registers is registered already. And what others published of a
-        # recipe may be put right later.
+        # The kept recipe is not executed, because everything is registered already. The published figures are taken
+        # from the new config, because they may have been corrected.
         stored = dataclasses.replace(from_json((workdir / CONFIG_FILE).read_text()), published=config.published)
         changed = differences(stored, config)
         if changed:
             option, (old, new) = next(iter(changed.items()))
             others = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
             raise ConfigError(
-                f"{workdir} holds a run of another config, {option} {old!r} there and {new!r} here{others}: "
+                f"{workdir} holds a run of another config, in which {option} is {old!r} and not {new!r}{others}: "
                 "choose another --workdir, or delete the folder"
             )
     elif is_writer():
@@ -178,14 +179,14 @@ def _claim(workdir: Path, config: TrainConfig, source: str | None) -> None:
 
 
 def _write_whole(file: Path, text: str) -> None:
-    """Writes a file that is there whole or not at all."""
+    """Writes a file so that it is whole or absent at every moment."""
     scratch = file.with_suffix(".tmp")
     scratch.write_text(text)
     os.replace(scratch, file)
 
 
 def _initial_state(assembly: Assembly, variables: Variables | None) -> TrainState:
-    """The state before the first step, with the variables that the config starts from, if any."""
+    """Returns the state before the first step, with the variables that the config starts from, if there are any."""
     state = assembly.make_state()
     if variables is None:
         variables = initial_variables(assembly.config)
@@ -214,7 +215,7 @@ def _reporter(workdir: Path, assembly: Assembly, restored: Restored | None, cons
 
 
 def _facts(assembly: Assembly, state: TrainState) -> JsonObject:
-    """What one would want to know of a run besides its config."""
+    """Returns the facts about a run that its config does not hold, for the log."""
     packages = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
     return {
         "class_names": assembly.data.class_names,
@@ -228,7 +229,7 @@ def _facts(assembly: Assembly, state: TrainState) -> JsonObject:
 
 
 class _BadFiles:
-    """Reports, once each, the images that could not be read."""
+    """Reports the images that could not be read, each once."""
 
     def __init__(self, data: Data, reporter: Reporter) -> None:
         self._data, self._reporter = data, reporter
@@ -236,7 +237,7 @@ class _BadFiles:
 
     def __call__(self, step: int) -> None:
         for split in (self._data.train, self._data.evaluation):
-            # Of several processes, each finds those among the images that it reads.
+            # Each of several processes knows only of those among the images that it reads itself.
             bad = list(dict.fromkeys((name, reason) for found in gather(split.bad) for name, reason in found))
             new = [item for item in bad if (split.name, *item) not in self._reported]
             self._reported.update((split.name, *item) for item in new)

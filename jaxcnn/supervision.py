@@ -1,4 +1,4 @@
-"""A supervisor of a training, which starts it again when it fails, until trying again cannot help."""
+"""A supervisor that starts a training again when it fails, until trying again cannot help."""
 
 import signal
 import subprocess
@@ -13,7 +13,7 @@ from jaxcnn.training.manifest import saved_steps
 
 _PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 _LOOKS_A_SECOND = 10
-"""How many times a second a supervisor that waits looks whether it was asked to stop."""
+"""The number of times a second that a supervisor which pauses checks whether it was asked to stop."""
 
 
 class Supervisor:
@@ -21,21 +21,21 @@ class Supervisor:
 
     What follows depends on how the command ends:
 
-    - After exit code 0 it is done.
-    - After `EXIT_USER_ERROR` it is not tried again.
-    - After any other, or a signal, it is tried again after a pause, which doubles with every failure in a row.
-    - After `EXIT_STOPPED` it is tried again where nobody asked the supervisor to stop: the machine was wanted back, and
-      another may be given.
+    - After exit code 0 the supervisor is done.
+    - After `EXIT_USER_ERROR` it does not try again.
+    - After any other exit code, or a signal, it tries again after a pause, which doubles with every failure in a row.
+    - After `EXIT_STOPPED` it tries again unless it was asked to stop itself: the machine was needed for something else,
+      and the command may run on another.
 
     Failures are in a row as long as there is no newer checkpoint. SIGTERM and SIGINT are passed on to the command, and
     the supervisor ends when the command does.
 
     Args:
         command: the program and its arguments.
-        checkpoints: the folder to which the command saves: its progress is the newest step there.
-        max_failures: the number of failures in a row after which it gives up.
-        first_pause: the seconds of the pause after the first failure.
-        longest_pause: the most seconds of a pause.
+        checkpoints: the folder to which the command saves; the newest step there is its progress.
+        max_failures: the number of failures in a row after which the supervisor gives up.
+        first_pause: the length of the pause after the first failure, in seconds.
+        longest_pause: the greatest length of a pause, in seconds.
         say: called with a sentence when something happens.
     """
 
@@ -58,12 +58,14 @@ class Supervisor:
         self._asked: signal.Signals | None = None
 
     def run(self) -> int:
-        """Returns the exit code: the command's last, or 128 and the number of the signal that ended it.
+        """Runs the command until it need not be started again.
 
-        It is `EXIT_STOPPED` if the supervisor was asked to stop before the command had anything to save.
+        Returns:
+            The command's last exit code, or 128 plus the number of the signal that ended it. It is `EXIT_STOPPED` if
+            the supervisor was asked to stop before the command had anything to save.
 
         Raises:
-            UserError: there is no such program.
+            UserError: the program cannot be run.
         """
         previous = {number: signal.signal(number, self._pass_on) for number in _PASSED_ON}
         try:
@@ -79,28 +81,28 @@ class Supervisor:
             if code in (0, EXIT_USER_ERROR):
                 return code
             if self._asked:
-                # The signal may have come before the command handled it.
+                # The signal may have come before the command was ready to handle it.
                 return EXIT_STOPPED if -code in _PASSED_ON or code == EXIT_STOPPED else _of_shell(code)
             now = self._newest_step()
             failures = failures + 1 if now == before else 1
             before = now
             ended = _in_words(code)
             if failures >= self._max_failures:
-                self._say(f"{ended}, {failures} times in a row without a newer checkpoint than {_step(now)}: given up")
+                self._say(f"{ended}, {failures} times in a row without a newer checkpoint than {_step(now)}: giving up")
                 return _of_shell(code)
             pause = min(self._first_pause * 2 ** (failures - 1), self._longest_pause)
-            self._say(f"{ended}; goes on from {_step(now)} in {pause:g} s")
+            self._say(f"{ended}; starting it again from {_step(now)} in {pause:g} s")
             self._wait(pause)
         return EXIT_STOPPED
 
     def _run_once(self) -> int:
         """Returns the command's exit code; where a signal ended it, minus the signal's number."""
         try:
-            # It has a process group of its own, or Ctrl-C in a terminal would reach it twice.
+            # Without a process group of its own, the command would get a terminal's Ctrl-C twice.
             self._child = subprocess.Popen(self._command, process_group=0)
         except OSError as error:
             raise UserError(f"{self._command[0]} cannot be run: {error.strerror}") from None
-        if self._asked:  # meanwhile; a second SIGTERM does no harm if the first was passed on already
+        if self._asked:  # while it was being started; a second SIGTERM after one that was passed on does no harm
             self._child.terminate()
         code = self._child.wait()
         self._child = None
@@ -121,20 +123,22 @@ class Supervisor:
 
 
 def named_workdir(command: Sequence[str]) -> Path:
-    """Returns the run folder that a command's --workdir names.
+    """Returns the run folder that a command names with --workdir.
 
     Raises:
-        UserError: it names none.
+        UserError: the command does not name a folder.
     """
     for argument, following in zip(command, [*command[1:], ""], strict=True):
         name, _, value = argument.partition("=")
         if name == "--workdir" and (folder := value or following):
             return Path(folder)
-    raise UserError("the command names no --workdir, and its progress could not be seen: add --workdir FOLDER")
+    raise UserError("the command has no --workdir, in which its progress could be seen: add --workdir FOLDER")
 
 
 def _in_words(code: int) -> str:
-    return f"ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    if code < 0:
+        return f"the command was ended by {signal.Signals(-code).name}"
+    return f"the command ended with exit code {code}"
 
 
 def _step(step: int | None) -> str:

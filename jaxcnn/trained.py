@@ -1,4 +1,4 @@
-"""Networks that have been trained, here or elsewhere: what one can do with them."""
+"""Networks that have been trained, here or elsewhere: they predict and are evaluated."""
 
 import dataclasses
 import functools
@@ -30,16 +30,18 @@ from jaxcnn.weights.published import imagenet_classes, imagenet_wordnet_ids
 
 _LOG = logging.getLogger(__name__)
 IMAGES_AT_ONCE = 32
-"""How many images `Trained.predict` gives the network together, where there are so many."""
+"""The most images that `Trained.predict` gives the network together."""
 
 
 class Preprocessing(NamedTuple):
-    """What becomes of an image before the network sees it, in this order."""
+    """The steps that an image goes through before the network sees it, in this order."""
 
     crop: Crop
+    """The crop, which gives an image of one size."""
     channels: int
-    """1 for grey, 3 for RGB; images of the other kind are converted."""
+    """The number of channels, 1 for grey or 3 for RGB; images of the other kind are converted."""
     normalization: Normalization
+    """The means and deviations by which pixels are normalized."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,12 +50,12 @@ class Trained:
 
     model: nn.Module
     variables: Variables
-    """What ``model.apply`` takes."""
+    """The variables that ``model.apply`` takes."""
     num_classes: int
     class_names: tuple[str, ...] | None
     """The name of each class, in the order of the logits; None where they are not known."""
     data: DataConfig
-    """How the network was, or by default is, evaluated; its crop and channels make an image fit."""
+    """The data set that the network is evaluated on by default, with the crop and the channels that it expects."""
     normalization: Normalization
     _evaluators: dict[tuple[Views, jax.sharding.Mesh, int], Evaluator] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -61,7 +63,7 @@ class Trained:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """What becomes of an image before the network sees it."""
+        """The steps that an image goes through before the network sees it."""
         return Preprocessing(self.data.evaluation_crop, self.data.channels, self.normalization)
 
     def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[list[tuple[str, float]]]:
@@ -71,14 +73,14 @@ class Trained:
 
         Args:
             images: paths of image files, uint8 arrays of shape (height, width, 1 or 3), or Pillow images.
-            top_k: how many classes to name.
+            top_k: the number of classes to name.
 
         Raises:
             UserError: a file is missing or is not an image, or there are fewer than k classes.
         """
         if not 1 <= top_k <= self.num_classes:
             raise UserError(
-                f"--top-k {top_k} cannot be had of {self.num_classes} classes: give 1 to {self.num_classes}"
+                f"--top-k {top_k} does not fit a network of {self.num_classes} classes: give 1 to {self.num_classes}"
             )
         check_views(self.model, self.variables, self.normalization, self.data, SINGLE_CROP)
         split = split_of_images(images, self.data)
@@ -107,13 +109,13 @@ class Trained:
         """Returns the errors on the evaluation split of a data set.
 
         Args:
-            data: which data set; a name alone takes the network's own crop. By default the network's own.
-            batch_size: views that the network takes together; it does not change the result.
-            top_k: each k of which errors are counted.
-            views: of each image.
+            data: the data set; by default the network's own. A name alone takes the network's own crop.
+            batch_size: the number of views that the network takes together; it does not change the result.
+            top_k: each k for which errors are counted.
+            views: the views of each image.
 
         Raises:
-            UserError: as `open_split` does, or some k is not below the number of classes.
+            UserError: as `open_split` does; or some k is not below the number of classes.
         """
         check_top_k(top_k, self.num_classes)
         if not isinstance(data, DataConfig):
@@ -124,13 +126,13 @@ class Trained:
         """Opens the evaluation split of a data set for `predictions`.
 
         Args:
-            data: which data set; its ``evaluation_crop`` is the view of an image where ``views`` is `SingleCrop`.
-            views: of each image.
-            left_out: images that are not to be part of it: see `jaxcnn.data.numbering.without`.
+            data: the data set; its ``evaluation_crop`` is the view of an image where ``views`` is `SingleCrop`.
+            views: the views of each image.
+            left_out: the images that are left out of the split: see `jaxcnn.data.numbering.without`.
 
         Raises:
-            UserError: the data set cannot be had or has classes that the network has not, or the views do not fit the
-                network.
+            UserError: the data set cannot be opened, it has classes that the network does not have, or the views do not
+                fit the network.
         """
         check_views(self.model, self.variables, self.normalization, data, views)
         split = open_split(data, views=views, left_out=left_out)
@@ -144,12 +146,12 @@ class Trained:
         return split
 
     def classes_of(self, split: Split) -> tuple[tuple[str, ...], np.ndarray]:
-        """Returns the network's classes as a split calls them, and the network's label for each of the split's labels.
+        """Returns the names that a split has for the network's classes, and the network's label for each of its labels.
 
-        Where the network's classes are not known, they are the split's.
+        Where the names of the network's classes are not known, they are taken to be the split's.
 
         Raises:
-            UserError: the split has classes that the network has not.
+            UserError: the split has classes that the network does not have.
         """
         names = split.class_names
         if self.class_names is not None:
@@ -164,7 +166,7 @@ class Trained:
 
     @property
     def wordnet_ids(self) -> tuple[str, ...] | None:
-        """The WordNet number of each class, where the classes are ILSVRC's or called by such numbers."""
+        """The WordNet number of each class, where the classes are ILSVRC's or named by such numbers; else None."""
         if self.class_names == imagenet_classes():
             return imagenet_wordnet_ids()
         named = self.class_names is not None and all(re.fullmatch(r"n\d{8}", name) for name in self.class_names)
@@ -174,9 +176,9 @@ class Trained:
         """Returns the network's scores of each image of a split, with the network's labels.
 
         Args:
-            split: what `open_split` returned.
-            batch_size: views that the network takes together; at least one image for each device is loaded, and their
-                views are computed in turns. It does not change the result.
+            split: the split that `open_split` returned.
+            batch_size: the number of views that the network takes together; it does not change the result. At least one
+                image for each device is loaded, whose views are computed in turns where they are more.
 
         Raises:
             UserError: too many images cannot be read.
@@ -185,15 +187,16 @@ class Trained:
         return dataclasses.replace(predictions, labels=self.classes_of(split)[1][predictions.labels])
 
     def valid_labels(self, split: Split, path: Path | None = None) -> list[Sequence[int]] | None:
-        """Returns all right labels of each image of a split, of the network's; None where each has its one label.
+        """Returns all right labels of each image of a split, as the network's labels; None where each has only one.
 
         Args:
-            split: what `open_split` returned.
-            path: a file as ImageNet-ReaL's ``real.json``, for ILSVRC's validation images of any data set that knows the
-                names of their files; by default what the data set has, as ``tfds:imagenet2012_real`` does.
+            split: the split that `open_split` returned.
+            path: a file like ImageNet-ReaL's ``real.json``, for ILSVRC's validation images out of any data set that
+                knows the names of their files. By default the data set's own labels are taken, which
+                ``tfds:imagenet2012_real``, for example, has.
 
         Raises:
-            UserError: the file cannot be read or is not of these images, or the images are not numbered.
+            UserError: the file cannot be read or is for other images, or the images are not numbered.
         """
         found: list[Sequence[int]]
         if path is not None:
@@ -205,11 +208,11 @@ class Trained:
             if several is None:
                 return None
             found = [labels[np.asarray(each, np.int64)].tolist() for each in several]
-        _LOG.info("%d images have no valid label, and are left out", sum(len(labels) == 0 for labels in found))
+        _LOG.info("%d images have no valid label and are left out", sum(len(labels) == 0 for labels in found))
         return found
 
     def with_images_of(self, data: DataConfig) -> "Trained":
-        """Returns this network with another's data set, cut and normalized as this one's own."""
+        """Returns this network with the data set of another, whose images it crops and normalizes as its own."""
         own = self.data
         data = dataclasses.replace(
             data, evaluation_crop=own.evaluation_crop, train_crop=own.train_crop, channels=own.channels
@@ -228,5 +231,5 @@ class Trained:
 
     @functools.cached_property
     def _placed(self) -> Variables:
-        """The variables on every device."""
+        """The variables, a copy of which is on every device."""
         return DataParallel.over_all_devices().put_everywhere(jax.tree.map(np.asarray, self.variables))

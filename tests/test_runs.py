@@ -322,7 +322,7 @@ def test_predict_names_the_digit(finished, tmp_path):
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         assert probabilities == sorted(probabilities, reverse=True)
         assert {name for name, _ in row} == set("0123456789")
-    with pytest.raises(UserError, match="--top-k 11 cannot be had of 10 classes: give 1 to 10"):
+    with pytest.raises(UserError, match="--top-k 11 does not fit a network of 10 classes: give 1 to 10"):
         network.predict(paths, 11)
     (tmp_path / "no.png").write_text("no")
     with pytest.raises(UserError, match=r"no.png is not an image"):
@@ -374,7 +374,7 @@ def test_another_config_in_the_same_folder_is_refused_but_not_for_what_others_pu
     workdir, result = finished
     assert run(tiny(published=PublishedConfig(top1_error=1.0, source="somebody")), workdir) == result
     before = (workdir / "metrics.jsonl").read_text()
-    with pytest.raises(ConfigError, match=r"tiny holds a run of another config, seed 0 there and 9 here"):
+    with pytest.raises(ConfigError, match=r"tiny holds a run of another config, in which seed is 0 and not 9"):
         run(tiny(seed=9), workdir)
     assert (workdir / "metrics.jsonl").read_text() == before
 

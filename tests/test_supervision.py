@@ -44,9 +44,9 @@ def test_failures_are_tried_again_after_pauses_that_double(supervised):
     code, starts, said = supervised("exit 1", "kill -9 $$", "exit 134", "exit 0", max_failures=5)
     assert (code, starts) == (0, 4)
     assert said == [
-        "ended with exit code 1; goes on from the start in 0.01 s",
-        "ended by SIGKILL; goes on from the start in 0.02 s",
-        "ended with exit code 134; goes on from the start in 0.03 s",
+        "the command ended with exit code 1; starting it again from the start in 0.01 s",
+        "the command was ended by SIGKILL; starting it again from the start in 0.02 s",
+        "the command ended with exit code 134; starting it again from the start in 0.03 s",
     ]
 
 
@@ -57,16 +57,16 @@ def test_a_user_error_is_not_tried_again(supervised):
 def test_stopped_by_the_machine_it_is_started_again(supervised):
     code, starts, said = supervised("save 8; exit 75", "exit 0")
     assert (code, starts) == (0, 2)
-    assert said == ["ended with exit code 75; goes on from step 8 in 0.01 s"]
+    assert said == ["the command ended with exit code 75; starting it again from step 8 in 0.01 s"]
 
 
 @pytest.mark.parametrize(
-    ("end", "code", "words"), [("exit 7", 7, "with exit code 7"), ("kill -9 $$", 137, "by SIGKILL")]
+    ("end", "code", "words"), [("exit 7", 7, "ended with exit code 7"), ("kill -9 $$", 137, "was ended by SIGKILL")]
 )
 def test_given_up_after_failures_at_one_step_but_not_where_it_comes_on(supervised, end, code, words):
     ended, starts, said = supervised(f"save 4; {end}", end, f"save 12; {end}", end)
     assert (ended, starts) == (code, 5)
-    assert said[-1] == f"ended {words}, 3 times in a row without a newer checkpoint than step 12: given up"
+    assert said[-1] == f"the command {words}, 3 times in a row without a newer checkpoint than step 12: giving up"
 
 
 def test_a_checkpoint_that_is_not_committed_is_no_progress(supervised):
@@ -109,5 +109,5 @@ def test_the_run_folder_is_the_command_s():
     assert named_workdir(["train.py", "--workdir", "a/b", "--seed", "1"]) == Path("a/b")
     assert named_workdir(["train.py", "--workdir=a/b"]) == Path("a/b")
     for command in (["train.py"], ["train.py", "--workdir"], ["train.py", "--workdirs", "x"]):
-        with pytest.raises(UserError, match="the command names no --workdir"):
+        with pytest.raises(UserError, match="the command has no --workdir"):
             named_workdir(command)

@@ -36,6 +36,7 @@ from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, PositiveInt, 
 _IDENTITY = OPERATIONS.index("identity")
 Bins = Annotated[int, Field(ge=2)]
 """A number of magnitudes."""
+PolicyName = Literal["imagenet", "cifar10", "svhn"]
 
 
 def _split(keys: jax.Array, count: int) -> jax.Array:
@@ -57,7 +58,7 @@ def _chance(keys: jax.Array, probability: float | jax.Array, shape: tuple[int, .
 class AutoAugment(Augmentation):
     """Two operations, one of 25 pairs found by a search on a data set (arXiv:1805.09501): torchvision's."""
 
-    policy: Literal["imagenet", "cifar10", "svhn"] = "imagenet"
+    policy: PolicyName = "imagenet"
     """The data set of the search."""
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
@@ -66,7 +67,7 @@ class AutoAugment(Augmentation):
 
 
 def draw_auto_augment(
-    keys: Keys, height: int, width: int, *, policy: Literal["imagenet", "cifar10", "svhn"]
+    keys: Keys, height: int, width: int, *, policy: PolicyName
 ) -> tuple[Int32[Array, "batch 2"], Float32[Array, "batch 2"]]:
     """Draws a pair of a policy's 25 for each image, and does each of the two with its own probability.
 
@@ -93,9 +94,7 @@ def draw_auto_augment(
     return jnp.where(done, numbers_of(AUTO_AUGMENT)[places[pair]], _IDENTITY), amounts
 
 
-def auto_augment(
-    keys: Keys, images: Pixels, *, policy: Literal["imagenet", "cifar10", "svhn"], interpolation: SampledAt, fill: Fill
-) -> Pixels:
+def auto_augment(keys: Keys, images: Pixels, *, policy: PolicyName, interpolation: SampledAt, fill: Fill) -> Pixels:
     """AutoAugment (arXiv:1805.09501): see `draw_auto_augment` and `apply_operations`."""
     drawn = draw_auto_augment(keys, *images.shape[1:3], policy=policy)
     return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)

@@ -1,1 +1,1 @@
-"""Speed, always as a ratio: ours beside somebody else's, or one way beside another, in one run on one machine."""
+"""Benchmarks, each of which measures a ratio in one run on one machine: ours to others, or one way to another."""

@@ -31,7 +31,8 @@ def usual_lists() -> dict[str, tuple[Augmentation, ...]]:
     combine.
     """
     together = (RandAugment(), RandomErasing(probability=1.0), MixUp(), CutMix())
-    alone = {kind: (group(),) for kind, group in AUGMENTATIONS.groups.items()}
+    # The kind of each class is its field's default, which the role's class does not know.
+    alone = {kind: (group(),) for kind, group in AUGMENTATIONS.groups.items()}  # ty: ignore[missing-argument]
     return {"normalization": (), **alone, "RandAugment, erasing, MixUp and CutMix": together}
 
 

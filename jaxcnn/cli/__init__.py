@@ -1,1 +1,1 @@
-"""The commands of ``jaxcnn``, a file each, which parse the arguments, call what does the work, and print."""
+"""The commands of ``jaxcnn``, a file each, which parses the arguments, calls what does the work, and prints."""

@@ -39,7 +39,7 @@ def conv(
     rounds: int = 25,
     plot: Path | None = None,
 ) -> None:
-    """Milliseconds and GFLOP/s of each lowering of a network's most expensive distinct convolutions.
+    """Prints the milliseconds and GFLOP/s of each lowering of a network's most expensive distinct convolutions.
 
     Args:
         models: the names of networks.
@@ -75,7 +75,7 @@ def conv(
 
 
 def layers(*, batch: int = 16, rounds: int = 9) -> None:
-    """Milliseconds of pooling and normalization, forward and with their gradients, beside flax.linen's.
+    """Prints the milliseconds of pooling and normalization, forward and with gradients, beside flax.linen's.
 
     Args:
         batch: the number of images in a batch.
@@ -99,7 +99,7 @@ def train(
     rounds: int = 5,
     steps: int = 1,
 ) -> None:
-    """Images a second of the full training step: forward, backward, optimizer, batch statistics.
+    """Prints the images a second of the full training step: forward, backward, optimizer, batch statistics.
 
     Args:
         models: the names of networks.
@@ -150,14 +150,14 @@ def input(
     rounds: int = 5,
     batches: int = 16,
 ) -> None:
-    """Images a second of the input stream, from made JPEG files of about 60 kB, 500x375.
+    """Prints the images a second of the input stream, from artificial JPEG files of about 60 kB, 500x375.
 
     Args:
         against: the contenders, out of jaxcnn_device, jaxcnn_augmented, jaxcnn_packed, jaxcnn_packed_device, tf_data,
             dataloader, dataloader_uint8.
         images: the number of images that are made.
         rounds: the turns that each takes; medians are printed.
-        batches: batches of 64 images in a turn.
+        batches: the batches of 64 images in a turn.
     """
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder), images)
@@ -167,7 +167,7 @@ def input(
 
 
 def augment(*, model: str = "resnet50", batch: int = 16, size: int = 224, rounds: int = 9) -> None:
-    """Images a second of each augmentation, with normalization, on the device, and its share of a training step.
+    """Prints the images a second of each augmentation with normalization, and its share of a training step.
 
     Args:
         model: the network whose training step is the measure.
@@ -185,7 +185,7 @@ def augment(*, model: str = "resnet50", batch: int = 16, size: int = 224, rounds
 def loop(
     recipe: tyro.conf.Positional[str] = "lenet_mnist", *, data_dir: str | None = None, rounds: int = 9, steps: int = 100
 ) -> None:
-    """Images a second of a LeNet recipe's training loop, and of a plain PyTorch loop with the data in tensors.
+    """Prints the images a second of a LeNet recipe's training loop and of a plain PyTorch loop over tensors.
 
     Args:
         recipe: the name or the path of the recipe to train.

@@ -1,4 +1,4 @@
-"""Writes somebody's weights of a model under our names, as one safetensors file or as an orbax checkpoint.
+"""Writes pretrained weights of a model under our names, as one safetensors file or as an orbax checkpoint.
 
 jaxcnn convert MODEL SOURCE OUT [--format orbax]
 """
@@ -16,7 +16,7 @@ from jaxcnn.weights.save import Format, save_variables
 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
-    """Write somebody's weights of a model under our names."""
+    """Write pretrained weights of a model under our names."""
 
     model: tyro.conf.Positional[str]
     """A model's name."""

@@ -5,8 +5,8 @@
     jaxcnn data pack NAME --short-side 256            a copy whose images are already small
     jaxcnn data preview RECIPE --out page.html        what the network will see, after each augmentation
 
-Exit codes: 0; 1, a data set is not whole; 2, the command asks for something impossible, which one sentence names; 130,
-interrupted: the same command starts again cleanly.
+The exit code is 0; 1 where a data set is not whole; 2 where the command asks for something impossible, which one
+sentence names; 130 after an interruption, from which the same command starts again cleanly.
 """
 
 import sys
@@ -38,9 +38,9 @@ def prepare(
     """Writes ILSVRC 2012's two archives as a tfds data set, and counts it; needs the extra tf.
 
     Args:
-        name: imagenet2012, the one data set whose archives one fetches oneself.
+        name: imagenet2012, the one data set whose archives must be fetched by hand.
         archives: the folder with ILSVRC2012_img_train.tar and ILSVRC2012_img_val.tar.
-        data_dir: where tfds keeps its prepared data sets.
+        data_dir: the folder where tfds keeps its prepared data sets.
         allow_other_sizes: let archives pass that are not of the official sizes, such as a part of ILSVRC.
     """
     report = prepare_imagenet2012(archives.expanduser(), data_dir, allow_other_sizes=allow_other_sizes)
@@ -49,13 +49,13 @@ def prepare(
 
 
 def check(name: Name, *, splits: tuple[str, ...] = (), data_dir: str | None = None, workers: int = 8) -> int:
-    """Reads every image of a data set once and says what is wrong with it; exit code 1 where it is not whole.
+    """Reads every image of a data set once, and says what is wrong with it; the exit code is 1 where something is.
 
     Args:
         name: tfds:NAME, folder:PATH, digits or synthetic.
-        splits: by default train and the one to evaluate on.
-        data_dir: where tfds keeps its prepared data sets.
-        workers: threads.
+        splits: the splits to read, by default train and the one to evaluate on.
+        data_dir: the folder where tfds keeps its prepared data sets.
+        workers: the number of threads.
     """
     report = check_data_set(name, splits, data_dir, workers=workers)
     print(report)
@@ -78,14 +78,14 @@ def pack(
 
     Args:
         name: tfds:NAME, folder:PATH, digits or synthetic.
-        short_side: pixels of the short side, usually 256 or 320; smaller images stay as they are.
-        format: jpeg, or raw for uint8 arrays, which need no decoding and several times the room.
+        short_side: the pixels of the short side, usually 256 or 320; smaller images stay as they are.
+        format: jpeg, or raw for uint8 arrays, which need no decoding and take several times the space.
         quality: the quality of JPEG files, up to 100.
         interpolation: the interpolation of the scaling; take the crop's.
-        splits: by default train and the one to evaluate on.
-        data_dir: where tfds keeps its prepared data sets; the copy is put there too.
+        splits: the splits to read, by default train and the one to evaluate on.
+        data_dir: the folder where tfds keeps its prepared data sets; the copy is put there too.
         packed_name: the name of the copy, by default NAME_SIDE_FORMAT.
-        workers: threads.
+        workers: the number of threads.
     """
     packed = pack_data_set(
         name,
@@ -112,8 +112,8 @@ def preview(recipe: tyro.conf.Positional[str], *, out: Path, images: int = 8, da
     Args:
         recipe: the name or the path of a recipe, or a run folder.
         out: the HTML file to write.
-        images: how many.
-        data_dir: where tfds keeps its prepared data sets, if elsewhere than the recipe says.
+        images: the number of images.
+        data_dir: the folder where tfds keeps its prepared data sets, if elsewhere than the recipe says.
     """
     write_preview(with_data_dir(load_config(recipe), data_dir), out, images)
     print(f"{out} shows {images} training images")

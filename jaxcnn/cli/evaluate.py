@@ -36,7 +36,7 @@ class Source:
     """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights. Once
     for all models, or once for each in their order."""
     checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints; the best is that of the lowest top-1 error of the weights asked for."""
+    """Which of a run's checkpoints to take; the best has the lowest top-1 error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
     """A run's parameters themselves, or their moving average."""
     processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
@@ -53,7 +53,7 @@ class Options:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    # In two steps, because the network brings the defaults of the second; --help after it is the second's.
+    # Arguments are parsed in two steps, because the network brings the defaults of the second, whose --help follows it.
     first_help = not arguments or arguments[0] in ("-h", "--help")
     source, rest = tyro.cli(Source, prog=PROG, args=arguments, return_unknown_args=True, add_help=first_help)
     with source.processes.joined():

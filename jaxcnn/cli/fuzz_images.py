@@ -3,7 +3,8 @@
     jaxcnn fuzz-images [--files 100000] [--seed 0]
     jaxcnn fuzz-images --seed 0 --first NUMBER --files 1 --keep FOLDER      one file again, and on disk
 
-Exit code 1 where a file crashed the decoder, took too long or too much memory, or raised another error than it should.
+The exit code is 1 where a file crashes the decoder, takes too long or too much memory, or raises another error than it
+should.
 """
 
 import dataclasses

@@ -19,13 +19,13 @@ class Arguments:
     """Kill a recipe's training at random moments, start it again, and compare the outcome bit for bit."""
 
     recipe: tyro.conf.Positional[str] = "resnet20_digits"
-    """What to train: a name that `jaxcnn recipes` lists, or a file. After -- come options of `jaxcnn train`."""
+    """The recipe to train: a name that `jaxcnn recipes` lists, or a file. After -- come options of `jaxcnn train`."""
     kills: int = 20
-    """How many signals to send."""
+    """The number of signals to send."""
     signal: Literal["KILL", "TERM"] = "KILL"
-    """SIGKILL takes the process away as it is; SIGTERM lets it finish the step and save."""
+    """The signal: SIGKILL ends the process at once; SIGTERM lets it finish the step and save."""
     seed: int = 0
-    """The seed of the moments."""
+    """The seed from which the moments are drawn."""
 
 
 def main(arguments: list[str]) -> int:

@@ -4,23 +4,26 @@ import contextlib
 import importlib
 import importlib.metadata
 import logging
+import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 
 from jaxcnn.errors import EXIT_USER_ERROR, UserError, nearest
 
+EXIT_BROKEN_PIPE = 141
+"""The exit code of a command whose output nothing reads any more: the one that a shell gives for SIGPIPE."""
 COMMANDS = {
     "train": "train a recipe, or go on with a run",
     "evaluate": "measure a run, or a model with published weights, on a data set",
     "predict": "name what is in image files",
     "models": "list the networks: size, cost, published errors",
     "recipes": "list the recipes that come with this package",
-    "convert": "write somebody's weights of a model under our names",
+    "convert": "write pretrained weights of a model under our names",
     "data": "prepare, check, pack or preview a data set",
     "reproduce": "measure published weights as their publisher does",
     "submission": "score an ILSVRC submission file",
     "supervise": "start a training again when it fails",
-    "interrupt": "kill a training at random moments, and compare what it ends in",
+    "interrupt": "kill a training at random moments, and compare the outcome",
     "fuzz-images": "try damaged image files on the decoder",
     "benchmark": "measure speed beside other libraries",
 }
@@ -57,8 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Runs a command's ``main``; returns its exit code.
 
-    That is `EXIT_USER_ERROR` after a `UserError`, whose sentence goes to the standard error, as does what the package
-    logs from level INFO.
+    The exit code is `EXIT_USER_ERROR` after a `UserError`, whose message goes to the standard error. So does what the
+    package logs at level INFO or above.
     """
     with _logging():
         try:
@@ -66,6 +69,10 @@ def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> in
         except UserError as error:
             print(f"error: {error}", file=sys.stderr)
             return EXIT_USER_ERROR
+        except BrokenPipeError:
+            # The reader of the output has gone, as `head` does; Python would complain again when it flushes at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return EXIT_BROKEN_PIPE
 
 
 @contextlib.contextmanager

@@ -26,11 +26,11 @@ class Arguments:
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
     """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
     checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints; the best is that of the lowest top-1 error of the weights asked for."""
+    """Which of a run's checkpoints to take; the best has the lowest top-1 error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
     """A run's parameters themselves, or their moving average."""
     top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
-    """How many classes to name."""
+    """The number of classes to name."""
 
 
 def main(arguments: list[str]) -> int:

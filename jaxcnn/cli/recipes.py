@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _listed(recipes: Iterable[Recipe]) -> Iterable[str]:
-    """A name a line, and below it what is trained, for how long, and what it should come to."""
+    """Yields the name of each recipe, and below it what is trained, for how long, and which error was published."""
     for recipe in recipes:
         config = recipe.config
         facts = [config.model.name, config.data.name, f"{config.epochs:.4g} epochs"]

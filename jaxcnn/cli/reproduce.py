@@ -30,13 +30,13 @@ class Data:
     """ILSVRC-2012's validation images."""
 
     name: str = "tfds:imagenet2012"
-    """tfds:NAME or folder:PATH, as for `jaxcnn evaluate`."""
+    """The data set, tfds:NAME or folder:PATH, as for `jaxcnn evaluate`."""
     data_dir: str | None = None
-    """Where tfds keeps its prepared data sets; by default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
+    """The folder where tfds keeps its prepared data sets; by default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     evaluation_split: str | None = None
-    """By default validation where the data set has one, else test."""
+    """The split; by default validation where the data set has one, else test."""
     workers: int | None = None
-    """Threads that decode; by default one a core."""
+    """The number of threads that decode; by default one for each core."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,16 +46,16 @@ class Arguments:
     network: tyro.conf.Positional[str | None] = None
     """A model's name."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """torchvision[/NAME], timm[/NAME] or lite0; by default the first published of the network."""
+    """The weights, torchvision[/NAME], timm[/NAME] or lite0; by default the first published of the network."""
     data: Data = Data()
     batch_size: int = EvaluationConfig().batch_size
-    """Images that the network takes together."""
+    """The number of images that the network takes together."""
     run: Annotated[Path | None, tyro.conf.arg(metavar="RUN_FOLDER")] = None
-    """A run that trained a recipe, to store what it came to."""
+    """A run that trained a recipe, whose last evaluation is stored."""
     results: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = Path("docs/results")
-    """Where results are stored."""
+    """The folder where results are stored."""
     recipes: Annotated[Path, tyro.conf.arg(metavar="FOLDER")] = SHIPPED
-    """Where the recipes are."""
+    """The folder of the recipes."""
     document: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("docs/results.md")
     """The document that holds the tables."""
     tables: tyro.conf.FlagCreatePairsOff[bool] = False
@@ -76,8 +76,8 @@ def main(arguments: list[str]) -> int:
             print(f"stored in {reproduction.save(found, of_weights)}")
         else:
             print(
-                f"the published errors are of {found.entry.images} images, and these of {found.images}: they do not "
-                "compare, and nothing is stored"
+                f"the published errors are of {found.entry.images} images, and these of {found.images}: they cannot be "
+                "compared, and nothing is stored"
             )
     if chosen.run is not None:
         result = recipe_results.result_of(chosen.run, chosen.recipes)

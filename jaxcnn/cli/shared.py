@@ -8,7 +8,7 @@ import rich.console
 from jaxcnn.config import TrainConfig
 
 WIDTH = 200
-"""Columns of a table where the output is no terminal: a wrapped table is hard to read and to grep."""
+"""The number of columns of a table where the output is no terminal: a wrapped table is hard to read and to search."""
 
 
 def console() -> rich.console.Console:

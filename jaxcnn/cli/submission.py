@@ -17,13 +17,13 @@ class Arguments:
     """Score an ILSVRC submission file."""
 
     submission: tyro.conf.Positional[Path]
-    """Up to five labels a line, counted from 1, a line an image."""
+    """The file to score: a line of up to five labels, counted from 1, for each image."""
     truth: Path
-    """The right label of each image, a line each."""
+    """A file with the right label of each image, one a line."""
     classes: int = 1000
-    """The highest label there is."""
+    """The number of classes, which is the highest label."""
     leave_out: Path | None = None
-    """Numbers of images that do not count, from 1, a line each."""
+    """A file with the numbers, from 1, of images that do not count, one a line."""
 
 
 def main(arguments: list[str]) -> int:

@@ -3,9 +3,10 @@
     jaxcnn supervise [--max-failures 5] -- train RECIPE --workdir FOLDER ...
 
 What follows -- is a command of `jaxcnn`, a Python file, or any other program; it must name its --workdir. After exit
-code 0 it is done. After 2 trying again cannot help, because the recipe or the command asks for something impossible.
-After any other, and after a signal, it is started again, with pauses that double, until it has failed so many times
-without a newer checkpoint. SIGTERM and SIGINT are passed on to it, and its exit code is then this command's.
+code 0 the supervisor is done. After 2 trying again cannot help, because the recipe or the command asks for something
+impossible. After any other exit code, and after a signal, it starts the command again, with pauses that double, until
+that has failed --max-failures times without a newer checkpoint. SIGTERM and SIGINT are passed on to the command, whose
+exit code is then that of the supervisor.
 """
 
 import dataclasses
@@ -23,9 +24,9 @@ class Arguments:
     """Start a training again when it fails. After -- comes its command, such as: train RECIPE --workdir FOLDER."""
 
     max_failures: int = 5
-    """How many failures in a row, without a newer checkpoint, are too many."""
+    """The number of failures in a row, without a newer checkpoint, after which to give up."""
     first_pause: float = 5.0
-    """Seconds until the command is started again; they double with every further failure in a row."""
+    """The number of seconds until the command is started again; it doubles with every further failure in a row."""
     longest_pause: float = 300.0
     """The most seconds that a pause takes."""
 

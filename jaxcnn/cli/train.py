@@ -7,9 +7,10 @@
     jaxcnn train RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
 
 A recipe is a name that `jaxcnn recipes` lists, or the path of a file; by default it is lenet_digits. With --dry-run the
-command says what the training would take: memory, steps, time, and what error was published; ILSVRC-2012 need not be
-prepared for that. Exit codes: 0, trained and evaluated; 2, the recipe or the command asks for something impossible,
-which one sentence names; 75, stopped by SIGTERM or SIGINT with everything saved: run it again to go on.
+command prints what the training would take: memory, steps, time, and which error was published; ILSVRC-2012 need not be
+prepared for that. The exit code is 0 where the run was trained and evaluated; 2 where the recipe or the command asks
+for something impossible, which one sentence names; 75 where SIGTERM or SIGINT has stopped it with everything saved: run
+it again to go on.
 """
 
 import dataclasses
@@ -20,6 +21,7 @@ import tyro
 
 from jaxcnn import runs
 from jaxcnn.config import TrainConfig
+from jaxcnn.config.command_line import ROLES
 from jaxcnn.devices.processes import Processes, is_writer
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.errors import UserError
@@ -40,7 +42,7 @@ class Arguments:
     profile: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Trace N steps, after the first few, into the run folder's profile/, for XProf and Perfetto."""
     dry_run: bool = False
-    """Compile the training step, time it, and say what the run would take; write nothing."""
+    """Compile the training step, time it, and print what the run would take; write nothing."""
     topology: str | None = None
     """With --dry-run: compile for these TPUs, which need not be there, and time nothing."""
     processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
@@ -57,9 +59,10 @@ def main(arguments: list[str]) -> int:
         default=Arguments(recipe.config, recipe.run),
         args=arguments[named:],
         config=(tyro.conf.AvoidSubcommands,),
+        registry=ROLES,
     )
     if chosen.topology and not chosen.dry_run:
-        raise UserError("--topology names devices that are compiled for, and not trained on: add --dry-run")
+        raise UserError("--topology names devices that can be compiled for but not trained on: add --dry-run")
     if chosen.dry_run:
         topology = over_topology(chosen.topology) if chosen.topology else None
         print(dry_run(chosen.config, topology).report())

@@ -1,13 +1,13 @@
-"""A run, written down: frozen dataclasses, checked when they are made.
+"""The options of a run, as frozen dataclasses that are checked when they are made.
 
-A recipe is a Python file that sets ``config = TrainConfig(...)``. Types, ranges and names are checked by pydantic at
-construction, wherever the value comes from (a recipe, the command line, ``config.json``), so a wrong one is refused
-before anything is compiled. Nothing is coerced: ``batch_size="64"`` is an error.
+A recipe is a Python file that sets ``config = TrainConfig(...)``. Pydantic checks types, ranges and names when a group
+of options is made, wherever the values come from (a recipe, the command line, ``config.json``), so a wrong value is
+refused before anything is compiled. Nothing is coerced: ``batch_size="64"`` is an error.
 
-Everything a recipe needs can be imported from here. `train` holds `TrainConfig` and its small parts, `data` the data
-set and its crops on the host, `optimizer` and `evaluation` the optimizers and the protocols, `options` what groups of
-options are made of. Augmentations stand beside their functions in `jaxcnn.augment`, which needs JAX; it is imported
-when the first of them is asked for. `registry` says how a recipe brings kinds of its own.
+A recipe can import everything that it needs from here. `train` holds `TrainConfig` and its small parts, `data` the data
+set and its crops on the host, `optimizer` and `evaluation` the optimizers and the protocols, and `options` what groups
+of options are made of. Augmentations stand beside their functions in `jaxcnn.augment`, which needs JAX and is imported
+when the first of them is asked for. `registry` says how a recipe adds kinds of its own.
 """
 
 import importlib

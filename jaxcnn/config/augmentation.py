@@ -1,4 +1,4 @@
-"""What happens to training images on the accelerator: the role. Its kinds stand beside their functions in `augment`."""
+"""The base class of augmentations, whose kinds stand beside their functions in `jaxcnn.augment`; and normalization."""
 
 from jaxcnn.config.options import PositiveFloat, option_group
 from jaxcnn.config.registry import Role
@@ -15,7 +15,7 @@ class Augmentation(Role):
 
 @option_group
 class Normalization:
-    """``(pixel / 255 - mean) / std``, one value a channel, or one for all channels. The defaults are ILSVRC's."""
+    """``(pixel / 255 - mean) / std``, with one value for each channel, or one for all. The defaults are ILSVRC's."""
 
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[PositiveFloat, ...] = (0.229, 0.224, 0.225)

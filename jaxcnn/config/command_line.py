@@ -1,4 +1,4 @@
-"""How the command line's parser, tyro, reads the kinds of a role in a recipe: each with its class's description."""
+"""How tyro, which parses the command line, reads a recipe's kinds of a role: with the description of each class."""
 
 import typing
 
@@ -12,7 +12,7 @@ ROLES = ConstructorRegistry()
 
 @ROLES.struct_rule
 def _kinds_in_a_tuple(info: StructTypeInfo) -> StructConstructorSpec | None:
-    """Of a ``tuple[Augmentation, ...]``, the classes of its defaults; tyro alone leaves out what describes them."""
+    """Reads a ``tuple[Augmentation, ...]`` by the classes of its defaults, whose descriptions tyro would leave out."""
     arguments = typing.get_args(info.type)
     if typing.get_origin(info.type) is not tuple or len(arguments) != 2 or arguments[1] is not ...:
         return None

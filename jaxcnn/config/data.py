@@ -1,4 +1,4 @@
-"""Which images, how they are cut on the host, and how they reach the device."""
+"""The options of the data: which images, how they are cut on the host, and how they reach the device."""
 
 from typing import Annotated, Literal
 
@@ -63,7 +63,7 @@ class ScaleJitter:
 
     size: PositiveInt = 224
     short_side: tuple[PositiveInt, PositiveInt] = (256, 512)
-    """Shortest and longest; drawn uniformly from the whole numbers of pixels between them, both included."""
+    """The shortest and the longest length, in pixels; drawn uniformly from the whole numbers between, both included."""
     from_center_square: bool = False
     """Whether the window stays in the centre square of the scaled image; else it is anywhere along the long side."""
     interpolation: Interpolation = "bilinear"
@@ -72,7 +72,7 @@ class ScaleJitter:
     @pydantic.field_validator("short_side")
     @classmethod
     def _holds_the_window(cls, short_side: tuple[int, int], info: pydantic.ValidationInfo) -> tuple[int, int]:
-        size = info.data.get("size", 1)  # absent where it was refused itself
+        size = info.data.get("size", 1)  # it is absent if it was refused
         if not size <= short_side[0] <= short_side[1]:
             raise ValueError(f"must be the smaller length, at least size={size}, then the larger")
         return short_side
@@ -89,29 +89,32 @@ class DataConfig:
     """The data set: ``digits``, ``tfds:NAME[/CONFIG][:VERSION]``, ``folder:PATH``, ``synthetic[:CLASSES]``, or
     ``KIND[:REST]`` of a kind that the recipe adds with `jaxcnn.data.sources.register_source`."""
     data_dir: str | None = None
-    """Where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``."""
+    """The folder where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or
+    ``~/tensorflow_datasets``."""
     train_split: str | None = None
-    """By default ``train``."""
+    """The split to train on, by default ``train``."""
     evaluation_split: str | None = None
-    """By default ``validation`` where the data set has one, else ``test``."""
+    """The split to measure on, by default ``validation`` where the data set has one, else ``test``."""
     channels: Literal[1, 3] = 3
-    """1 for grey, 3 for RGB; images of the other kind are converted."""
+    """The number of channels, 1 for grey or 3 for RGB; images of the other kind are converted."""
     batch_size: PositiveInt = 128
-    """Images a training step, over all devices."""
+    """The number of images in a training step, over all devices."""
     repeats: PositiveInt = 1
-    """Repeated augmentation (arXiv:1901.09335): a batch holds each of its images so many times, cut and augmented anew
-    each time. An epoch is as long as ever, and visits the first of so many parts of its order: 3 in "ResNet strikes
-    back" A1 and A2, 4 in torchvision's newest recipes."""
+    """The number of times that a batch holds each of its images, cut and augmented anew each time: repeated
+    augmentation (arXiv:1901.09335). An epoch is as long as ever, and visits only this part of its order. 3 in "ResNet
+    strikes back" A1 and A2, 4 in torchvision's newest recipes."""
     train_crop: Crop = Resize(size=32)
     evaluation_crop: Crop = Resize(size=32)
     residence: Literal["auto", "device", "stream"] = "auto"
-    """``device`` decodes once and keeps all images there as uint8; ``stream`` decodes as it goes; ``auto`` takes the
-    first where the crop is not random and both splits fit in ``resident_bytes``."""
+    """Where the images are: ``device`` decodes all of them once and keeps them there as uint8; ``stream`` decodes them
+    as they are needed; ``auto`` takes the first where the crop is not random and both splits fit in
+    ``resident_bytes``."""
     resident_bytes: PositiveInt = 1 << 30
+    """The most bytes that both splits together may take on the device under ``auto``."""
     workers: Annotated[int, Field(ge=0)] | None = None
-    """Threads that decode and crop a stream: by default one a core; 0 does it between the steps. The batches are the
-    same for any number."""
+    """The number of threads that decode and crop a stream: by default one for each core; with 0 it is done between the
+    steps. The batches are the same for any number."""
     max_bad_share: Probability = 0.01
-    """The run stops when more than this share of the files cannot be read as images."""
+    """The share of files that cannot be read as images above which the run stops."""
     max_pixels: PositiveInt = 1 << 26
-    """An image whose header claims more is never decoded."""
+    """The most pixels that an image's header may claim; a larger image is never decoded."""

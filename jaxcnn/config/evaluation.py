@@ -1,6 +1,6 @@
-"""Which views of an image a network is measured on, and what of them is averaged.
+"""The evaluation protocols: which views of an image a network is measured on, and what is averaged over them.
 
-Our protocols are registered in `jaxcnn.data.views`, where others are, too.
+All protocols, ours and others, are registered in `jaxcnn.data.views`.
 """
 
 from typing import Annotated, Literal
@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import pydantic
 from pydantic import Field
 
-from jaxcnn.config.options import Interpolation, PositiveInt, option_group
+from jaxcnn.config.options import Interpolation, PositiveInt, option_group, shared_options
 from jaxcnn.config.registry import Role
 
 Average = Literal["probabilities", "scores"]
@@ -17,20 +17,21 @@ ShortSides = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
 
 
 def _hold_the_view(short_sides: tuple[int, ...], info: pydantic.ValidationInfo) -> tuple[int, ...]:
-    size = info.data.get("size", 1)  # absent where it was refused itself
+    size = info.data.get("size", 1)  # it is absent if it was refused
     if min(short_sides) < size:
         raise ValueError(f"must each be at least size={size}")
     return short_sides
 
 
 class Views(Role):
-    """The views of an image that a network is measured on; what it says of them is averaged."""
+    """The views of an image that a network is measured on, over which its answers are averaged."""
 
     registry = "jaxcnn.data.views:PROTOCOLS"
 
 
+@shared_options
 class FixedViews(Views):
-    """Views that are as many and as large of every image, cut on the host. Every kind has these options.
+    """Views cut on the host, the same number and size for every image. Every kind has these options.
 
     Kinds are registered by `jaxcnn.data.views.register_protocol`.
     """
@@ -42,14 +43,14 @@ class FixedViews(Views):
 
 @option_group
 class SingleCrop(Views):
-    """``data.evaluation_crop``, once."""
+    """One view, ``data.evaluation_crop``."""
 
     kind: Literal["single_crop"] = "single_crop"
 
 
 @option_group
 class CenterCrops(FixedViews):
-    """The centre at each of several scales, and its mirror image where that is asked for. No paper's own protocol."""
+    """The centre at each of several scales, and its mirror image where ``flip`` is set. This is no paper's protocol."""
 
     size: PositiveInt = 224
     short_sides: ShortSides = (256,)
@@ -67,8 +68,9 @@ class CenterCrops(FixedViews):
 class TenCrop(FixedViews):
     """The corners, the centre, and the mirror images of the five, at one scale or several.
 
-    The defaults are AlexNet's (NIPS 2012, section 4.1): out of the 256 by 256 centre square, outputs of the softmax
-    averaged. torchvision's ``TenCrop`` lies in the whole scaled image: ``from_center_square=False``.
+    The defaults are AlexNet's (NIPS 2012, section 4.1): the views come out of the 256 by 256 centre square, and the
+    outputs of the softmax are averaged. torchvision's ``TenCrop`` cuts from the whole scaled image:
+    ``from_center_square=False``.
     """
 
     size: PositiveInt = 224
@@ -85,7 +87,7 @@ class TenCrop(FixedViews):
 
 @option_group
 class GooglenetCrops(FixedViews):
-    """GoogLeNet's 144 (arXiv:1409.4842, section 7): of 4 scales 3 squares each, of each square 6 views and mirrored.
+    """GoogLeNet's 144 views (arXiv:1409.4842, section 7): 4 scales, 3 squares of each, 6 views of each, and mirrored.
 
     The paper averages the outputs of the softmax.
     """

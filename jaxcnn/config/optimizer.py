@@ -1,13 +1,13 @@
-"""How parameters are updated, and how the learning rate moves.
+"""The options of the optimizers, and of the schedule of the learning rate.
 
-Our optimizers are registered in `jaxcnn.training.optimizer`, where others are, too.
+All optimizers, ours and others, are registered in `jaxcnn.training.optimizer`.
 """
 
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, Probability, option_group
+from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, Probability, option_group, shared_options
 from jaxcnn.config.registry import Role
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
@@ -17,7 +17,7 @@ Decayed = Literal["all", "not_norms", "kernels"]
 
 @option_group
 class ScheduleConfig:
-    """How the learning rate moves; times are in epochs, may be fractions, and count from the start of training."""
+    """How the learning rate changes; times are in epochs, may be fractions, and count from the start of training."""
 
     kind: Literal["constant", "step", "exponential", "cosine"] = "cosine"
     warmup_epochs: NonNegativeFloat = 0.0
@@ -33,10 +33,11 @@ class ScheduleConfig:
     minimum_rate: NonNegativeFloat = 0.0
     """The rate at which ``cosine`` ends."""
     moves: Literal["every_step", "every_epoch"] = "every_step"
-    """The times at which the rate moves: ``every_epoch`` keeps it during each epoch at what it is at the epoch's start,
-    in warm-up too, as in torchvision's reference scripts."""
+    """The times at which the rate changes: with ``every_epoch`` it stays during each epoch, in warm-up too, what it is
+    at the epoch's start, as in torchvision's reference scripts."""
 
 
+@shared_options
 class Optimizer(Role):
     """How parameters are updated. Every kind has these options; it may declare them again with defaults of its own.
 

@@ -4,7 +4,8 @@ import dataclasses
 import functools
 import inspect
 import typing
-from typing import Annotated, Literal, TypeVar
+import weakref
+from typing import Annotated, Any, Literal, TypeVar
 
 import pydantic
 import pydantic.dataclasses
@@ -34,29 +35,28 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 class ConfigError(UserError):
-    """An option that does not exist, or a value it cannot take."""
+    """An error for an option that does not exist, or for a value that it cannot take."""
 
 
 SENTENCE = "sentence"
-"""The type of a pydantic error whose message is all that is to be said after the option's path."""
+"""The type of a pydantic error whose message follows the option's path as it is."""
 
 
-def _inside(group: object, part: str) -> object:
-    """The type that one part of an error's path leads to: a field's, a union's member by its kind, a tuple's item."""
+def _inside(group: Any, part: str) -> Any:
+    """Returns the type that one part of an error's path leads to: of a field, a union's kind, or a tuple's item."""
     if dataclasses.is_dataclass(group):
         return typing.get_type_hints(group).get(part, group)
-    kinds = getattr(group, "kinds", None)  # a `jaxcnn.config.registry.Role` has them
-    if kinds is not None:
-        return kinds().groups.get(part, group)
+    if hasattr(group, "kinds"):  # a `jaxcnn.config.registry.Role`
+        return group.kinds().groups.get(part, group)
     members = typing.get_args(group)
     return next((member for member in members if getattr(member, "kind", None) == part), members[0])
 
 
 def _sentence(cls: type, error: ErrorDetails) -> str:
-    """One pydantic error as a sentence that names the option by its full path."""
+    """Returns one pydantic error as a sentence that names the option by its full path."""
     path = [str(part) for part in error["loc"]]
     if error["type"] == "unexpected_keyword_argument":
-        parent: object = cls
+        parent: Any = cls
         for part in path[:-1]:
             parent = _inside(parent, part)
         names = [field.name for field in dataclasses.fields(parent)] if dataclasses.is_dataclass(parent) else []
@@ -73,16 +73,25 @@ def as_config_error(cls: type, error: pydantic.ValidationError) -> ConfigError:
 
 
 _T = TypeVar("_T")
+_GROUPS: weakref.WeakSet[type] = weakref.WeakSet()
+_SHARING: weakref.WeakSet[type] = weakref.WeakSet()
+
+
+@typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, Field))
+def shared_options(cls: type[_T]) -> type[_T]:
+    """Marks a class whose options all option groups derived from it have.
+
+    It does not become a dataclass itself, so that a group can declare some of them again, with another default and
+    among its own; the others follow its own.
+    """
+    _SHARING.add(cls)
+    return cls
 
 
 @typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, Field))
 def option_group(cls: type[_T]) -> type[_T]:
-    """Makes a class a frozen dataclass whose fields are checked, strictly, when it is made; raises `ConfigError`.
-
-    Options that a base class declares with a default for all its subclasses, as `jaxcnn.config.Optimizer` does, become
-    options of this class; those that it does not declare itself come after its own.
-    """
-    _adopt(cls)
+    """Makes a class a frozen dataclass whose fields are checked, strictly, when it is made; raises `ConfigError`."""
+    _take_over_shared_options(cls)
     checked = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True))(cls)
     construct = checked.__init__
 
@@ -94,20 +103,21 @@ def option_group(cls: type[_T]) -> type[_T]:
             raise as_config_error(cls, error) from None
 
     checked.__init__ = __init__
-    checked._option_group = True
-    return checked
+    _GROUPS.add(checked)
+    return typing.cast("type[_T]", checked)
 
 
 def is_option_group(cls: type) -> bool:
     """Returns whether a class was itself, and not only a base of it, made by `option_group`."""
-    return "_option_group" in vars(cls)
+    return cls in _GROUPS
 
 
-def _adopt(cls: type) -> None:
-    """Declares on a class the options that its bases, where they are no dataclasses, declare with a default."""
+def _take_over_shared_options(cls: type) -> None:
     annotations, inherited = inspect.get_annotations(cls), getattr(cls, "__dataclass_fields__", {})
     for base in cls.__mro__[1:]:
-        for name, annotation in inspect.get_annotations(base).items():
+        shared = inspect.get_annotations(base) if base in _SHARING else {}
+        for name, annotation in shared.items():
+            # What has no default there, as a role's ``kind``, each group declares by itself.
             if name not in annotations and name not in inherited and hasattr(base, name):
                 annotations[name] = annotation
     cls.__annotations__ = annotations

@@ -1,4 +1,4 @@
-"""How the kinds of a role are registered: ours, and those that a recipe brings, by the same call.
+"""How the kinds of a role are registered: ours, and those that a recipe adds, by the same call.
 
 A *role* is something that a recipe or a command chooses: its `Augmentation`, its `Optimizer`, the `Views` of an
 evaluation. A *kind* of it is a class of options, derived from the role's class, whose field ``kind`` names it in JSON::
@@ -8,8 +8,8 @@ evaluation. A *kind* of it is a class of options, derived from the role's class,
         bits: PositiveInt = 4
         kind: Literal["posterized"] = "posterized"
 
-What a kind does is not the config's to know: `Kinds` keeps it beside the class, and lives where it is used. The calls
-are `jaxcnn.augment.register_augmentation`, `jaxcnn.training.optimizer.register_optimizer` and
+The config does not know what a kind does. A role's `Kinds` keeps that beside the class of options, in the module that
+uses it. The calls are `jaxcnn.augment.register_augmentation`, `jaxcnn.training.optimizer.register_optimizer` and
 `jaxcnn.data.views.register_protocol`.
 """
 
@@ -21,37 +21,34 @@ import re
 import types
 import typing
 from collections.abc import Generator, Mapping
-from typing import Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import pydantic
-import pydantic.dataclasses
 from pydantic_core import PydanticCustomError, SchemaValidator, core_schema
 
-from jaxcnn.config.options import SENTENCE, is_option_group
+from jaxcnn.config.options import SENTENCE, is_option_group, shared_options
 from jaxcnn.errors import UserError, nearest
 
 
-@typing.dataclass_transform(frozen_default=True, field_specifiers=(dataclasses.field, pydantic.Field))
+@shared_options
 class Role:
     """The base of a role's class. A field annotated with that class takes instances of registered classes alone."""
 
-    registry = ""
-    """The role's `Kinds`, as ``module:name``. That module registers ours, and is imported when one is first asked for:
-    so options can be written down without whatever carries them out."""
+    # The name of the kind, which stands for the class in JSON.
+    kind: str
 
-    @property
-    def kind(self) -> str:
-        """The name of the kind, which stands for the class in JSON. Each kind has a field of that name."""
-        raise NotImplementedError
+    registry = ""
+    """The role's `Kinds`, as ``module:name``. That module registers ours and is imported when one is first asked for,
+    so that options can be made without importing what carries them out."""
 
     @classmethod
-    def kinds(cls) -> "Kinds[Self, object]":
-        """Returns the kinds there are of this role, ours and others."""
+    def kinds(cls) -> "Kinds[Any, Any]":
+        """Returns the kinds of this role, ours and others."""
         return pkgutil.resolve_name(cls.registry)
 
     @classmethod
     def __get_pydantic_core_schema__(
-        cls, source: type, handler: pydantic.GetCoreSchemaHandler
+        cls, source: Any, handler: pydantic.GetCoreSchemaHandler
     ) -> core_schema.CoreSchema:
         """Lets pydantic check a kind's own fields, and a field of the role by what is registered by then."""
         if dataclasses.is_dataclass(source):
@@ -59,7 +56,7 @@ class Role:
         return core_schema.with_info_plain_validator_function(cls._registered)
 
     @classmethod
-    def _registered(cls, value: object, info: pydantic.ValidationInfo) -> "Role":
+    def _registered(cls, value: Any, info: pydantic.ValidationInfo) -> "Role":
         kinds = cls.kinds()
         if isinstance(value, cls):
             if type(value) not in kinds.groups.values():
@@ -70,21 +67,13 @@ class Role:
         kind = value.get("kind")
         group = kinds.groups.get(kind) if isinstance(kind, str) else None
         if group is None:
-            has = (
-                "has no kind" if kind is None else f"has the kind {kind!r}, which neither jaxcnn nor a recipe registers"
-            )
-            raise _refusal(f"{has}: {nearest(str(kind), kinds.groups)}")
-        # A union of one, so that the path of whatever is wrong names the kind.
+            kind_said = f"the kind {kind!r}, which neither jaxcnn nor a recipe registers" if kind else "no kind"
+            raise _refusal(f"has {kind_said}: {nearest(str(kind), kinds.groups)}")
+        # It is a union of one, so that the path of an error names the kind.
         choice = pydantic.TypeAdapter(group).core_schema
         validator = SchemaValidator(core_schema.tagged_union_schema({kind: choice}, "kind"))
         # JSON has arrays where Python has tuples, so what came as JSON must be checked as JSON.
         return validator.validate_json(json.dumps(value)) if info.mode == "json" else validator.validate_python(value)
-
-
-def _kind_of(group: type[Role]) -> str:
-    """The name of a kind, which is the default of its field ``kind``."""
-    assert dataclasses.is_dataclass(group)
-    return next(str(field.default) for field in dataclasses.fields(group) if field.name == "kind")
 
 
 def _refusal(sentence: str) -> PydanticCustomError:
@@ -96,11 +85,11 @@ Implementation = TypeVar("Implementation")
 
 
 class Kinds(Generic[RoleT, Implementation]):
-    """The kinds of one role: each a class of options, and what carries it out.
+    """The kinds of one role: for each a class of options, and what carries it out.
 
     Args:
-        role: the class that those of the kinds derive from.
-        name: what one of them is called in messages; kinds are registered by ``register_{name}``.
+        role: the class that the classes of options derive from.
+        name: the name of the role in messages; kinds are registered by ``register_{name}``.
     """
 
     def __init__(self, role: type[RoleT], name: str) -> None:
@@ -111,13 +100,14 @@ class Kinds(Generic[RoleT, Implementation]):
     @property
     def groups(self) -> Mapping[str, type[RoleT]]:
         """Each registered class of options by its kind, in the order in which they were registered."""
-        return types.MappingProxyType({_kind_of(group): group for group in self._implementations})
+        return types.MappingProxyType({group.kind: group for group in self._implementations})
 
     def register(self, group: type[RoleT], implementation: Implementation) -> None:
         """Adds a kind.
 
         Args:
-            group: its options: an `option_group` derived from the role's class, whose field ``kind`` is a literal.
+            group: the class of its options: an `option_group` derived from the role's class, whose field ``kind`` is a
+                literal.
             implementation: what carries it out.
 
         Raises:
@@ -132,26 +122,23 @@ class Kinds(Generic[RoleT, Implementation]):
         Raises:
             UserError: as `register` does.
         """
-        if not (issubclass(group, self._role) and is_option_group(group)):
+        if not (isinstance(group, type) and issubclass(group, self._role) and is_option_group(group)):
             raise self.refusal(group, f"derive it from {self._role.__name__} and decorate it with @option_group")
-        fields = group.__pydantic_fields__ if pydantic.dataclasses.is_pydantic_dataclass(group) else {}
-        field = fields.get("kind")
-        literal = field is not None and typing.get_origin(field.annotation) is Literal
-        if not literal or typing.get_args(field.annotation) != (field.default,):
+        if not _names_its_kind(group):
             name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", group.__name__).lower()
             raise self.refusal(group, f'give it a field kind: Literal["{name}"] = "{name}"')
-        taken = self.groups.get(_kind_of(group))
+        taken = self.groups.get(group.kind)
         if taken is not None:
             of, by = (f"{each.__module__}.{each.__qualname__}" for each in (group, taken))
-            way_out = (
-                "give it another" if of != by else "register a class once, and run a recipe's file once in a process"
-            )
-            raise UserError(f"{self.name} kind {_kind_of(group)!r} of {of} is taken by {by}: {way_out}")
+            once = "register a class once, and run a recipe's file once in a process"
+            way_out = once if of == by else "give it another"
+            raise UserError(f"{self.name} kind {group.kind!r} of {of} is taken by {by}: {way_out}")
 
     def refusal(self, group: type, way_out: str) -> UserError:
         """Returns the error that says that a class cannot be registered, and what to do with it."""
         article = "an" if self.name[0] in "aeiou" else "a"
-        return UserError(f"{group.__name__} cannot be registered as {article} {self.name}: {way_out}")
+        name = getattr(group, "__name__", repr(group))
+        return UserError(f"{name} cannot be registered as {article} {self.name}: {way_out}")
 
     def implementation(self, options: RoleT) -> Implementation:
         """Returns what carries out these options.
@@ -171,9 +158,17 @@ class Kinds(Generic[RoleT, Implementation]):
 
     @contextlib.contextmanager
     def temporarily(self) -> Generator[None]:
-        """Forgets at the end of a ``with`` block what was registered in it: for tests and notebooks."""
+        """Forgets at the end of a ``with`` block what was registered in it, for tests and notebooks."""
         before = dict(self._implementations)
         try:
             yield
         finally:
             self._implementations = before
+
+
+def _names_its_kind(group: type) -> bool:
+    """Whether the field ``kind`` can have its default alone."""
+    field = dict(getattr(group, "__pydantic_fields__", {})).get("kind")
+    if field is None:
+        return False
+    return typing.get_origin(field.annotation) is Literal and typing.get_args(field.annotation) == (field.default,)

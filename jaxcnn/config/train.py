@@ -1,4 +1,4 @@
-"""The whole of a run, and its JSON."""
+"""All options of a run, and their JSON."""
 
 import dataclasses
 from typing import Annotated, Literal
@@ -21,23 +21,23 @@ from jaxcnn.config.options import (
 
 @option_group
 class ModelConfig:
-    """Which network."""
+    """The network, and how it is computed."""
 
     name: str = "lenet"
-    """One of ``jaxcnn.list_models()``."""
+    """The name of the network: one of ``jaxcnn.list_models()``."""
     num_classes: PositiveInt | None = None
-    """Outputs of the network; by default the data set's number of classes."""
+    """The number of outputs of the network; by default the data set's number of classes."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Of the computation; parameters, statistics, logits and loss are float32 whatever it is. With ``float16``, for
-    devices that lack ``bfloat16``, the loss is scaled so that small gradients do not vanish."""
+    """The data type of the computation; parameters, statistics, logits and loss are always float32. With ``float16``,
+    for devices that lack ``bfloat16``, the loss is scaled so that small gradients do not vanish."""
     lowering: str = "auto"
-    """How convolutions are said: ``auto``, one of ``xla``, ``gemm``, ``shift``, ``dense``, ``toeplitz``, or a file that
-    ``jaxcnn benchmark tune`` wrote."""
+    """The lowering of convolutions: ``auto``, one of ``xla``, ``gemm``, ``shift``, ``dense``, ``toeplitz``, or a file
+    that ``jaxcnn benchmark tune`` wrote."""
     remat: tuple[PositiveInt, ...] = ()
-    """Stages of the network, counted from 1, that compute their activations again in the backward pass instead of
-    keeping them: less memory for more time."""
+    """The stages of the network, counted from 1, that compute their activations again in the backward pass instead of
+    keeping them, which takes less memory and more time."""
     options: dict[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
-    """What this family takes besides, such as ``dropout_rate``."""
+    """Further options of this family, such as ``dropout_rate``."""
 
 
 @option_group
@@ -45,16 +45,16 @@ class LossConfig:
     """What is minimized in training; evaluation always measures softmax cross-entropy."""
 
     kind: Literal["softmax", "binary"] = "softmax"
-    """Softmax cross-entropy, or binary cross-entropy of each class by itself, averaged over the classes
+    """The kind of cross-entropy: ``softmax``, or ``binary`` for that of each class, averaged over the classes
     (arXiv:2110.00476)."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """The share of the target spread evenly over all classes (arXiv:1512.00567, section 7)."""
     target_threshold: Probability | None = None
-    """``binary``: smoothed and mixed targets above it become 1, the others 0, as with timm's ``bce_target_thresh``; by
-    default they stay as they are."""
+    """The threshold, with ``binary``, above which smoothed and mixed targets become 1, and the others 0, as with timm's
+    ``bce_target_thresh``; by default they stay as they are."""
     auxiliary_weight: NonNegativeFloat = 0.3
-    """Of the loss of each auxiliary head, where the network has the option ``auxiliary_heads`` on: 0.3 in GoogLeNet's
-    paper, 0.4 in the code of Inception v3 and NASNet."""
+    """The weight of the loss of each auxiliary head, where the network's option ``auxiliary_heads`` is set: 0.3 in
+    GoogLeNet's paper, 0.4 in the code of Inception v3 and NASNet."""
 
     @pydantic.field_validator("target_threshold")
     @classmethod
@@ -69,15 +69,16 @@ class EMAConfig:
     """An exponential moving average of parameters and batch statistics, evaluated beside them."""
 
     decay: Decay | None = None
-    """What the average keeps of itself at an update; by default none is kept. 0.9999 in EfficientNet's and ConvNeXt's
-    recipes, 0.99998 ``rescaled`` in torchvision's."""
+    """The share of itself that the average keeps at an update; by default there is no average. 0.9999 in EfficientNet's
+    and ConvNeXt's recipes, 0.99998 ``rescaled`` in torchvision's."""
     every_steps: PositiveInt = 1
-    """Steps from one update to the next: 32 in torchvision's recipes."""
+    """The number of steps from one update to the next: 32 in torchvision's recipes."""
     rescaled: bool = False
     """Whether 1 - decay is first multiplied by ``batch_size * every_steps / epochs``, as in torchvision's reference
     scripts, where 0.99998 is 0.99891 for 600 epochs of 1,024 images a batch."""
     in_warmup: Literal["average", "copy"] = "average"
-    """``copy``: until warm-up is over the average is only set to the parameters, as in torchvision's scripts."""
+    """What happens during warm-up: with ``copy`` the average is only set to the parameters until it is over, as in
+    torchvision's scripts."""
 
 
 @option_group
@@ -85,19 +86,20 @@ class ParallelConfig:
     """How a step is spread over the devices."""
 
     wrapper: Literal["jit", "shard_map", "pmap"] = "jit"
-    """``jit``: the compiler splits the step over the devices. ``shard_map`` and ``pmap``: each device computes its part
-    of the batch by itself, and what must be the same is averaged. They agree but for rounding and for the masks of
-    dropout and stochastic depth, which are then drawn on each device."""
+    """The transformation that spreads the step. With ``jit`` the compiler splits it over the devices; with
+    ``shard_map`` and ``pmap`` each device computes its own part of the batch, and what must be the same is averaged.
+    They agree up to rounding, except for the masks of dropout and stochastic depth, which each device then draws."""
     batch_norm: Literal["global", "local"] | PositiveInt = "global"
-    """Whose images batch normalization takes its statistics from: the ``global`` batch's, one device's, as PyTorch
-    does (``local``), or those of groups of so many devices. The running statistics are the mean over them."""
+    """The images that batch normalization takes its statistics from: those of the ``global`` batch, those of one device
+    (``local``, as in PyTorch), or those of groups of this many devices. The running statistics are the mean over these
+    parts."""
     shard_optimizer: bool = False
     """Whether the optimizer's state is spread over the devices instead of being whole on each (ZeRO-1,
     arXiv:1910.02054): less memory for more communication."""
     micro_batches: PositiveInt = 1
-    """Parts that a batch is split into, computed one after another, their gradients averaged: less memory, but not on a
-    CPU, where XLA plans them all at once. Batch normalization then takes its statistics from one part at a time, and
-    updates the running ones after each."""
+    """The number of parts that a batch is split into, which are computed one after another, and their gradients
+    averaged. It takes less memory, but not on a CPU, where XLA plans them all at once. Batch normalization takes its
+    statistics from one part at a time, and updates the running ones after each."""
 
 
 @option_group
@@ -105,8 +107,11 @@ class EvaluationConfig:
     """When and how the network is measured."""
 
     batch_size: PositiveInt = 500
+    """The number of images that the network takes together, over all devices."""
     every_epochs: PositiveInt = 1
+    """The number of epochs from one evaluation to the next; the last step is always evaluated."""
     top_k: tuple[PositiveInt, ...] = (1, 5)
+    """Each k for which a top-k error is counted."""
 
 
 @option_group
@@ -114,22 +119,27 @@ class CheckpointConfig:
     """When the state is saved: after every evaluation, at the end, on SIGTERM or SIGINT, and as asked for here."""
 
     every_steps: PositiveInt | None = None
+    """The number of steps from one further save to the next; by default there are none."""
     keep: PositiveInt = 3
-    """How many of the newest stay; those of lowest top-1 error, without and with the moving average, stay besides."""
+    """The number of the newest checkpoints that stay; those of the lowest top-1 error, without and with the moving
+    average, stay too."""
 
 
 Error = Annotated[float, Field(ge=0, le=100)]
-"""In percent."""
+"""An error in percent."""
 
 
 @option_group
 class PublishedConfig:
-    """What somebody else reports of this recipe: what a run of it should come to. Changes nothing; never ours."""
+    """The errors that somebody else reports for this recipe, which a run should reach. They are never ours.
+
+    They change nothing in a run.
+    """
 
     top1_error: Error | None = None
     top5_error: Error | None = None
     protocol: str | None = None
-    """On which images, and how many views of each; a run itself measures ``data.evaluation_crop``."""
+    """The images, and the views of each, that were measured; a run itself measures ``data.evaluation_crop``."""
     source: Annotated[str | None, Field(validate_default=True)] = None
 
     @pydantic.field_validator("source")
@@ -147,23 +157,23 @@ class PublishedConfig:
 
 @option_group
 class TrainConfig:
-    """Everything a run depends on. The run is a pure function of it."""
+    """Everything that a run depends on; the run is a pure function of it."""
 
     name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "run"
-    """The run's folder is ``runs/NAME`` unless ``--workdir`` says otherwise."""
+    """The name of the run, whose folder is ``runs/NAME`` unless ``--workdir`` names another."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     epochs: PositiveFloat = 10.0
     log_every_steps: PositiveInt = 50
     max_bad_steps: PositiveInt = 10
-    """The run stops when so many steps in a row had a loss or gradient that is not finite. Such a step changes nothing
-    but is counted."""
+    """The number of steps in a row with a loss or gradient that is not finite at which the run stops. Such a step
+    changes nothing and is counted."""
     init_from: str | None = None
     """The weights that training starts from, instead of random ones: the name of published weights, a file, or a run
-    folder. The classifier starts anew where its number of classes is another."""
+    folder. The classifier starts anew where its number of classes differs."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augmentations: tuple[Augmentation, ...] = ()
-    """Applied to training images on the device, in this order."""
+    """The augmentations that are applied to training images on the device, in this order."""
     normalization: Normalization = Normalization()
     optimizer: Optimizer = SGD()
     loss: LossConfig = LossConfig()
@@ -178,7 +188,7 @@ _ADAPTER = pydantic.TypeAdapter(TrainConfig)
 
 
 def to_json(config: TrainConfig) -> str:
-    """Returns everything resolved, as indented JSON that `from_json` reads back."""
+    """Returns all options as indented JSON, which `from_json` reads back."""
     return _ADAPTER.dump_json(config, indent=2).decode() + "\n"
 
 
@@ -210,6 +220,6 @@ def flatten(config: TrainConfig) -> dict[str, object]:
 
 
 def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[object, object]]:
-    """Returns the options that differ, by full path: ``{"optimizer.learning_rate": (0.1, 0.2)}``; None if absent."""
+    """Returns the options that differ, by full path: ``{"optimizer.learning_rate": (0.1, 0.2)}``; None where absent."""
     a, b = flatten(old), flatten(new)
     return {path: (a.get(path), b.get(path)) for path in a | b if a.get(path) != b.get(path)}

@@ -1,1 +1,1 @@
-"""The devices of a run: meshes and wrappers, processes that work together, and the feed that brings batches to them."""
+"""The devices of a run: meshes and wrappers, processes that work together, and the feed that brings them batches."""

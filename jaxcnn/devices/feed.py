@@ -17,31 +17,32 @@ from jaxcnn.types import PyTree
 
 
 class Resident(TypedDict):
-    """A whole split on every device."""
+    """The arrays of a whole split, a copy of which is on every device."""
 
     image: jax.Array
-    """uint8 (images, height, width, channels)."""
+    """The images, uint8 (images, height, width, channels)."""
     label: jax.Array
-    """int32 (images,)."""
+    """The labels, int32 (images,)."""
 
 
 class Batch(TypedDict, total=False):
     """A batch on the devices, each of its arrays split over them by the leading axis: see `Feed`."""
 
     image: jax.Array
-    """uint8 (batch, height, width, channels), or (batch, views, height, width, channels); absent where resident."""
+    """The images, uint8 (batch, height, width, channels) or (batch, views, height, width, channels); absent where the
+    split is resident."""
     label: jax.Array
-    """int32 (batch,); absent where resident."""
+    """The labels, int32 (batch,); absent where the split is resident."""
     index: jax.Array
-    """int32 (batch,), which images of the split these are; absent in training where the split is streamed."""
+    """The images' indices in the split, int32 (batch,); absent in training where the split is streamed."""
     mask: jax.Array
-    """bool (batch,), False for what does not count; in evaluation."""
+    """Whether each image counts, bool (batch,); only in evaluation."""
     epoch: jax.Array
-    """int32 (batch,); in training."""
+    """The epoch of each image, int32 (batch,); only in training."""
     position: jax.Array
-    """int32 (batch,), where the image is in its epoch's order; in training."""
+    """Each image's position in its epoch's order, int32 (batch,); only in training."""
     resident: Resident
-    """The arrays that ``index`` picks from, whole on every device."""
+    """The arrays that ``index`` picks from, whole on every device; only where the split is resident."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -49,29 +50,29 @@ class Feed:
     """Yields the batches of a split on the devices, for training from any step, and for evaluation.
 
     A batch holds what `Split.training_batches` or `Split.evaluation_batches` yields, each array split over the devices
-    by its leading axis. Where the split is resident it also holds, under ``resident``, all of the split's images
-    (images, height, width, channels) and labels (images,), which live on every device from one batch to the next;
-    `images_and_labels` picks the batch's own. Each process reads only its own rows.
+    by its leading axis. Where the split is resident, a batch also holds, under ``resident``, all of the split's images
+    (images, height, width, channels) and labels (images,), which stay on every device from one batch to the next;
+    `images_and_labels` picks those of the batch. Each process reads only its own rows.
     """
 
     split: Split
     parallel: DataParallel
     """The devices, and how a batch is spread over them."""
     batch_size: int
-    """Images a batch, over all devices."""
+    """The number of images in a batch, over all devices."""
     seed: int = 0
     """The seed of the order of training images, and of the host's crops."""
 
     @classmethod
     def for_evaluation(cls, split: Split, parallel: DataParallel, views: int) -> "Feed":
-        """Returns a feed whose batches have about so many views, and at least one image for each device.
+        """Returns a feed whose batches have about this many views, and at least one image for each device.
 
-        A batch has no more images than the split, since what pads a batch is computed too.
+        A batch has no more images than the split, because its padding is computed too.
 
         Args:
-            split: what to evaluate on.
+            split: the split to evaluate on.
             parallel: the devices.
-            views: views of images that the network takes together, over all devices. They do not change the result.
+            views: the number of views that the network takes together, over all devices; it does not change the result.
         """
         devices = parallel.mesh.size
         images = max(1, min(views // split.views_per_image, split.size))
@@ -79,12 +80,12 @@ class Feed:
 
     @property
     def size(self) -> int:
-        """How many images the split has."""
+        """The number of images in the split."""
         return self.split.size
 
     @property
     def appearances(self) -> int:
-        """How often `evaluation` yields each image."""
+        """The number of times that `evaluation` yields each image."""
         return self.split.appearances
 
     def training(self, first_step: int, last_step: int) -> Iterator[Batch]:
@@ -98,7 +99,7 @@ class Feed:
         return map(self._put, batches)
 
     def evaluation(self) -> Iterator[Batch]:
-        """Yields every image `appearances` times, with ``mask`` False for padding and for what cannot be read.
+        """Yields every image `appearances` times; ``mask`` is False for padding and for images that cannot be read.
 
         Raises:
             UserError: too many images cannot be read.
@@ -106,14 +107,16 @@ class Feed:
         return map(self._put, self.split.evaluation_batches(self.batch_size, self.parallel.rows(self.batch_size)))
 
     def unreadable(self) -> int:
-        """Returns how many images of the split some process has found to be unreadable; all processes must call it."""
+        """Returns the number of images that some process has found to be unreadable; all processes must call it."""
         return len({index for found in gather(self.split.unreadable) for index in found})
 
     def check_same(self) -> None:
-        """Makes sure that all processes have the same split: every byte where it is resident, since each keeps a copy.
+        """Makes sure that all processes have the same split.
+
+        Where it is resident every byte is compared, because each process keeps a copy.
 
         Raises:
-            UserError: they have not; raised in all of them.
+            UserError: the splits differ; all processes raise it.
         """
         if jax.process_count() == 1:
             return
@@ -125,7 +128,7 @@ class Feed:
 
     @functools.cached_property
     def abstract(self) -> dict[str, PyTree]:
-        """The shapes, dtypes and shardings of a training batch; nothing is read or allocated for them."""
+        """The shapes, dtypes and shardings of a training batch, for which nothing is read or allocated."""
         split, sharding = self.split, self.parallel.split
         numbers = ("index", "epoch", "position") if split.resident else ("label", "epoch", "position")
         batch = {name: jax.ShapeDtypeStruct((self.batch_size,), jnp.int32, sharding=sharding) for name in numbers}
@@ -154,9 +157,9 @@ class Feed:
 
 
 def images_and_labels(batch: Batch) -> tuple[jax.Array, jax.Array]:
-    """Returns the uint8 images and int32 labels of a batch; pure.
+    """Returns the uint8 images and int32 labels of a batch, by a pure function.
 
-    They are the batch's own or, where the split is resident, those that ``index`` picks.
+    They are in the batch itself or, where the split is resident, ``index`` picks them from its arrays.
     """
     if "resident" not in batch:
         return batch["image"], batch["label"]

@@ -1,4 +1,4 @@
-"""How a step is spread over the devices: batches split, everything else on each of them."""
+"""Data parallelism: batches are split over the devices, and everything else is on each of them."""
 
 import dataclasses
 import functools
@@ -18,10 +18,10 @@ AXIS = "data"
 
 @dataclasses.dataclass(frozen=True)
 class DataParallel:
-    """All devices in one mesh axis, ``data``.
+    """The devices, in a mesh of one axis, ``data``, and the wrapper that spreads a step over them.
 
     Under ``jit`` the step is written for the whole batch, and the compiler splits it. Under ``shard_map`` and ``pmap``
-    it is written for one device's part, and averages what must be the same on all.
+    it is written for one device's part of the batch, and averages what must be the same on all devices.
     """
 
     mesh: jax.sharding.Mesh
@@ -29,52 +29,52 @@ class DataParallel:
 
     @classmethod
     def over(cls, devices: Sequence[jax.Device]) -> "DataParallel":
-        """Returns the mesh of these devices."""
+        """Returns data parallelism over these devices."""
         return cls(jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices))
 
     @classmethod
     def over_all_devices(cls) -> "DataParallel":
-        """Returns the mesh of every device there is."""
+        """Returns data parallelism over all devices of all processes."""
         return cls.over(jax.devices())
 
     @property
     def replicated(self) -> NamedSharding:
-        """A whole copy on each device."""
+        """The sharding that puts a whole copy on each device."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     @functools.cached_property
     def split(self) -> NamedSharding:
-        """The leading axis split over the devices."""
+        """The sharding that splits the leading axis over the devices."""
         return NamedSharding(self.mesh, PartitionSpec(AXIS))
 
     @property
     def axis_name(self) -> str | None:
-        """The mapped axis inside `over_devices`; None where there is none, under ``jit``."""
+        """The mapped axis inside `over_devices`; None under ``jit``, where there is none."""
         return None if self.wrapper == "jit" else AXIS
 
     def put_batch(self, batch: PyTree) -> PyTree:
-        """Sends a host batch to the devices, split by its leading axis; returns before it has arrived.
+        """Sends a host batch to the devices, split by its leading axis; returns before the batch has arrived.
 
         Each process gives its own `rows`.
         """
         return jax.make_array_from_process_local_data(self.split, batch)
 
     def rows(self, batch_size: int) -> np.ndarray:
-        """Returns which rows of a batch live on this process' devices, in their order; all where it is the only one."""
+        """Returns the rows of a batch that are on this process's devices, ascending; all if it is the only process."""
         indices = self.split.addressable_devices_indices_map((batch_size,)).values()
         return np.unique(np.concatenate([np.arange(batch_size)[index] for index in indices if index is not None]))
 
     def put_everywhere(self, arrays: PyTree) -> PyTree:
-        """Sends a whole copy of host arrays to each device; all processes give the same."""
+        """Sends a whole copy of host arrays to each device; all processes must give the same arrays."""
         return jax.make_array_from_process_local_data(self.replicated, arrays)
 
     def over_devices(self, function: Callable[[PyTree, PyTree], PyTree]) -> Callable[[PyTree, PyTree], PyTree]:
         """Returns ``(shared, parts) -> result``, to be called in a jitted function.
 
         Args:
-            function: takes the same, of which the arrays in ``parts`` are split by their leading axis: under ``jit``
-                all of them, under ``shard_map`` and ``pmap`` one device's. There its results must be the same on all
-                devices: see `average`.
+            function: a function of the same two arguments. Under ``jit`` it gets the whole arrays in ``parts``; under
+                ``shard_map`` and ``pmap`` it gets one device's part of them, split by the leading axis, and its results
+                must be the same on all devices: see `average`.
         """
         match self.wrapper:
             case "jit":
@@ -94,28 +94,28 @@ class DataParallel:
                 return run
 
     def vary(self, tree: PyTree) -> PyTree:
-        """Inside `over_devices`: the same values, as each device's own, so that gradients for them are, too."""
+        """Returns the same values marked as each device's own, so that their gradients are, too; for `over_devices`."""
         if self.wrapper != "shard_map":
             return tree
         return jax.tree.map(lambda x: lax.pcast(x, AXIS, to="varying"), tree)
 
     def average(self, tree: PyTree) -> PyTree:
-        """Inside `over_devices`: the mean of all devices' values."""
+        """Returns the mean over the devices; for use inside `over_devices`."""
         return tree if self.axis_name is None else lax.pmean(tree, AXIS)
 
     def sum(self, tree: PyTree) -> PyTree:
-        """Inside `over_devices`: the sum of all devices' values."""
+        """Returns the sum over the devices; for use inside `over_devices`."""
         return tree if self.axis_name is None else lax.psum(tree, AXIS)
 
     def own_key(self, key: jax.Array) -> jax.Array:
-        """Inside `over_devices`: a key for what each device draws for its own part of the batch."""
+        """Returns the key from which a device draws for its own part of the batch; for use inside `over_devices`."""
         return key if self.axis_name is None else jax.random.fold_in(key, lax.axis_index(AXIS))
 
     def sharded(self, tree: PyTree) -> PyTree:
-        """Returns where to keep the arrays of a tree if they are to be spread over the devices.
+        """Returns the shardings that spread the arrays of a tree over the devices.
 
-        Each array of more than one axis is split along the longest that the devices divide; biases and the like are so
-        small that sending them around would cost more than it saves.
+        Each array of more than one axis is split along the longest axis that the number of devices divides. Biases and
+        the like are so small that sending them around would cost more than it saves.
         """
 
         def of(leaf: jax.Array) -> NamedSharding:
@@ -131,12 +131,12 @@ class DataParallel:
         """Refuses a batch that cannot be split evenly.
 
         Args:
-            option: its name.
-            batch_size: its value.
-            parts: into which it is split on each device, besides.
+            option: the name of the option that sets the batch size, for the message.
+            batch_size: the number of images in a batch.
+            parts: the number of parts into which each device's share is split.
 
         Raises:
-            UserError: naming the option, and the sizes that work.
+            UserError: the batch cannot be split evenly. The message names the option and the nearest sizes that can.
         """
         unit = self.mesh.size * parts
         if batch_size % unit:
@@ -146,13 +146,13 @@ class DataParallel:
             raise UserError(f"{option} {batch_size} cannot be split over {into}: use {choices}")
 
     def batch_norm_groups(self, scope: Literal["global", "local"] | int) -> int:
-        """Returns how many parts of the batch have batch statistics of their own.
+        """Returns the number of parts of the batch that have batch statistics of their own.
 
         Args:
-            scope: ``global``, ``local`` to each device, or to each group of so many.
+            scope: ``global``; ``local`` to each device; or the number of devices in a group.
 
         Raises:
-            UserError: the devices cannot be grouped so.
+            UserError: the devices cannot be put into groups of this size.
         """
         match scope:
             case "global":
@@ -162,5 +162,8 @@ class DataParallel:
             case _:
                 size = scope
         if self.mesh.size % size:
-            raise UserError(f"parallel.batch_norm {size}: {self.mesh.size} devices cannot be put into groups of {size}")
+            raise UserError(
+                f"parallel.batch_norm {size} does not divide {self.mesh.size} devices into groups of {size}: give a "
+                f"divisor of {self.mesh.size}, global or local"
+            )
         return self.mesh.size // size

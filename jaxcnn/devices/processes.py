@@ -1,7 +1,7 @@
 """Several processes that train one network: how they join, what they agree on, and which of them writes.
 
-All run the same program on the same config, and meet in the same collectives in the same order. What decides whether
-there is a next collective must be the same in all of them: `gather` and `AgreedStop` are for that.
+All processes run the same program on the same config, and take part in the same collectives in the same order. Whatever
+decides whether there is another collective must be the same in all of them, which `gather` and `AgreedStop` provide.
 """
 
 import atexit
@@ -26,9 +26,10 @@ from jaxcnn.lookahead import Delay
 from jaxcnn.types import Json
 
 _GRACE_SECONDS = 2.0
-"""How much later process 0 leaves after an error: its end ends the others, who may be saying the same."""
+"""The time that process 0 waits before it leaves after an error. Its end ends the other processes, which may be
+printing the same error."""
 _GATHERED_AT_ONCE = 1024
-"""Bytes that `gather` rounds up to, because every length is compiled for anew."""
+"""The number of bytes that `gather` rounds up to a multiple of, because it compiles anew for every length."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,31 +37,31 @@ class Processes:
     """Which of several processes this is. By default it is the only one."""
 
     distributed: Literal["auto"] | None = None
-    """``auto``: one of several processes, as SLURM, Open MPI, Kubernetes or Cloud TPU has started them. Elsewhere give
-    the three options below."""
+    """With ``auto`` this is one of several processes that SLURM, Open MPI, Kubernetes or Cloud TPU has started.
+    Elsewhere give the three options below."""
     coordinator_address: str | None = None
-    """HOST:PORT of process 0, as the others reach it."""
+    """The HOST:PORT at which the other processes reach process 0."""
     num_processes: int | None = None
-    """How many there are."""
+    """The number of processes."""
     process_id: int | None = None
-    """Which one this is, from 0."""
+    """The number of this process, from 0."""
     heartbeat_timeout_seconds: int = 100
-    """How long nothing may be heard of a process before the others take it for dead, and end."""
+    """The time after which a process that has not been heard of counts as dead, and the others end."""
 
     @contextlib.contextmanager
     def joined(self) -> Generator[None]:
-        """While entered, this process is one of them; does nothing where there is only one.
+        """Makes this process one of several while the context is entered; does nothing where it is the only one.
 
-        Must be entered before any array is made. A process that fails leaves at once, with the exit code it would have
-        alone: at JAX's own way out it would wait for the others, and they for it in their next collective.
+        It must be entered before any array is made. A process that fails ends at once, with the exit code that it would
+        have alone: at a usual exit JAX would make it wait for the others, which wait for it in their next collective.
 
         Raises:
-            UserError: the options do not say which process this is, or ``auto`` finds nothing that does.
+            UserError: the options do not say which process this is, or ``auto`` finds no launcher that says it.
         """
         if not self._several():
             yield
             return
-        # JAX would take SIGTERM for its own, and `StopRequest` could not give it back.
+        # JAX would handle SIGTERM itself, and `StopRequest` could not restore its handler.
         jax.config.update("jax_enable_preemption_service", False)
         try:
             jax.distributed.initialize(
@@ -83,7 +84,7 @@ class Processes:
             raise
 
     def _several(self) -> bool:
-        """Whether there are several processes, once the options are known to make sense."""
+        """Returns whether there are several processes, after checking that the options fit together."""
         address, count, number = self.coordinator_address, self.num_processes, self.process_id
         given = {"--coordinator-address": address, "--num-processes": count, "--process-id": number}
         missing = [option for option, value in given.items() if value is None]
@@ -93,7 +94,7 @@ class Processes:
             return self.distributed == "auto"
         if self.distributed == "auto":
             [*_, option] = (option for option in given if option not in missing)
-            raise UserError(f"--distributed auto finds out itself what {option} says: give one of the two")
+            raise UserError(f"--distributed auto finds out by itself what {option} says: give only one of the two")
         if address is None or count is None or number is None:
             raise UserError(
                 f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} missing: give {', '.join(given)}"
@@ -101,12 +102,12 @@ class Processes:
         if not re.fullmatch(r".+:\d+", address):
             raise UserError(f"--coordinator-address must be HOST:PORT, not {address!r}")
         if not 0 <= number < count:
-            raise UserError(f"--process-id {number} is none of {count} processes: they count from 0")
+            raise UserError(f"--process-id {number} is not one of {count} processes: they are numbered from 0")
         return True
 
 
 def _leave(code: int, grace: float) -> None:
-    """Ends this process after so many seconds, without JAX's way out."""
+    """Ends this process after this many seconds, without JAX's exit handlers."""
     time.sleep(grace)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -114,15 +115,15 @@ def _leave(code: int, grace: float) -> None:
 
 
 def is_writer() -> bool:
-    """Whether this is the one process that writes files and says something."""
+    """Returns whether this is the one process that writes files and prints."""
     return jax.process_index() == 0
 
 
 def gather(value: Json) -> list[Json]:
-    """Returns what each process gave, in their order; they all must call it, at the same point of their programs.
+    """Returns the values that the processes give, in their order; all must call it at the same point of the program.
 
     Args:
-        value: anything that JSON can hold, and that comes back from it as it was.
+        value: anything that can be written as JSON and read back unchanged.
     """
     if jax.process_count() == 1:
         return [value]
@@ -135,14 +136,14 @@ def gather(value: Json) -> list[Json]:
 
 
 def check_same(what: str, value: Json) -> None:
-    """Makes sure that all processes have the same.
+    """Makes sure that all processes have the same value.
 
     Args:
-        what: names the value, for the message.
-        value: as `gather` takes it.
+        what: the name of the value, for the message.
+        value: the value, as `gather` takes it.
 
     Raises:
-        UserError: they have not; raised in all of them.
+        UserError: the values differ; all processes raise it.
     """
     first, *others = gather(value)
     for number, other in enumerate(others, 1):
@@ -153,15 +154,15 @@ def check_same(what: str, value: Json) -> None:
 
 
 class AgreedStop:
-    """Whether any process was asked to stop; all of them, if they call it equally often, hear so at the same call.
+    """Tells all processes, at the same call, whether any of them was asked to stop; all must call it equally often.
 
-    The processes' flags are summed on the devices, and the sum is looked at some calls later, when it has long been
-    there: nobody waits for it.
+    The processes' flags are summed on the devices. The sum is read some calls later, when it has long been computed, so
+    that no process waits for it.
 
     Args:
-        asked: whether this process was.
+        asked: returns whether this process was asked to stop.
         parallel: the devices.
-        delay: how many calls later the answer comes.
+        delay: the number of calls after which the sum is read.
     """
 
     def __init__(self, asked: Callable[[], bool], parallel: DataParallel, delay: int) -> None:
@@ -173,7 +174,7 @@ class AgreedStop:
         self._agreed = False
 
     def __call__(self) -> bool:
-        """Whether all are to stop now; once True, always True."""
+        """Returns whether all processes must stop now; once True, it stays True."""
         if not self._agreed:
             flags = np.full(self._flags, self._asked(), np.int32)
             asked = self._earlier(self._sum(self._put(flags)))

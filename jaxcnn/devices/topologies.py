@@ -1,4 +1,4 @@
-"""Devices to compile for that this machine does not have."""
+"""Devices that this machine does not have, to compile for."""
 
 import os
 
@@ -7,12 +7,12 @@ from jax.experimental import topologies
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 
-# Nothing is run, so several processes may compile at a time, and there is no pod to ask for its hosts.
+# Nothing is run, so several processes may compile at the same time, and there is no pod whose hosts must be found.
 _ENVIRONMENT = {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
 
 
 def over_topology(name: str) -> DataParallel:
-    """Returns the devices of a TPU topology, which need not be there, for `dry_run` to compile for.
+    """Returns data parallelism over the devices of a TPU topology, which need not be there, for `dry_run` to use.
 
     Args:
         name: the name of a topology, such as ``v5e:2x2``.

@@ -1,0 +1,1 @@
+"""Evaluation: the evaluator, predictions, results, and the files that are made of them."""

@@ -1,4 +1,4 @@
-"""What is quoted beside an error: how sure it is, and which classes are taken for which."""
+"""What is quoted beside an error: its confidence interval, the errors of the classes, and which are confused."""
 
 import json
 import math
@@ -13,19 +13,19 @@ from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.types import Json
 
 _DEVIATIONS = 1.959963984540054
-"""Of a normal distribution, between which 95 % of it lie."""
+"""The number of standard deviations on each side of the mean between which 95 % of a normal distribution lie."""
 
 
 def wilson_interval(error: float, images: int) -> tuple[float, float]:
     """Returns the 95 % confidence interval of a proportion by Wilson's score (1927), in percent.
 
-    It is of what the error would be on endlessly many images like these: the chance in which images were drawn, and
-    nothing else; neither another seed's training nor a change of the images' kind. Two networks measured on the same
-    images differ more surely than two such intervals tell.
+    The interval is for the error on infinitely many images like these. It accounts for the chance by which the images
+    were drawn and for nothing else: neither for training with another seed nor for images of another kind. Two networks
+    that were measured on the same images can be told apart better than by two such intervals.
 
     Args:
         error: the share of wrong answers, in percent.
-        images: of how many.
+        images: the number of images that were measured.
 
     >>> [round(bound, 2) for bound in wilson_interval(23.87, 50_000)]
     [23.5, 24.25]
@@ -38,7 +38,7 @@ def wilson_interval(error: float, images: int) -> tuple[float, float]:
 
 
 def in_words(errors: Mapping[int, float], images: int) -> str:
-    """Returns a line for each top-k error in percent, with its interval, and one for the number of images."""
+    """Returns a line for each top-k error in percent, with its interval, and a line for the number of images."""
     lines = []
     for k, error in errors.items():
         low, high = wilson_interval(error, images)
@@ -54,7 +54,7 @@ def confusion_matrix(
     Args:
         labels: (images,), integers.
         answers: (images,), integers: the class of the highest score.
-        num_classes: how many.
+        num_classes: the number of classes.
     """
     pairs = labels.astype(np.int64) * num_classes + answers
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -63,7 +63,7 @@ def confusion_matrix(
 def class_errors(
     labels: Int[np.ndarray, " images"], ranks: Int[np.ndarray, " images"], k: int, num_classes: int
 ) -> Float64[np.ndarray, " {num_classes}"]:
-    """Returns the top-k error of each class's images in percent, float64 (num_classes,); NaN of a class without any."""
+    """Returns the top-k error of each class in percent, float64 (num_classes,); NaN for a class without images."""
     images = np.bincount(labels, minlength=num_classes)
     wrong = np.bincount(labels[ranks >= k], minlength=num_classes)
     return np.divide(100 * wrong, images, out=np.full(num_classes, np.nan), where=images > 0)
@@ -76,17 +76,18 @@ def save_details(
     top_k: tuple[int, ...],
     facts: Mapping[str, Json],
 ) -> None:
-    """Writes everything that a result rests on.
+    """Writes everything that a result rests on to two files.
 
-    ``result.json``: the errors, their intervals, ``facts``, and the images and errors of each class. ``details.npz``:
-    ``confusion`` (rows are the labels, columns the answers), and of each image that was read ``image`` (its place in
-    the split), ``label``, ``rank`` (0 is a top-1 hit) and ``top`` (the classes of the highest scores, best first).
+    ``result.json`` holds the errors, their intervals, ``facts``, and the number of images and the errors of each class.
+    ``details.npz`` holds ``confusion`` (rows are the labels, columns the answers) and, for each image that was read,
+    ``image`` (its index in the split), ``label``, ``rank`` (0 is a top-1 hit) and ``top`` (the classes of the highest
+    scores, best first).
 
     Args:
-        folder: made if need be; files of these names in it are replaced.
-        predictions: of the split.
-        class_names: by label.
-        top_k: of which errors.
+        folder: the folder to write to, which is made if need be; files of these names in it are replaced.
+        predictions: the predictions for the split.
+        class_names: the names of the classes, by label.
+        top_k: each k for which errors are written.
         facts: what was measured and how, as JSON takes it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The evaluator: one jitted function from a network's variables and a batch to scores, and what is made of them.
+"""The evaluator: one jitted function from a network's variables and a batch to scores, and the results of these.
 
 Training, ``jaxcnn evaluate``, ``predict`` and ``reproduce``, and the Python API all measure with it.
 """
@@ -24,29 +24,31 @@ from jaxcnn.lookahead import ahead
 from jaxcnn.types import Variables
 
 BATCHES_IN_FLIGHT = 2
-"""How many batches the host may run ahead of the devices; without a bound, a fast reader would fill their memory."""
+"""The number of batches that the host may run ahead of the devices; without a bound, a fast reader would fill their
+memory."""
 
 Totals = dict[str, jax.Array]
 T = TypeVar("T")
 
 
 class Interrupted(Exception):
-    """The pass was asked to stop before its end."""
+    """An exception for a pass that was asked to stop before its end."""
 
 
 class Evaluator:
-    """Measures a network on any feed whose images have the views it was made for.
+    """Measures a network on any feed whose images have the views that the evaluator was made for.
 
-    It is jitted once for each shape of a batch and kept, however often and with whatever variables it is called. On
-    several processes all must call it alike; each reads its own rows of a feed, and each gets the whole answer.
+    Its function is compiled once for each shape of a batch, however often and with whatever variables it is called.
+    Where there are several processes, all must make the same calls; each reads its own rows of a feed, and each gets
+    the whole answer.
 
     Args:
-        logits: ``logits(variables, images)`` returns float32 logits (batch, classes) for uint8 images (batch, height,
-            width, channels); pure.
+        logits: a pure function: ``logits(variables, images)`` returns float32 logits (batch, classes) for uint8 images
+            (batch, height, width, channels).
         parallel: the devices.
-        average: what is averaged over the views of an image. One view's ``scores`` are its logits.
-        flip: whether the mirror image of each view is a view too, where the feed does not hold it already.
-        views_at_once: how many views the network takes together at most; a batch with more is computed in turns. By
+        average: what is averaged over the views of an image; the ``scores`` of one view are its logits.
+        flip: whether the mirror image of each view is a view too, which the device then makes.
+        views_at_once: the most views that the network takes together; a batch with more is computed in turns. By
             default there is no limit.
     """
 
@@ -64,7 +66,7 @@ class Evaluator:
         self._average: Average = average
         self._flip = flip
         self._views_at_once = views_at_once
-        # Replicated results are whole on every process, and totals come back as they went in: nothing compiles anew.
+        # Replicated results are whole on every process, and totals keep their sharding, so nothing is compiled again.
         replicated = functools.partial(jax.jit, out_shardings=parallel.replicated)
         self._add_sums = replicated(self._sums_added, static_argnames="top_k")
         self._answers = replicated(self._answers_of)
@@ -76,17 +78,17 @@ class Evaluator:
         top_k: tuple[int, ...],
         stop: Callable[[], bool] = lambda: False,
     ) -> list[Result]:
-        """Returns the errors of each of several sets of variables, in one pass over the feed.
+        """Returns the errors for each of several sets of variables, from one pass over the feed.
 
         Args:
-            feed: what to measure on; its images come once.
-            *variables: the parameters, and, say, their moving average.
-            top_k: each k of which errors are counted.
-            stop: asked before each batch.
+            feed: the images to measure on.
+            *variables: the sets of variables, such as the parameters and their moving average.
+            top_k: each k for which errors are counted.
+            stop: called before each batch; the pass ends where it returns True.
 
         Raises:
-            Interrupted: ``stop`` answered True.
-            UserError: no image, or too few, can be read.
+            Interrupted: ``stop`` returned True.
+            UserError: no image can be read, or too many cannot.
         """
         totals = [self._parallel.put_everywhere(_no_sums(top_k))] * len(variables)
 
@@ -111,13 +113,13 @@ class Evaluator:
         """Returns, for each of several sets of variables, the scores of every image of the feed, in the split's order.
 
         Args:
-            feed: what to measure on.
+            feed: the images to measure on.
             *variables: as for `results`.
             stop: as for `results`.
 
         Raises:
-            Interrupted: ``stop`` answered True.
-            UserError: no image, or too few, can be read.
+            Interrupted: ``stop`` returned True.
+            UserError: no image can be read, or too many cannot.
         """
         collectors = [Collector(feed.size, self._average) for _ in variables]
 
@@ -134,7 +136,7 @@ class Evaluator:
         return found
 
     def _run(self, feed: Feed, dispatch: Callable[[Batch], T], stop: Callable[[], bool]) -> Iterator[T]:
-        """Dispatches every batch, and yields its result when a few more are dispatched."""
+        """Dispatches every batch, and yields its result once a few more batches have been dispatched."""
 
         def dispatched() -> Iterator[T]:
             for batch in feed.evaluation():
@@ -145,7 +147,7 @@ class Evaluator:
         return ahead(dispatched(), BATCHES_IN_FLIGHT)
 
     def _sums_added(self, variables: Variables, totals: Totals, batch: Batch, top_k: tuple[int, ...]) -> Totals:
-        """The totals with a batch's sums and counts of the images that are there."""
+        """Returns the totals with the sums over a batch's images, those aside that the mask leaves out."""
         scores, labels = self._scores(variables, batch)
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
         ranks, mask = rank_of_label(scores, labels), batch["mask"]
@@ -161,10 +163,10 @@ class Evaluator:
     def _scores(
         self, variables: Variables, batch: Batch
     ) -> tuple[Float32[Array, "batch classes"], Int32[Array, " batch"]]:
-        """A batch's averaged scores, float32 (batch, classes), and its labels.
+        """Returns a batch's averaged scores, float32 (batch, classes), and its labels.
 
-        Probabilities are averaged as their logarithms, so that small ones keep their order: the softmax of the scores
-        is the average.
+        Where probabilities are averaged, the scores are the logarithms of the averages, so that small probabilities
+        keep their order; their softmax gives the averages.
         """
         views, labels = images_and_labels(batch)
         if views.ndim == 4:
@@ -193,7 +195,7 @@ def _no_sums(top_k: tuple[int, ...]) -> dict[str, np.ndarray]:
 
 
 def _check_count(images: int, feed: Feed) -> int:
-    """Returns how many images were counted, if they are all that can be read."""
+    """Returns the number of images that were counted, after checking that these are all that can be read."""
     readable = feed.size - feed.unreadable()
     if images != readable:
         raise RuntimeError(f"{images} images were counted of the {readable} of {feed.split.name} that can be read")

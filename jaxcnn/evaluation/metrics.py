@@ -1,4 +1,4 @@
-"""Top-k error as sums and counts."""
+"""The rank of a label among the scores, by which top-k errors are counted."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -10,10 +10,10 @@ from jaxcnn.errors import UserError
 def rank_of_label(
     logits: Float[Array | np.ndarray, "batch classes"], labels: Int[Array | np.ndarray, " batch"]
 ) -> Int32[Array, " batch"]:
-    """Returns how many classes come before the label's, (batch,) int32: 0 is a top-1 hit, under 5 a top-5 hit.
+    """Returns how many classes come before the label's, (batch,) int32; 0 is a top-1 hit, below 5 a top-5 hit.
 
-    Of equal logits the lower class comes first, so ties break the same way every time. A label whose logit is NaN
-    comes last: a diverged network is wrong, not right.
+    Of equal logits, that of the lower class comes first, so ties are always broken in the same way. A label whose logit
+    is NaN comes last, so that a network that has diverged counts as wrong.
 
     Args:
         logits: (batch, classes).
@@ -26,7 +26,7 @@ def rank_of_label(
 
 
 def check_top_k(top_k: tuple[int, ...], num_classes: int) -> None:
-    """Refuses a k that says nothing.
+    """Refuses a top-k error that is always 0.
 
     Raises:
         UserError: some k is not below the number of classes.

@@ -1,4 +1,4 @@
-"""What networks say of each image of a split: the average over its views, and over networks."""
+"""The predictions of networks for each image of a split, averaged over its views and over networks."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.evaluation.result import Result
 
 _ROWS = 1 << 12
-"""How many images' scores are looked at together, so that no second array of all scores is made."""
+"""The number of images whose scores are worked on together, so that no second array of all scores is made."""
 
 
 class Collector:
-    """Puts the scores of batches in the split's order, and averages those of one image."""
+    """Puts the scores of batches in the split's order, and averages the scores of an image that comes several times."""
 
     def __init__(self, size: int, average: Average) -> None:
         self._average = average
@@ -31,7 +31,7 @@ class Collector:
         labels: Int[np.ndarray, " images"],
         scores: Float[np.ndarray, "images classes"],
     ) -> None:
-        """Takes the scores (images, classes) of different images, given their indices in the split."""
+        """Adds the scores (images, classes) of different images, given their indices in the split."""
         if self._scores is None:
             empty = 0.0 if self._average == "scores" else -np.inf
             self._scores = np.full((len(self._labels), scores.shape[1]), empty, np.float32)
@@ -41,10 +41,13 @@ class Collector:
         self._counts[index] += 1
 
     def predictions(self, times: int) -> "Predictions":
-        """Returns the averages of images that were each added so many times, or never.
+        """Returns the averages over the times that each image was added.
+
+        Args:
+            times: how often each image must have been added; images that were never added are not known.
 
         Raises:
-            RuntimeError: some image was added more or fewer times.
+            RuntimeError: some image was added more or less often.
         """
         known = self._counts > 0
         if not (self._counts[known] == times).all():
@@ -57,14 +60,14 @@ class Collector:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one network, or the average of several, says of each image of a split, in its order."""
+    """The scores that one network, or the average of several, gives each image of a split, in the split's order."""
 
     scores: Float32[np.ndarray, "images classes"]
-    """(images, classes), float32; their softmax is the probabilities."""
+    """The scores, float32 (images, classes); their softmax is the probabilities."""
     labels: Int32[np.ndarray, " images"]
-    """(images,), int32."""
+    """The labels, int32 (images,)."""
     known: Bool[np.ndarray, " images"]
-    """(images,), bool: False where an image cannot be read, and nothing is said of it."""
+    """Whether each image has scores, bool (images,); False where it cannot be read."""
 
     def ranks(self) -> Int32[np.ndarray, " known"]:
         """Returns `rank_of_label` of each known image, int32."""
@@ -73,17 +76,17 @@ class Predictions:
         return np.concatenate(parts)
 
     def with_valid_labels(self, valid: Sequence[Sequence[int]]) -> "Predictions":
-        """Returns these with several right labels of an image: that of the highest score becomes its label.
+        """Returns these predictions for images that may have several right labels (ImageNet-ReaL, arXiv:2006.07159).
 
-        So one of the k best answers is right where any of the right labels is among them, and the cross-entropy is that
-        of the most probable of them. Images without a right label are not known any more: they do not count
-        (ImageNet-ReaL, arXiv:2006.07159).
+        The right label with the highest score becomes the image's label. So the k best answers count as right if any of
+        the right labels is among them, and the cross-entropy is that of the most probable right label. Images without a
+        right label are no longer known, and do not count.
 
         Args:
             valid: the right labels of each image, in the split's order.
 
         Raises:
-            UserError: no image has any.
+            UserError: no image has a right label.
         """
         labels, known = self.labels.copy(), self.known & np.array([len(each) > 0 for each in valid], bool)
         if not known.any():
@@ -106,9 +109,12 @@ class Predictions:
         """
         scores = self.scores[self.known]
         if k > scores.shape[1]:
-            raise UserError(f"{k} classes are wanted of each image, and there are {scores.shape[1]}")
+            raise UserError(f"the {k} best classes are asked for, and there are only {scores.shape[1]}: ask for fewer")
         if wrong := np.isnan(scores).any(1).sum():
-            raise UserError(f"the network's scores of {wrong} images are not numbers, so it names no class of them")
+            raise UserError(
+                f"the network's scores of {wrong} images are not numbers, so it names no class of them: its training "
+                "has diverged, or its weights are damaged"
+            )
         orders = [np.argsort(-scores[rows], axis=1, kind="stable")[:, :k] for rows in _slices(len(scores))]
         return np.concatenate(orders).astype(np.int32)
 
@@ -129,10 +135,10 @@ def _slices(size: int) -> list[slice]:
 
 
 def average_networks(predictions: Sequence[Predictions]) -> Predictions:
-    """Returns the average of several networks' probabilities, as GoogLeNet's and VGG's authors do.
+    """Returns the average of several networks' probabilities, as GoogLeNet's and VGG's authors compute it.
 
     Raises:
-        UserError: they are not of the same images and classes.
+        UserError: the predictions are not of the same images and classes.
     """
     first = predictions[0]
     for other in predictions[1:]:
@@ -142,7 +148,7 @@ def average_networks(predictions: Sequence[Predictions]) -> Predictions:
             raise UserError("the networks were not measured on the same images, so they cannot be averaged")
     if len(predictions) == 1:
         return first
-    # Row by row, so that only one more array of this size is made.
+    # The average is taken over a slice of images at a time, so that only one more array of this size is made.
     scores = np.empty_like(first.scores)
     for rows in _slices(len(scores)):
         logs = [_log_softmax(each.scores[rows].astype(np.float64)) for each in predictions]

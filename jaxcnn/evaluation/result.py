@@ -1,4 +1,4 @@
-"""What a pass over a split found, in numbers."""
+"""The result of measuring a network on a split."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class Result:
     errors: dict[int, float]
     """The top-k error in percent, by k."""
     ema: "Result | None" = None
-    """The same of the moving average of the parameters, where one is kept."""
+    """The result of the moving average of the parameters, where one is kept."""
 
     def __str__(self) -> str:
         errors = "  ".join(f"top-{k} error {error:.2f} %" for k, error in self.errors.items())
@@ -22,7 +22,7 @@ class Result:
 
     @classmethod
     def from_metrics(cls, metrics: Mapping[str, float]) -> "Result":
-        """Reads what `metrics` returned."""
+        """Returns the result from which `metrics` made this mapping."""
         errors = {int(name[3:-6]): value for name, value in metrics.items() if name.startswith("top")}
         averaged = {name.removeprefix("ema_"): value for name, value in metrics.items() if name.startswith("ema_")}
         ema = cls.from_metrics(averaged) if averaged else None

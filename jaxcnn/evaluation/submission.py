@@ -1,7 +1,8 @@
-"""ILSVRC's classification submissions: a file with five labels a line, a line an image, in the official order.
+"""ILSVRC's classification submissions: a file with a line for each image, in the official order, of five labels.
 
-Labels count from 1: ``ILSVRC2012_ID`` of the development kit, whose order is not that of the classes' WordNet numbers,
-by which data sets sort them. `read_class_numbers` reads which is which, out of the kit's own ``meta.mat`` too.
+Labels count from 1. They are the ``ILSVRC2012_ID`` of the development kit, whose order differs from that of the WordNet
+numbers, by which data sets sort the classes. `read_class_numbers` reads which class has which label, from the kit's own
+``meta.mat`` too.
 """
 
 import io
@@ -15,11 +16,11 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
 
 ANSWERS = 5
-"""Labels a line; the error counts an image as right if one of them is."""
+"""The number of labels in a line; the top-5 error counts an image as right if one of them is right."""
 
 
 def _lines(path: Path, what: str) -> list[list[int]]:
-    """Whole numbers, line by line; an empty last line is passed over, any other is a mistake."""
+    """Returns a file's whole numbers, line by line; the last line may be empty, any other must not be."""
     try:
         lines = path.read_text().rstrip("\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -47,11 +48,11 @@ def read_class_numbers(
 
     Args:
         path: ``meta.mat`` of ILSVRC's development kit, or a text with one number a line.
-        num_classes: of the network.
+        num_classes: the number of the network's classes.
         wordnet_ids: the WordNet number of each class, by which ``meta.mat`` is read; None where they are not known.
 
     Raises:
-        UserError: it cannot be read, or does not number these classes from 1, each once.
+        UserError: the file cannot be read, or does not number these classes from 1, each once.
     """
     if path.suffix == ".mat":
         if wordnet_ids is None:
@@ -61,7 +62,10 @@ def read_class_numbers(
             )
         official = _meta_numbers(path)
         if missing := [name for name in wordnet_ids if name not in official]:
-            raise UserError(f"{path} numbers no class {missing[0]!r}, which the network has")
+            raise UserError(
+                f"{path} has no number for the class {missing[0]!r}, which the network has: give the numbers of the "
+                "network's own classes"
+            )
         numbers = np.array([official[name] for name in wordnet_ids], np.int64)
     else:
         numbers = _column(path, "class numbers")
@@ -71,7 +75,7 @@ def read_class_numbers(
 
 
 def _meta_numbers(path: Path) -> dict[str, int]:
-    """``ILSVRC2012_ID`` by WordNet number, of the synsets that are classes: those without children."""
+    """Returns ``ILSVRC2012_ID`` by WordNet number for the synsets that are classes: those without children."""
     import scipy.io
 
     try:
@@ -79,7 +83,7 @@ def _meta_numbers(path: Path) -> dict[str, int]:
     except OSError as error:
         raise UserError(f"the class numbers {path} cannot be read: {error.strerror}") from None
     try:
-        # Squeezed, because MATLAB has no arrays of fewer than two axes.
+        # Arrays are squeezed, because MATLAB has none of fewer than two axes.
         synsets = scipy.io.loadmat(io.BytesIO(content), squeeze_me=True, variable_names=["synsets"])["synsets"]
         return {
             str(each["WNID"]): int(each["ILSVRC2012_ID"]) for each in np.atleast_1d(synsets) if not each["num_children"]
@@ -95,10 +99,10 @@ def check_new(path: Path) -> None:
     """Refuses to replace a file, before anything is computed for it.
 
     Raises:
-        UserError: the file is there.
+        UserError: the file exists.
     """
     if path.exists():
-        raise UserError(f"there is {path} already: remove it, or give another path")
+        raise UserError(f"{path} exists already: remove it, or give another path")
 
 
 def write_submission(
@@ -110,13 +114,13 @@ def write_submission(
     """Writes a submission.
 
     Args:
-        path: must not be there yet.
-        predictions: of every image.
+        path: the file to write, which must not exist yet.
+        predictions: the predictions for every image.
         image_numbers: (images,), each image's number in the official order, from 1.
         class_numbers: (classes,), each class's official number, from 1.
 
     Raises:
-        UserError: the file is there, or cannot be written; or some image has no answer.
+        UserError: the file exists, or cannot be written; or some image has no answer.
     """
     check_new(path)
     if missing := int((~predictions.known).sum()):
@@ -134,27 +138,31 @@ def write_submission(
 def score_submission(
     submission: Path, truth: Path, num_classes: int, left_out: Path | None = None
 ) -> tuple[int, dict[int, float]]:
-    """Returns how many images were scored, and the top-1 and top-5 error in percent.
+    """Returns the number of images that were scored, and the top-1 and top-5 error in percent.
 
-    As in ILSVRC's rules a line may hold fewer than five labels; the first is the top-1 answer.
+    By ILSVRC's rules a line may hold fewer than five labels; the first is the top-1 answer.
 
     Args:
-        submission: up to five labels a line.
-        truth: the right label of each image, a line each: ``ILSVRC2012_validation_ground_truth.txt``.
-        num_classes: the highest label there is.
-        left_out: numbers of images that do not count, from 1, a line each: the blacklist.
+        submission: the file to score, with up to five labels a line.
+        truth: a file with the right label of each image, one a line: ``ILSVRC2012_validation_ground_truth.txt``.
+        num_classes: the number of classes, which is the highest label.
+        left_out: a file with the numbers, from 1, of images that do not count, one a line: the blacklist.
 
     Raises:
         UserError: a file cannot be read, a line is wrong, or the files do not fit together.
     """
     answers, labels = _lines(submission, "submission"), _column(truth, "ground truth")
     if len(answers) != len(labels):
-        raise UserError(f"{submission} has {len(answers)} lines, and {truth} {len(labels)}: they must be as many")
+        raise UserError(
+            f"{submission} has {len(answers)} lines, and {truth} {len(labels)}: both must have a line for each image"
+        )
     if labels.max() > num_classes:
         raise UserError(f"the ground truth {truth} names label {labels.max()}, and there are {num_classes} classes")
     for number, row in enumerate(answers, 1):
         if len(row) > ANSWERS:
-            raise UserError(f"line {number} of the submission {submission} holds {len(row)} labels, over {ANSWERS}")
+            raise UserError(
+                f"line {number} of the submission {submission} holds {len(row)} labels, and may hold {ANSWERS}"
+            )
         if len(set(row)) != len(row):
             raise UserError(f"line {number} of the submission {submission} names a label twice: {row}")
         if max(row) > num_classes:
@@ -169,7 +177,7 @@ def score_submission(
             raise UserError(f"{left_out} leaves out image {numbers.max()}, and {truth} has {len(labels)}")
         kept[numbers - 1] = False
         if not kept.any():
-            raise UserError(f"{left_out} leaves out every image")
+            raise UserError(f"{left_out} leaves out every image: shorten it")
     right = {k: [label in row[:k] for row, label in zip(answers, labels, strict=True)] for k in (1, ANSWERS)}
     images = int(kept.sum())
     return images, {k: 100 * (images - int(np.array(hits)[kept].sum())) / images for k, hits in right.items()}

@@ -1,1 +1,1 @@
-"""What a compiled step tells before it is run: the memory and the time that it takes, here or on other machines."""
+"""Studies of a compiled step before it is run for long: the memory and the time that it takes, here or elsewhere."""

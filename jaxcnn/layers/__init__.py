@@ -1,0 +1,1 @@
+"""The Flax modules that the families share."""

@@ -23,7 +23,7 @@ class BatchNorm(nn.Module):
     train: bool
     """Whether to normalize by the batch's own statistics and to update the running ones."""
     momentum: float = 0.9
-    """The share of the running statistics kept at each step: 1 minus PyTorch's momentum."""
+    """The share of the running statistics that each step keeps: 1 minus PyTorch's momentum."""
     epsilon: float = 1e-5
     dtype: DTypeLike = jnp.float32
     axis_name: str | None = None

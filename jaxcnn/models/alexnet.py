@@ -19,7 +19,7 @@ from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import max_pool
 
 Initialization = Literal["paper", "pytorch"]
-"""Whose initial weights the layers have."""
+"""The origin of the initial weights."""
 
 STAGES = ((1,), (2,), (3, 4, 5))
 """The numbers of the convolutions of each stage; a pooling ends each."""

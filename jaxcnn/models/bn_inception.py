@@ -59,7 +59,7 @@ class BNInception(BatchNormNetwork):
     """
 
     projections: Literal["paper", "slim"] = "paper"
-    """Whose features modules 4c and 4d have after the pooling: the figure's or TF-Slim's."""
+    """The features of modules 4c and 4d after the pooling: the figure's or TF-Slim's."""
     activation: Activation = "relu"
     dropout_rate: float = 0.0
     """The dropout rate before the classifier."""

@@ -93,7 +93,7 @@ class DenseNet(BatchNormNetwork):
 
     @property
     def smallest_size(self) -> int:
-        """The smallest height and width of an image, in pixels: every pooling needs two of them, and one is left."""
+        """The smallest height and width of an image, in pixels: each transition halves it, and one is left."""
         pooled = 2 ** (len(self.stage_sizes) - 1)
         # The two strides of the stem round up.
         return 4 * (pooled - 1) + 1 if self.stem == "imagenet" else pooled

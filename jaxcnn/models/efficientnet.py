@@ -144,9 +144,9 @@ class EfficientNet(BatchNormNetwork):
     """
 
     width: float
-    """The factor of the features."""
+    """The factor by which the features are multiplied."""
     depth: float
-    """The factor of the number of blocks in each stage."""
+    """The factor by which the number of blocks in each stage is multiplied."""
     lite: bool
     defaults: Defaults
     """The variant's own values of the options that are None."""

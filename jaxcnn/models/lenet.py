@@ -94,7 +94,7 @@ class LeNet5(Network):
     """LeNet-5 as published: LeCun, Bottou, Bengio and Haffner, Proc. IEEE 1998, section II-B.
 
     All activations are scaled tanh. Subsampling sums 2x2 pixels, then scales and shifts each map by trainable numbers.
-    Each map of C3 sees a part of S2's maps (table I). The output is the squared distance of F6 to one fixed 7x12
+    Each map of C3 takes a part of S2's maps (table I). The output is the squared distance of F6 to one fixed 7x12
     picture for each class. The network returns minus that distance as the logit, so softmax cross-entropy is the
     paper's discriminative criterion (equation 9) without its constant rejection class, and the nearest picture wins.
 

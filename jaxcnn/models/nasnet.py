@@ -53,7 +53,7 @@ class CellSpec(NamedTuple):
     genotype: Genotype
     features: int
     back: int
-    """The number of cells that its ``previous`` input comes before it."""
+    """The distance, in cells, to the one whose output is its ``previous`` input."""
 
 
 class Defaults(NamedTuple):
@@ -68,9 +68,9 @@ class Defaults(NamedTuple):
 class NASNet(BatchNormNetwork):
     """NASNet-A: two cells found by search on CIFAR-10, stacked.
 
-    Three stages of normal cells, a reduction cell before the second and third; for ImageNet also two reduction cells
-    after the first convolution. Each cell takes the outputs of the two before it, the older one at half its resolution
-    if there is a reduction between them.
+    There are three stages of normal cells, a reduction cell before the second and third, and for ImageNet also two
+    reduction cells after the first convolution. Each cell takes the outputs of the two before it, the older one at half
+    its resolution if there is a reduction between them.
 
     Windows are padded as TensorFlow's ``same``, so that any size is halved and rounded up, and average pools do not
     count the padding: as in TF-Slim, whose authors trained the published weights. The ports differ: Cadene's NASNet-A

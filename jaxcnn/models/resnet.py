@@ -109,7 +109,7 @@ class ResNet(BatchNormNetwork):
     """The dropout rate before the classifier; the paper has none."""
     drop_path_rate: float = 0.0
     """The share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has
-    none, "ResNet strikes back" (arXiv:2110.00476) has 0.05 in its longer procedures."""
+    none; "ResNet strikes back" (arXiv:2110.00476) has 0.05 in its longer procedures."""
     zero_init_residual: bool = False
     """Whether each block starts as the identity: the scale of its last normalization is then 0 at first
     (arXiv:1706.02677, section 5.1)."""

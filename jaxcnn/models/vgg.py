@@ -135,7 +135,7 @@ def _variant(
     if not batch_norm:
         # These are fixed, so that nobody can ask for them in vain.
         arguments |= {"batch_norm_axis": None, "batch_norm_groups": 1}
-    # torchvision has neither of the two others of the paper.
+    # torchvision does not have the paper's two other networks.
     rules = () if local_response_norm or third_kernel != 3 else _rules(stage_sizes, batch_norm)
     return Variant(name, "vgg", VGG, arguments, published=published, rules=rules)
 

@@ -1,0 +1,1 @@
+"""Functions on arrays: convolution and its lowerings, pooling, normalization. No Flax and no state."""

@@ -1,7 +1,8 @@
-"""Convolution, with a choice of how it is said.
+"""Convolution, with a choice of lowering for the forward pass and for each of the two gradients.
 
-A convolution is one bilinear map with several spellings (`jaxcnn.ops.lowerings`). Which is fastest depends on backend
-and shape, and differs between the forward pass and the two gradients, so each of the three is lowered on its own.
+A convolution is one bilinear map, which can be lowered to different operations (`jaxcnn.ops.lowerings`). Which lowering
+is fastest depends on the backend and the shape, and it differs between the forward pass and the two gradients. So each
+of the three is lowered on its own.
 """
 
 import functools
@@ -35,23 +36,23 @@ def conv2d(
 ) -> Outputs:
     """Convolves (cross-correlates) images with a kernel.
 
-    Every lowering computes the same map to rounding, and so do its derivatives, of any order.
+    All lowerings compute the same map up to rounding, and so do their derivatives of any order.
 
     Args:
         images: (batch, height, width, in_channels).
         kernel: (kernel_height, kernel_width, in_channels // groups, features), of the images' dtype.
         strides: (vertical, horizontal).
         padding: explicit pairs, ``"same"`` (TensorFlow's) or ``"valid"``.
-        dilation: distance between the kernel's taps.
-        groups: how many groups the channels fall into; ``in_channels`` is depthwise.
-        lowering: how it is said: a name of `jaxcnn.ops.lowerings.LOWERINGS` for the forward pass and both gradients,
-            three names (`Lowerings`), a `TunedLowerings` table, or ``"auto"``, which follows `lowering_rules`.
+        dilation: the distance between the kernel's taps, (vertical, horizontal), in pixels.
+        groups: the number of groups that the channels are divided into; ``in_channels`` is depthwise.
+        lowering: a name of `jaxcnn.ops.lowerings.LOWERINGS` for the forward pass and both gradients, three names
+            (`Lowerings`), a `TunedLowerings` table, or ``"auto"``, which follows `lowering_rules`.
 
     Returns:
         (batch, out_height, out_width, features). A padded image smaller than the kernel gives an output without pixels.
 
     Raises:
-        ValueError: shapes do not fit, or there is no such lowering.
+        ValueError: the shapes do not fit together, or there is no such lowering.
     """
     if images.ndim != 4 or kernel.ndim != 4:
         raise ValueError(f"conv2d takes 4-D images and kernel, not {images.shape} and {kernel.shape}")
@@ -63,7 +64,7 @@ def conv2d(
     padding = resolve_padding(padding, images.shape[1:3], kernel.shape[:2], strides, dilation)
     shape = ConvShape(sizes(images.shape), sizes(kernel.shape), strides, padding, dilation, groups, images.dtype.name)
     if not all(shape.size):
-        # Through the operands, so that derivatives are zeros of the right shapes.
+        # The empty output is computed from the operands, so that the derivatives are zeros of the right shapes.
         return xla(images, kernel, shape)
     return _conv2d(images, vary_like(kernel, images), shape, choose(lowering, rules_backend(), shape))
 

@@ -1,4 +1,4 @@
-"""Which lowering is fastest where: the rules behind ``"auto"``, and tables a tuner has measured."""
+"""The rules by which ``"auto"`` chooses the lowerings of a convolution, and the tables that a tuner has measured."""
 
 import contextlib
 import contextvars
@@ -19,7 +19,7 @@ DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 
 class Lowerings(NamedTuple):
-    """How each of the three products of a convolution is said."""
+    """The lowerings of the three products of a convolution."""
 
     forward: LoweringName
     input_gradient: LoweringName
@@ -28,12 +28,12 @@ class Lowerings(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class TunedLowerings:
-    """What a tuner found to be fastest on one machine; shapes it has not seen follow the rules."""
+    """The lowerings that a tuner found to be fastest on one machine; shapes it did not measure follow the rules."""
 
     winners: tuple[tuple[ConvShape, Lowerings], ...]
 
     def find(self, shape: ConvShape) -> Lowerings | None:
-        """Returns the winners for this shape, None if it was not measured."""
+        """Returns the fastest lowerings for this shape, or None if it was not measured."""
         return next((names for known, names in self.winners if known == shape), None)
 
 
@@ -42,8 +42,8 @@ def read_tuned(path: Path) -> TunedLowerings:
     """Reads what `write_tuned` wrote.
 
     Raises:
-        OSError: there is no such file.
-        ValueError: it is not such a file.
+        OSError: the file cannot be read.
+        ValueError: the file is not a table of tuned lowerings.
     """
     try:
         rows = [
@@ -63,7 +63,7 @@ def write_tuned(path: Path, tuned: TunedLowerings) -> None:
 
 
 def _tuples(value: Json) -> Json:
-    """JSON's lists as tuples."""
+    """Returns a value that was read from JSON with its lists as tuples."""
     match value:
         case dict():
             return {key: _tuples(item) for key, item in value.items()}
@@ -79,15 +79,16 @@ _backend: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend",
 
 
 def rules_backend() -> str:
-    """Returns whose rules ``"auto"`` follows: those of this process's default backend, or of `rules_of`."""
+    """Returns the backend whose rules ``"auto"`` follows: that of `rules_of`, or else the default of this process."""
     return _backend.get() or jax.default_backend()
 
 
 @contextlib.contextmanager
 def rules_of(backend: str) -> Generator[None]:
-    """Has ``"auto"`` follow the rules of another backend in what is traced inside.
+    """Makes ``"auto"`` follow the rules of another backend in everything that is traced inside.
 
-    A program that is compiled ahead of time for devices this process has not would else be said as is best here.
+    Without it, a program that is compiled ahead of time for devices that this process does not have would be lowered as
+    is best for the devices that it does have.
 
     Args:
         backend: ``cpu``, ``gpu`` or ``tpu``.
@@ -100,7 +101,7 @@ def rules_of(backend: str) -> Generator[None]:
 
 
 def choose(lowering: Lowering, backend: str, shape: ConvShape) -> Lowerings:
-    """Resolves what `conv2d` was given into three names.
+    """Resolves the ``lowering`` that `conv2d` was given into three names.
 
     Raises:
         ValueError: there is no such lowering.
@@ -115,16 +116,16 @@ def choose(lowering: Lowering, backend: str, shape: ConvShape) -> Lowerings:
 def _check(lowerings: Lowerings) -> Lowerings:
     for name in lowerings:
         if name not in LOWERINGS:
-            raise ValueError(f"lowering {name!r} is none of {', '.join(['auto', *LOWERINGS])}")
+            raise ValueError(f"there is no lowering {name!r}: choose from {', '.join(['auto', *LOWERINGS])}")
     return lowerings
 
 
 def automatic(backend: str, shape: ConvShape) -> Lowerings:
     """Returns the lowerings that ``auto`` stands for.
 
-    The CPU's rules were read off ``jaxcnn benchmark conv`` for ResNet-50, ResNeXt-50, RegNetY-400MF,
+    The rules for a CPU follow measurements by ``jaxcnn benchmark conv`` of ResNet-50, ResNeXt-50, RegNetY-400MF,
     EfficientNet-B0 and ConvNeXt-Tiny at batch 16, float32, on two x86 cores with jax 0.10.2; docs/performance.md has
-    the table. Other backends have convolution libraries that choose for themselves.
+    the table. The convolution libraries of other backends choose an algorithm themselves.
     """
     if backend != "cpu":
         return Lowerings("xla", "xla", "xla")
@@ -146,10 +147,10 @@ def _grouped_on_cpu(shape: ConvShape) -> Lowerings:
     else:
         input_gradient = "dense" if channels <= 128 else "gemm"
     return Lowerings(
-        # Few channels make patches of tiny pieces, and multiplying by zeros costs less than gathering them.
+        # With few channels, patches are gathered in tiny pieces, which costs more than multiplying by zeros.
         forward="dense" if channels <= 128 else "gemm",
         input_gradient=input_gradient,
-        # `xla` expands a grouped weight gradient to a dense one: 20 to 200 times slower.
+        # `xla` expands a grouped weight gradient to a dense one, which is 20 to 200 times slower.
         weight_gradient="shift" if shape.kernel[2] >= 16 else "gemm",
     )
 
@@ -157,7 +158,7 @@ def _grouped_on_cpu(shape: ConvShape) -> Lowerings:
 def _dense_on_cpu(shape: ConvShape) -> Lowerings:
     _, height, width, channels = shape.images
     if channels <= 8 and width <= 40 and shape.strides == (1, 1):
-        return Lowerings("toeplitz", "toeplitz", "toeplitz")  # LeNet: patches would make thin matrices
+        return Lowerings("toeplitz", "toeplitz", "toeplitz")  # LeNet's patches would make thin matrices
     # Patches cost little where they do not overlap, are short, or are few.
     few_patches = shape.strides == shape.kernel[:2] or shape.taps * channels <= 64 or shape.size[0] <= 7
     if channels <= 8 or height <= 14:

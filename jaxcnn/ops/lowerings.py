@@ -1,7 +1,7 @@
-"""The ways to say a convolution: each is the same bilinear map of images and kernel, as other operations.
+"""The lowerings of a convolution: each computes the same bilinear map of images and kernel by other operations.
 
 Only the forward pass is written here. A lowering's gradients are its transposes, which JAX derives: the transpose of
-patches and a matrix product is a matrix product and a sum of shifted patches, and so on.
+patches and a matrix product, for example, is a matrix product and a sum of shifted patches.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz"]
 
 @dataclasses.dataclass(frozen=True)
 class ConvShape:
-    """One convolution, as far as its speed depends on it."""
+    """The shape of one convolution: all that its speed depends on."""
 
     images: Sizes
     """(batch, height, width, channels)."""
@@ -39,7 +39,7 @@ class ConvShape:
 
     @functools.cached_property
     def size(self) -> Pair:
-        """Height and width of the output; 0 where the kernel does not fit."""
+        """The height and width of the output; 0 where the kernel does not fit."""
         lengths = (self.images[1 + i] + sum(self.padding[i]) for i in (0, 1))
         height, width = map(output_length, lengths, self.kernel[:2], self.strides, self.dilation)
         return height, width
@@ -51,7 +51,7 @@ class ConvShape:
 
     @property
     def taps(self) -> int:
-        """Pixels under the kernel."""
+        """The number of pixels under the kernel."""
         return self.kernel[0] * self.kernel[1]
 
     @property
@@ -61,7 +61,7 @@ class ConvShape:
 
     @property
     def multiply_adds(self) -> int:
-        """Of the forward pass, and of each of the two gradients."""
+        """The number of multiply-adds of the forward pass, which is also that of each of the two gradients."""
         return math.prod(self.outputs) * math.prod(self.kernel[:3])
 
 
@@ -79,7 +79,7 @@ class Lowered(Protocol):
 
 
 def xla(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
-    """One ``lax.conv_general_dilated``: whatever the backend makes of it."""
+    """Convolves by one ``lax.conv_general_dilated``, whose algorithm the backend chooses."""
     return lax.conv_general_dilated(
         images,
         kernel,
@@ -92,7 +92,10 @@ def xla(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 
 
 def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
-    """Patches and one matrix product, one a group: the lecture's picture. A 1x1 kernel needs no patches."""
+    """Gathers patches and multiplies them by the kernel, in one matrix product a group.
+
+    This is the lecture's convolution as a matrix multiplication. A 1x1 kernel needs no patches.
+    """
     pixels = [images[:, rows, columns] for images in [_pad(images, shape)] for rows, columns in _taps(shape)]
     group_channels, features = shape.kernel[2:]
     if shape.groups == 1:
@@ -106,10 +109,10 @@ def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 
 
 def shift(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
-    """The images shifted by each tap, times that tap's matrix (depthwise: its numbers), summed."""
+    """Shifts the images by each tap, multiplies them by the tap's matrix (depthwise: by its numbers), and sums."""
     images, (_, _, group_channels, features) = _pad(images, shape), shape.kernel
     matrices = kernel.reshape(shape.taps, group_channels, features)
-    # Sums over taps are kept in float32: in bfloat16 they would lose a bit or two each.
+    # The sum over the taps is kept in float32: in bfloat16 every addition would lose a bit or two.
     sums = jnp.promote_types(images.dtype, jnp.float32)
     total = jnp.zeros((), sums)
     for (rows, columns), matrix in zip(_taps(shape), matrices, strict=True):
@@ -129,12 +132,12 @@ def shift(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 
 
 def dense(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
-    """Groups as one dense convolution whose kernel is zero between the groups: more arithmetic, no small matrices."""
+    """Computes groups as one dense convolution, whose kernel is zero between them: more arithmetic, larger matrices."""
     return xla(images, _densified(kernel, shape.groups), dataclasses.replace(shape, groups=1))
 
 
 def toeplitz(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
-    """Whole rows of the image times a banded (block Toeplitz) matrix: more arithmetic, but no thin matrices."""
+    """Multiplies whole rows of the image by a banded (block Toeplitz) matrix: more arithmetic, but no thin matrices."""
     images, kernel = _pad(images, shape), _densified(kernel, shape.groups)
     kernel_height, kernel_width, channels, features = kernel.shape
     batch, _, width, _ = images.shape
@@ -155,10 +158,10 @@ def toeplitz(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 
 
 def depthwise_shift_input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape) -> Images:
-    """The transpose of `shift` for a depthwise convolution at stride 1, as the forward pass of the turned kernel.
+    """Returns the transpose of `shift` for a depthwise convolution at stride 1, as a forward pass of the turned kernel.
 
-    It reads each tap from one padded array, where the transposes of slices would each make an array of their own: 8 ms
-    against 54 for ConvNeXt's 7x7 at 56x56, 96 channels, batch 16 (two x86 cores).
+    It reads every tap from one padded array, where the transposes of the slices would make an array each. For
+    ConvNeXt's 7x7 at 56x56, 96 channels, batch 16, it takes 8 ms instead of 54 (two x86 cores).
     """
     edges = []
     for axis in (0, 1):
@@ -188,7 +191,7 @@ def _pad(images: jax.Array, shape: ConvShape) -> jax.Array:
 
 
 def _taps(shape: ConvShape) -> Iterator[tuple[slice, slice]]:
-    """The rows and columns of the padded image that each tap of the kernel sees."""
+    """Yields the rows and columns of the padded image that each tap of the kernel sees."""
     for i, j in itertools.product(range(shape.kernel[0]), range(shape.kernel[1])):
         yield (
             tap(i * shape.dilation[0], shape.size[0], shape.strides[0]),
@@ -197,7 +200,7 @@ def _taps(shape: ConvShape) -> Iterator[tuple[slice, slice]]:
 
 
 def _densified(kernel: jax.Array, groups: int) -> jax.Array:
-    """(h, w, channels // groups, features) to (h, w, channels, features), zero between the groups."""
+    """Returns a kernel (h, w, channels // groups, features) as (h, w, channels, features), zero between the groups."""
     if groups == 1:
         return kernel
     height, width, group_channels, features = kernel.shape

@@ -1,4 +1,4 @@
-"""Normalizations: of a batch, and of neighbouring channels."""
+"""Normalization over a batch, and over neighbouring channels."""
 
 import functools
 
@@ -22,22 +22,22 @@ def batch_norm(
 ) -> tuple[Float[Array, "batch *places channels"], Float[Array, " channels"], Float[Array, " channels"]]:
     """Normalizes by the batch's own statistics (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1).
 
-    Statistics are at least float32, by two passes: the one-pass form E[x^2] - E[x]^2 loses all digits where the mean is
-    large beside the deviation. The gradient is the closed form of the paper's section 3, which reads x twice where
-    differentiating the two passes would read it four times.
+    The statistics are computed in float32 at least, in two passes: the one-pass form E[x^2] - E[x]^2 loses all digits
+    where the mean is much larger than the deviation. The gradient is the closed form of the paper's section 3. It reads
+    x twice, where differentiating the two passes would read it four times.
 
     Args:
         x: (batch, ..., channels).
         scale: (channels,), float32.
         bias: (channels,), float32.
-        epsilon: added to the variance.
-        axis_name: the mapped axis that the batch is split over, if it is.
-        groups: how many equal parts of the batch, one after another, are normalized each by itself; with an
-            ``axis_name`` each is of whole devices.
+        epsilon: what is added to the variance.
+        axis_name: the mapped axis that the batch is split over, if there is one.
+        groups: the number of equal parts of the batch, one after another, that are normalized separately; with an
+            ``axis_name`` a part is made of the images of whole devices.
 
     Returns:
-        The normalized x, of its dtype; the mean and the biased variance, averaged over the groups, (channels,) float32,
-        which carry no gradient.
+        The normalized x, in its dtype; and the mean and the biased variance, averaged over the groups, (channels,)
+        float32. The statistics carry no gradient.
     """
     scale, bias = vary_like(scale, x), vary_like(bias, x)
     if axis_name is not None:
@@ -97,7 +97,7 @@ def affine_norm(
     *,
     epsilon: float,
 ) -> Float[Array, "*places channels"]:
-    """Returns ``(x - mean) / sqrt(var + epsilon) * scale + bias`` in x's dtype: batch normalization in evaluation."""
+    """Returns ``(x - mean) / sqrt(var + epsilon) * scale + bias`` in x's dtype: evaluation's batch normalization."""
     values = wide(x)
     factor = lax.rsqrt(var.astype(values.dtype) + epsilon) * scale
     return ((values - _broadcast(mean, x)) * _broadcast(factor, x) + _broadcast(bias, x)).astype(x.dtype)
@@ -108,7 +108,7 @@ def _broadcast(vector: jax.Array, x: jax.Array) -> jax.Array:
 
 
 def _average(value: jax.Array, axis_name: str | None, groups: int) -> jax.Array:
-    """The mean over the devices of one's own group."""
+    """Returns the mean over the devices of this device's group."""
     if axis_name is None:
         return value
     devices = lax.axis_size(axis_name)
@@ -116,7 +116,7 @@ def _average(value: jax.Array, axis_name: str | None, groups: int) -> jax.Array:
         return lax.pmean(value, axis_name)
     if groups == devices:
         return value
-    # Not ``axis_index_groups``, which shard_map does not take; a few channels cost little to send to all.
+    # shard_map does not take ``axis_index_groups``, and a few channels cost little to send to all devices.
     every = lax.all_gather(value, axis_name).reshape(groups, devices // groups, *value.shape)
     return every[lax.axis_index(axis_name) // (devices // groups)].mean(0)
 
@@ -124,20 +124,22 @@ def _average(value: jax.Array, axis_name: str | None, groups: int) -> jax.Array:
 def local_response_norm(
     x: Float[Array, "*places channels"], *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
 ) -> Float[Array, "*places channels"]:
-    """Divides each value by a power of the squares of its neighbours across channels.
+    """Divides each value by a power of the sum of the squares of its neighbours across channels.
 
-    ``x / (k + alpha * sum(x^2 over size channels)) ** beta``: Krizhevsky et al. 2012, section 3.3, whose constants are
-    the defaults. Caffe and PyTorch divide alpha by the size; for their numbers multiply it here.
+    The result is ``x / (k + alpha * sum(x^2 over size channels)) ** beta`` (Krizhevsky et al. 2012, section 3.3); the
+    defaults are the paper's constants. Caffe and PyTorch divide alpha by the size: for their results, pass their alpha
+    divided by the size.
 
     Args:
         x: (..., channels).
-        size: how many channels are summed, centred on each; beyond the first and last channel there are zeros.
-        alpha: of the plain sum.
-        beta: exponent.
-        k: bias.
+        size: the number of channels that are summed, centred on each channel; beyond the first and the last channel
+            there are zeros.
+        alpha: the factor of the sum.
+        beta: the exponent.
+        k: the bias.
 
     Returns:
-        The same shape and dtype; sums are at least float32.
+        The normalized x, of the same shape and dtype; sums are computed in float32 at least.
     """
     return _local_response_norm(x, size, alpha, beta, k)
 
@@ -163,7 +165,7 @@ def _divide_and_save(x, size, alpha, beta, k):
 def _divide_backward(size, alpha, beta, k, x, cotangent):
     values, base, factor = _respond(x, size, alpha, beta, k)
     cotangent = wide(cotangent)
-    # Each value is in the windows of its neighbours: the window turned round.
+    # A value lies in the windows of its neighbours, which are those in the window turned round.
     shared = _window_sum(cotangent * values * factor / base, size // 2, (size - 1) // 2)
     return ((cotangent * factor - 2 * alpha * beta * values * shared).astype(x.dtype),)
 
@@ -172,16 +174,16 @@ _local_response_norm.defvjp(_divide_and_save, _divide_backward)
 
 
 def _window_sum(x: jax.Array, before: int, after: int) -> jax.Array:
-    """Sums so many channels before and after each."""
+    """Returns, for each channel, the sum of itself and of this many channels before and after it."""
     padded = jnp.pad(x, ((0, 0),) * (x.ndim - 1) + ((before, after),))
-    # Differences of a running sum would be cheaper for large windows and lose digits; the window here is five.
+    # Differences of a running sum would be cheaper for large windows, but lose digits; the window here is five.
     total = sum(lax.slice_in_dim(padded, i, i + x.shape[-1], axis=-1) for i in range(before + after + 1))
     assert isinstance(total, jax.Array)  # the window has one channel at least
     return total
 
 
 def _negative_power(base: jax.Array, exponent: float) -> jax.Array:
-    """``base ** -exponent``; for the papers' 0.75 by square roots, several times faster than a logarithm."""
+    """Returns ``base ** -exponent``; for the paper's 0.75 by square roots, several times faster than by a logarithm."""
     if exponent == 0.75:
         root = lax.rsqrt(base)
         return root * jnp.sqrt(root)

@@ -1,4 +1,4 @@
-"""Max and average pooling with explicit padding, ceil mode and a stated divisor; average pooling to a given size."""
+"""Max and average pooling with explicit padding, ceil mode and a chosen divisor; average pooling to a given size."""
 
 import itertools
 import math
@@ -22,21 +22,21 @@ def max_pool(
 ) -> Float[Array, "batch out_height out_width channels"]:
     """Takes the maximum of each window.
 
-    Among equal values the gradient goes to the first in row-major order, as in PyTorch.
+    Of equal values, the first in row-major order gets the gradient, as in PyTorch.
 
     Args:
         images: (batch, height, width, channels), floating point.
         window: (height, width).
-        strides: by default the window.
-        padding: explicit pairs, ``"same"`` or ``"valid"``; padding never wins.
-        ceil_mode: also take a last, partial window where the strides leave pixels over, by PyTorch's rule: only if it
-            starts inside the image or its leading padding.
+        strides: (vertical, horizontal); by default the window.
+        padding: explicit pairs, ``"same"`` or ``"valid"``; padding is never the maximum.
+        ceil_mode: whether a last, partial window is taken where the strides leave pixels over. As in PyTorch, it is
+            taken only if it starts inside the image or its leading padding.
 
     Returns:
         (batch, out_height, out_width, channels).
 
     Raises:
-        ValueError: the window is larger than the padded image; in ceil mode, by the strides or more.
+        ValueError: the window is larger than the padded image; in ceil mode, by as much as the strides or more.
     """
     strides = strides or window
     (padding, size), _ = _geometry(images.shape, window, strides, padding, ceil_mode)
@@ -57,11 +57,11 @@ def average_pool(
     Args:
         images: (batch, height, width, channels), floating point.
         window: (height, width).
-        strides: by default the window.
+        strides: (vertical, horizontal); by default the window.
         padding: explicit pairs, ``"same"`` or ``"valid"``.
         ceil_mode: as in `max_pool`.
-        count_padding: divide by the pixels and the padding in the window (PyTorch's default), or by the pixels alone
-            (TensorFlow's ``same``). What ceil mode adds beyond the padding is never counted.
+        count_padding: whether a window's sum is divided by the number of its pixels and padding (PyTorch's default), or
+            by that of its pixels alone (TensorFlow's ``same``). What ceil mode adds beyond the padding never counts.
 
     Returns:
         (batch, out_height, out_width, channels).
@@ -86,17 +86,17 @@ def average_pool(
 def adaptive_average_pool(
     images: Float[Array, "batch height width channels"], size: Pair
 ) -> Float[Array, "batch out_height out_width channels"]:
-    """Takes the means of ``size`` bins that cover the image, as PyTorch lays them.
+    """Takes the means of ``size`` bins that cover the image, laid out as in PyTorch.
 
-    Of n bins over a length L the i-th reaches from floor(i L / n) to ceil((i + 1) L / n): they overlap where n does not
-    divide L, and where L is smaller than n some see the same pixels. Where L is n, nothing changes.
+    The i-th of n bins over a length L reaches from floor(i L / n) to ceil((i + 1) L / n). So bins overlap where n does
+    not divide L, and some hold the same pixels where L is smaller than n. Where L is n, nothing changes.
 
     Args:
         images: (batch, height, width, channels), floating point.
         size: (out_height, out_width).
 
     Returns:
-        (batch, out_height, out_width, channels), of the images' dtype; sums are float32.
+        (batch, out_height, out_width, channels), in the images' dtype; sums are computed in float32 at least.
     """
     wide = jnp.promote_types(images.dtype, jnp.float32)
     pooled = images
@@ -130,9 +130,9 @@ _sum_pool.defvjp(_sum_pool_forward, _sum_pool_backward)
 
 
 def _geometry(shape, window, strides, padding, ceil_mode):
-    """((padding that leaves whole windows and nothing else, output size), padding as asked for).
+    """Returns ((the padding that leaves whole windows and nothing else, the output size), the padding asked for).
 
-    The first is negative after the last window where pixels are left over.
+    The first padding is negative after the last window where pixels are left over.
     """
     asked = resolve_padding(padding, shape[1:3], window, strides)
     size, padded = [], []
@@ -156,13 +156,13 @@ def _edges(padding):
 
 
 def _taps(window: Pair, strides: Pair, size: Pair):
-    """The slices that each place of the window sees, in row-major order."""
+    """Yields the slices that each tap of the window sees, in row-major order."""
     for i, j in itertools.product(range(window[0]), range(window[1])):
         yield tap(i, size[0], strides[0]), tap(j, size[1], strides[1])
 
 
 def _winners(images, window, strides, padding, size):
-    """Each window's maximum, and which place of the window holds it, counted row by row."""
+    """Returns each window's maximum, and the index of the tap that holds it, in row-major order."""
     images = lax.pad(images, jnp.array(-jnp.inf, images.dtype), _edges(padding))
     taps = enumerate(images[:, rows, columns] for rows, columns in _taps(window, strides, size))
     _, best = next(taps)
@@ -203,16 +203,17 @@ def _scatter(
 ) -> jax.Array:
     """Gives each pixel of an image the sum of its shares in the windows that it lies in.
 
-    Said from the pixel's side: pixels at the same distance from the last start of a window see the same taps, so each
-    such phase is one fused loop over slices, and the phases are interleaved at the end. XLA's CPU backend runs this
-    several times faster than sums of dilated arrays, and an order of magnitude faster than its select-and-scatter.
+    The sums are computed pixel by pixel and not window by window. Pixels at the same distance from the last start of a
+    window lie under the same taps, so each such phase is one fused loop over slices, and the phases are interleaved at
+    the end. XLA's CPU backend runs this several times faster than sums of dilated arrays, and an order of magnitude
+    faster than its select-and-scatter.
 
     Args:
-        share: ``share(tap, *arrays)``, the part of a window's values that its tap-th pixel gets.
-        arrays: (batch, out_height, out_width, channels), a value a window.
+        share: ``share(tap, *arrays)`` returns the part of a window's values that the pixel under this tap gets.
+        arrays: (batch, out_height, out_width, channels), a value for each window.
         window: (height, width).
-        strides: of the windows.
-        padding: such that there are whole windows and nothing else.
+        strides: the strides of the windows, (vertical, horizontal).
+        padding: the padding that leaves whole windows and nothing else.
     """
     batch, *size, channels = arrays[0].shape
     covered = [(size[i] - 1) * strides[i] + window[i] for i in (0, 1)]

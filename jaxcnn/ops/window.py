@@ -1,4 +1,4 @@
-"""Windows over an image: where they lie. Shared by convolution and pooling."""
+"""The positions of windows over an image, for convolution and pooling."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -18,15 +18,15 @@ def resolve_padding(
     """Returns explicit (before, after) padding for height and width.
 
     Args:
-        padding: explicit pairs, ``"valid"`` (none), or ``"same"``: TensorFlow's, which makes ceil(size / stride)
-            outputs and puts the odd pixel after; at stride 2 it differs from PyTorch's symmetric padding.
-        size: input (height, width).
-        window: kernel (height, width).
+        padding: explicit pairs, ``"valid"`` (none), or ``"same"``. The last is TensorFlow's, which gives ceil(size /
+            stride) outputs and puts an odd pixel at the end; at stride 2 it differs from PyTorch's symmetric padding.
+        size: the input's (height, width).
+        window: the window's (height, width).
         strides: (vertical, horizontal).
-        dilation: (vertical, horizontal) distance between taps.
+        dilation: the distance between taps, (vertical, horizontal).
 
     Raises:
-        ValueError: ``padding`` is none of these.
+        ValueError: ``padding`` is not one of these.
     """
     if padding == "valid":
         return (0, 0), (0, 0)
@@ -38,7 +38,9 @@ def resolve_padding(
         vertical, horizontal = pairs
         return vertical, horizontal
     if isinstance(padding, str):
-        raise ValueError(f"padding {padding!r} is none of 'same', 'valid' and ((top, bottom), (left, right))")
+        raise ValueError(
+            f"there is no padding {padding!r}: give 'same', 'valid' or pairs of pixels ((top, bottom), (left, right))"
+        )
     (top, bottom), (left, right) = padding
     return (top, bottom), (left, right)
 
@@ -54,7 +56,7 @@ def sizes(shape: Sequence[int]) -> Sizes:
 
 
 def output_length(length: int, window: int, stride: int, dilation: int = 1) -> int:
-    """Returns how many windows fit in a padded ``length``; 0 where the window is longer."""
+    """Returns the number of windows that fit into a padded ``length``; 0 where the window is longer."""
     return max((length - (window - 1) * dilation - 1) // stride + 1, 0)
 
 

@@ -1,1 +1,1 @@
-"""What is drawn: plots of networks and of timings, and pages of training images."""
+"""Pictures: plots of networks and of timings, and pages of training images."""

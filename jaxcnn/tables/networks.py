@@ -37,7 +37,7 @@ def describe(name: str, **options: Option) -> Row:
 
     Args:
         name: a name of ``jaxcnn.list_models()``.
-        **options: as for `create_model`.
+        **options: the options of `create_model`.
 
     Raises:
         ModelError: the name or an option is unknown.

@@ -95,7 +95,7 @@ def table(results: Mapping[str, RecipeResult], recipes: Path) -> str:
     """Returns the recipes as a Markdown table: what each is, and its errors where it was run.
 
     Args:
-        results: by the recipe's name.
+        results: the results, by the recipe's name.
         recipes: the folder of the recipes.
 
     Raises:

@@ -76,7 +76,7 @@ def write_tables(document: Path, tables: Mapping[str, str]) -> None:
 
     Args:
         document: the file.
-        tables: by name.
+        tables: the tables, by name.
 
     Raises:
         UserError: the file cannot be read and written, or lacks the lines of a table.

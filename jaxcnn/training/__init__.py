@@ -1,1 +1,1 @@
-"""Training: losses, optimizers, the state, the step, and what keeps them on disk."""
+"""Training: losses, optimizers, the state, the step, the loop, checkpoints, and the reports of a run."""

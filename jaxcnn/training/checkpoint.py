@@ -1,6 +1,6 @@
-"""Checkpoints that are whole or not there: orbax writes the arrays, a manifest of our own vouches for every byte.
+"""Checkpoints that are either whole or absent: orbax writes the arrays, and a manifest covers every byte.
 
-A directory of checkpoints holds one folder a step::
+A directory of checkpoints holds one folder for each step::
 
     checkpoints/
       1200/
@@ -9,9 +9,9 @@ A directory of checkpoints holds one folder a step::
       tmp.1300/          being written; becomes 1300/ by one rename
       trash.900/         being deleted
 
-Whatever moment a process is killed at, a folder with a number for its name is complete. Nothing is flushed to the
-disk explicitly, so after a power cut a checkpoint may be damaged; then, as after a flipped bit, the manifest tells,
-and the one before is used.
+A folder that has a number for its name is complete, at whatever moment a process is killed. Nothing is flushed to the
+disk explicitly, so a power cut may damage a checkpoint. The manifest shows that, as it shows a flipped bit, and the
+checkpoint before is used.
 """
 
 import contextlib
@@ -46,24 +46,24 @@ from jaxcnn.types import JsonObject, PyTree
 
 _STATE = "state"
 METRICS = ("top1_error", "ema_top1_error")
-"""By which checkpoints are ranked; the lowest of each is kept."""
+"""The metrics that checkpoints are ranked by; the checkpoint with the lowest value of each is kept."""
 
 
 class CheckpointError(UserError):
-    """A checkpoint that could not be written, or nothing whole to restore."""
+    """An error for a checkpoint that cannot be written, or where no whole checkpoint can be restored."""
 
 
 class CheckpointMismatch(CheckpointError):
-    """A checkpoint of another model, or of other shapes or dtypes."""
+    """An error for a checkpoint of another model, or of other shapes or dtypes."""
 
 
 class Restored(NamedTuple):
-    """What `Checkpoints.restore` gives back.
+    """The checkpoint that `Checkpoints.restore` read.
 
     Attributes:
-        step: the step it was saved at.
-        state: the tree, laid out and placed as the target was.
-        metrics: what was measured at that step.
+        step: the step at which it was saved.
+        state: the tree, with the layout and the shardings of the target.
+        metrics: the metrics that were measured at that step.
     """
 
     step: int
@@ -78,16 +78,17 @@ def _warn(message: str) -> None:
 class Checkpoints:
     """The checkpoints of one run: saved in the background, verified when restored.
 
-    Leaving the process without `close` (or the ``with`` block) may lose the newest checkpoint, never an older one.
-    Others may read the directory meanwhile: nothing in it is touched before the first `save`.
+    A process that ends without `close` (or the end of the ``with`` block) may lose the newest checkpoint, but never an
+    older one. Others may read the directory at the same time: nothing in it is touched before the first `save`.
 
     Where several processes train one network, all must call `save` and `restore` in the same order. Process 0 alone
-    writes, after leaves that are spread over them have been gathered; all read, so they must share the directory.
+    writes, after the leaves that are spread over the processes have been gathered. All of them read, so they must share
+    the directory.
 
     Args:
-        directory: where they live; made by the first `save`.
-        keep: how many of the newest are kept, at least 1. The best by each of `METRICS` is kept beside them.
-        on_damage: told, in one sentence each, about checkpoints that `restore` passed over; warns by default.
+        directory: the folder of the checkpoints; the first `save` makes it.
+        keep: the number of the newest checkpoints that are kept, at least 1. The best by each of `METRICS` is kept too.
+        on_damage: called with one sentence for each damaged checkpoint that `restore` passes over; by default it warns.
     """
 
     def __init__(
@@ -98,7 +99,7 @@ class Checkpoints:
         self._directory = Path(directory).absolute()
         self._keep = keep
         self._on_damage = on_damage
-        alone = jax.process_index()  # orbax is not to wait for other processes: here each works for itself
+        alone = jax.process_index()  # orbax must not wait for other processes, because each works alone here
         self._orbax = ocp.AsyncCheckpointer(
             ocp.StandardCheckpointHandler(),
             multiprocessing_options=ocp.options.MultiprocessingOptions(primary_host=alone, active_processes={alone}),
@@ -116,19 +117,20 @@ class Checkpoints:
     def save(self, step: int, state: PyTree, metrics: Mapping[str, float] | None = None) -> None:
         """Saves a state; returns as soon as its arrays may be donated, and commits in the background.
 
-        A save still under way is waited for first. Where the step has a whole checkpoint already, only its metrics
-        are brought up to date: a state is a function of its step, so the arrays would be the same.
+        It first waits for a save that is still under way. Where the step has a whole checkpoint already, only the
+        metrics are updated: a state is a function of its step, so the arrays would be the same.
 
-        Steps after this one, left by a run that has gone back, are not counted against ``keep``: a run that restored
-        an early checkpoint because the later ones are damaged does not delete the one it stands on.
+        Later steps, which a run leaves behind that has gone back, do not count towards ``keep``. So a run that restored
+        an early checkpoint because the later ones are damaged does not delete the one that it goes on from.
 
         Args:
             step: the number of steps taken.
             state: any pytree of arrays.
-            metrics: what was measured; the lowest of each of `METRICS` makes a best checkpoint.
+            metrics: what was measured; the lowest value of each of `METRICS` makes a checkpoint the best.
 
         Raises:
-            CheckpointError: this or the previous save failed (a full disk, say). Older checkpoints stay whole.
+            CheckpointError: this save or the one before failed, for example on a full disk. Older checkpoints stay
+                whole.
         """
         self.wait()
         state = _on_host(state)
@@ -151,37 +153,37 @@ class Checkpoints:
         self._pending = self._background.submit(self._commit, step, manifest)
 
     def steps(self) -> list[int]:
-        """The steps with a committed checkpoint, oldest first; whether they are whole is not looked at."""
+        """Returns the steps with a committed checkpoint, oldest first, without checking that these are whole."""
         return saved_steps(self._directory)
 
     def best(self, metric: str = METRICS[0]) -> int | None:
-        """The step with the lowest finite metric, the earliest of equals; None where none was measured."""
+        """Returns the step with the lowest finite metric, the earliest of equals; None where none was measured."""
         return next((step for error, step in self._ranking(metric) if math.isfinite(error)), None)
 
     def restore(
         self, target: PyTree, step: int | Literal["latest", "best"] = "latest", *, metric: str = METRICS[0]
     ) -> Restored | None:
-        """Restores the newest, the best or a given checkpoint, once every file's size and SHA-256 are right.
+        """Restores the newest, the best or a given checkpoint, once every file's size and SHA-256 have been checked.
 
-        "latest" and "best" pass over damaged checkpoints to the next newest or next best, and tell ``on_damage``.
+        "latest" and "best" pass over damaged checkpoints to the next newest or next best, and call ``on_damage``.
 
         Args:
             target: the tree to restore into, of arrays or `jax.ShapeDtypeStruct`. Each leaf comes back with the
-                target's sharding, on however many devices it was saved; one without a sharding of its own (an
-                uncommitted array, a struct that names none) comes back uncommitted, on the default device.
+                target's sharding, whatever the number of devices on which it was saved. A leaf without a sharding of
+                its own (an uncommitted array, a struct that names none) comes back uncommitted, on the default device.
             step: a step's number, "latest" or "best".
-            metric: one of `METRICS`, by which "best" is meant.
+            metric: one of `METRICS`; "best" is the checkpoint with its lowest value.
 
         Returns:
             The step, the state and its metrics, or None where nothing was ever saved.
 
         Raises:
-            CheckpointMismatch: the checkpoint's leaves are not the target's; the first that differs is named.
+            CheckpointMismatch: the checkpoint's leaves are not the target's; the message names the first difference.
             CheckpointError: there are checkpoints, but not that one, or none that is whole; or a save that was still
                 under way has failed.
         """
         self.wait()
-        found = gather(step_folders(self._directory))[0]  # of several processes, the first says what there is
+        found = gather(step_folders(self._directory))[0]  # all processes go by what the first one sees
         if not found:
             return None
         if step == "latest":
@@ -219,7 +221,7 @@ class Checkpoints:
         """Waits until the last save is committed.
 
         Raises:
-            CheckpointError: it was not.
+            CheckpointError: the save failed.
         """
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -238,7 +240,7 @@ class Checkpoints:
             self._orbax.close()
 
     def _ranking(self, metric: str) -> list[tuple[float, int]]:
-        """(error, step), best first. Where the manifest is unreadable the error is -inf: it might be the best."""
+        """Returns (error, step), best first; an unreadable manifest gets -inf, because it might be the best."""
         ranking = []
         for step in step_folders(self._directory):
             try:
@@ -252,7 +254,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _saving(self, step: int) -> Generator[None]:
-        # Orbax and the file system fail in many types; to the caller it is one event, with the cause chained to it.
+        # Orbax and the file system raise many types; the caller gets one type, with the cause chained to it.
         try:
             yield
         except Exception as error:
@@ -261,7 +263,7 @@ class Checkpoints:
             raise CheckpointError(f"checkpoint {step} could not be saved in {self._directory}: {reason}") from error
 
     def _sweep(self) -> None:
-        """Removes, once, what a killed process left behind."""
+        """Removes what a killed process left behind; does so only once."""
         if not self._swept:
             self._directory.mkdir(parents=True, exist_ok=True)
             for path in [*self._directory.glob("tmp.*"), *self._directory.glob("trash.*")]:
@@ -272,13 +274,13 @@ class Checkpoints:
             self._swept = True
 
     def _commit(self, step: int, manifest: JsonObject) -> None:
-        """In the background: waits for orbax, writes the manifest, publishes the folder and prunes."""
+        """Waits for orbax, writes the manifest, publishes the folder and prunes; runs in the background."""
         temporary = self._directory / f"tmp.{step}"
         with self._saving(step):
             self._orbax.wait_until_finished()
             write_manifest(temporary / MANIFEST, manifest | {"files": fingerprints(temporary)})
             if (self._directory / str(step)).exists():
-                self._delete(step)  # it is damaged, or save would not have come this far
+                self._delete(step)  # it is damaged: `save` returns earlier where it is whole
             os.rename(temporary, self._directory / str(step))
             self._prune(step)
 
@@ -294,23 +296,23 @@ class Checkpoints:
         shutil.rmtree(trash)
 
     def _read(self, folder: Path, target: PyTree) -> PyTree:
-        """Has orbax read a verified state, and puts it into the target's shardings."""
+        """Reads a verified state with orbax, and puts it into the target's shardings."""
         on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), target)
         state = self._orbax.restore(folder, args=ocp.args.StandardRestore(on_host))
 
         def put(leaf: PyTree, read: np.ndarray) -> jax.Array:
             sharding = _sharding(leaf)
             if sharding is None:
-                return jnp.array(read)  # uncommitted: one committed to a device could not meet others in a jitted call
+                return jnp.array(read)  # uncommitted, because jit refuses arrays that are committed to other devices
             return jax.make_array_from_callback(leaf.shape, sharding, lambda index: read[index])
 
         return jax.tree.map(put, target, state)
 
 
 def _on_host(state: PyTree) -> PyTree:
-    """The state in the host's memory, whole even where leaves are spread over several processes.
+    """Returns the state in the host's memory, whole even where leaves are spread over several processes.
 
-    On a CPU these are views of the devices' buffers; orbax copies them before `save` returns.
+    On a CPU its arrays are views of the devices' buffers; orbax copies them before `save` returns.
     """
 
     def whole(leaf: PyTree) -> PyTree:
@@ -321,12 +323,12 @@ def _on_host(state: PyTree) -> PyTree:
 
 
 def _sharding(leaf: PyTree) -> jax.sharding.Sharding | None:
-    """The sharding somebody asked for, None where JAX was left to choose."""
+    """Returns the sharding that was asked for; None where JAX was left to choose."""
     return getattr(leaf, "sharding", None) if getattr(leaf, "committed", True) else None
 
 
 def _leaves(tree: PyTree) -> dict[str, str]:
-    """Each leaf's path and type: ``{"params/conv1/kernel": "float32[5,5,1,6]"}``, in the tree's order."""
+    """Returns each leaf's type by its path, in the tree's order: ``{"params/conv1/kernel": "float32[5,5,1,6]"}``."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
@@ -334,7 +336,7 @@ def _leaves(tree: PyTree) -> dict[str, str]:
 
 
 def _difference(saved: Mapping[str, str], wanted: Mapping[str, str]) -> str | None:
-    """The first leaf in which a checkpoint and a model differ, as a clause."""
+    """Returns a clause that says in which leaf a checkpoint and a model first differ; None where they do not."""
     for path in [*saved, *wanted]:
         if path not in wanted:
             return f"{path} is {saved[path]} in the checkpoint and missing in the model"

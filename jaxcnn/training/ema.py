@@ -12,11 +12,7 @@ Average = Callable[[jax.Array, PyTree, PyTree], PyTree]
 
 
 def effective_decay(config: EMAConfig, batch_size: int, epochs: float) -> float:
-    """Returns what the average keeps of itself at each of its updates.
-
-    Raises:
-        ValueError: no average is kept.
-    """
+    """Returns the share of itself that the average keeps at each update."""
     if config.decay is None:
         raise ValueError("no moving average is kept, so nothing decays: set ema.decay")
     rescaling = batch_size * config.every_steps / epochs if config.rescaled else 1.0
@@ -24,18 +20,18 @@ def effective_decay(config: EMAConfig, batch_size: int, epochs: float) -> float:
 
 
 def make_average(config: EMAConfig, *, batch_size: int, epochs: float, warmup_steps: int) -> Average | None:
-    """Returns ``(step, ema, variables) -> ema``, or None where no average is to be kept.
+    """Returns ``(step, ema, variables) -> ema``, or None where no average is kept.
 
     Args:
-        config: how it is kept.
-        batch_size: of training.
-        epochs: of training.
-        warmup_steps: of the learning rate.
+        config: the options of the average.
+        batch_size: the number of images in a training batch.
+        epochs: the length of training, in epochs.
+        warmup_steps: the length of the learning rate's warm-up, in steps.
     """
     if config.decay is None:
         return None
     every, decay = config.every_steps, effective_decay(config, batch_size, epochs)
-    # The first update after warm-up is a copy, too.
+    # The first update after warm-up is a copy too.
     copied_until = warmup_steps + every if config.in_warmup == "copy" else 0
 
     def average(step: jax.Array, ema: PyTree, variables: PyTree) -> PyTree:

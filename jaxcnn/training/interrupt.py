@@ -1,16 +1,17 @@
-"""SIGTERM and SIGINT as a request: finish the step, save, leave."""
+"""SIGTERM and SIGINT as requests to finish the step, save, and leave."""
 
 import signal
 from types import FrameType
 
 EXIT_STOPPED = 75
-"""Exit code of a run that was asked to stop and has saved everything: EX_TEMPFAIL, "run me again"."""
+"""The exit code of a run that was asked to stop and has saved everything: EX_TEMPFAIL, which means "run me again"."""
 
 
 class StopRequest:
-    """While entered, SIGTERM and SIGINT only set a flag that the loop polls; a second SIGINT raises KeyboardInterrupt.
+    """A context in which SIGTERM and SIGINT only set a flag, which the loop polls.
 
-    Only the main thread can install it (Python's rule).
+    A second SIGINT raises KeyboardInterrupt. Only the main thread can enter the context, because only it can install
+    signal handlers.
     """
 
     SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -19,7 +20,7 @@ class StopRequest:
         self.received: signal.Signals | None = None
 
     def __call__(self) -> bool:
-        """Whether somebody asked."""
+        """Returns whether one of the signals has come."""
         return self.received is not None
 
     def __enter__(self) -> "StopRequest":

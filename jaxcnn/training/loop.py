@@ -22,11 +22,12 @@ from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Totals, TrainStep, zero_totals
 
 STEPS_IN_FLIGHT = 3
-"""How many steps the host may run ahead: enough that the devices never wait, and few batches in their memory."""
+"""The number of steps that the host may run ahead: enough that the devices never wait, with few batches in their
+memory."""
 
 
 class TrainingError(UserError):
-    """Training that cannot succeed any more."""
+    """An error for training that cannot succeed any more."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,9 +39,9 @@ class Plan:
     """The steps after which to evaluate; the last step is one of them."""
     log_every_steps: int
     save_every_steps: int | None
-    """How often the state is saved besides, or None; it is saved after every evaluation in any case."""
+    """The number of steps from one save to the next; None where the state is saved only after every evaluation."""
     max_bad_steps: int
-    """How many steps in a row may be bad (see `make_train_step`) before the run is given up."""
+    """The number of bad steps in a row (see `make_train_step`) after which the run is given up."""
     learning_rate: optax.Schedule
     """The learning rate by step, for the log."""
     evaluated: Result | None = None
@@ -63,18 +64,18 @@ def fit(
     """Trains to the last step of a plan.
 
     Args:
-        state: where to start; its buffers are donated.
-        step: what `make_train_step` returned.
+        state: the state to start from; its buffers are donated.
+        step: the step that `make_train_step` returned.
         feed: the training images.
         evaluate: returns the errors of a state; it may raise `Interrupted`.
-        plan: what is due when.
-        checkpoints: where to save.
+        plan: what is due after which step.
+        checkpoints: where the state is saved.
         reporter: what progress and results are reported to.
-        stop: polled every step; several processes must get the same answers (see `AgreedStop`).
+        stop: polled at every step; several processes must get the same answers (see `AgreedStop`).
 
     Returns:
-        The state, and the last step's evaluation; None instead of it if asked to stop before. Everything is saved
-        either way.
+        The state and the evaluation of the last step, or None instead of the evaluation where training was asked to
+        stop before. Everything is saved in both cases.
 
     Raises:
         TrainingError: too many steps in a row were bad. Nothing new is saved then.
@@ -106,7 +107,7 @@ def fit(
             compiled = step.lower(state, totals, batch).compile()
             meter.restart()
         state, totals = compiled(state, totals, batch)
-        # Reading it waits for a step that is over or nearly so.
+        # Reading these totals waits only for a step that is done or nearly done.
         past = earlier(totals)
         lost = past is not None and int(past["bad_in_row"]) >= plan.max_bad_steps
         reporter.advance(now + 1)
@@ -138,14 +139,14 @@ class _Meter:
         self._waited, self._since = 0.0, time.perf_counter()
 
     def wait_for(self, batches: Iterator[Batch]) -> Batch:
-        """The next batch."""
+        """Returns the next batch, and counts the time until it is there as waiting."""
         before = time.perf_counter()
         batch = next(batches)
         self._waited += time.perf_counter() - before
         return batch
 
     def read(self, found: Mapping[str, np.ndarray], learning_rate: float) -> dict[str, float]:
-        """A line for the log: the means of the steps whose totals these are, the last of them at this rate."""
+        """Returns a line for the log: the means over the steps that were summed, and the last one's learning rate."""
         elapsed, images = time.perf_counter() - self._since, int(found["images"])
         return {
             "loss": float(found["loss"]) / images if images else math.nan,

@@ -1,8 +1,8 @@
 """Dynamic loss scaling, for float16, whose smallest normal number is 6e-5.
 
-The loss is multiplied by a scale before it is differentiated, and the gradient divided by it afterwards. The scale is
-halved whenever a gradient overflows, and doubled after `PATIENCE` steps in a row in which none did (Micikevicius et
-al., arXiv:1710.03740, section 3.2, which leaves the numbers open; they are those of ``torch.amp.GradScaler``).
+The loss is multiplied by a scale before it is differentiated, and the gradient is divided by it afterwards. The scale
+is halved whenever a gradient overflows, and doubled after `PATIENCE` steps in a row without an overflow (Micikevicius
+et al., arXiv:1710.03740, section 3.2). The paper leaves the numbers open; they are those of ``torch.amp.GradScaler``.
 """
 
 import flax.struct
@@ -10,19 +10,20 @@ import jax
 import jax.numpy as jnp
 
 PATIENCE = 2000
+"""The number of steps in a row without an overflow after which the scale is doubled."""
 
 
 @flax.struct.dataclass
 class LossScale:
-    """Part of the training state."""
+    """The scale of the loss, as a part of the training state."""
 
     scale: jax.Array
-    """() float32, a power of two from 1 to 2^24."""
+    """The scale, () float32: a power of two from 1 to 2^24."""
     good_steps: jax.Array
-    """() int32, steps without an overflow since it was last changed."""
+    """The number of steps without an overflow since the scale last changed, () int32."""
 
     def after(self, good: jax.Array) -> "LossScale":
-        """Returns the scale of the next step, given whether this one's gradient was finite."""
+        """Returns the scale for the next step, given whether this step's gradient was finite."""
         counted = jnp.where(good, self.good_steps + 1, 0)
         grown = counted == PATIENCE
         factor = jnp.where(good, jnp.where(grown, 2.0, 1.0), 0.5)

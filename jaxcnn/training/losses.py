@@ -1,4 +1,4 @@
-"""Losses, one number an image."""
+"""Losses, each of which gives one number for each image."""
 
 import functools
 from collections.abc import Callable
@@ -11,13 +11,13 @@ from jaxcnn.config import LossConfig
 
 
 def softmax_cross_entropy(logits: jax.Array, targets: jax.Array, *, label_smoothing: float = 0.0) -> jax.Array:
-    """Softmax cross-entropy against labels or distributions.
+    """Returns the softmax cross-entropy against labels or distributions.
 
     Args:
         logits: (batch, classes), float32.
         targets: (batch,) labels, int32; or (batch, classes) probabilities, float32.
-        label_smoothing: epsilon of arXiv:1512.00567, section 7: 1 - epsilon of the target stays, and epsilon is spread
-            evenly over all classes, the label included (as in PyTorch).
+        label_smoothing: the epsilon of arXiv:1512.00567, section 7. A share of 1 - epsilon stays with the target, and
+            epsilon is spread evenly over all classes, the label included (as in PyTorch).
 
     Returns:
         (batch,) losses in nats.
@@ -32,15 +32,15 @@ def softmax_cross_entropy(logits: jax.Array, targets: jax.Array, *, label_smooth
 def binary_cross_entropy(
     logits: jax.Array, targets: jax.Array, *, label_smoothing: float = 0.0, target_threshold: float | None = None
 ) -> jax.Array:
-    """Binary cross-entropy of each class by itself, averaged over the classes: "ResNet strikes back"'s.
+    """Returns the binary cross-entropy averaged over the classes, the loss of "ResNet strikes back" (arXiv:2110.00476).
 
     Args:
         logits: (batch, classes), float32.
         targets: as for `softmax_cross_entropy`.
         label_smoothing: as for `softmax_cross_entropy`.
-        target_threshold: what is above it after smoothing becomes 1 and the rest 0, as in timm's
-            ``BinaryCrossEntropy``: both classes of a blended image are then right answers, unless one has too small a
-            share, and any smoothing is gone.
+        target_threshold: targets above it after smoothing become 1 and the others 0, as in timm's
+            ``BinaryCrossEntropy``. Then both classes of a blended image are right answers, unless the share of one is
+            too small, and no smoothing is left.
 
     Returns:
         (batch,) losses in nats.
@@ -54,7 +54,7 @@ def binary_cross_entropy(
 
 
 def make_loss(config: LossConfig) -> Callable[[jax.Array, jax.Array], jax.Array]:
-    """Returns the ``loss(logits, targets)`` that a config names."""
+    """Returns the loss of a config, as ``loss(logits, targets)``."""
     smoothing = config.label_smoothing
     if config.kind == "softmax":
         return functools.partial(softmax_cross_entropy, label_smoothing=smoothing)

@@ -1,4 +1,4 @@
-"""The manifest that vouches for every byte of a checkpoint: sizes and SHA-256 of its files, and of itself."""
+"""The manifest of a checkpoint: the size and SHA-256 of each of its files, and the SHA-256 of the manifest itself."""
 
 import hashlib
 import json
@@ -10,20 +10,20 @@ from pathlib import Path
 from jaxcnn.types import Json, JsonObject
 
 MANIFEST = "manifest.json"
-"""Its name; it lies beside what it vouches for."""
+"""The name of the manifest, which lies in the folder of the checkpoint."""
 
 
 class Damage(Exception):
-    """What is wrong with a checkpoint: the file, relative to its folder, and a verb."""
+    """An error for a damaged checkpoint; the message is a clause about one of its files: ``state/a is missing``."""
 
 
 def saved_steps(directory: Path) -> list[int]:
-    """The steps with a committed checkpoint in a directory, oldest first; whether they are whole is not looked at."""
+    """Returns the steps with a committed checkpoint, oldest first, without checking that these are whole."""
     return [step for step in step_folders(directory) if (directory / str(step) / MANIFEST).exists()]
 
 
 def step_folders(directory: Path) -> list[int]:
-    """Every folder with a step's name, oldest first, with a manifest or without."""
+    """Returns the steps that have a folder, oldest first, whether it holds a manifest or not."""
     return sorted(int(path.name) for path in directory.glob("*") if re.fullmatch("0|[1-9][0-9]*", path.name))
 
 
@@ -33,7 +33,7 @@ def _sha256(path: Path) -> str:
 
 
 def fingerprints(folder: Path) -> dict[str, JsonObject]:
-    """Size in bytes and SHA-256 of every file under a folder, by relative path."""
+    """Returns the size in bytes and the SHA-256 of every file under a folder, by its path relative to the folder."""
     return {
         path.relative_to(folder).as_posix(): {"size": path.stat().st_size, "sha256": _sha256(path)}
         for path in sorted(folder.rglob("*"))
@@ -42,8 +42,8 @@ def fingerprints(folder: Path) -> dict[str, JsonObject]:
 
 
 def _sealed(manifest: Mapping[str, Json]) -> str:
-    """A manifest as the one text it can have: its JSON, closed by the SHA-256 of that JSON."""
-    # JSON has no numbers for NaN and infinities: they go in as strings, which float() reads back.
+    """Returns a manifest's only valid text: its JSON, which ends with the SHA-256 of the rest."""
+    # JSON has no numbers for NaN and infinities, so they are written as strings, which float() reads back.
     metrics = {name: value if math.isfinite(value) else str(value) for name, value in manifest["metrics"].items()}
     content = {**manifest, "metrics": metrics}
     seal = hashlib.sha256(json.dumps(content, allow_nan=False).encode()).hexdigest()
@@ -56,7 +56,7 @@ def write_manifest(path: Path, manifest: Mapping[str, Json]) -> None:
 
 
 def read_manifest(folder: Path) -> JsonObject:
-    """The manifest of a checkpoint, as it was written.
+    """Returns the manifest of a checkpoint, as it was written.
 
     Raises:
         Damage: it is missing, or a single character of it has changed.
@@ -77,10 +77,10 @@ def read_manifest(folder: Path) -> JsonObject:
 
 
 def verify(folder: Path) -> JsonObject:
-    """The manifest of a checkpoint all of whose files are as they were written.
+    """Returns the manifest of a checkpoint, after checking that all of its files are as they were written.
 
     Raises:
-        Damage: one is not; says which and how.
+        Damage: a file is not; the message says which, and how it differs.
     """
     manifest = read_manifest(folder)
     for name, written in manifest["files"].items():

@@ -1,7 +1,7 @@
-"""The optimizer and its learning rate, as Optax transformations; the optimizers there are, ours and a recipe's own.
+"""Optimizers and learning rates as Optax transformations, and the registry of optimizers: ours, and those of a recipe.
 
-The weight decay of SGD and RMSProp is coupled (it goes through the momentum), as the L2 penalty of the papers and as in
-``torch.optim.SGD``; that of AdamW and LAMB is decoupled. The formulas stand with the config's classes.
+The weight decay of SGD and RMSProp is coupled (it goes through the momentum), like the L2 penalty of the papers and
+``torch.optim.SGD``; that of AdamW and LAMB is decoupled. The docstrings of the config's classes hold the formulas.
 """
 
 import dataclasses
@@ -20,7 +20,7 @@ from jaxcnn.config.registry import Kinds
 from jaxcnn.types import PyTree
 
 Mask = Callable[[PyTree], PyTree]
-"""From the parameters to a tree of bools: which of them weight decay is for."""
+"""A function from the parameters to a tree of bools, True for the parameters that weight decay applies to."""
 Transformations = optax.GradientTransformation | Sequence[optax.GradientTransformation]
 OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
@@ -30,13 +30,14 @@ OPTIMIZERS: Kinds[Optimizer, Callable[[Any, optax.Schedule, Mask], Transformatio
 def register_optimizer(
     group: type[OptimizerT], make: Callable[[OptimizerT, optax.Schedule, Mask], Transformations]
 ) -> None:
-    """Adds an optimizer, whose options then can be a recipe's ``optimizer``.
+    """Adds an optimizer, whose options can then be a recipe's ``optimizer``.
 
     Args:
-        group: its options: an `option_group` derived from `Optimizer`, with a field ``kind: Literal["name"] = "name"``.
-        make: from the options, the learning rate as a function of the step, and the mask of the parameters that weight
-            decay is for, to one Optax transformation or several, which are chained in this order. They take gradients
-            and give what is added to the parameters. Clipping by ``clip_norm`` comes before them, by itself.
+        group: the class of its options: an `option_group` derived from `Optimizer`, with a field ``kind:
+            Literal["name"] = "name"``.
+        make: a function of the options, the learning rate (a function of the step), and the mask of the parameters that
+            weight decay applies to. It returns one Optax transformation, or several that are chained in this order,
+            from gradients to what is added to the parameters. Clipping by ``clip_norm`` is put before them.
 
     Raises:
         UserError: the class is not such a group, its kind is taken, or ``make`` does not take three arguments.
@@ -51,7 +52,7 @@ def register_optimizer(
 
 
 def warmup_steps(config: ScheduleConfig, steps_per_epoch: float) -> int:
-    """Returns how many steps the warm-up takes."""
+    """Returns the number of steps that warm-up takes."""
     return math.ceil(config.warmup_epochs * steps_per_epoch)
 
 
@@ -59,16 +60,16 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
     """Returns the learning rate as a function of the step, counted from 0.
 
     Args:
-        config: its times are in epochs.
+        config: the options of the schedule, whose times are in epochs.
         peak: the rate after warm-up.
-        steps_per_epoch: images of the training set over the batch size; need not be whole.
-        total_steps: the cosine reaches its minimum here.
+        steps_per_epoch: the number of training images divided by the batch size, which need not be whole.
+        total_steps: the number of steps of training, after which a cosine reaches its minimum.
 
     Raises:
-        ConfigError: the warm-up is longer than training, or the minimum above the peak.
+        ConfigError: warm-up takes all of training, or the minimum is above the peak.
     """
     if config.moves == "every_epoch":
-        # The same schedule with one step an epoch.
+        # This is the same schedule with one step an epoch.
         epochs = max(round(total_steps / steps_per_epoch), 1)
         of_epoch = make_schedule(dataclasses.replace(config, moves="every_step"), peak, 1.0, epochs)
         return lambda step: of_epoch(_whole_periods(step, steps_per_epoch))
@@ -90,11 +91,7 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
             boundaries = [math.ceil(milestone * steps_per_epoch) - warmup for milestone in config.milestones]
             main = optax.piecewise_constant_schedule(peak, dict.fromkeys(boundaries, config.factor))
         case "exponential":
-            period = config.every_epochs * steps_per_epoch
-
-            def main(step):
-                return peak * config.factor ** _whole_periods(step + warmup, period)
-
+            main = _exponential_schedule(peak, config.factor, config.every_epochs * steps_per_epoch, warmup)
         case "cosine":
             main = optax.cosine_decay_schedule(peak, total_steps - warmup, config.minimum_rate / peak)
     if not warmup:
@@ -102,17 +99,22 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
     return optax.join_schedules([optax.linear_schedule(config.warmup_start * peak, peak, warmup), main], [warmup])
 
 
+def _exponential_schedule(peak: float, factor: float, period: float, warmup: int) -> optax.Schedule:
+    """Multiplies the rate by the factor at the end of each period, counted from the start of the warm-up."""
+    return lambda step: peak * factor ** _whole_periods(step + warmup, period)
+
+
 def _whole_periods(step: ArrayLike, period: float) -> jax.Array:
-    """How many periods are over before the middle of a step: no rounding of a division moves a boundary."""
+    """Returns the number of periods that end before the middle of a step, so that rounding cannot move a boundary."""
     return jnp.floor((step + 0.5) / period)
 
 
 def decay_mask(decayed: str, params: PyTree) -> PyTree:
-    """Returns which parameters weight decay is for, as a tree of bools.
+    """Returns a tree of bools, True for the parameters that weight decay applies to.
 
     Args:
-        decayed: ``all``; ``kernels``, those of more than one axis; or ``not_norms``, all but those of normalization
-            layers, which are the modules that have a ``scale`` and a ``bias``.
+        decayed: ``all``; ``kernels`` for the parameters of more than one axis; or ``not_norms`` for all but those of
+            normalization layers, which are the modules that have a ``scale`` and a ``bias``.
         params: the parameters, or their shapes.
     """
     if decayed == "all":
@@ -130,20 +132,20 @@ def decay_mask(decayed: str, params: PyTree) -> PyTree:
 def make_optimizer(
     config: Optimizer, steps_per_epoch: float, total_steps: int
 ) -> tuple[optax.Schedule, optax.GradientTransformation]:
-    """Returns the learning rate, and the optimizer that follows it.
+    """Returns the learning rate as a function of the step, and the optimizer that follows it.
 
     Args:
-        config: the kind of optimizer, its rates, decay and schedule.
+        config: the options of the optimizer.
         steps_per_epoch: as for `make_schedule`.
         total_steps: as for `make_schedule`.
 
     Raises:
-        ConfigError: as `make_schedule`.
+        ConfigError: as `make_schedule` does.
         UserError: the optimizer is not registered.
     """
     learning_rate = make_schedule(config.schedule, config.learning_rate, steps_per_epoch, total_steps)
     made = OPTIMIZERS.implementation(config)(config, learning_rate, lambda params: decay_mask(config.decayed, params))
-    # One flat chain: what is nested is another tree of states, and checkpoints hold that tree.
+    # The chain is flat: a nested one has another tree of states, and checkpoints hold that tree.
     parts = [made] if isinstance(made, optax.GradientTransformation) else list(made)
     if config.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))

@@ -8,15 +8,15 @@ from jaxcnn.errors import UserError
 from jaxcnn.types import PyTree
 
 WARM_UP_STEPS = 5
-"""How many steps go by untraced first: the compiler and the first reads are no part of a usual step."""
+"""The number of steps that are not traced first: compilation and the first reads are no part of a usual step."""
 
 
 class Profile:
-    """Traces a number of steps of a training, after the first few.
+    """Traces a number of training steps, after the first few.
 
     Args:
-        folder: where the trace goes. XProf reads the folder; Perfetto reads the ``perfetto_trace.json.gz`` in it.
-        steps: how many steps to trace.
+        folder: the folder of the trace. XProf reads the folder; Perfetto reads the ``perfetto_trace.json.gz`` in it.
+        steps: the number of steps to trace.
 
     Raises:
         UserError: the number is not positive.
@@ -31,10 +31,10 @@ class Profile:
         self._running = False
 
     def after_step(self, results: PyTree) -> None:
-        """Counts a dispatched step; the trace begins after some and ends when the last traced step is computed.
+        """Counts a dispatched step; the trace begins after the first few, and ends when its last step is computed.
 
         Args:
-            results: the step's arrays, which are waited for at the beginning and the end of the trace.
+            results: the arrays that the step computes; the trace begins and ends when they are there.
         """
         self._seen += 1
         if self._seen == WARM_UP_STEPS:
@@ -46,7 +46,7 @@ class Profile:
             self.stop()
 
     def stop(self) -> None:
-        """Ends a trace that training did not reach the end of."""
+        """Ends the trace where training has ended before it."""
         if self._running:
             self._running = False
             jax.profiler.stop_trace()

@@ -1,4 +1,4 @@
-"""What a run tells: a progress bar or lines, ``metrics.jsonl``, TensorBoard."""
+"""The reports of a run: a progress bar or printed lines, ``metrics.jsonl``, and TensorBoard's files."""
 
 import contextlib
 import json
@@ -14,10 +14,10 @@ from jaxcnn.types import JsonObject
 
 
 class MetricsLog:
-    """Appends JSON objects to a file, one a line, each whole or absent.
+    """Appends JSON objects to a file, one a line.
 
-    Resuming at a step first drops what was logged after it, so the file of a run that was killed reads as that of one
-    that was not.
+    When a run goes on from a step, what was logged after that step is dropped first. So the file of a run that was
+    killed reads like that of a run that was not.
     """
 
     def __init__(self, path: Path, *, resume_step: int, evaluated: bool) -> None:
@@ -39,7 +39,7 @@ class MetricsLog:
 
 
 def read_metrics(path: Path) -> list[JsonObject]:
-    """Returns the lines of a ``metrics.jsonl``; a last one cut short by a kill is passed over."""
+    """Returns the lines of a ``metrics.jsonl``, without one that a kill has cut short."""
     if not path.exists():
         return []
     lines = []
@@ -50,17 +50,17 @@ def read_metrics(path: Path) -> list[JsonObject]:
 
 
 class Reporter:
-    """The run's voice: use as a context manager around training.
+    """Reports the progress and the results of a run; it is a context manager to be entered around training.
 
     Args:
-        workdir: where ``metrics.jsonl`` and ``tensorboard/`` go.
-        first_step: where training starts or goes on.
+        workdir: the folder of ``metrics.jsonl`` and ``tensorboard/``.
+        first_step: the step from which training starts or goes on.
         evaluated: whether the evaluation after ``first_step`` was made before.
-        total_steps: where it ends.
-        epochs: the same in epochs.
-        steps_per_epoch: need not be whole.
-        console: a progress bar is drawn where it is a terminal, else lines are printed.
-        writes: whether anything is written to the folder: by one process of several.
+        total_steps: the step at which training ends.
+        epochs: the length of training, in epochs.
+        steps_per_epoch: the number of steps in an epoch, which need not be whole.
+        console: what is printed to: a progress bar if it is a terminal, else lines.
+        writes: whether to write to the folder, as one of several processes does.
     """
 
     def __init__(
@@ -106,20 +106,20 @@ class Reporter:
         self._writer.close()
 
     def say(self, text: str) -> None:
-        """Prints a line above the bar."""
+        """Prints a line above the progress bar."""
         self._console.print(text, highlight=False, soft_wrap=True)
 
     def log(self, kind: str, step: int, values: JsonObject) -> None:
-        """Writes a line to ``metrics.jsonl`` and says nothing."""
+        """Writes a line to ``metrics.jsonl`` and prints nothing."""
         if self._log is not None:
             self._log.write(kind, step, values)
 
     def advance(self, step: int) -> None:
-        """Moves the bar."""
+        """Moves the progress bar to a step."""
         self._progress.update(self._task, completed=step, epoch=self._epoch(step))
 
     def training(self, step: int, values: dict[str, float]) -> None:
-        """Reports means since the last report, ``loss``, ``images_per_second`` and others, and counts ``bad_steps``."""
+        """Reports means since the last report, such as ``loss`` and ``images_per_second``, and counts ``bad_steps``."""
         self._record("train", step, values)
         status = (
             f"loss {values['loss']:.4f}  {values['images_per_second']:,.0f} images/s  "
@@ -139,7 +139,7 @@ class Reporter:
         self.say(f"epoch {self._epoch(step):.2f}/{self._epochs:g}  {text}")
 
     def _epoch(self, step: int) -> float:
-        # The last batch may run on into an epoch that is not asked for.
+        # The last batch may extend into an epoch that was not asked for.
         return min(step / self._steps_per_epoch, self._epochs)
 
     def _record(self, kind: str, step: int, values: dict[str, float]) -> None:

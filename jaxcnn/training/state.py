@@ -1,4 +1,4 @@
-"""What changes during training. With config and seed it is all that is needed to go on."""
+"""The state of training: all that changes from step to step. With the config it is all that is needed to go on."""
 
 import dataclasses
 from typing import Never
@@ -16,22 +16,22 @@ from jaxcnn.types import PyTree, Variables
 
 @flax.struct.dataclass
 class TrainState:
-    """Step, parameters, batch statistics, optimizer state, and what else a run keeps: a pytree."""
+    """A pytree of the step, the parameters, the batch statistics, the optimizer's state, and what else a run keeps."""
 
     step: jax.Array
-    """() int32, how many updates have been made."""
+    """The number of updates that have been made, () int32."""
     params: PyTree
     batch_stats: PyTree
-    """Running statistics; empty for a network without batch normalization."""
+    """The running statistics; empty for a network without batch normalization."""
     optimizer_state: optax.OptState
     ema: PyTree = flax.struct.field(default_factory=dict)
-    """The moving average of `variables`, laid out as they are; empty where none is kept."""
+    """The moving average of `variables`, in the same layout; empty where none is kept."""
     loss_scale: LossScale | dict[str, Never] = flax.struct.field(default_factory=dict)
     """A `LossScale`; empty where the loss is not scaled."""
 
     @property
     def variables(self) -> Variables:
-        """What ``model.apply`` takes."""
+        """The variables that ``model.apply`` takes."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
 
@@ -44,13 +44,13 @@ def create_state(
     ema: bool = False,
     loss_scale: bool = False,
 ) -> TrainState:
-    """Returns the state before the first step. Pure: `jax.eval_shape` of it gives the abstract state.
+    """Returns the state before the first step. The function is pure, so `jax.eval_shape` gives the abstract state.
 
     Args:
-        model: called as ``model(images, train=...)``.
-        optimizer: what `make_optimizer` returns.
-        key: of the initial parameters.
-        image_shape: (height, width, channels).
+        model: the network, which is called as ``model(images, train=...)``.
+        optimizer: the optimizer that `make_optimizer` returned.
+        key: the key from which the initial parameters are drawn.
+        image_shape: the images' (height, width, channels).
         ema: whether a moving average is kept; it starts as the initial variables.
         loss_scale: whether the loss is scaled.
 

@@ -1,4 +1,4 @@
-"""One update: a pure function of state and batch, jitted, its state donated."""
+"""The training step: one update as a pure, jitted function of state and batch, which donates the state."""
 
 import dataclasses
 import functools
@@ -34,9 +34,10 @@ class TrainStep(Protocol):
 
 
 def zero_totals() -> Totals:
-    """Returns sums and counts of nothing yet.
+    """Returns the totals before any step, all zero.
 
-    Loss, wrong top-1 answers and images of good steps; how many steps were bad, and how many of the latest in a row.
+    They are the loss, the wrong top-1 answers and the images of the good steps, each summed; the number of bad steps;
+    and the number of the latest steps that were bad in a row.
     """
     counts = ("top1", "images", "bad_steps", "bad_in_row")
     return {"loss": jnp.zeros(()), **{name: jnp.zeros((), jnp.int32) for name in counts}}
@@ -62,27 +63,27 @@ def make_train_step(
 ) -> TrainStep:
     """Returns the jitted step ``(state, totals, batch) -> (state, totals)``.
 
-    The state is donated: its buffers become the next state's. Totals are summed on the device.
+    The state is donated: its buffers become those of the next state. Totals are summed on the device.
 
-    A step is bad where its loss, its gradient or the batch statistics it leaves are not finite. Then parameters, batch
-    statistics, optimizer state (with its count of steps in the learning rate's schedule) and moving average stay as
-    they are, and only ``step``, the counts of bad steps and the scale of the loss move.
+    A step is bad if its loss, its gradient or the batch statistics that it leaves are not finite. Then the parameters,
+    the batch statistics, the optimizer's state (which counts the steps of the learning rate's schedule) and the moving
+    average stay as they are; only ``step``, the counts of bad steps and the scale of the loss change.
 
     Args:
-        apply: ``model.apply``. Where ``parallel`` maps an axis, batch normalization has its name.
-        prepare: ``prepare(batch)`` returns augmented, normalized float32 images and targets: int32 labels, or (batch,
-            classes) float32 probabilities, whose greatest is then the label that errors are counted by. Its randomness
-            comes from the batch's own ``epoch`` and ``position``.
-        loss: ``loss(logits, targets)`` returns (batch,) losses.
-        optimizer: what `make_optimizer` returned.
-        dropout_key: folded with the step.
-        auxiliary_weight: of the loss of each auxiliary head, where the network returns their logits beside its own.
-        step_arguments: ``step_arguments(step)`` returns further arguments of ``apply``: what a network schedules.
-        average: what `make_average` returned; None where the state holds no moving average.
-        micro_batches: parts of the batch that are computed one after another. The first is images 0, n, 2n, ... of the
-            batch, so that each device finds its share of it in its own.
-        parallel: how the gradient is computed on several devices; by default as the compiler sees fit.
-        state_shardings: where the state lives, if anywhere in particular.
+        apply: ``model.apply``. Where ``parallel`` maps an axis, batch normalization must be given that axis's name.
+        prepare: ``prepare(batch)`` returns augmented, normalized float32 images and their targets. These are int32
+            labels, or float32 probabilities (batch, classes), of which the greatest gives the label that errors are
+            counted by. Its randomness comes from the batch's own ``epoch`` and ``position``.
+        loss: ``loss(logits, targets)`` returns the losses, (batch,).
+        optimizer: the optimizer that `make_optimizer` returned.
+        dropout_key: the key of dropout, into which the step is folded.
+        auxiliary_weight: the weight of the loss of each auxiliary head, where the network returns their logits too.
+        step_arguments: ``step_arguments(step)`` returns the further arguments of ``apply`` that a network schedules.
+        average: the function that `make_average` returned; None where the state holds no moving average.
+        micro_batches: the number n of parts of the batch that are computed one after another. The first part is made of
+            images 0, n, 2n, ..., so that each device already holds its share of every part.
+        parallel: how the gradient is computed on several devices; by default as the compiler chooses.
+        state_shardings: the shardings of the state; by default JAX chooses them.
     """
     parallel = parallel or DataParallel.over_all_devices()
 
@@ -103,7 +104,7 @@ def make_train_step(
         return gradients, {"loss": losses.sum(), "top1": wrong}, batch_stats
 
     def gradient(shared, parts):
-        """The mean gradient, sums over the images, and the batch statistics left; of one device or of all."""
+        """Returns the mean gradient, sums over the images, and new batch statistics, of one device or of all."""
         params, batch_stats, loss_scale, step, key = shared
         params, key = parallel.vary(params), parallel.own_key(key)
         of_part = functools.partial(gradient_of_part, params, loss_scale, step)
@@ -120,7 +121,7 @@ def make_train_step(
             no_sums = parallel.vary({"loss": jnp.zeros(()), "top1": jnp.zeros((), jnp.int32)})
             nothing = jax.tree.map(jnp.zeros_like, params), no_sums
             parts = jax.tree.map(functools.partial(_interleaved, count=micro_batches), parts)
-            # In a loop, XLA's CPU backend takes some thirty times as long for convolutions as outside of one.
+            # On XLA's CPU backend, convolutions take about thirty times as long in a loop as outside of one.
             ((gradients, sums), batch_stats), _ = jax.lax.scan(
                 add, (nothing, batch_stats), (jnp.arange(micro_batches), *parts), unroll=rules_backend() == "cpu"
             )
@@ -150,7 +151,7 @@ def make_train_step(
         one_more = 1
         if isinstance(state.loss_scale, LossScale):
             new = dataclasses.replace(new, loss_scale=state.loss_scale.after(good))
-            # An overflow that a smaller scale may cure is no sign of a run that leads nowhere.
+            # An overflow that a smaller scale may prevent is no sign that the run cannot succeed.
             one_more = jnp.where(loss_scale > 1, 0, 1)
         added = {
             **{name: jnp.where(good, total, 0) for name, total in (sums | {"images": len(images)}).items()},
@@ -165,5 +166,5 @@ def make_train_step(
 
 
 def _interleaved(x: jax.Array, count: int) -> jax.Array:
-    """(batch, ...) as (count, batch / count, ...), the first of them images 0, count, 2 count, ..."""
+    """Returns (batch, ...) as (count, batch / count, ...), whose first part is images 0, count, 2 count, ..."""
     return jnp.swapaxes(x.reshape(x.shape[0] // count, count, *x.shape[1:]), 0, 1)

@@ -1,1 +1,1 @@
-"""What tries to break a promise: damaged image files on the decoder, and signals on a training at random moments."""
+"""Trials of what is promised: the decoder is given damaged files, and a training is killed at random moments."""

@@ -43,7 +43,7 @@ def interrupt_repeatedly(
     included.
 
     Args:
-        arguments: of ``jaxcnn train``, the recipe first, without ``--workdir``.
+        arguments: the arguments of ``jaxcnn train``, the recipe first, without ``--workdir``.
         folder: must not exist; the runs are made in it.
         kills: the number of signals to send.
         number: SIGKILL or SIGTERM.

@@ -1,4 +1,4 @@
-"""Pretrained weights in: the names and layouts of others to Flax variables, strictly."""
+"""Loads pretrained weights: the names and layouts of others become Flax variables, and nothing may be left over."""
 
 import functools
 import logging
@@ -12,6 +12,7 @@ import flax.traverse_util
 import jax
 import jax.numpy as jnp
 import numpy as np
+from numpy.typing import ArrayLike
 
 from jaxcnn.errors import UserError
 from jaxcnn.models.network import Network
@@ -124,7 +125,7 @@ def variable_shapes(name: str, options: Mapping[str, Option]) -> Shapes:
 
 
 def convert(
-    state: Mapping[str, PyTree],
+    state: Mapping[str, ArrayLike],
     rules: Iterable[Rule],
     wanted: Shapes,
     head: Mapping[str, int] = types.MappingProxyType({}),
@@ -132,15 +133,15 @@ def convert(
     """Renames and transposes a PyTorch state dict into variables.
 
     Args:
-        state: name to array. ``num_batches_tracked`` counters are passed over, and auxiliary heads where the network
-            is made without.
+        state: the arrays by their names. ``num_batches_tracked`` counters are passed over, and so are auxiliary heads
+            where the network is made without them.
         rules: a variant's weight rules; empty where the names and layouts are ours.
         wanted: the shapes of the variables, by their paths.
         head: the paths of the variables whose shape depends on the number of classes, and the axis that does. Their
             tensors are passed over if nothing but their size along that axis differs.
 
     Returns:
-        Float32 arrays by their paths: all but those passed over.
+        Float32 arrays by their paths, without those passed over.
 
     Raises:
         WeightsError: names are left over on either side, a shape or dtype differs, or the rules contradict each other.
@@ -192,7 +193,7 @@ def convert(
     return found
 
 
-def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str, PyTree], tuple[Rule, ...]]:
+def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str, ArrayLike], tuple[Rule, ...]]:
     """The arrays of a source by their names, and the rules for these names: none where they are ours."""
     if is_published(source):
         published = find_published(variant.name, source)
@@ -295,7 +296,7 @@ def _auxiliary(path: str) -> bool:
 
 
 def _arranged(value: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
-    """OIHW to HWIO, O11 (a layer scale) to O, OI to IO; and a dense layer over flattened (C, H, W) to a convolution."""
+    """Turns OIHW to HWIO, O11 (layer scales) to O, OI to IO, and dense layers over flattened CHW to convolutions."""
     match value.ndim, len(wanted):
         case 2, 4 if value.shape == (wanted[3], math.prod(wanted[:3])):
             return value.reshape(wanted[3], wanted[2], *wanted[:2]).transpose(2, 3, 1, 0)

@@ -1,4 +1,4 @@
-"""Variables out, under our own names, which `load_pretrained` reads without weight rules."""
+"""Writes variables under our own names, which `load_pretrained` reads without weight rules."""
 
 import os
 from pathlib import Path

@@ -115,12 +115,14 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         raise FileError("is of an unknown version of PyTorch's legacy format: save it again in PyTorch")
     if type(system) is not dict or system.get("little_endian") is not True:
         raise FileError("was written on a big-endian machine: save it on a little-endian one")
-    if type(keys) is not list or len(keys) != len(storages) or any(key not in storages for key in keys):
+    names = keys if isinstance(keys, list) else [None]
+    listed = [name for name in names if isinstance(name, str) and name in storages]
+    if not len(listed) == len(names) == len(storages):
         raise FileError("does not list the storages that its tensors are in: fetch it again")
 
     # A storage is its number of elements in eight bytes, then the elements.
     starts, position = {}, pickles.tell()
-    for key in (key for key in keys if isinstance(key, str)):  # as all keys of storages are
+    for key in listed:
         starts[key] = position + 8
         file.seek(position)
         if int.from_bytes(file.read(8), "little") != storages[key].size:

@@ -7,8 +7,8 @@ functions of this file. It refuses every other instruction and every other name,
 
 import dataclasses
 import pickletools
-from collections.abc import Callable
-from typing import BinaryIO, TypeGuard, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, BinaryIO, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -21,8 +21,7 @@ checkpoint of NASNet-A large about 200,000."""
 
 Key = str | int | float | bool | None
 """What a dictionary or a set may hold as a key."""
-
-_Container = TypeVar("_Container", dict, list)
+Container = TypeVar("Container", list, dict)
 
 _STORAGES = {
     "HalfStorage": "<f2",
@@ -81,28 +80,19 @@ _STORAGE_NAMES = {
 }
 
 
-def _is_count(value: object) -> TypeGuard[int]:
-    """Whether a value is an integer from 0 on; True and False are not."""
-    return type(value) is int and value >= 0
-
-
-def _are_counts(values: object) -> TypeGuard[tuple[int, ...]]:
-    """Whether a value is a tuple of integers from 0 on."""
-    return type(values) is tuple and all(map(_is_count, values))
+def _are_counts(values: Iterable[object]) -> bool:
+    """Whether all values are integers from 0 on; True and False are not."""
+    return all(type(value) is int and value >= 0 for value in values)
 
 
 def _tensor(
     storage: object = None, offset: object = None, shape: object = None, strides: object = None, *_: object
 ) -> Tensor:
-    if (
-        not isinstance(storage, Storage)
-        or not _is_count(offset)
-        or not _are_counts(shape)
-        or not _are_counts(strides)
-        or len(shape) != len(strides)
-    ):
-        raise FileError("holds a tensor whose offset, shape or strides are not those of a tensor: fetch it again")
-    return Tensor(storage, offset, shape, strides)
+    match storage, offset, shape, strides:
+        case Storage(), int(), tuple(), tuple() if _are_counts([offset, *shape, *strides]):
+            if len(shape) == len(strides):
+                return Tensor(storage, offset, shape, strides)
+    raise FileError("holds a tensor whose offset, shape or strides are not those of a tensor: fetch it again")
 
 
 def _parameter(tensor: object = None, *_: object) -> Tensor:
@@ -121,7 +111,7 @@ def _mapping(items: object = (), *_: object) -> dict[Key, object]:
     return mapping
 
 
-def _sequence(make: type[tuple] | type[set]) -> Callable[..., object]:
+def _sequence(make: type) -> Callable[..., object]:
     def sequence(items: object = (), *_: object) -> object:
         if not isinstance(items, list | tuple):
             raise FileError(f"holds a {make.__name__} that is not made of a list: fetch it again")
@@ -184,7 +174,7 @@ class _Machine:
     def __init__(self) -> None:
         self.stack: list[object] = []
         self.marks: list[int] = []
-        self.memo: dict[object, object] = {}
+        self.memo: dict[int, object] = {}
         self.storages: dict[str, Storage] = {}
 
     def pop(self) -> object:
@@ -200,14 +190,14 @@ class _Machine:
         del self.stack[start:]
         return items
 
-    def top(self, kind: type[_Container]) -> _Container:
+    def top(self, kind: type[Container]) -> Container:
         """The container that is to be filled, which stays on the stack."""
-        top = self.stack[-1] if self.stack else None
-        if not isinstance(top, kind):
+        container = self.stack[-1] if self.stack else None
+        if not isinstance(container, kind):
             raise ValueError(f"an instruction fills a {kind.__name__} where there is none")
-        return top
+        return container
 
-    def step(self, instruction: str, argument: object) -> None:
+    def step(self, instruction: str, argument: Any) -> None:
         match instruction:
             case "PROTO":
                 if argument != 2:
@@ -250,7 +240,7 @@ class _Machine:
                     raise ValueError("an instruction recalls what was never kept")
                 self.stack.append(self.memo[argument])
             case "GLOBAL":
-                self.stack.append(_allowed(str(argument).replace(" ", ".")))
+                self.stack.append(_allowed(argument.replace(" ", ".")))
             case "REDUCE" | "NEWOBJ":
                 arguments, name = self.pop(), self.pop()
                 self.stack.append(_call(instruction, name, arguments))
@@ -295,13 +285,11 @@ def _storage(identity: object) -> Storage:
     """
     match identity:
         case ("storage", _Name(text=name), str(key), str(), int(size), *view) if (
-            name in _STORAGE_NAMES and _is_count(size) and len(view) <= 1
+            name in _STORAGE_NAMES and _are_counts([size]) and len(view) <= 1
         ):
             match view:
                 case [] | [None]:
                     return Storage(_STORAGE_NAMES[name], key, size, 0, size)
-                case [(str(), int(start), int(length))] if (
-                    _is_count(start) and _is_count(length) and start + length <= size
-                ):
+                case [(str(), int(start), int(length))] if _are_counts([start, length]) and start + length <= size:
                     return Storage(_STORAGE_NAMES[name], key, size, start, length)
     raise FileError("refers to something outside itself that is not a tensor's storage: fetch it again")

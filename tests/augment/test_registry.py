@@ -199,6 +199,10 @@ class OtherFlip(Augmentation):
             r"^NoGroup cannot be registered as an augmentation: derive it from Augmentation and decorate it with",
         ),
         (OfAGroup, r"^OfAGroup cannot be registered as an augmentation: derive it from Augmentation and decorate it"),
+        (
+            Stamp(),
+            r"^Stamp\(side=2, .*\) cannot be registered as an augmentation: derive it from Augmentation and decor",
+        ),
         (NoRole, r"^NoRole cannot be registered as an augmentation: derive it from Augmentation and decorate it with"),
         (NoKind, r'^NoKind cannot .*: give it a field kind: Literal\["no_kind"\] = "no_kind"$'),
         (FreeKind, r'^FreeKind cannot .*: give it a field kind: Literal\["free_kind"\] = "free_kind"$'),
@@ -216,7 +220,7 @@ class OtherFlip(Augmentation):
 def test_classes_that_cannot_be_registered(group, sentence):
     before = dict(AUGMENTATIONS.groups)
     with pytest.raises(UserError, match=sentence):
-        register_augmentation(group, lambda keys, images, **options: images, on="pixels")
+        AUGMENTATIONS.check(group)  # first of all in `register_augmentation`, whose types the tests check besides
     assert AUGMENTATIONS.groups == before
 
 

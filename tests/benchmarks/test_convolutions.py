@@ -69,9 +69,9 @@ def test_a_tuned_file_is_a_lowering(tmp_path):
 @pytest.mark.parametrize("content", ["", "3", "[{}]", '[{"shape": {}, "lowerings": {}}]', '[{"shape": 3}]'])
 def test_other_files_are_not(tmp_path, content):
     (tmp_path / "t.json").write_text(content)
-    with pytest.raises(ConfigError, match=r"model.lowering .* and no tuned table: .*t.json is not a table"):
+    with pytest.raises(ConfigError, match=r"model.lowering .* nor a file of tuned ones: .*t.json is not a table"):
         make_model(ModelConfig(name="lenet", lowering=str(tmp_path / "t.json")), 10)
-    with pytest.raises(ConfigError, match=r"model.lowering 'gem' is no lowering \(did you mean 'gemm'"):
+    with pytest.raises(ConfigError, match=r"model.lowering 'gem' is neither a lowering \(did you mean 'gemm'"):
         make_model(ModelConfig(name="lenet", lowering="gem"), 10)
 
 

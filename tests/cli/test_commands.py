@@ -50,9 +50,9 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("train", "--data.batch-size", "x"), "--data.batch-size"),
         (("train", "--data.batch-size=-3"), "batch_size must be greater than 0, not -3"),
         (("train", "--optimizer.schedule.kind", "cosin"), "cosine"),
-        (("train", "--topology", "v5e:2x2"), "error: --topology names devices that are compiled for, and not trained"),
+        (("train", "--topology", "v5e:2x2"), "error: --topology names devices that can be compiled for but not trained"),
         (("train", "--dry-run", "--topology", "v0"), "error: there is no TPU topology 'v0' to compile for: name one"),
-        (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder: say with --weights whose weights"),
+        (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder, so it needs weights"),
         (("evaluate", "resnet18", "--weights", "timm"), "no weights 'timm' of resnet18: choose from 'torchvision/IM"),
         (("submission", "nope", "--truth", "nope"), "error: the submission nope cannot be read: No such file"),
         (
@@ -71,9 +71,9 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("recipes", "perceptron*"), "no recipe matches 'perceptron*': choose from 'alexnet_2012_imagenet', "),
         (
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "torchvision", "--weights-of", "ema"),
-            "error: --checkpoint and --weights-of choose from what a run has kept, and there is no run folder resnet50",
+            "error: --checkpoint and --weights-of choose from what a run has kept, and resnet50 is not a run folder",
         ),
-        (("evaluate", "runs/a", "--checkpoint", "best"), "there is no run folder runs/a"),
+        (("evaluate", "runs/a", "--checkpoint", "best"), "runs/a is not a run folder"),
         (("models", "perceptron*"), "no model matches 'perceptron*'"),
         (("data", "check", "digit"), "error: 'digit' is not a data set: did you mean 'digits'"),
         (("interrupt", "nope"), "error: there is no recipe or run folder nope: choose from"),
@@ -82,7 +82,7 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("data", "prepare", "imagenet2012", "--archives", "nowhere"), "error: nowhere does not hold ILSVRC2012_img_"),
         (("train", "--num-processes", "2"), "--coordinator-address and --process-id are missing: give --coordinator-"),
         (("supervise", "--max-failures", "3"), "there is no command to supervise: jaxcnn supervise -- train REC"),
-        (("supervise", "--", "train", "r.py"), "the command names no --workdir, and its progress could not"),
+        (("supervise", "--", "train", "r.py"), "the command has no --workdir, in which its progress could"),
         (("data", "pack", "folder:nowhere", "--short-side", "8"), "error: there is no folder nowhere"),
     ],
 )
@@ -205,7 +205,7 @@ def test_reproduce_compares_and_stores_what_compares(tmp_path, monkeypatch, caps
     command = ("reproduce", "resnet50", "--weights", "torchvision", "--data.name", "folder:photos", *where)
     measured(images=5)
     assert main(command) == 0
-    assert "the published errors are of 50000 images, and these of 5: they do not compare" in capsys.readouterr().out
+    assert "the published errors are of 50000 images, and these of 5: they cannot be compared" in capsys.readouterr().out
     assert not (tmp_path / "results").exists()
     measured(images=50_000)
     assert main([*command, "--tables"]) == 0

@@ -31,8 +31,8 @@ def test_a_failing_file_is_started_again(tmp_path, monkeypatch, capsys):
     assert main(["supervise", "--first-pause", "0.01", "--", *command]) == 0
     assert Path("tries").read_text() == "xxx"
     assert capsys.readouterr().err == (
-        "jaxcnn supervise: ended with exit code 1; goes on from the start in 0.01 s\n"
-        "jaxcnn supervise: ended with exit code 1; goes on from the start in 0.02 s\n"
+        "jaxcnn supervise: the command ended with exit code 1; starting it again from the start in 0.01 s\n"
+        "jaxcnn supervise: the command ended with exit code 1; starting it again from the start in 0.02 s\n"
     )
 
 

@@ -116,7 +116,7 @@ def test_one_process_killed_under_supervision(undisturbed, tmp_path, killed):
         commands.append(["-m", "jaxcnn", "supervise", "--first-pause", "0.5", "--", *command])
     codes, outputs = start_two(commands, tmp_path)
     assert codes == [0, 0], outputs
-    assert "jaxcnn supervise: ended by SIGKILL; goes on from step " in outputs[killed]
+    assert "jaxcnn supervise: the command was ended by SIGKILL; starting it again from step " in outputs[killed]
     # JAX ends it, or a collective that fails.
     assert re.search("jaxcnn supervise: ended (by SIGABRT|with exit code 1); goes on", outputs[1 - killed])
     assert_same(final_state(tmp_path / "run"), final_state(undisturbed[0]))
@@ -182,9 +182,15 @@ def joined(**options):
         ({"num_processes": 2}, "--coordinator-address and --process-id are missing: give --coordinator-address, --num"),
         ({"coordinator_address": "a:1", "process_id": 0}, "--num-processes is missing"),
         ({"coordinator_address": "host", "num_processes": 2, "process_id": 0}, "must be HOST:PORT, not 'host'"),
-        ({"coordinator_address": "a:1", "num_processes": 2, "process_id": 2}, "--process-id 2 is none of 2 processes"),
-        ({"coordinator_address": "a:1", "num_processes": 0, "process_id": 0}, "--process-id 0 is none of 0 processes"),
-        ({"distributed": "auto", "process_id": 2}, "--distributed auto finds out itself what --process-id says"),
+        (
+            {"coordinator_address": "a:1", "num_processes": 2, "process_id": 2},
+            "--process-id 2 is not one of 2",
+        ),
+        (
+            {"coordinator_address": "a:1", "num_processes": 0, "process_id": 0},
+            "--process-id 0 is not one of 0",
+        ),
+        ({"distributed": "auto", "process_id": 2}, "--distributed auto finds out by itself what --process-id says"),
         ({"heartbeat_timeout_seconds": 0}, "--heartbeat-timeout-seconds must be at least 1, not 0"),
     ],
 )

@@ -76,7 +76,7 @@ def test_scores_that_are_not_numbers_name_no_class():
     assert predictions.result((1,)).errors[1] == pytest.approx(100 * 2 / 6)
     with pytest.raises(UserError, match="scores of 1 images are not numbers"):
         predictions.top(1)
-    with pytest.raises(UserError, match="5 classes are wanted of each image, and there are 4"):
+    with pytest.raises(UserError, match="the 5 best classes are asked for, and there are only 4"):
         some_predictions().top(5)
 
 

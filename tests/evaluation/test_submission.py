@@ -60,13 +60,13 @@ def test_a_submission_is_of_every_image_and_replaces_no_file(tmp_path):
 @pytest.mark.parametrize(
     ("submission", "truth", "left_out", "sentence"),
     [
-        ("1 2\n", "1\n2\n", "1\n", r"has 1 lines, and .*truth 2: they must be as many"),
+        ("1 2\n", "1\n2\n", "1\n", r"has 1 lines, and .*truth 2: both must have a line for each image"),
         ("1 2\n\n", "1\n2\n", "1\n", r"has 1 lines, and .*truth 2"),
         ("1 2\n\n1\n", "1\n2\n1\n", "1\n", r"line 2 of the submission .* holds '', not labels that count from 1"),
         ("1\n0\n", "1\n2\n", "1\n", r"line 2 of the submission .* holds '0', not labels"),
         ("1\n-1\n", "1\n2\n", "1\n", r"line 2 of the submission .* holds '-1', not labels"),
         ("1,2\n2\n", "1\n2\n", "1\n", r"line 1 of the submission .* holds '1,2', not labels"),
-        ("1 2 3 4 5 6\n2\n", "1\n6\n", "1\n", r"line 1 of the submission .* holds 6 labels, over 5"),
+        ("1 2 3 4 5 6\n2\n", "1\n6\n", "1\n", r"line 1 of the submission .* holds 6 labels, and may hold 5"),
         ("1 1\n2\n", "1\n2\n", "1\n", r"line 1 of the submission .* names a label twice: \[1, 1\]"),
         ("1\n7\n", "1\n2\n", "1\n", r"line 2 of the submission .* names label 7, and there are 6 classes"),
         ("1\n6\n", "1\n7\n", "1\n", r"the ground truth .* names label 7, and there are 6 classes"),
@@ -115,7 +115,7 @@ def test_class_numbers_of_the_development_kit(tmp_path):
         UserError, match="have WordNet numbers, and the network's are not known by them: give its class"
     ):
         read_class_numbers(meta, 3)
-    with pytest.raises(UserError, match=r"meta.mat numbers no class 'n00001740', which the network has"):
+    with pytest.raises(UserError, match=r"meta.mat has no number for the class 'n00001740', which the network has"):
         read_class_numbers(meta, 3, (*ids[:2], "n00001740"))
     with pytest.raises(UserError, match="must be 1 to 2, each once"):
         read_class_numbers(meta, 2, ids[:2])

@@ -135,8 +135,8 @@ def test_narrow_computation_leaves_float32_everywhere_else(dtype):
 @pytest.mark.parametrize(
     ("parallel", "sentence"),
     [
-        ({"batch_norm": 3}, "parallel.batch_norm 3: 8 devices cannot be put into groups of 3"),
-        ({"batch_norm": 16}, "parallel.batch_norm 16: 8 devices cannot be put into groups of 16"),
+        ({"batch_norm": 3}, "parallel.batch_norm 3 does not divide 8 devices into groups of 3"),
+        ({"batch_norm": 16}, "parallel.batch_norm 16 does not divide 8 devices into groups of 16"),
         ({"micro_batches": 16}, "data.batch_size 64 cannot be split over 8 devices and 16 micro-batches: use 128"),
         ({"micro_batches": 3}, "data.batch_size 64 cannot be split over 8 devices and 3 micro-batches: use 48 or 72"),
     ],
