@@ -50,7 +50,10 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("train", "--data.batch-size", "x"), "--data.batch-size"),
         (("train", "--data.batch-size=-3"), "batch_size must be greater than 0, not -3"),
         (("train", "--optimizer.schedule.kind", "cosin"), "cosine"),
-        (("train", "--topology", "v5e:2x2"), "error: --topology names devices that can be compiled for but not trained"),
+        (
+            ("train", "--topology", "v5e:2x2"),
+            "error: --topology names devices that can be compiled for but not trained",
+        ),
         (("train", "--dry-run", "--topology", "v0"), "error: there is no TPU topology 'v0' to compile for: name one"),
         (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder, so it needs weights"),
         (("evaluate", "resnet18", "--weights", "timm"), "no weights 'timm' of resnet18: choose from 'torchvision/IM"),
@@ -205,7 +208,9 @@ def test_reproduce_compares_and_stores_what_compares(tmp_path, monkeypatch, caps
     command = ("reproduce", "resnet50", "--weights", "torchvision", "--data.name", "folder:photos", *where)
     measured(images=5)
     assert main(command) == 0
-    assert "the published errors are of 50000 images, and these of 5: they cannot be compared" in capsys.readouterr().out
+    assert (
+        "the published errors are of 50000 images, and these of 5: they cannot be compared" in capsys.readouterr().out
+    )
     assert not (tmp_path / "results").exists()
     measured(images=50_000)
     assert main([*command, "--tables"]) == 0
