@@ -52,7 +52,7 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("train", "--optimizer.schedule.kind", "cosin"), "cosine"),
         (
             ("train", "--topology", "v5e:2x2"),
-            "error: --topology names devices that can be compiled for but not",
+            "error: --topology names devices that can be compiled for but not trained",
         ),
         (("train", "--dry-run", "--topology", "v0"), "error: there is no TPU topology 'v0' to compile for: name one"),
         (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder, so it needs weights"),
@@ -212,7 +212,7 @@ def test_reproduce_compares_and_stores_what_compares(tmp_path, monkeypatch, caps
     measured(images=5)
     assert main(command) == 0
     assert (
-        "the published errors are of 50000 images, and these of 5: they cannot be" in capsys.readouterr().out
+        "the published errors are of 50000 images, and these of 5: they cannot be compared" in capsys.readouterr().out
     )
     assert not (tmp_path / "results").exists()
     measured(images=50_000)
