@@ -49,6 +49,7 @@ def test_the_wheel_carries_recipes_command_and_data(installed):
     assert "jaxcnn = jaxcnn.cli.main:main" in entry_points.read_text()
     modules = {path.relative_to(ROOT) for path in (ROOT / "jaxcnn").rglob("*.py")}
     assert modules <= {path.relative_to(installed) for path in (installed / "jaxcnn").rglob("*.py")}
+    assert (installed / "jaxcnn" / "py.typed").is_file()
     assert {path.name for path in installed.iterdir() if path.suffix != ".dist-info"} == {"jaxcnn"}
 
 

@@ -11,13 +11,14 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxcnn.assembly import augmentation_keys, check_normalization, split_seed
+from jaxcnn.assembly import augmentation_keys, split_seed
 from jaxcnn.augment.compose import augment, check_order, mixes
 from jaxcnn.config import Augmentation, Crop, Normalization, TrainConfig
 from jaxcnn.data.pipeline import open_data
 from jaxcnn.devices.feed import Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
+from jaxcnn.networks import check_normalization
 
 _SHOWN_SIDE = 128
 """The width, in CSS pixels, at which smaller images are shown."""

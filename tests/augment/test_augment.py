@@ -17,7 +17,7 @@ def keys_of(seed, count):
 @given(st.integers(1, 3), st.integers(0, 255), st.integers(0, 2**31 - 1))
 def test_random_crop_is_a_window_of_the_padded_image(padding, fill, seed):
     images = np.random.default_rng(seed).integers(0, 256, (6, 5, 7, 2), np.uint8)
-    cropped = np.asarray(random_crop(keys_of(seed, 6), images, padding=padding, fill=fill))
+    cropped = np.asarray(random_crop(keys_of(seed, 6), jnp.asarray(images), padding=padding, fill=fill))
     assert cropped.dtype == np.uint8
     sides = ((padding, padding), (padding, padding), (0, 0))
     for image, found in zip(images, cropped, strict=True):
@@ -29,7 +29,7 @@ def test_random_crop_is_a_window_of_the_padded_image(padding, fill, seed):
 def test_random_crop_reaches_every_offset_evenly():
     images = np.zeros((4000, 5, 5, 1), np.uint8)
     images[:, 2, 2] = 1
-    cropped = np.asarray(random_crop(keys_of(0, 4000), images, padding=2))
+    cropped = np.asarray(random_crop(keys_of(0, 4000), jnp.asarray(images), padding=2))
     counts = cropped.sum(0)[..., 0]
     assert counts.sum() == 4000
     assert counts.min() > 100
@@ -37,7 +37,7 @@ def test_random_crop_reaches_every_offset_evenly():
 
 
 def test_horizontal_flip():
-    images = np.random.default_rng(0).integers(0, 256, (2000, 2, 3, 1), np.uint8)
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2000, 2, 3, 1), np.uint8))
     flipped = np.asarray(horizontal_flip(keys_of(0, 2000), images, probability=0.3))
     mirrored = (flipped == images[:, :, ::-1]).all((1, 2, 3))
     assert ((flipped == images).all((1, 2, 3)) | mirrored).all()
@@ -47,10 +47,10 @@ def test_horizontal_flip():
 
 
 def test_an_images_fate_does_not_depend_on_its_batch():
-    images = np.random.default_rng(0).integers(0, 256, (8, 6, 6, 3), np.uint8)
+    images = jnp.asarray(np.random.default_rng(0).integers(0, 256, (8, 6, 6, 3), np.uint8))
     steps = (RandomCrop(padding=2), HorizontalFlip(), RandomCrop(padding=1))
     keys = keys_of(0, 8)
-    labels = np.zeros(8, np.int32)
+    labels = jnp.zeros(8, jnp.int32)
     plain = Normalization(mean=(0.0,), std=(1.0,))
     whole, _ = augment(keys, images, labels, steps, plain, 2)
     for index in (0, 5):

@@ -49,10 +49,11 @@ def test_operations_equal_torchvision(name, channels):
 
 def test_blends_differ_from_torchvision_only_where_the_result_is_whole():
     factors = GOLDEN["adjust_saturation_parameters"].reshape(-1, 1, 1, 1, 1)
+    pixels = jnp.asarray(GOLDEN["images"])
     images = GOLDEN["images"].astype(np.float64)[None]
-    luma = np.asarray(color.grey(GOLDEN["images"]), np.float64)[None]
+    luma = np.asarray(color.grey(pixels), np.float64)[None]
     exact = np.clip(images * factors + luma * (1 - factors), 0, 255)
-    found = np.stack([color.adjust_saturation(GOLDEN["images"], jnp.full(4, factor)) for factor in factors.ravel()])
+    found = np.stack([color.adjust_saturation(pixels, jnp.full(4, factor)) for factor in factors.ravel()])
     apart = found != GOLDEN["adjust_saturation"]
     assert apart.any()
     assert np.abs(exact - np.round(exact))[apart].max() < 1e-4
@@ -74,8 +75,8 @@ def test_identity_parameters_change_nothing(images):
         np.testing.assert_array_equal(jitted[name](images, one), images)
     np.testing.assert_array_equal(jitted["adjust_hue"](images, zero), images)
     np.testing.assert_array_equal(jitted["posterize"](images, jnp.full(3, 8)), images)
-    np.testing.assert_array_equal(color.solarize(images, jnp.full(3, 255.5)), images)
-    np.testing.assert_array_equal(color.invert(color.invert(images)), images)
+    np.testing.assert_array_equal(color.solarize(jnp.asarray(images), jnp.full(3, 255.5)), images)
+    np.testing.assert_array_equal(color.invert(color.invert(jnp.asarray(images))), images)
     np.testing.assert_array_equal(tabled(images), images)
 
 
@@ -120,7 +121,7 @@ def test_histograms_by_products_are_the_same():
 
 def test_tables_are_per_image_and_channel():
     tables = np.random.default_rng(1).integers(0, 256, (3, 256, 3), np.uint8)
-    found = np.asarray(color.apply_tables(IMAGES, jnp.asarray(tables)))
+    found = np.asarray(color.apply_tables(jnp.asarray(IMAGES), jnp.asarray(tables)))
     for image in range(3):
         for channel in range(3):
             np.testing.assert_array_equal(
@@ -129,21 +130,23 @@ def test_tables_are_per_image_and_channel():
 
 
 def test_tables_of_levels_do_what_the_operations_do():
-    levels, mapped = color.levels(IMAGES), jax.jit(color.apply_tables)
+    images = jnp.asarray(IMAGES)
+    levels, mapped = color.levels(images), jax.jit(color.apply_tables)
     several = [
         (color.adjust_brightness, jnp.array([0.3, 1.0, 1.7])),
         (color.posterize, jnp.array([1, 4, 8])),
         (color.solarize, jnp.array([0.0, 77.0, 255.0])),
     ]
     for function, parameter in several:
-        found = mapped(IMAGES, function(levels, parameter))
-        np.testing.assert_array_equal(found, function(IMAGES, parameter))
-    found = mapped(IMAGES, color.stretch(levels, *color.extremes(IMAGES)))
-    np.testing.assert_array_equal(found, color.autocontrast(IMAGES))
+        found = mapped(images, function(levels, parameter))
+        np.testing.assert_array_equal(found, function(images, parameter))
+    found = mapped(images, color.stretch(levels, *color.extremes(images)))
+    np.testing.assert_array_equal(found, color.autocontrast(images))
 
 
 def test_gaussians_that_do_not_fit_are_refused():
+    images = jnp.asarray(IMAGES)
     with pytest.raises(ConfigError, match=r"kernel_size must be at most 11 for images of 6x7 pixels, not 13"):
-        color.gaussian_blur(IMAGES, jnp.ones(3), kernel_size=13)
-    fits = jax.eval_shape(lambda: color.gaussian_blur(IMAGES, jnp.ones(3), kernel_size=11))
+        color.gaussian_blur(images, jnp.ones(3), kernel_size=13)
+    fits = jax.eval_shape(lambda: color.gaussian_blur(images, jnp.ones(3), kernel_size=11))
     assert fits.shape == IMAGES.shape

@@ -1,6 +1,7 @@
 """The random maps: what they draw, and that it is drawn an image."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -62,7 +63,7 @@ def spots(count, x, y, side=41):
 
 def test_vertical_flip():
     images = np.random.default_rng(0).integers(0, 256, (2000, 3, 2, 1), np.uint8)
-    flipped = np.asarray(geometric.vertical_flip(keys_of(0, 2000), images, probability=0.3))
+    flipped = np.asarray(geometric.vertical_flip(keys_of(0, 2000), jnp.asarray(images), probability=0.3))
     mirrored = (flipped == images[:, ::-1]).all((1, 2, 3))
     assert ((flipped == images).all((1, 2, 3)) | mirrored).all()
     assert 500 < mirrored.sum() < 700
@@ -131,7 +132,9 @@ def test_an_images_fate_does_not_depend_on_its_batch():
         RandomErasing(value="pixels"),
         Cutout(length=3),
     )
-    run = jax.jit(lambda keys, images: augment(keys, images, np.zeros(len(images)), steps, Normalization(), 2)[0])
+    run = jax.jit(
+        lambda keys, images: augment(keys, images, jnp.zeros(len(images), jnp.int32), steps, Normalization(), 2)[0]
+    )
     keys = keys_of(0, 4)
     whole = run(keys, images)
     assert whole.shape == (4, *augmented_shape((12, 12, 3), steps)) == (4, 9, 9, 3)

@@ -75,7 +75,7 @@ def test_amounts_equal_torchvisions(name):
         places = np.full((2, bins), list(space).index(operation))
         shares = np.broadcast_to(np.arange(bins) / np.float32(bins - 1), (2, bins)).astype(np.float32)
         negated = np.broadcast_to([[False], [True]], (2, bins))
-        found = kernel.amounts_of(space, places, shares, negated, height, width)
+        found = kernel.amounts_of(space, *map(jnp.asarray, (places, shares, negated)), height, width)
         if operation == "solarize":  # torchvision's 51.000004 is 51 here
             expected = np.ceil(expected - 1e-4)
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6, err_msg=f"{operation} {size}")
@@ -166,7 +166,8 @@ def test_auto_augment_draws_from_its_table(policy):
             continue
         places = np.full(len(magnitudes), list(AUTO_AUGMENT).index(name))
         shares, plus = np.float32(magnitudes) / 9, np.zeros(len(magnitudes), bool)
-        expected = np.asarray(kernel.amounts_of(AUTO_AUGMENT, places, shares, plus, 331, 331))
+        expected = kernel.amounts_of(AUTO_AUGMENT, *map(jnp.asarray, (places, shares, plus)), 331, 331)
+        expected = np.asarray(expected)
         both = np.union1d(expected, -expected) if row.signed else np.unique(expected)
         np.testing.assert_allclose(np.unique(np.round(drawn, 4)), np.unique(np.round(both, 4)), rtol=1e-4)
         if row.signed and expected.min() > 0:

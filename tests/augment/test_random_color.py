@@ -8,7 +8,7 @@ from jaxcnn.augment import color, random_color
 from jaxcnn.augment.compose import augment
 from jaxcnn.config import ConfigError, Normalization
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (4, 20, 18, 3), np.uint8)
+IMAGES = jnp.asarray(np.random.default_rng(0).integers(0, 256, (4, 20, 18, 3), np.uint8))
 PLAIN = Normalization(mean=(0.0,), std=(1 / 255,))
 BY_CHANCE = {
     config.RandomGrayscale: color.to_grayscale,

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcnn.assembly import check_views, make_evaluator
 from jaxcnn.config import (
     CenterCrop,
     CenterCrops,
@@ -34,6 +33,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions, average_networks
 from jaxcnn.layers.blocks import FullyConnectedClassifier
 from jaxcnn.models.registry import create_model
+from jaxcnn.networks import check_views, make_evaluator
 
 SHAPES = ((30, 41), (45, 30), (32, 32), (30, 41), (29, 70), (41, 30), (30, 41)) + ((30, 41),) * 6
 """13: a batch of 8, and 5 left over."""
