@@ -16,7 +16,7 @@ from jaxcnn.config.options import GreyLevel, Interval, PositiveInt, Probability,
 
 @option_group
 class RandomCrop(Augmentation):
-    """A window of the image's own size, cut out of the image padded by ``padding`` pixels on each side."""
+    """Cuts a window of the image's own size out of the image padded by ``padding`` pixels on each side."""
 
     padding: PositiveInt = 4
     fill: GreyLevel = 0
@@ -100,13 +100,13 @@ def vertical_flip(keys: Keys, images: Images, *, probability: float = 0.5) -> Im
 
 @option_group
 class RandomRotation(Augmentation):
-    """A rotation about the middle: torchvision's ``RandomRotation``."""
+    """Rotates an image about its middle, like torchvision's ``RandomRotation``."""
 
     degrees: SignedInterval = (-10.0, 10.0)
     """The smallest and the largest angle, counter-clockwise; drawn uniformly."""
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["random_rotation"] = "random_rotation"
 
 
@@ -136,7 +136,7 @@ def random_rotation(
 
 @option_group
 class RandomAffine(Augmentation):
-    """Shear, scale, rotation about the middle, translation, each drawn uniformly: torchvision's ``RandomAffine``."""
+    """Shears, scales, rotates and translates by amounts drawn uniformly, like torchvision's ``RandomAffine``."""
 
     degrees: SignedInterval = (0.0, 0.0)
     """The smallest and the largest angle, clockwise."""
@@ -150,7 +150,7 @@ class RandomAffine(Augmentation):
     """The smallest and the largest shear along y, in degrees."""
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["random_affine"] = "random_affine"
 
 
@@ -200,14 +200,14 @@ def random_affine(
 
 @option_group
 class RandomPerspective(Augmentation):
-    """Each corner moved inward, and the image with it: torchvision's ``RandomPerspective``."""
+    """Moves each corner inward, and the image with it, like torchvision's ``RandomPerspective``."""
 
     distortion_scale: Probability = 0.5
     """The largest share of the half width, and of the half height, by which a corner moves."""
     probability: Probability = 0.5
     interpolation: SampledAt = "bilinear"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["random_perspective"] = "random_perspective"
 
 

@@ -40,10 +40,10 @@ def _box(key: jax.Array, share: jax.Array, height: int, width: int) -> jax.Array
 
 @option_group
 class MixUp(Augmentation):
-    """Each image and target blended with another's of the batch (arXiv:1710.09412): torchvision's ``MixUp``."""
+    """Blends each image and target with its neighbour's (arXiv:1710.09412), like torchvision's ``MixUp``."""
 
     alpha: PositiveFloat = 0.2
-    """The parameter of Beta(alpha, alpha), from which the share that stays of each image is drawn, one a batch."""
+    """The parameter of Beta(alpha, alpha), from which the share that stays of each image is drawn, once for a batch."""
     probability: Probability = 1.0
     """The probability of blending a batch at all."""
     kind: Literal["mixup"] = "mixup"
@@ -68,10 +68,13 @@ def mixup(keys: Keys, images: Images, targets: Targets, *, alpha: float, probabi
 
 @option_group
 class CutMix(Augmentation):
-    """A box of each image out of another of the batch, targets by area (arXiv:1905.04899): torchvision's ``CutMix``."""
+    """Puts a box of its neighbour into each image, and blends targets by area, like torchvision's ``CutMix``.
+
+    The method is that of arXiv:1905.04899.
+    """
 
     alpha: PositiveFloat = 1.0
-    """The parameter of Beta(alpha, alpha), from which the share of the area that stays is drawn, one a batch."""
+    """The parameter of Beta(alpha, alpha), from which the share of the area that stays is drawn, once for a batch."""
     probability: Probability = 1.0
     """The probability of cutting a batch at all."""
     kind: Literal["cutmix"] = "cutmix"

@@ -62,7 +62,7 @@ class AutoAugment(Augmentation):
     """The data set of the search."""
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["auto_augment"] = "auto_augment"
 
 
@@ -122,7 +122,7 @@ class RandAugment(Augmentation):
     """The probability of applying each operation that was drawn."""
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["rand_augment"] = "rand_augment"
 
     @pydantic.field_validator("magnitude")
@@ -184,13 +184,13 @@ def rand_augment(keys: Keys, images: Pixels, *, interpolation: SampledAt, fill: 
 class TrivialAugmentWide(Augmentation):
     """Applies one operation that is drawn evenly, with its magnitude, like torchvision's ``TrivialAugmentWide``.
 
-    The method is arXiv:2103.10158's.
+    The method is that of arXiv:2103.10158.
     """
 
     num_magnitude_bins: Bins = 31
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["trivial_augment_wide"] = "trivial_augment_wide"
 
 
@@ -240,7 +240,7 @@ class AugMix(Augmentation):
     ImageNet-C tests with them."""
     interpolation: SampledAt = "bilinear"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["aug_mix"] = "aug_mix"
 
 

@@ -16,7 +16,7 @@ from jaxcnn.config import ConfigError
 from jaxcnn.config.options import GreyLevel
 
 Fill = tuple[GreyLevel, ...]
-"""The grey level where there was no image: one a channel, or one for all."""
+"""The grey level where there was no image, one for each channel or one for all."""
 SampledAt = Literal["nearest", "bilinear"]
 """How an image is sampled between pixels."""
 

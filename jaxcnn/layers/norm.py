@@ -29,7 +29,7 @@ class BatchNorm(nn.Module):
     axis_name: str | None = None
     """The mapped axis that the batch is split over, if it is (under ``jit`` there is only the global batch)."""
     groups: int = 1
-    """The number of equal parts of the batch, each of which is normalized by itself; with an ``axis_name`` a part is
+    """The number of equal parts of the batch, each of which is normalized separately; with an ``axis_name`` a part is
     made of the images of whole devices. The running statistics follow the averages over the parts."""
     scale_init: Initializer = nn.initializers.ones
 

@@ -79,7 +79,7 @@ def reproduce(model: str, weights: str | None, data: DataConfig, batch_size: int
         batch_size: the number of images that the network takes together.
 
     Raises:
-        UserError: there is no such network or data set, the weights cannot be had, or the data set has classes that
+        UserError: there is no such network or data set, the weights cannot be fetched, or the data set has classes that
             are not ILSVRC's.
     """
     get_variant(model)

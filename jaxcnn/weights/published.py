@@ -69,7 +69,7 @@ class PublishedWeights:
     release: str
     """What published the accuracies: ``torchvision 0.28``."""
     label: str
-    """What tables call the weights, besides their release."""
+    """The name of the weights in tables, beside their release."""
     images: int = 50_000
     """The number of ILSVRC-2012's validation images that the accuracies are of."""
     url: str | None = None
@@ -82,7 +82,7 @@ class PublishedWeights:
         """Returns where the file is, and fetches it if it is not yet there; see `jaxcnn.weights.cache`.
 
         Raises:
-            WeightsError: it cannot be had, or is another file.
+            WeightsError: it cannot be fetched, or is another file.
         """
         if self.url is not None:
             return cache.cached(self.url, self.sha256)

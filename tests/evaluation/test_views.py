@@ -242,7 +242,7 @@ def test_a_protocol_is_its_reference(network, folder, protocol):
 
 @pytest.mark.parametrize(("protocol", "batch_size"), [("single", 1), ("single", 25), ("alexnet", 25), ("vgg", 1)])
 def test_batches_and_devices_change_nothing(network, folder, protocol, batch_size):
-    """Of 13 images over 8 devices 5 are left for the second batch."""
+    """There are 13 images for 8 devices, so 5 are left for the second batch."""
     views, _ = OURS[protocol]
     expected, found = (measure(network, folder, views, batch_size=batch_size, count=count) for count in (1, 8))
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
