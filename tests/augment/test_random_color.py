@@ -67,11 +67,11 @@ def test_jitter_does_the_four_in_the_order_asked_for(turned_after):
     distinct = set()
     for order, image in zip(orders, np.asarray(found), strict=True):
         expected = IMAGES[:1]
-        for place in range(4):
-            if place == turned_after:
+        for number in range(4):
+            if number == turned_after:
                 expected = color.adjust_hue(expected, turn[:1])
-            if place < 3:
-                expected = operations[order[place]](expected, factors[:1, order[place]])
+            if number < 3:
+                expected = operations[order[number]](expected, factors[:1, order[number]])
         # One level of brightness's rounding may become more.
         assert np.abs(np.asarray(expected)[0].astype(int) - image).max() <= 3
         assert (np.asarray(expected)[0] == image).mean() > 0.98

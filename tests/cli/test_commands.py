@@ -157,7 +157,7 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     rng = np.random.default_rng(0)
     for weights in ("a.safetensors", "b.safetensors"):
         leaves = load.variable_shapes("resnet20_cifar", {}).items()
-        state = {place: rng.uniform(0.1, 0.3, leaf.shape).astype(np.float16) for place, leaf in leaves}
+        state = {path: rng.uniform(0.1, 0.3, leaf.shape).astype(np.float16) for path, leaf in leaves}
         safetensors.numpy.save_file(state, tmp_path / weights)
     for label in range(10):
         folder = tmp_path / "photos" / "val" / str(label)

@@ -91,9 +91,9 @@ def mirrored(pictures):
     return [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for picture in pictures]
 
 
-def square(picture, short, place):
+def square(picture, short, third):
     width, height = picture.size
-    left, top = (round((length - short) / 2 * place) for length in (width, height))
+    left, top = (round((length - short) / 2 * third) for length in (width, height))
     return picture.crop((left, top, left + short, top + short))
 
 
@@ -114,8 +114,8 @@ def googlenet(path):
     views = []
     for short in (18, 20, 22, 24):
         picture = scaled(path, short)
-        for place in (0, 1, 2):
-            cut = square(picture, short, place)
+        for third in (0, 1, 2):
+            cut = square(picture, short, third)
             views += [*five(cut, 16), cut.resize((16, 16), Image.Resampling.BILINEAR)]
     return views + mirrored(views)
 
@@ -165,7 +165,7 @@ class TinyVGG(nn.Module):
 
 
 def reference_dense_logits(params, pixels):
-    """`TinyVGG` in NumPy, its dense layers at every place, one place after another."""
+    """`TinyVGG` in NumPy, its dense layers at every position, one after another."""
     features = reference_features(params, pixels)
     layers = params["classifier"]
     rows, columns = features.shape[0] - 2, features.shape[1] - 2
@@ -249,8 +249,8 @@ def test_batches_and_devices_change_nothing(network, folder, protocol, batch_siz
     assert found.known.all()
 
 
-def test_dense_layers_see_every_place(folder):
-    """VGG's own protocol: class score maps averaged over places, then probabilities over mirror images and scales."""
+def test_dense_layers_see_every_position(folder):
+    """VGG's protocol averages class score maps over positions, then probabilities over mirror images and scales."""
     model = TinyVGG()
     variables = model.init(jax.random.key(0), jnp.zeros((1, 11, 11, 3)), train=False)
     expected = reference((model, variables), folder, whole, "probabilities", reference_dense_logits)

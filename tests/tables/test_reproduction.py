@@ -25,7 +25,7 @@ def somebodys(tmp_path, monkeypatch):
     """Published weights of a small network, and ten photographs to measure them on."""
     rng = np.random.default_rng(0)
     state = {
-        place: rng.uniform(0.1, 0.3, leaf.shape).astype(np.float32) for place, leaf in variable_shapes(NAME, {}).items()
+        path: rng.uniform(0.1, 0.3, leaf.shape).astype(np.float32) for path, leaf in variable_shapes(NAME, {}).items()
     }
     monkeypatch.setenv("JAXCNN_CACHE", str(tmp_path))
     safetensors.numpy.save_file(state, tmp_path / "ours.pth")
