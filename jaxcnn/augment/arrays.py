@@ -6,16 +6,16 @@ Keys = Key[Array, " batch"]
 """A typed PRNG key for each image."""
 
 Pixels = UInt8[Array, "batch height width channels"]
-"""Images before they are normalized."""
+"""The images before they are normalized."""
 
 Levels = UInt8[Array, "batch *axes channels"]
 """Values that are changed one by one: those of every pixel of an image, or the 256 possible ones."""
 
 Normalized = Float[Array, "batch height width channels"]
-"""Images after they are normalized."""
+"""The images after they are normalized."""
 
 Images = Shaped[Array, "batch height width channels"]
-"""Images, normalized or not."""
+"""The images, normalized or not."""
 
 Targets = Float[Array, "batch classes"]
 """The probabilities of the classes of each image."""

@@ -64,7 +64,7 @@ pixels; a whole normalized batch with its targets."""
 
 
 Change = Callable[..., Any]
-"""From keys and images, of a batch also targets, and options by their names, to images, of a batch also targets."""
+"""A function from keys, images (with a batch's targets) and options by their names to images (and targets)."""
 
 
 @dataclasses.dataclass(frozen=True)

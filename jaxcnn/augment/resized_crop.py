@@ -11,7 +11,7 @@ from jaxcnn.augment.arrays import Keys, Pixels
 from jaxcnn.config.options import Interpolation
 
 TRIES = 10
-"""torchvision's, for a box that fits."""
+"""The number of draws for a box that fits; it is torchvision's."""
 
 
 def draw_sides(

@@ -44,7 +44,7 @@ class Loader:
     def load(
         self, index: int, rng: np.random.RandomState | None = None
     ) -> tuple[np.ndarray | list[np.ndarray], int] | None:
-        """One image and its label, or None if it cannot be read; raises `UserError` if too many cannot.
+        """Returns one image and its label, or None if it cannot be read; raises `UserError` if too many cannot.
 
         Of `FixedViews` the views, and of `Dense` the list of scaled images, stand for the image.
         """

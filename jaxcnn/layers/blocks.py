@@ -101,7 +101,7 @@ class FullyConnectedClassifier(nn.Module):
         return self._dense(self.num_classes, "fc8")(x).astype(jnp.float32).mean((1, 2))
 
     def _dense(self, features: int, name: str) -> nn.Module:
-        """A dense layer at each position of the map, which is a 1x1 convolution."""
+        """Returns a dense layer for each position of the map, which is a 1x1 convolution."""
         initializers = self.initializers(name, self.hidden_features)
         return nn.Dense(features, dtype=self.dtype, name=name, **initializers)
 

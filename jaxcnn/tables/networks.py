@@ -18,7 +18,7 @@ from jaxcnn.weights.published import published_errors
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What the table says of one network, counted from its traced function."""
+    """The facts about one network, counted from its traced function."""
 
     name: str
     family: str

@@ -21,7 +21,7 @@ from jaxcnn.weights import cache
 from jaxcnn.weights.errors import WeightsError
 
 PUBLISHERS = ("torchvision", "timm", "lite0")
-"""Those whose weights are known by name."""
+"""The publishers whose weights are known by name."""
 
 _FREE = frozenset(
     {
@@ -127,7 +127,7 @@ class PublishedWeights:
 
 
 def _value(model: Network, option: str) -> Option:
-    """The value of an option: the one that was given, or the variant's own where that is None."""
+    """Returns the value of an option: the one that was given, or the variant's own where that is None."""
     value = getattr(model, option)
     return getattr(getattr(model, "defaults", None), option, None) if value is None else value
 
@@ -206,7 +206,7 @@ def find_published(model: str, source: str) -> PublishedWeights:
 
 @functools.cache
 def _imagenet() -> list[list[str]]:
-    """The WordNet number and the name of each class."""
+    """Returns the WordNet number and the name of each class."""
     lines = Path(__file__).with_name("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     return [line.split(" ", 1) for line in lines]
 

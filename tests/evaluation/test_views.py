@@ -36,7 +36,7 @@ from jaxcnn.models.registry import create_model
 from jaxcnn.networks import check_views, make_evaluator
 
 SHAPES = ((30, 41), (45, 30), (32, 32), (30, 41), (29, 70), (41, 30), (30, 41)) + ((30, 41),) * 6
-"""13: a batch of 8, and 5 left over."""
+"""The 13 images are a batch of 8, and 5 left over."""
 IMAGES = len(SHAPES)
 LETTERS = "abcdefghijklm"
 NORMALIZATION = Normalization(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
