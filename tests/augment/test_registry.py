@@ -150,7 +150,7 @@ def test_the_command_line_sets_its_options(capsys):
     for sentence in (
         "A grey square stamped into a corner drawn at random.",
         "--augmentations.1.side INT The length of the square's sides, in pixels. (default: 2)",
-        "A window of the image's own size, cut out of the image padded by",
+        "Cuts a window of the image's own size out of the i",
         "--optimizer.schedule.kind {constant,step,exponential,cosine}",
         "--optimizer.decayed {all,not_norms,kernels} The parameters that weight decay is for: ``not_norms`` leaves",
     ):
