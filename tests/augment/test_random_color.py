@@ -60,8 +60,8 @@ def test_an_images_fate_does_not_depend_on_its_batch(channels):
 def test_jitter_does_the_four_in_the_order_asked_for(turned_after):
     orders = np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
     images = np.repeat(IMAGES[:1], 6, axis=0)
-    factors = np.broadcast_to(np.float32([0.8, 1.4, 0.7]), (6, 3))
-    turn = np.full(6, 0.2, np.float32)
+    factors = jnp.broadcast_to(jnp.float32([0.8, 1.4, 0.7]), (6, 3))
+    turn = jnp.full(6, 0.2)
     found = jax.jit(random_color.jitter)(images, orders, factors, np.full(6, turned_after), turn)
     operations = (color.adjust_brightness, color.adjust_contrast, color.adjust_saturation)
     distinct = set()

@@ -189,7 +189,7 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     assert main(["evaluate", *network, "--labels", "real.json"]) == 0
     output = capsys.readouterr()
     assert re.match(r"top-1 error 0.00 % .*\ntop-5 error 0.00 % .*\n9 images\n", output.out)
-    assert "1 images have no valid label, and are left out" in output.err
+    assert "1 images have no valid label and are left out" in output.err
     refused = (*network, "--submission", "other.txt", "--class-numbers", "meta.mat")
     assert main(["evaluate", *refused]) == 2
     assert "the network's are not known by them" in capsys.readouterr().err
