@@ -51,8 +51,8 @@ def tiny(**changes):
 
 
 def run(config, workdir):
-    console = rich.console.Console(file=(workdir.parent / "output.txt").open("a"), width=200)
-    return runs.train(config, workdir, console=console)
+    with (workdir.parent / "output.txt").open("a") as file:
+        return runs.train(config, workdir, console=rich.console.Console(file=file, width=200))
 
 
 def final_state(workdir):
