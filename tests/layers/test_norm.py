@@ -23,7 +23,7 @@ def test_three_training_steps_equal_pytorchs():
     for images in jnp.asarray(golden["images"]):
         outputs, pullback, updated = jax.vjp(lambda *xs: apply(*xs, stats), params, images, has_aux=True)  # noqa: B023
         stats = updated["batch_stats"]
-    params_gradient, images_gradient = pullback(golden["cotangent"])
+    params_gradient, images_gradient = pullback(jnp.asarray(golden["cotangent"]))
     np.testing.assert_allclose(stats["mean"], golden["mean"], rtol=1e-5)
     np.testing.assert_allclose(stats["var"], golden["var"], rtol=1e-5)
     np.testing.assert_allclose(outputs, golden["outputs"], rtol=1e-4, atol=1e-4)
