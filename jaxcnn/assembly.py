@@ -5,74 +5,28 @@ import functools
 import inspect
 import math
 from collections.abc import Callable
-from pathlib import Path
-from typing import Literal
 
-import flax.errors
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import optax
 
-from jaxcnn.augment.compose import augment, augmented_shape, check_order, normalize
+from jaxcnn.augment.compose import augment, augmented_shape, check_order
 from jaxcnn.config import (
     ConfigError,
-    DataConfig,
-    Dense,
-    FixedViews,
-    ModelConfig,
-    Normalization,
-    SingleCrop,
     TrainConfig,
-    Views,
 )
-from jaxcnn.data.pipeline import SINGLE_CROP, Data, open_data
+from jaxcnn.data.pipeline import Data, open_data
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
-from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.evaluation.metrics import check_top_k
-from jaxcnn.models.network import BatchNormNetwork, Network
-from jaxcnn.models.registry import create_model
-from jaxcnn.ops.lowering_rules import Lowering, read_tuned
-from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
+from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.networks import check_image_shape, check_normalization, make_evaluator, make_model
 from jaxcnn.training.ema import make_average
 from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer, warmup_steps
 from jaxcnn.training.state import TrainState, create_state
 from jaxcnn.training.step import TrainStep, make_train_step
-from jaxcnn.types import Variables
-
-
-def make_model(config: ModelConfig, num_classes: int) -> Network:
-    """Returns the network that a config names, with ``num_classes`` classes unless the config has its own number.
-
-    Raises:
-        ModelError: the name or an option is unknown.
-    """
-    return create_model(
-        config.name,
-        num_classes=config.num_classes or num_classes,
-        dtype=jnp.dtype(config.dtype),
-        lowering=_lowering(config.lowering),
-        remat=config.remat,
-        **config.options,
-    )
-
-
-def _lowering(name: str) -> Lowering:
-    """Returns the name of a lowering, or the table of tuned lowerings that a file holds."""
-    names: tuple[Literal["auto"] | LoweringName, ...] = ("auto", *LOWERINGS)
-    for known in names:
-        if name == known:
-            return known
-    try:
-        return read_tuned(Path(name))
-    except (OSError, ValueError) as error:
-        choices = nearest(name, names)
-        raise ConfigError(
-            f"model.lowering {name!r} is neither a lowering ({choices}) nor a file of tuned ones: {error}"
-        ) from None
 
 
 def state_maker(
@@ -124,110 +78,6 @@ def make_preparation(
         return augment(keys, images, labels, config.augmentations, config.normalization, num_classes)
 
     return prepare
-
-
-def make_evaluator(
-    model: nn.Module,
-    normalization: Normalization,
-    parallel: DataParallel,
-    views: Views = SINGLE_CROP,
-    views_at_once: int | None = None,
-) -> Evaluator:
-    """Returns the evaluator of a network on images that are normalized but not augmented.
-
-    Args:
-        model: the network. For `Dense` views its dense layers see every position, where it has an option for that.
-        normalization: the normalization of its images.
-        parallel: the devices.
-        views: the views of each image.
-        views_at_once: the most views that the network takes together; by default there is no limit.
-    """
-    model = _for_views(model, views)
-
-    def logits(variables: Variables, images: jax.Array) -> jax.Array:
-        found = model.apply(variables, normalize(images, normalization), train=False)
-        assert isinstance(found, jax.Array)  # auxiliary heads have logits in training alone
-        return found
-
-    return Evaluator(
-        logits,
-        parallel,
-        average=views.average if isinstance(views, FixedViews | Dense) else "scores",
-        flip=isinstance(views, Dense) and views.flip,
-        views_at_once=views_at_once,
-    )
-
-
-def _for_views(model: nn.Module, views: Views) -> nn.Module:
-    assert dataclasses.is_dataclass(model)  # Flax makes every module one
-    if isinstance(views, Dense) and any(field.name == "fully_convolutional" for field in dataclasses.fields(model)):
-        return model.clone(fully_convolutional=True)
-    return model
-
-
-def check_normalization(normalization: Normalization, channels: int) -> None:
-    """Refuses means and deviations that do not fit the number of channels.
-
-    Raises:
-        ConfigError: some do not fit. The message names the option.
-    """
-    for option in ("mean", "std"):
-        given = len(getattr(normalization, option))
-        if given not in (1, channels):
-            raise ConfigError(
-                f"normalization.{option} has {given} values, and images have {channels} channels: give one value for "
-                "each channel, or one for all"
-            )
-
-
-def check_image_shape(
-    model: nn.Module,
-    variables: Variables,
-    shape: tuple[int, ...],
-    options: str = "data.evaluation_crop, data.channels",
-) -> None:
-    """Refuses images that a network's parameters do not fit, without computing anything.
-
-    Args:
-        model: the network.
-        variables: its variables, or their shapes.
-        shape: the images' (height, width, channels).
-        options: the options that set the shape, for the message.
-
-    Raises:
-        UserError: the images do not fit. Dense layers on feature maps, for example, take only the size that they were
-            made for.
-    """
-    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
-    try:
-        jax.eval_shape(lambda variables, images: model.apply(variables, images, train=False), variables, images)
-    except (ValueError, flax.errors.FlaxError) as error:
-        size = "x".join(map(str, shape))
-        reason = str(error).splitlines()[0].split(" (http")[0]
-        raise UserError(f"images of {size} ({options}) do not fit this network: {reason}") from None
-
-
-def check_views(
-    model: nn.Module, variables: Variables, normalization: Normalization, data: DataConfig, views: Views
-) -> None:
-    """Refuses views that a network cannot take, before anything is read.
-
-    Raises:
-        UserError: some option does not fit. The message names it.
-    """
-    check_normalization(normalization, data.channels)
-    model, channels = _for_views(model, views), data.channels
-    match views:
-        case SingleCrop():
-            size = data.evaluation_crop.size
-            check_image_shape(model, variables, (size, size, channels))
-        case Dense():
-            for short in views.short_sides:
-                # Two shapes are tried, because one of them may happen to be the one that dense layers are made for.
-                for shape in ((short, short, channels), (short, 2 * short, channels)):
-                    check_image_shape(model, variables, shape, "views.short_sides, data.channels")
-        case FixedViews():
-            check_image_shape(model, variables, (views.size, views.size, channels), "views.size, data.channels")
 
 
 @dataclasses.dataclass(frozen=True)

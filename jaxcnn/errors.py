@@ -25,7 +25,7 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     Returns:
         ``did you mean 'resnet50'?`` where some choice is close, else ``choose from 'a', 'b'`` with twelve at most.
 
-    >>> nearest("resnet5", ["lenet", "resnet50"])
+    >>> nearest("resnet5", ["resnet50", "vgg16"])
     "did you mean 'resnet50'?"
     >>> nearest("x", ["b", "a"])
     "choose from 'a', 'b'"

@@ -7,12 +7,13 @@ from typing import Literal
 import flax.traverse_util
 import jax
 
-from jaxcnn.assembly import make_model, state_maker
+from jaxcnn.assembly import state_maker
 from jaxcnn.augment.compose import augmented_shape
 from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
 from jaxcnn.errors import UserError
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.networks import make_model
 from jaxcnn.recipes import load_config
 from jaxcnn.trained import Trained
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored

@@ -44,8 +44,6 @@ def train(
 ) -> Result | None:
     """Trains, or goes on training, in a run folder.
 
-    >>> train("lenet_digits", "runs/mine")  # doctest: +SKIP
-
     The folder holds ``config.json``, ``recipe.py``, ``metrics.jsonl``, ``tensorboard/`` and ``checkpoints/``. If it
     already holds a run of the same config, that run goes on from its newest whole checkpoint, and ends in the same bits
     as if it had never been interrupted.

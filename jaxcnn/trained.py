@@ -12,7 +12,6 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxcnn.assembly import check_views, make_evaluator
 from jaxcnn.config import Crop, DataConfig, EvaluationConfig, Normalization, Views
 from jaxcnn.data.classes import match_classes
 from jaxcnn.data.images import ImageLike, split_of_images
@@ -25,6 +24,7 @@ from jaxcnn.evaluation.metrics import check_top_k
 from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.real import read_valid_labels
 from jaxcnn.evaluation.result import Result
+from jaxcnn.networks import check_views, make_evaluator
 from jaxcnn.types import Variables
 from jaxcnn.weights.published import imagenet_classes, imagenet_wordnet_ids
 

@@ -25,7 +25,7 @@ def expected(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photographs")
     write_photographs(folder)
     assembly = assembly_of(folder, 0)
-    prepare = jax.jit(assembly.prepare, static_argnums=1)
+    prepare = jax.jit(assembly.prepare)
     found = list(digests(prepare, assembly.data.train, 0, STEPS, EIGHT))
     assert len({digest for pair in found for digest in pair}) == 2 * STEPS
     return folder, prepare, found

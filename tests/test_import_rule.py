@@ -14,8 +14,8 @@ TYPES_ONLY = "TYPE_CHECKING"
 
 # What holds a network from its config to its errors; the rooms that look at it from outside may import all of it.
 HOUSE = (
-    "config recipes ops layers models weights data augment devices evaluation training assembly trained loading runs "
-    "measuring"
+    "config recipes ops layers models weights data augment devices evaluation training networks assembly trained "
+    "loading runs measuring"
 )
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
@@ -37,9 +37,10 @@ ALLOWED = {
         "devices": "config data devices",
         "evaluation": "config devices evaluation",
         "training": "config ops devices evaluation training",
-        "assembly": "config ops models data augment devices evaluation training",
-        "trained": "config weights data devices evaluation assembly",
-        "loading": "config recipes models weights augment training assembly trained",
+        "networks": "config ops models data augment devices evaluation",
+        "assembly": "config models data augment devices evaluation training networks",
+        "trained": "config weights data devices evaluation networks",
+        "loading": "config recipes models weights augment training networks assembly trained",
         "runs": "config recipes data devices evaluation training assembly loading",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",

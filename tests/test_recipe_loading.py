@@ -205,12 +205,12 @@ def test_a_recipe_is_executed_once_wherever_it_is_read_from(here):
 def test_a_recipe_is_a_module_where_its_classes_are_found(here):
     (here / "r.py").write_text(f"{BRINGING}kept = Network\n# a module\n")
     load_recipe("r.py")
-    (module,) = (m for m in sys.modules.values() if getattr(m, "kept", None) is not None and m.__file__ == "r.py")
+    (module,) = (m for m in list(sys.modules.values()) if getattr(m, "kept", None) is not None and m.__file__ == "r.py")
     assert sys.modules[module.kept.__module__] is module
 
 
 def test_a_run_folder_executes_its_recipe_and_reads_its_config(here):
-    source = f"{BRINGING}# kept in the run\n"
+    source = f"{BRINGING}# kept in the run\nkept_in = 'run'\n"
     config = TrainConfig(name="r", seed=9)  # with an option changed on the command line
     recipe = load_recipe(write_run(here / "run", config, source))
     assert (here / "executions.txt").read_text() == "once\n"

@@ -51,8 +51,8 @@ def tiny(**changes):
 
 
 def run(config, workdir):
-    console = rich.console.Console(file=(workdir.parent / "output.txt").open("a"), width=200)
-    return runs.train(config, workdir, console=console)
+    with (workdir.parent / "output.txt").open("a") as file:
+        return runs.train(config, workdir, console=rich.console.Console(file=file, width=200))
 
 
 def final_state(workdir):
@@ -225,9 +225,9 @@ def test_a_moving_average_is_kept_measured_and_restored(finished, tmp_path, monk
     assert f"EMA: top-1 error {result.ema.errors[1]:.2f} %" in (tmp_path / "output.txt").read_text()
     network = loading.load(str(tmp_path / "run"), weights_of="ema")
     assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == result.ema.errors
-    ranked_by = []
+    ranked_by, restore = [], Checkpoints.restore
     monkeypatch.setattr(
-        Checkpoints, "_ranking", lambda self, metric: ranked_by.append(metric) or [(0.0, restored.step)]
+        Checkpoints, "restore", lambda self, *args, metric: ranked_by.append(metric) or restore(self, *args)
     )
     for weights_of in ("raw", "ema"):
         loading.load(str(tmp_path / "run"), checkpoint="best", weights_of=weights_of)
@@ -350,7 +350,7 @@ def with_data(**changes):
         ),
         (
             lambda: tiny(augmentations=(RandomRotation(fill=(1, 2, 3)),)),
-            "fill has 3 levels, and images have 1 channels: give one each, or one",
+            "fill has 3 levels, and images have 1 channels: give one for each channel",
         ),
         (
             lambda: dataclasses.replace(with_data(evaluation_crop=Resize(size=7)), model=ModelConfig(name="lenet")),

@@ -1,8 +1,8 @@
-"""Augmentations: from keys, images and labels to images and targets, jitted, inside the training step.
+"""Augmentations: jitted functions from keys, images and labels to images and targets, inside the training step.
 
-Each stands beside its config: `geometric` moves pixels, `random_color` changes colour and sharpness, `policies` draws
-operations (which `operations` does), `resized_crop` scales a box, `erase` hides a part, `mix` blends images. `registry`
-lists them and takes others; `compose` makes one function of a recipe's list.
+Each stands beside its options: `geometric` moves pixels, `random_color` changes colour and sharpness, `policies` draws
+operations (which `operations` applies), `resized_crop` scales a box, `erase` hides a part, and `mix` blends images.
+`registry` holds them and takes others; `compose` makes one function of a recipe's list.
 """
 
 from jaxcnn.augment.registry import AUGMENTATIONS, register_augmentation

@@ -6,22 +6,22 @@ Keys = Key[Array, " batch"]
 """A typed PRNG key for each image."""
 
 Pixels = UInt8[Array, "batch height width channels"]
-"""Images before they are normalized."""
+"""The images before they are normalized."""
 
-Levels = UInt8[Array, "batch *places channels"]
-"""Values of images that are changed each by itself: those of every pixel, or the 256 that there are."""
+Levels = UInt8[Array, "batch *axes channels"]
+"""Values that are changed one by one: those of every pixel of an image, or the 256 possible ones."""
 
 Normalized = Float[Array, "batch height width channels"]
-"""Images after they are normalized."""
+"""The images after they are normalized."""
 
 Images = Shaped[Array, "batch height width channels"]
-"""Images, normalized or not."""
+"""The images, normalized or not."""
 
 Targets = Float[Array, "batch classes"]
 """The probabilities of the classes of each image."""
 
 Tables = UInt8[Array, "batch 256 channels"]
-"""What becomes of each of the 256 values of each channel."""
+"""The value that replaces each of the 256 values of each channel."""
 
 PerImage = Real[Array, " batch"]
 """A number for each image."""

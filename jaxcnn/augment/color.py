@@ -1,11 +1,11 @@
-"""Colour and sharpness, changed by a given amount: one parameter an image, nothing random.
+"""Changes of colour and sharpness by a given amount, one for each image; nothing here is random.
 
 The semantics are those of torchvision's ``transforms.v2.functional`` on uint8 tensors: float32 results are clipped to
 0..255 and truncated. Images are uint8 (batch, height, width, channels) with 1 or 3 channels.
 
-What maps each value of a channel by itself (brightness, contrast, posterize, ...) takes arrays (batch, ..., channels)
-of any rank: of `levels`, the 256 values there are, it makes a table, and `apply_tables` maps an image by it. So one
-gather does any of them, a different one for each image.
+Functions that map each value of a channel independently (brightness, contrast, posterize, ...) take arrays (batch, ...,
+channels) of any rank. From `levels`, the 256 possible values, they make a table, by which `apply_tables` maps an image.
+So one gather applies any of them, and another one to each image.
 """
 
 import jax
@@ -29,8 +29,8 @@ def _to_uint8(values: jax.Array) -> jax.Array:
 def blend(images: Levels, other: Real[Array, "..."], ratio: PerImage) -> Levels:
     """Returns ``images * ratio + other * (1 - ratio)``, clipped and truncated to uint8.
 
-    It is computed as a difference added, which changes nothing where the two are equal. Where the exact result is a
-    whole number, torchvision's rounding error and this one can fall on different sides: they are one level apart.
+    It is computed as an added difference, which changes nothing where the two are equal. Where the exact result is a
+    whole number, torchvision's rounding error and this one can fall on different sides; then they are one level apart.
 
     Args:
         images: (batch, ..., channels), uint8.
@@ -41,7 +41,7 @@ def blend(images: Levels, other: Real[Array, "..."], ratio: PerImage) -> Levels:
     return _to_uint8(values + (other.astype(jnp.float32) - values) * spread(1 - ratio, images))
 
 
-def grey(images: Levels) -> Int32[Array, "batch *places 1"]:
+def grey(images: Levels) -> Int32[Array, "batch *axes 1"]:
     """Returns the luma, ``floor(0.2989 R + 0.587 G + 0.114 B)``, as int32 (batch, ..., 1); grey images as they are.
 
     The floor is exact. torchvision's, of a float32 sum, is one lower on three of the 2**24 colours.
@@ -55,7 +55,7 @@ def grey(images: Levels) -> Int32[Array, "batch *places 1"]:
 def mean_grey(images: Pixels) -> Float32[Array, " batch"]:
     """Returns the mean luma of each image (batch, height, width, channels), float32 (batch,)."""
     total, pixels = jnp.sum(grey(images), axis=(1, 2, 3)), images.shape[1] * images.shape[2]
-    # A whole mean must come out whole: XLA divides by a constant as it multiplies by its rounded inverse.
+    # A whole mean must come out whole, but XLA divides by a constant by multiplying by its rounded inverse.
     return total // pixels + (total % pixels) / pixels
 
 
@@ -83,7 +83,7 @@ def adjust_hue(images: Pixels, shift: PerImage) -> Pixels:
     high, low = jnp.max(colours, axis=-1), jnp.min(colours, axis=-1)
     span = high - low
     divisor = jnp.where(span == 0, 1.0, span)
-    # In sixths of the circle, red at 0: the share of the second colour is added where it follows, else subtracted.
+    # In sixths of the circle from red; the second colour's share is added where it follows, else subtracted.
     angle = jnp.where(
         high == red,
         (green - blue) / divisor,
@@ -92,9 +92,9 @@ def adjust_hue(images: Pixels, shift: PerImage) -> Pixels:
     angle = jnp.where(span == 0, 0.0, angle) + 6 * spread(shift, angle)
 
     def channel(start):
-        place = start + angle
-        place = place - 6 * jnp.floor(place / 6)
-        return high - span * jnp.clip(jnp.minimum(place, 4 - place), 0, 1)
+        sixths = start + angle
+        sixths = sixths - 6 * jnp.floor(sixths / 6)
+        return high - span * jnp.clip(jnp.minimum(sixths, 4 - sixths), 0, 1)
 
     turned = jnp.stack([channel(5), channel(3), channel(1)], axis=-1)
     return _to_uint8(turned * 255.999)  # as torchvision converts [0, 1] to uint8
@@ -146,7 +146,7 @@ def autocontrast(images: Pixels) -> Pixels:
 
 
 def levels(images: Levels) -> Tables:
-    """Returns the table that changes nothing, uint8 (batch, 256, channels), to make other tables of."""
+    """Returns the table that changes nothing, uint8 (batch, 256, channels), from which other tables are made."""
     batch, channels = images.shape[0], images.shape[-1]
     return jnp.broadcast_to(jnp.arange(256, dtype=jnp.uint8).reshape(1, -1, 1), (batch, 256, channels))
 
@@ -164,11 +164,11 @@ def apply_tables(images: Pixels, tables: Tables) -> Pixels:
 
 def histograms(images: Pixels) -> Int32[Array, "batch 256 channels"]:
     """Counts each value in each channel: int32 (batch, 256, channels)."""
-    return jax.lax.platform_dependent(images, tpu=_histograms_by_products, default=_histograms_by_scatter)
+    return jax.lax.platform_dependent(images, tpu=histograms_by_products, default=_histograms_by_scatter)
 
 
 def _histograms_by_scatter(images: jax.Array) -> jax.Array:
-    """One addition a value: a seventh of the products' time on two cores."""
+    """Counts by one addition for each value, which takes a seventh of the products' time on two cores."""
     *_, channels = images.shape
 
     def count(image):
@@ -179,10 +179,10 @@ def _histograms_by_scatter(images: jax.Array) -> jax.Array:
     return jax.vmap(count)(images)
 
 
-def _histograms_by_products(images: jax.Array) -> jax.Array:
-    """Products of the one-hots of the upper and the lower four bits, for a TPU, which scatters one by one."""
+def histograms_by_products(images: jax.Array) -> jax.Array:
+    """Counts by products of the one-hots of the upper and the lower four bits, for a TPU, which scatters one by one."""
     batch, height, width, channels = images.shape
-    # Piece by piece: the one-hots of a whole image are 128 times as large as it.
+    # It goes piece by piece, because the one-hots of a whole image are 128 times as large as the image.
     size = min(2048, height * width)
     pieces = -(-height * width // size)
     pixels = jnp.moveaxis(images, 3, 1).reshape(batch, channels, height * width).astype(jnp.int16)
@@ -246,8 +246,8 @@ def gaussian_blur(images: Pixels, sigma: PerImage, *, kernel_size: int) -> Pixel
             f"a Gaussian's kernel_size must be at most {2 * min(images.shape[1:3]) - 1} for images of "
             f"{images.shape[1]}x{images.shape[2]} pixels, not {kernel_size}"
         )
-    place = jnp.arange(-reach, reach + 1, dtype=jnp.float32)
-    weights = jax.nn.softmax(-0.5 * (place[None] / sigma[:, None]) ** 2, axis=-1)
+    offset = jnp.arange(-reach, reach + 1, dtype=jnp.float32)
+    weights = jax.nn.softmax(-0.5 * (offset[None] / sigma[:, None]) ** 2, axis=-1)
     blurred = images.astype(jnp.float32)
     for axis in (1, 2):
         length = images.shape[axis]

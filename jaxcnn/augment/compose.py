@@ -1,4 +1,4 @@
-"""From a config's list of augmentations to one function, and from uint8 to what a network takes.
+"""Makes one function of a config's list of augmentations, and float32 images of uint8 ones.
 
 The augmentations are those of `jaxcnn.augment.registry`. They are applied in the order of what they change: uint8
 pixels; normalized float32 pixels; a whole normalized batch with its targets.
@@ -23,7 +23,7 @@ def check_order(augmentations: tuple[Augmentation, ...]) -> None:
     """Refuses a list in which an augmentation comes after one that is applied later.
 
     Raises:
-        ConfigError: naming the two.
+        ConfigError: there are two such augmentations. The message names them.
     """
     order = [typing.get_args(On).index(_on(step)) for step in augmentations]
     for index, (this, following) in enumerate(itertools.pairwise(order)):
@@ -45,7 +45,7 @@ def _on(step: Augmentation) -> On:
 
 
 def augmented_shape(shape: tuple[int, int, int], augmentations: tuple[Augmentation, ...]) -> tuple[int, int, int]:
-    """Returns the (height, width, channels) that augmentations make of an image's, without computing an image.
+    """Returns an image's (height, width, channels) after augmentations, without computing an image.
 
     Raises:
         ConfigError: an augmentation does not fit such images.
@@ -75,16 +75,16 @@ def augment(
         keys: (batch,) typed PRNG keys, a function of each image's epoch and position in it.
         images: (batch, height, width, channels), uint8.
         labels: (batch,), int32.
-        augmentations: as the config lists them, in the order that `check_order` wants.
-        normalization: applied before the first augmentation of normalized pixels.
+        augmentations: the augmentations as the config lists them, in an order that `check_order` accepts.
+        normalization: the normalization, which comes before the first augmentation of normalized pixels.
         num_classes: the number of classes of the targets, where they become soft.
 
     Returns:
-        Float32 images, and the labels; where `mixes`, instead of them targets, float32 (batch, num_classes), each a
-        distribution.
+        Float32 images, and the labels. Where `mixes` is true, targets stand in place of the labels: float32 (batch,
+        num_classes), each a distribution.
 
     Raises:
-        UserError: an augmentation is not registered, or returned what is no batch of such images.
+        UserError: an augmentation is not registered, or returned something else than a batch of such images.
     """
     steps = [
         (step, jax.vmap(jax.random.fold_in, (0, None))(keys, index), _with_options(step))
@@ -108,7 +108,7 @@ def augment(
 
 
 def _with_options(step: Augmentation) -> Change:
-    """The function of an augmentation, of the keys and what it changes."""
+    """Returns the function of an augmentation with its options bound: it takes the keys and what it changes."""
     options = {field.name: getattr(step, field.name) for field in dataclasses.fields(step) if field.name != "kind"}
     return functools.partial(AUGMENTATIONS.implementation(step).function, **options)
 

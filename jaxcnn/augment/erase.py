@@ -1,6 +1,6 @@
 """Augmentations that hide a part of each normalized image, in which 0 is the mean colour.
 
-Their config stands above each of them; its fields, apart from ``kind``, are the function's arguments.
+The options stand above each function; their fields, apart from ``kind``, are its arguments.
 """
 
 from typing import Literal
@@ -16,7 +16,7 @@ from jaxcnn.config.options import FiniteFloat, Interval, PositiveInt, Probabilit
 
 @option_group
 class RandomErasing(Augmentation):
-    """A box of random area, aspect ratio and position is hidden (arXiv:1708.04896): torchvision's ``RandomErasing``.
+    """Hides a box of random area, aspect ratio and position (arXiv:1708.04896), like torchvision's ``RandomErasing``.
 
     It comes after normalization, where 0 is the mean colour.
     """
@@ -27,8 +27,8 @@ class RandomErasing(Augmentation):
     ratio: Interval = (0.3, 3.3)
     """The smallest and the largest height over width; drawn log-uniformly."""
     value: FiniteFloat | Literal["color", "pixels"] = 0.0
-    """The value put there; or draws from a standard normal distribution, one a channel (``color``) or one for each
-    channel of each pixel (``pixels``)."""
+    """The value that is put there; or draws from a standard normal distribution, one for each channel (``color``) or
+    one for each channel of each pixel (``pixels``)."""
     kind: Literal["random_erasing"] = "random_erasing"
 
 
@@ -43,9 +43,9 @@ def random_erasing(
 ) -> Normalized:
     """Hides a box of each image with this probability (arXiv:1708.04896).
 
-    As ``RandomErasing`` in torchvision's ``transforms/v2/_augment.py`` (and, with ``color``, timm's
-    ``random_erasing.py``): ten draws, the first that is smaller than the image in both directions is taken; after them
-    the image is left alone. The paper draws until one fits, and evenly of pixels' levels.
+    It follows ``RandomErasing`` in torchvision's ``transforms/v2/_augment.py`` (and, with ``color``, timm's
+    ``random_erasing.py``): of ten draws, the first that is smaller than the image in both directions is taken; if there
+    is none, the image is left alone. The paper draws until a box fits, and draws pixels' levels evenly.
 
     Args:
         keys: (batch,) typed PRNG keys.
@@ -62,7 +62,7 @@ def random_erasing(
     _, height, width, channels = images.shape
 
     def erase(key, image):
-        whether_key, side_key, place_key, value_key = jax.random.split(key, 4)
+        whether_key, side_key, corner_key, value_key = jax.random.split(key, 4)
         widths, heights = draw_sides(side_key, height * width, scale, ratio)
         fits = (heights < height) & (widths < width)
         first = jnp.argmax(fits)
@@ -70,10 +70,10 @@ def random_erasing(
         erased = jax.random.bernoulli(whether_key, probability) & jnp.any(fits)
         inside = jnp.ones((1, 1), bool)
         for axis, (start, side, length) in enumerate(
-            zip(place_box(place_key, (height, width), sides), sides, (height, width), strict=True)
+            zip(place_box(corner_key, (height, width), sides), sides, (height, width), strict=True)
         ):
-            place = jnp.expand_dims(jnp.arange(length), 1 - axis)
-            inside = inside & (place >= start) & (place < start + side)
+            index = jnp.expand_dims(jnp.arange(length), 1 - axis)
+            inside = inside & (index >= start) & (index < start + side)
         match value:
             case "color":
                 filled = jax.random.normal(value_key, (1, 1, channels), image.dtype)
@@ -88,7 +88,7 @@ def random_erasing(
 
 @option_group
 class Cutout(Augmentation):
-    """Squares whose middles lie anywhere, cut off at the border, take the mean colour (arXiv:1708.04552).
+    """Hides squares whose middles lie anywhere and which are cut off at the border (arXiv:1708.04552).
 
     It comes after normalization.
     """
@@ -96,21 +96,21 @@ class Cutout(Augmentation):
     length: PositiveInt = 16
     """The length of a side, in pixels."""
     holes: PositiveInt = 1
-    """The number of squares an image."""
+    """The number of squares in an image."""
     kind: Literal["cutout"] = "cutout"
 
 
 def cutout(keys: Keys, images: Normalized, *, length: int, holes: int) -> Normalized:
     """Puts 0 into squares of each image (arXiv:1708.04552).
 
-    As the authors' ``util/cutout.py``: the middle of each is uniform over the image, and what sticks out is cut off.
-    The image is never left alone.
+    It follows the authors' ``util/cutout.py``: the middle of each square is uniform over the image, and what extends
+    beyond the border is cut off. No image is left alone.
 
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), float32, normalized.
         length: the length of a square's side, in pixels.
-        holes: the number of squares an image.
+        holes: the number of squares in an image.
 
     Returns:
         Images of the same shape and dtype.
@@ -121,8 +121,8 @@ def cutout(keys: Keys, images: Normalized, *, length: int, holes: int) -> Normal
         inside = []
         for axis_key, side in zip(jax.random.split(key), (height, width), strict=True):
             start = jax.random.randint(axis_key, (holes, 1), 0, side) - length // 2
-            place = jnp.arange(side)[None]
-            inside.append((place >= start) & (place < start + length))
+            index = jnp.arange(side)[None]
+            inside.append((index >= start) & (index < start + length))
         rows, columns = inside
         return jnp.any(rows[:, :, None] & columns[:, None, :], axis=0)
 

@@ -1,6 +1,6 @@
-"""Augmentations that move pixels. Each takes one key an image, so an image's fate does not depend on its batch.
+"""Augmentations that move pixels. Each takes a key for each image, so what it does to one does not depend on its batch.
 
-Their config stands above each of them; its fields, apart from ``kind``, are the function's arguments.
+The options stand above each function; their fields, apart from ``kind``, are its arguments.
 """
 
 from typing import Literal
@@ -16,7 +16,7 @@ from jaxcnn.config.options import GreyLevel, Interval, PositiveInt, Probability,
 
 @option_group
 class RandomCrop(Augmentation):
-    """A window of the image's own size, cut out of the image padded by ``padding`` pixels on each side."""
+    """Cuts a window of the image's own size out of the image padded by ``padding`` pixels on each side."""
 
     padding: PositiveInt = 4
     fill: GreyLevel = 0
@@ -27,7 +27,8 @@ class RandomCrop(Augmentation):
 def random_crop(keys: Keys, images: Pixels, *, padding: int, fill: int = 0) -> Pixels:
     """Takes a window of the image's own size, placed uniformly, out of the image padded on all sides.
 
-    As torchvision's ``RandomCrop(size, padding)``; the usual augmentation of CIFAR (arXiv:1512.03385, section 4.2).
+    It equals torchvision's ``RandomCrop(size, padding)``, the usual augmentation of CIFAR (arXiv:1512.03385, section
+    4.2).
 
     Args:
         keys: (batch,) typed PRNG keys.
@@ -41,8 +42,7 @@ def random_crop(keys: Keys, images: Pixels, *, padding: int, fill: int = 0) -> P
     _, height, width, _ = images.shape
     offsets = jax.vmap(lambda key: jax.random.randint(key, (2,), -padding, padding + 1))(keys)
 
-    # One axis at a time: a gather of whole rows, then of whole columns, is several times faster on a CPU than a
-    # dynamic slice under vmap.
+    # A gather of whole rows, then of whole columns, is several times faster on a CPU than a dynamic slice under vmap.
     def shift(images, offset, length, axis):
         source = offset[:, None] + jnp.arange(length)[None]
         shape = [1, 1, 1, 1]
@@ -100,13 +100,13 @@ def vertical_flip(keys: Keys, images: Images, *, probability: float = 0.5) -> Im
 
 @option_group
 class RandomRotation(Augmentation):
-    """A rotation about the middle: torchvision's ``RandomRotation``."""
+    """Rotates an image about its middle, like torchvision's ``RandomRotation``."""
 
     degrees: SignedInterval = (-10.0, 10.0)
     """The smallest and the largest angle, counter-clockwise; drawn uniformly."""
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["random_rotation"] = "random_rotation"
 
 
@@ -136,7 +136,7 @@ def random_rotation(
 
 @option_group
 class RandomAffine(Augmentation):
-    """Shear, scale, rotation about the middle, translation, each drawn uniformly: torchvision's ``RandomAffine``."""
+    """Shears, scales, rotates and translates by amounts drawn uniformly, like torchvision's ``RandomAffine``."""
 
     degrees: SignedInterval = (0.0, 0.0)
     """The smallest and the largest angle, clockwise."""
@@ -150,7 +150,7 @@ class RandomAffine(Augmentation):
     """The smallest and the largest shear along y, in degrees."""
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["random_affine"] = "random_affine"
 
 
@@ -200,14 +200,14 @@ def random_affine(
 
 @option_group
 class RandomPerspective(Augmentation):
-    """Each corner moved inward, and the image with it: torchvision's ``RandomPerspective``."""
+    """Moves each corner inward, and the image with it, like torchvision's ``RandomPerspective``."""
 
     distortion_scale: Probability = 0.5
     """The largest share of the half width, and of the half height, by which a corner moves."""
     probability: Probability = 0.5
     interpolation: SampledAt = "bilinear"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["random_perspective"] = "random_perspective"
 
 

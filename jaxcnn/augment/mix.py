@@ -1,10 +1,10 @@
 """Augmentations that blend images of a batch, and their targets with them.
 
-The partner of each image is the one before it in the batch, and the draw is one for the whole batch, as in
-torchvision's ``transforms/v2/_augment.py``. It is made with the key of the batch's first image: still a function of
-(seed, step).
+The partner of each image is the one before it in the batch, and there is one draw for the whole batch, as in
+torchvision's ``transforms/v2/_augment.py``. It is made with the key of the batch's first image, so it is still a
+function of (seed, step).
 
-Their config stands above each of them; its fields, apart from ``kind``, are the function's arguments.
+The options stand above each function; their fields, apart from ``kind``, are its arguments.
 """
 
 from typing import Literal
@@ -18,7 +18,7 @@ from jaxcnn.config.options import PositiveFloat, Probability
 
 
 def _share(key: jax.Array, alpha: float, probability: float) -> jax.Array:
-    """What stays of each image: 1 where the batch is left alone."""
+    """Returns the share that stays of each image; 1 where the batch is left alone."""
     drawn, whether = jax.random.split(key)
     return jnp.where(jax.random.bernoulli(whether, probability), jax.random.beta(drawn, alpha, alpha), 1.0)
 
@@ -28,22 +28,22 @@ def _blend(own: jax.Array, share: jax.Array) -> jax.Array:
 
 
 def _box(key: jax.Array, share: jax.Array, height: int, width: int) -> jax.Array:
-    """Where a box of the other share of the area lies, its centre anywhere: bool (height, width)."""
+    """Returns where a box of the other share of the area lies, bool (height, width); its centre is anywhere."""
     half = 0.5 * jnp.sqrt(1 - share)
     inside = []
     for axis_key, length in zip(jax.random.split(key), (height, width), strict=True):
         center, reach = jax.random.randint(axis_key, (), 0, length), jnp.floor(half * length)
-        place = jnp.arange(length)
-        inside.append((place >= center - reach) & (place < center + reach))
+        index = jnp.arange(length)
+        inside.append((index >= center - reach) & (index < center + reach))
     return inside[0][:, None] & inside[1][None]
 
 
 @option_group
 class MixUp(Augmentation):
-    """Each image and target blended with another's of the batch (arXiv:1710.09412): torchvision's ``MixUp``."""
+    """Blends each image and target with its neighbour's (arXiv:1710.09412), like torchvision's ``MixUp``."""
 
     alpha: PositiveFloat = 0.2
-    """The parameter of Beta(alpha, alpha), from which the share that stays of each image is drawn, one a batch."""
+    """The parameter of Beta(alpha, alpha), from which the share that stays of each image is drawn, once for a batch."""
     probability: Probability = 1.0
     """The probability of blending a batch at all."""
     kind: Literal["mixup"] = "mixup"
@@ -68,10 +68,13 @@ def mixup(keys: Keys, images: Images, targets: Targets, *, alpha: float, probabi
 
 @option_group
 class CutMix(Augmentation):
-    """A box of each image out of another of the batch, targets by area (arXiv:1905.04899): torchvision's ``CutMix``."""
+    """Puts a box of its neighbour into each image, and blends targets by area, like torchvision's ``CutMix``.
+
+    The method is that of arXiv:1905.04899.
+    """
 
     alpha: PositiveFloat = 1.0
-    """The parameter of Beta(alpha, alpha), from which the share of the area that stays is drawn, one a batch."""
+    """The parameter of Beta(alpha, alpha), from which the share of the area that stays is drawn, once for a batch."""
     probability: Probability = 1.0
     """The probability of cutting a batch at all."""
     kind: Literal["cutmix"] = "cutmix"
@@ -80,7 +83,8 @@ class CutMix(Augmentation):
 def cutmix(keys: Keys, images: Images, targets: Targets, *, alpha: float, probability: float) -> tuple[Images, Targets]:
     """Puts a box of each image's neighbour into it, and blends the targets by area (arXiv:1905.04899).
 
-    The box's centre is uniform over the image, and what sticks out is cut off; targets go by what is left of it.
+    The box's centre is uniform over the image, and what extends beyond the border is cut off; the targets are blended
+    by the area that is left.
 
     Args:
         keys: (batch,) typed PRNG keys.
@@ -100,7 +104,7 @@ def cutmix(keys: Keys, images: Images, targets: Targets, *, alpha: float, probab
 
 @option_group
 class MixUpOrCutMix(Augmentation):
-    """One of the two, drawn anew for each batch: torchvision's reference scripts draw evenly."""
+    """Applies one of the two, which is drawn anew for each batch; torchvision's reference scripts draw evenly."""
 
     mixup_alpha: PositiveFloat = 0.2
     cutmix_alpha: PositiveFloat = 1.0
@@ -121,7 +125,7 @@ def mixup_or_cutmix(
     cutmix_probability: float,
     probability: float,
 ) -> tuple[Images, Targets]:
-    """Does `mixup` or `cutmix` to the whole batch.
+    """Applies `mixup` or `cutmix` to the whole batch.
 
     Args:
         keys: (batch,) typed PRNG keys.

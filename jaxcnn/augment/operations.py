@@ -1,7 +1,8 @@
-"""Operations of the policies, each with an amount: one kernel that does a different one to each image.
+"""The operations of the policies, each with an amount: one kernel that applies a different one to each image.
 
-Whatever the operations are, each step is the same for all images: one affine warp, one table, one blend, with what does
-nothing for those images that are not due. So a batch of any mixture costs one of each, not one of every operation.
+Whatever the operations are, each step is the same for all images: one affine warp, one table and one blend, which do
+nothing to the images that do not need them. So a batch of any mixture costs one of each, and not one of every
+operation.
 
 Images are uint8 (batch, height, width, channels) with 1 or 3 channels, in and out.
 """
@@ -26,13 +27,13 @@ def apply_operation(
     interpolation: SampledAt,
     fill: Fill,
 ) -> Pixels:
-    """Does one operation to each image, as torchvision's ``_apply_image_or_video_transform``.
+    """Applies one operation to each image, like torchvision's ``_apply_image_or_video_transform``.
 
     Args:
         images: (batch, height, width, channels), uint8.
         operations: (batch,), indices into `OPERATIONS`.
         amounts: (batch,), float32: slopes, pixels, degrees, what is added to a factor of 1, bits, or levels.
-        interpolation: that of shears, translations and rotations, as `warp`'s.
+        interpolation: the interpolation of shears, translations and rotations, as `warp`'s.
         fill: the grey level where there was no image, as `warp`'s.
 
     Returns:
@@ -46,7 +47,7 @@ def apply_operation(
     def amount(name, otherwise=0.0):
         return jnp.where(due(name), amounts, otherwise)
 
-    # Shears are about the corner at the top left.
+    # The top left corner stays where it is in shears.
     sheared = due("shear_x", "shear_y")
     matrices = inverse_affine(
         angle=-amount("rotate"),
@@ -57,7 +58,7 @@ def apply_operation(
         center_x=jnp.where(sheared, -width / 2, 0.0),
         center_y=jnp.where(sheared, -height / 2, 0.0),
     )
-    # An image gets one of the three, so each can measure the image as it came.
+    # An image gets one of the three, so each can measure the original image.
     changed = color.apply_tables(
         warp(images, matrices, interpolation=interpolation, fill=fill), _tables(images, due, amount)
     )
@@ -66,7 +67,7 @@ def apply_operation(
 
 
 def _tables(images, due, amount):
-    """The table of each image's operation, uint8 (batch, 256, channels); that which changes nothing, if it has none."""
+    """Returns the table of each image's operation, uint8 (batch, 256, channels); without one it changes nothing."""
     levels = color.levels(images)
     tables = {
         "brightness": color.adjust_brightness(levels, 1 + amount("brightness")),
@@ -81,8 +82,8 @@ def _tables(images, due, amount):
     choice = jnp.stack([due(name) for name in tables], axis=1)
     choice = jnp.concatenate([choice, ~jnp.any(choice, axis=1, keepdims=True)], axis=1)
     candidates = jnp.stack(jnp.broadcast_arrays(*tables.values(), levels), axis=1)
-    # Chosen by a product, exact because one factor is 1 and the others are 0. XLA on a CPU would fuse a selection with
-    # the look-up, and make each entry anew for each pixel: a step took three times as long.
+    # The table is chosen by a product, which is exact because one factor is 1 and the others are 0. XLA on a CPU would
+    # fuse a selection with the look-up and compute each entry anew for each pixel: a step took three times as long.
     chosen = jnp.einsum("bt,btvc->bvc", choice.astype(jnp.float32), candidates.astype(jnp.float32), precision="highest")
     return chosen.astype(jnp.uint8)
 
@@ -95,7 +96,7 @@ def apply_operations(
     interpolation: SampledAt,
     fill: Fill,
 ) -> Pixels:
-    """Does a row of operations to each image, one after the other.
+    """Applies a row of operations to each image, one after the other.
 
     Args:
         images: (batch, height, width, channels), uint8.
@@ -116,21 +117,21 @@ def apply_operations(
 
 def amounts_of(
     space: Space,
-    places: Int[Array, "*shape"],
+    choices: Int[Array, "*shape"],
     shares: Float[Array, "*shape"],
     negated: Bool[Array, "*shape"],
     height: int,
     width: int,
 ) -> Float32[Array, "*shape"]:
-    """Turns magnitudes into what `apply_operation` takes.
+    """Turns magnitudes into the amounts that `apply_operation` takes.
 
     Args:
         space: the operations and their ranges.
-        places: the indices of the operations in the space, int32 of any shape.
+        choices: the indices of the operations in the space, int32 of any shape.
         shares: the shares of their ranges, 0 to 1, of that shape.
         negated: whether an operation that has a sign gets a minus, of that shape.
         height: the height of the images, in pixels.
-        width: their width.
+        width: the width of the images, in pixels.
 
     Returns:
         float32 of that shape.
@@ -138,17 +139,17 @@ def amounts_of(
     sides = [(height if name.endswith("_y") else width) if row.of_side else 1 for name, row in space.items()]
     start, stop = (
         jnp.array([side * getattr(row, end) for side, row in zip(sides, space.values(), strict=True)], jnp.float32)[
-            places
+            choices
         ]
         for end in ("start", "stop")
     )
     amounts = start + shares * (stop - start)
-    # In float32, a whole number may come out a little off.
+    # Rounding in float32 may leave a whole number a little off.
     little = 1e-4
     rounded = {"nearest": jnp.round(amounts), "down": jnp.floor(amounts + little), "up": jnp.ceil(amounts - little)}
     for way, result in rounded.items():
-        amounts = jnp.where(jnp.array([row.rounded == way for row in space.values()])[places], result, amounts)
-    signed = jnp.array([row.signed for row in space.values()])[places]
+        amounts = jnp.where(jnp.array([row.rounded == way for row in space.values()])[choices], result, amounts)
+    signed = jnp.array([row.signed for row in space.values()])[choices]
     return jnp.where(signed & negated, -amounts, amounts)
 
 

@@ -1,10 +1,10 @@
 """Policies: operations drawn at random, as AutoAugment, RandAugment, TrivialAugment and AugMix draw them.
 
-A policy draws, for each image, a row of operations and of their amounts; `apply_operations` then does them.
+For each image, a policy draws a row of operations and of their amounts; `apply_operations` then applies them.
 
-Images are uint8 (batch, height, width, channels) with 1 or 3 channels, in and out, and keys typed PRNG keys, (batch,),
-so an image's fate does not depend on its batch. The config of a policy stands above it; its fields, apart from
-``kind``, are the function's arguments.
+Images are uint8 (batch, height, width, channels) with 1 or 3 channels, in and out. Keys are typed PRNG keys, (batch,),
+so what a policy does to an image does not depend on its batch. The options stand above each policy; their fields, apart
+from ``kind``, are the function's arguments.
 """
 
 import math
@@ -40,49 +40,49 @@ PolicyName = Literal["imagenet", "cifar10", "svhn"]
 
 
 def _split(keys: jax.Array, count: int) -> jax.Array:
-    """Several (batch,) keys of one."""
+    """Returns several keys, each (batch,), made of one."""
     return jax.vmap(lambda key: jax.random.split(key, count), out_axes=1)(keys)
 
 
 def _evenly(keys: jax.Array, shape: tuple[int, ...], low: int, high: int) -> jax.Array:
-    """Integers of [low, high), of ``shape`` for each image."""
+    """Draws integers from [low, high), an array of ``shape`` for each image."""
     return jax.vmap(lambda key: jax.random.randint(key, shape, low, high))(keys)
 
 
 def _chance(keys: jax.Array, probability: float | jax.Array, shape: tuple[int, ...]) -> jax.Array:
-    """True with this probability, of ``shape`` for each image."""
+    """Draws bools that are True with this probability, an array of ``shape`` for each image."""
     return jax.vmap(lambda key: jax.random.uniform(key, shape))(keys) < probability
 
 
 @option_group
 class AutoAugment(Augmentation):
-    """Two operations, one of 25 pairs found by a search on a data set (arXiv:1805.09501): torchvision's."""
+    """Applies one of 25 pairs of operations, found by a search on a data set (arXiv:1805.09501), like torchvision's."""
 
     policy: PolicyName = "imagenet"
     """The data set of the search."""
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["auto_augment"] = "auto_augment"
 
 
 def draw_auto_augment(
     keys: Keys, height: int, width: int, *, policy: PolicyName
 ) -> tuple[Int32[Array, "batch 2"], Float32[Array, "batch 2"]]:
-    """Draws a pair of a policy's 25 for each image, and does each of the two with its own probability.
+    """Draws one of a policy's 25 pairs for each image, and each of its two operations with its own probability.
 
     Args:
         keys: (batch,) typed PRNG keys.
         height: the height of the images, in pixels.
-        width: their width.
-        policy: the data set for which it was found.
+        width: the width of the images, in pixels.
+        policy: the data set for which the policy was found.
 
     Returns:
         Operations and amounts, each (batch, 2), as `apply_operations` takes them.
     """
     pairs = AUTO_AUGMENT_POLICIES[policy]
     names = list(AUTO_AUGMENT)
-    places = jnp.array([[names.index(name) for name, _, _ in pair] for pair in pairs])
+    choices = jnp.array([[names.index(name) for name, _, _ in pair] for pair in pairs])
     chances = jnp.array([[chance for _, chance, _ in pair] for pair in pairs])
     shares = jnp.array([[magnitude / 9 for _, _, magnitude in pair] for pair in pairs])
 
@@ -90,39 +90,39 @@ def draw_auto_augment(
     pair = _evenly(pair_keys, (), 0, len(pairs))
     done = _chance(done_keys, chances[pair], (2,))
     negated = _chance(sign_keys, 0.5, (2,))
-    amounts = amounts_of(AUTO_AUGMENT, places[pair], shares[pair], negated, height, width)
-    return jnp.where(done, numbers_of(AUTO_AUGMENT)[places[pair]], _IDENTITY), amounts
+    amounts = amounts_of(AUTO_AUGMENT, choices[pair], shares[pair], negated, height, width)
+    return jnp.where(done, numbers_of(AUTO_AUGMENT)[choices[pair]], _IDENTITY), amounts
 
 
 def auto_augment(keys: Keys, images: Pixels, *, policy: PolicyName, interpolation: SampledAt, fill: Fill) -> Pixels:
-    """AutoAugment (arXiv:1805.09501): see `draw_auto_augment` and `apply_operations`."""
+    """Applies AutoAugment (arXiv:1805.09501): see `draw_auto_augment` and `apply_operations`."""
     drawn = draw_auto_augment(keys, *images.shape[1:3], policy=policy)
     return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
 
 
 @option_group
 class RandAugment(Augmentation):
-    """Operations drawn evenly, all of one magnitude (arXiv:1909.13719): torchvision's ``RandAugment``.
+    """Applies operations drawn evenly, all of one magnitude (arXiv:1909.13719), like torchvision's ``RandAugment``.
 
     timm's ``rand-m9-mstd0.5-inc1`` is ``RandAugment(magnitude=9, magnitude_std=0.5, num_magnitude_bins=11,
     increasing=True, probability=0.5)``.
     """
 
     num_ops: PositiveInt = 2
-    """The number of operations an image."""
+    """The number of operations for each image."""
     num_magnitude_bins: Bins = 31
     magnitude: NonNegativeFloat = 9.0
     """The magnitude of every operation, from 0 to ``num_magnitude_bins - 1``."""
     magnitude_std: NonNegativeFloat = 0.0
     """The standard deviation of a normal draw about the magnitude for each operation, clipped to the same range."""
     increasing: bool = False
-    """Whether the operations are those of timm's increasing set: solarize_add and invert besides, and no identity;
-    posterize to 4 bits or less."""
+    """Whether the operations are those of timm's increasing set, which also has solarize_add and invert, has no
+    identity, and posterizes to 4 bits or less."""
     probability: Probability = 1.0
-    """The probability of doing each operation that was drawn."""
+    """The probability of applying each operation that was drawn."""
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["rand_augment"] = "rand_augment"
 
     @pydantic.field_validator("magnitude")
@@ -151,43 +151,46 @@ def draw_rand_augment(
     Args:
         keys: (batch,) typed PRNG keys.
         height: the height of the images, in pixels.
-        width: their width.
-        num_ops: the number of operations an image.
+        width: the width of the images, in pixels.
+        num_ops: the number of operations for each image.
         magnitude: the magnitude of every operation, from 0 to ``num_magnitude_bins - 1``.
         num_magnitude_bins: one more than the largest magnitude.
-        magnitude_std: the standard deviation of a normal draw about the magnitude, one an operation, clipped to the
+        magnitude_std: the standard deviation of a normal draw about the magnitude for each operation, clipped to the
             same range.
         increasing: whether the operations are those of timm's set, instead of torchvision's.
-        probability: the probability of doing each operation that was drawn.
+        probability: the probability of applying each operation that was drawn.
 
     Returns:
         Operations and amounts, each (batch, num_ops), as `apply_operations` takes them.
     """
     space = RAND_AUGMENT_INCREASING if increasing else RAND_AUGMENT
     shape, largest = (num_ops,), num_magnitude_bins - 1
-    place_keys, share_keys, sign_keys, done_keys = _split(keys, 4)
-    places = _evenly(place_keys, shape, 0, len(space))
+    choice_keys, share_keys, sign_keys, done_keys = _split(keys, 4)
+    choices = _evenly(choice_keys, shape, 0, len(space))
     magnitudes = magnitude + magnitude_std * jax.vmap(lambda key: jax.random.normal(key, shape))(share_keys)
     shares = jnp.clip(magnitudes, 0, largest) / largest
-    amounts = amounts_of(space, places, shares, _chance(sign_keys, 0.5, shape), height, width)
+    amounts = amounts_of(space, choices, shares, _chance(sign_keys, 0.5, shape), height, width)
     done = _chance(done_keys, probability, shape)
-    return jnp.where(done, numbers_of(space)[places], _IDENTITY), amounts
+    return jnp.where(done, numbers_of(space)[choices], _IDENTITY), amounts
 
 
 def rand_augment(keys: Keys, images: Pixels, *, interpolation: SampledAt, fill: Fill, **options) -> Pixels:
-    """RandAugment (arXiv:1909.13719): see `draw_rand_augment` and `apply_operations`."""
+    """Applies RandAugment (arXiv:1909.13719): see `draw_rand_augment` and `apply_operations`."""
     drawn = draw_rand_augment(keys, *images.shape[1:3], **options)
     return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
 
 
 @option_group
 class TrivialAugmentWide(Augmentation):
-    """One operation and its magnitude, drawn evenly (arXiv:2103.10158): torchvision's ``TrivialAugmentWide``."""
+    """Applies one operation that is drawn evenly, with its magnitude, like torchvision's ``TrivialAugmentWide``.
+
+    The method is that of arXiv:2103.10158.
+    """
 
     num_magnitude_bins: Bins = 31
     interpolation: SampledAt = "nearest"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["trivial_augment_wide"] = "trivial_augment_wide"
 
 
@@ -199,37 +202,37 @@ def draw_trivial_augment_wide(
     Args:
         keys: (batch,) typed PRNG keys.
         height: the height of the images, in pixels.
-        width: their width.
-        num_magnitude_bins: the number of magnitudes there are, from none to the largest.
+        width: the width of the images, in pixels.
+        num_magnitude_bins: the number of magnitudes, from none to the largest.
 
     Returns:
         Operations and amounts, each (batch, 1), as `apply_operations` takes them.
     """
     space, shape = TRIVIAL_AUGMENT_WIDE, (1,)
-    place_keys, share_keys, sign_keys = _split(keys, 3)
-    places = _evenly(place_keys, shape, 0, len(space))
+    choice_keys, share_keys, sign_keys = _split(keys, 3)
+    choices = _evenly(choice_keys, shape, 0, len(space))
     shares = _evenly(share_keys, shape, 0, num_magnitude_bins) / (num_magnitude_bins - 1)
-    return numbers_of(space)[places], amounts_of(space, places, shares, _chance(sign_keys, 0.5, shape), height, width)
+    return numbers_of(space)[choices], amounts_of(space, choices, shares, _chance(sign_keys, 0.5, shape), height, width)
 
 
 def trivial_augment_wide(
     keys: Keys, images: Pixels, *, num_magnitude_bins: int, interpolation: SampledAt, fill: Fill
 ) -> Pixels:
-    """TrivialAugment (arXiv:2103.10158): see `draw_trivial_augment_wide` and `apply_operations`."""
+    """Applies TrivialAugment (arXiv:2103.10158): see `draw_trivial_augment_wide` and `apply_operations`."""
     drawn = draw_trivial_augment_wide(keys, *images.shape[1:3], num_magnitude_bins=num_magnitude_bins)
     return apply_operations(images, *drawn, interpolation=interpolation, fill=fill)
 
 
 @option_group
 class AugMix(Augmentation):
-    """The average of chains of operations, blended with the image (arXiv:1912.02781): torchvision's ``AugMix``."""
+    """Blends an image with the average of chains of operations (arXiv:1912.02781), like torchvision's ``AugMix``."""
 
     severity: Annotated[int, Field(ge=1, le=10)] = 3
-    """The number of lowest magnitudes, of ten, from which that of each operation is drawn."""
+    """The number of the lowest of ten magnitudes from which that of each operation is drawn."""
     mixture_width: PositiveInt = 3
-    """The number of chains an image."""
+    """The number of chains for each image."""
     chain_depth: PositiveInt | None = None
-    """The number of operations a chain; by default 1 to 3, drawn for each chain."""
+    """The number of operations in a chain; by default 1 to 3, drawn for each chain."""
     alpha: PositiveFloat = 1.0
     """The parameter of Dirichlet(alpha, ..., alpha) and Beta(alpha, alpha), from which the weights are drawn."""
     all_ops: bool = True
@@ -237,7 +240,7 @@ class AugMix(Augmentation):
     ImageNet-C tests with them."""
     interpolation: SampledAt = "bilinear"
     fill: Fill = (0,)
-    """The grey level where there was no image: one a channel, or one for all."""
+    """The grey level where there was no image, one for each channel or one for all."""
     kind: Literal["aug_mix"] = "aug_mix"
 
 
@@ -256,10 +259,10 @@ def draw_aug_mix(
     Args:
         keys: (batch,) typed PRNG keys.
         height: the height of the images, in pixels.
-        width: their width.
+        width: the width of the images, in pixels.
         severity: the number of magnitudes to draw from, 1 to 10.
-        mixture_width: the number of chains an image.
-        chain_depth: the number of operations a chain; None for 1 to 3, drawn evenly.
+        mixture_width: the number of chains for each image.
+        chain_depth: the number of operations in a chain; None for 1 to 3, drawn evenly.
         all_ops: whether brightness, colour, contrast and sharpness are among them.
 
     Returns:
@@ -268,22 +271,23 @@ def draw_aug_mix(
     space = AUG_MIX_ALL if all_ops else AUG_MIX_PAPER
     steps = chain_depth or 3
     shape = (mixture_width, steps)
-    place_keys, share_keys, sign_keys, depth_keys = _split(keys, 4)
-    places, shares = _evenly(place_keys, shape, 0, len(space)), _evenly(share_keys, shape, 0, severity) / 9
-    operations = numbers_of(space)[places]
+    choice_keys, share_keys, sign_keys, depth_keys = _split(keys, 4)
+    choices, shares = _evenly(choice_keys, shape, 0, len(space)), _evenly(share_keys, shape, 0, severity) / 9
+    operations = numbers_of(space)[choices]
     if chain_depth is None:
         depths = _evenly(depth_keys, (mixture_width, 1), 1, 4)
         operations = jnp.where(jnp.arange(steps)[None, None] < depths, operations, _IDENTITY)
-    return operations, amounts_of(space, places, shares, _chance(sign_keys, 0.5, shape), height, width)
+    return operations, amounts_of(space, choices, shares, _chance(sign_keys, 0.5, shape), height, width)
 
 
 def aug_mix(keys: Keys, images: Pixels, *, alpha: float, interpolation: SampledAt, fill: Fill, **options) -> Pixels:
-    """AugMix (arXiv:1912.02781): chains from `draw_aug_mix`, averaged, and the average blended with the image.
+    """Applies AugMix (arXiv:1912.02781): averages chains from `draw_aug_mix`, and blends the average with the image.
 
     Args:
         keys: (batch,) typed PRNG keys.
         images: (batch, height, width, channels), uint8.
-        alpha: the chains' weights are drawn from Dirichlet(alpha, ..., alpha), the average's from Beta(alpha, alpha).
+        alpha: the parameter of Dirichlet(alpha, ..., alpha), from which the chains' weights are drawn, and of
+            Beta(alpha, alpha), from which the average's weight is drawn.
         interpolation: as `apply_operation`'s.
         fill: as `apply_operation`'s.
         **options: `draw_aug_mix`'s.
@@ -296,7 +300,7 @@ def aug_mix(keys: Keys, images: Pixels, *, alpha: float, interpolation: SampledA
     batch, chains, _ = operations.shape
     weights = jax.vmap(lambda key: jax.random.dirichlet(key, jnp.full(chains, alpha)))(weight_keys)
     share = jax.vmap(lambda key: jax.random.beta(key, alpha, alpha))(share_keys)
-    # All chains at once, as a larger batch.
+    # All chains are computed at once, as a larger batch.
     repeated = jnp.repeat(images, chains, axis=0)
     operations, amounts = (each.reshape(batch * chains, -1) for each in (operations, amounts))
     changed = apply_operations(repeated, operations, amounts, interpolation=interpolation, fill=fill)

@@ -1,7 +1,8 @@
-"""What the policies draw from: operations, how far each goes, and AutoAugment's three policies.
+"""The tables that the policies draw from: the operations, their ranges, and AutoAugment's three policies.
 
-Names and ranges are torchvision's (``transforms/v2/_auto_augment.py``) unless said. There, a magnitude is one of
-several bins, spread evenly over an operation's range; here, it is a share of that range, from 0 to 1.
+Names and ranges are torchvision's (``transforms/v2/_auto_augment.py``) unless a comment says otherwise. There, a
+magnitude is one of several bins, spread evenly over an operation's range; here, it is a share of that range, from 0 to
+1.
 """
 
 import dataclasses
@@ -34,15 +35,15 @@ class Range:
     """The amounts of an operation."""
 
     start: float = 0.0
-    """At the share 0 of the magnitude."""
+    """The amount at the share 0 of the magnitude."""
     stop: float = 0.0
-    """At the share 1; between them it is linear."""
+    """The amount at the share 1; between the two it is linear."""
     signed: bool = False
-    """Whether the amount is negated every other time."""
+    """Whether the amount is negated with a probability of a half."""
     of_side: bool = False
-    """Whether start and stop are shares of the width (of the height for translations along y), else pixels."""
+    """Whether start and stop are shares of the width (of the height for translations along y); else they are pixels."""
     rounded: Literal["no", "nearest", "down", "up"] = "no"
-    """To whole numbers, before the sign."""
+    """How the amount is rounded to a whole number, before the sign."""
 
 
 Space = Mapping[str, Range]
@@ -53,12 +54,12 @@ def _space(**ranges: Range) -> Space:
 
 
 def _enhancements(stop: float) -> dict[str, Range]:
-    """Amounts are added to the factor 1."""
+    """Returns the ranges of operations whose amounts are added to the factor 1."""
     return dict.fromkeys(("brightness", "color", "contrast", "sharpness"), Range(stop=stop, signed=True))
 
 
 def _shears(slope: float) -> dict[str, Range]:
-    """Amounts are slopes."""
+    """Returns the ranges of shears, whose amounts are slopes."""
     return dict.fromkeys(("shear_x", "shear_y"), Range(stop=slope, signed=True))
 
 
@@ -66,8 +67,8 @@ def _translations(stop: float, *, of_side: bool = True) -> dict[str, Range]:
     return dict.fromkeys(("translate_x", "translate_y"), Range(stop=stop, signed=True, of_side=of_side, rounded="down"))
 
 
-# Amounts of posterize are bits kept; of solarize, the threshold, rounded up, which is the same for whole levels. Those
-# of what has no magnitude are not used.
+# The amount of posterize is the number of bits that are kept, and that of solarize the threshold, rounded up, which is
+# the same for whole levels. The amounts of operations without a magnitude are not used.
 _SOLARIZE = Range(255, 0, rounded="up")
 _EQUALIZERS = {"autocontrast": Range(), "equalize": Range()}
 
@@ -84,7 +85,7 @@ AUTO_AUGMENT = _space(
 RAND_AUGMENT = _space(
     identity=Range(), **{operation: amounts for operation, amounts in AUTO_AUGMENT.items() if operation != "invert"}
 )
-# timm's "increasing" set (data/auto_augment.py), in which a larger magnitude always changes more.
+# This is timm's "increasing" set (data/auto_augment.py), in which a larger magnitude always changes more.
 RAND_AUGMENT_INCREASING = _space(
     **_EQUALIZERS,
     invert=Range(),

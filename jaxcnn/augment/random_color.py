@@ -1,7 +1,7 @@
-"""Random changes of colour and sharpness. Each takes one key an image, so an image's fate does not depend on its batch.
+"""Random changes of colour and sharpness, drawn with a key for each image, and so independently of its batch.
 
-Images are uint8 (batch, height, width, channels), in and out, and keys typed PRNG keys, (batch,). The config of an
-augmentation stands above it; its fields, apart from ``kind``, are the function's arguments.
+Images are uint8 (batch, height, width, channels), in and out. Keys are typed PRNG keys, (batch,). The options stand
+above each function; their fields, apart from ``kind``, are its arguments.
 """
 
 from collections.abc import Callable
@@ -18,8 +18,8 @@ from jaxcnn.augment.arrays import Keys, Pixels
 from jaxcnn.config import Augmentation, ConfigError, option_group
 from jaxcnn.config.options import Interval, NonNegativeFloat, PositiveInt, Probability
 
-# Of RGB in [0, 1], from a random subset of ILSVRC's training images: fb.resnet.torch, datasets/imagenet.lua. A row of
-# the vectors is a channel, a column a component.
+# These are the principal components of RGB in [0, 1] on a random subset of ILSVRC's training images, as fb.resnet.torch
+# has them (datasets/imagenet.lua). A row of the vectors is a channel, a column a component.
 _EIGENVALUES = (0.2175, 0.0188, 0.0045)
 _EIGENVECTORS = ((-0.5675, 0.7192, 0.4009), (-0.5808, -0.0045, -0.8140), (-0.5836, -0.6948, 0.4203))
 
@@ -47,19 +47,19 @@ def jitter(
     Args:
         images: (batch, height, width, channels), uint8.
         order: (batch, 3), a permutation of 0 brightness, 1 contrast and 2 saturation.
-        factors: (batch, 3), of brightness, contrast and saturation.
-        turned_after: (batch,), after how many of the three, 0 to 3, the hue is turned.
-        turn: (batch,), by what share of the circle; None for not at all.
+        factors: (batch, 3), the factors of brightness, contrast and saturation.
+        turned_after: (batch,), the number of the three changes, 0 to 3, after which the hue is turned.
+        turn: (batch,), the share of the circle by which it is turned; None where it is not.
 
     Returns:
         Images of the same shape.
     """
 
-    # The three are one kernel: a blend with black, with the mean luma or with the luma.
+    # All three are one kernel: a blend with black, with the mean luma or with the luma.
     def blends(images, due):
-        for place in range(3):
-            which = order[:, place]
-            ratio = jnp.where(due(place), jnp.take_along_axis(factors, which[:, None], axis=1)[:, 0], 1.0)
+        for number in range(3):
+            which = order[:, number]
+            ratio = jnp.where(due(number), jnp.take_along_axis(factors, which[:, None], axis=1)[:, 0], 1.0)
             luma = color.grey(images).astype(jnp.float32)
             even = jnp.where(which == 1, color.mean_grey(images), 0.0)
             other = jnp.where(color.spread(which == 2, luma), luma, color.spread(even, luma))
@@ -67,17 +67,17 @@ def jitter(
         return images
 
     if turn is None:
-        return blends(images, lambda place: True)
-    images = blends(images, lambda place: place < turned_after)
+        return blends(images, lambda number: True)
+    images = blends(images, lambda number: number < turned_after)
     images = color.adjust_hue(images, turn)
-    return blends(images, lambda place: place >= turned_after)
+    return blends(images, lambda number: number >= turned_after)
 
 
 @option_group
 class ColorJitter(Augmentation):
-    """Brightness, contrast, saturation and hue changed in a random order: torchvision's ``ColorJitter``.
+    """Changes brightness, contrast, saturation and hue in a random order, like torchvision's ``ColorJitter``.
 
-    The first three by a factor from [max(0, 1 - value), 1 + value], each its own. The defaults are those of ResNet's
+    The first three are each changed by a factor from [max(0, 1 - value), 1 + value]. The defaults are those of ResNet's
     recipe in Torch (fb.resnet.torch, ``datasets/imagenet.lua``).
     """
 
@@ -125,7 +125,7 @@ def color_jitter(
         turned_after = jax.random.randint(keys[2], (), 0, 4)
         return order, factors, turned_after, jax.random.uniform(keys[3], minval=-hue, maxval=hue)
 
-    choices, draws = (jax.vmap(jax.random.fold_in, (0, None))(keys, place) for place in range(2))
+    choices, draws = (jax.vmap(jax.random.fold_in, (0, None))(keys, number) for number in range(2))
     order, factors, turned_after, turn = jax.vmap(draw)(draws)
     turn = None if hue == 0 or images.shape[-1] == 1 else turn
     return _sometimes(choices, images, probability, lambda images: jitter(images, order, factors, turned_after, turn))
@@ -133,18 +133,18 @@ def color_jitter(
 
 @option_group
 class Lighting(Augmentation):
-    """AlexNet's change of the light's colour and strength (Krizhevsky et al., 2012, section 4.1)."""
+    """Changes the colour and the strength of the light, like AlexNet's (Krizhevsky et al., 2012, section 4.1)."""
 
     std: NonNegativeFloat = 0.1
-    """The standard deviation of the three draws an image that scale ILSVRC's principal components of RGB."""
+    """The standard deviation of the three draws for each image that scale ILSVRC's principal components of RGB."""
     kind: Literal["lighting"] = "lighting"
 
 
 def lighting(keys: Keys, images: Pixels, *, std: float) -> Pixels:
-    """Adds to each image one colour: ILSVRC's principal components of RGB, scaled by normal draws.
+    """Adds one colour to each image: the sum of ILSVRC's principal components of RGB, scaled by normal draws.
 
-    As AlexNet (Krizhevsky et al., 2012, section 4.1) and, in the figures, fb.resnet.torch; but rounded to uint8 and
-    clipped.
+    It follows AlexNet (Krizhevsky et al., 2012, section 4.1), with the numbers of fb.resnet.torch, but rounds to uint8
+    and clips.
 
     Args:
         keys: (batch,) typed PRNG keys.
@@ -158,7 +158,7 @@ def lighting(keys: Keys, images: Pixels, *, std: float) -> Pixels:
         ConfigError: the images are grey.
     """
     if images.shape[-1] != 3:
-        raise ConfigError(f"lighting changes RGB images: these have {images.shape[-1]} channel; leave it out")
+        raise ConfigError(f"lighting changes RGB images, and these have {images.shape[-1]} channel: leave it out")
     draws = std * jax.vmap(lambda key: jax.random.normal(key, (3,)))(keys)
     components = 255 * jnp.array(_EIGENVECTORS) * jnp.array([_EIGENVALUES])
     change = jnp.sum(draws[:, None] * components[None], axis=-1)
@@ -168,7 +168,7 @@ def lighting(keys: Keys, images: Pixels, *, std: float) -> Pixels:
 
 @option_group
 class RandomGrayscale(Augmentation):
-    """Colour taken out with this probability: torchvision's ``RandomGrayscale``."""
+    """Takes the colour out with this probability, like torchvision's ``RandomGrayscale``."""
 
     probability: Probability = 0.1
     kind: Literal["random_grayscale"] = "random_grayscale"
@@ -181,7 +181,7 @@ def random_grayscale(keys: Keys, images: Pixels, *, probability: float) -> Pixel
 
 @option_group
 class RandomAutocontrast(Augmentation):
-    """Each channel stretched to 0..255 with this probability: torchvision's ``RandomAutocontrast``."""
+    """Stretches each channel to 0..255 with this probability, like torchvision's ``RandomAutocontrast``."""
 
     probability: Probability = 0.5
     kind: Literal["random_autocontrast"] = "random_autocontrast"
@@ -194,7 +194,7 @@ def random_autocontrast(keys: Keys, images: Pixels, *, probability: float) -> Pi
 
 @option_group
 class RandomEqualize(Augmentation):
-    """Each channel's histogram made even with this probability: torchvision's ``RandomEqualize``."""
+    """Makes each channel's histogram even with this probability, like torchvision's ``RandomEqualize``."""
 
     probability: Probability = 0.5
     kind: Literal["random_equalize"] = "random_equalize"
@@ -207,7 +207,7 @@ def random_equalize(keys: Keys, images: Pixels, *, probability: float) -> Pixels
 
 @option_group
 class RandomPosterize(Augmentation):
-    """Only the highest bits of each value kept: torchvision's ``RandomPosterize``."""
+    """Keeps only the highest bits of each value, like torchvision's ``RandomPosterize``."""
 
     bits: Annotated[int, Field(ge=0, le=8)] = 4
     probability: Probability = 0.5
@@ -222,7 +222,7 @@ def random_posterize(keys: Keys, images: Pixels, *, bits: int, probability: floa
 
 @option_group
 class RandomSolarize(Augmentation):
-    """Values from a threshold on inverted: torchvision's ``RandomSolarize``."""
+    """Inverts values from a threshold on, like torchvision's ``RandomSolarize``."""
 
     threshold: Annotated[float, Field(ge=0, le=255)] = 128.0
     probability: Probability = 0.5
@@ -237,7 +237,7 @@ def random_solarize(keys: Keys, images: Pixels, *, threshold: float, probability
 
 @option_group
 class RandomInvert(Augmentation):
-    """The negative with this probability: torchvision's ``RandomInvert``."""
+    """Makes an image its negative with this probability, like torchvision's ``RandomInvert``."""
 
     probability: Probability = 0.5
     kind: Literal["random_invert"] = "random_invert"
@@ -250,7 +250,7 @@ def random_invert(keys: Keys, images: Pixels, *, probability: float) -> Pixels:
 
 @option_group
 class RandomAdjustSharpness(Augmentation):
-    """Sharpened (a factor above 1) or smoothed (below): torchvision's ``RandomAdjustSharpness``."""
+    """Sharpens (a factor above 1) or smooths (below 1), like torchvision's ``RandomAdjustSharpness``."""
 
     factor: NonNegativeFloat = 2.0
     probability: Probability = 0.5
@@ -271,7 +271,10 @@ def _odd(size: int) -> int:
 
 @option_group
 class GaussianBlur(Augmentation):
-    """A Gaussian of random width: torchvision's ``GaussianBlur``; the defaults are SimCLR's (arXiv:2002.05709, A)."""
+    """Blurs by a Gaussian of random width, like torchvision's ``GaussianBlur``.
+
+    The defaults are SimCLR's (arXiv:2002.05709, appendix A).
+    """
 
     kernel_size: Annotated[PositiveInt, pydantic.AfterValidator(_odd)] = 23
     """The height and width of the kernel in pixels: about a tenth of 224."""
@@ -285,7 +288,7 @@ def gaussian_blur(
     keys: Keys, images: Pixels, *, kernel_size: int, sigma: tuple[float, float], probability: float
 ) -> Pixels:
     """Blurs each image with this probability, by a Gaussian whose width is uniform in ``sigma``, in pixels."""
-    choices, draws = (jax.vmap(jax.random.fold_in, (0, None))(keys, place) for place in range(2))
+    choices, draws = (jax.vmap(jax.random.fold_in, (0, None))(keys, number) for number in range(2))
     widths = _uniform(draws, *sigma)
     return _sometimes(
         choices, images, probability, lambda images: color.gaussian_blur(images, widths, kernel_size=kernel_size)

@@ -1,4 +1,4 @@
-"""The augmentations there are: ours, registered here one by one, and those that a recipe brings, by the same call."""
+"""The registry of augmentations: ours are registered here one by one, and a recipe adds others by the same call."""
 
 import dataclasses
 import inspect
@@ -59,17 +59,17 @@ from jaxcnn.config import Augmentation, RandomResizedCrop
 from jaxcnn.config.registry import Kinds
 
 On = Literal["pixels", "normalized", "batch"]
-"""What an augmentation changes, in the order in which they are applied: uint8 pixels; normalized float32 pixels; a
-whole normalized batch with its targets."""
+"""What an augmentation changes, in the order in which augmentations are applied: uint8 pixels; normalized float32
+pixels; a whole normalized batch with its targets."""
 
 
 Change = Callable[..., Any]
-"""From keys and images, of a batch also targets, and options by their names, to images, of a batch also targets."""
+"""A function from keys, images (with a batch's targets) and options by their names to images (and targets)."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What an augmentation does."""
+    """The function of an augmentation, and what it changes."""
 
     function: Change
     """The function that `register_augmentation` was given."""
@@ -80,12 +80,12 @@ AUGMENTATIONS: Kinds[Augmentation, Step] = Kinds(Augmentation, "augmentation")
 
 
 def register_augmentation(group: type[Augmentation], function: Change, *, on: On) -> None:
-    """Adds an augmentation, whose options then can stand in a recipe's ``augmentations``.
+    """Adds an augmentation, whose options can then be among a recipe's ``augmentations``.
 
     Args:
-        group: its options: an `option_group` derived from `Augmentation`, with a field ``kind: Literal["name"] =
-            "name"``.
-        function: a pure function that JAX can compile. It takes the keys, (batch,) typed PRNG keys, one of each image;
+        group: the class of its options: an `option_group` derived from `Augmentation`, with a field ``kind:
+            Literal["name"] = "name"``.
+        function: a pure function that JAX can compile. It takes the keys, (batch,) typed PRNG keys, one for each image;
             the images (batch, height, width, channels); with ``on="batch"`` the targets, float32 (batch, classes),
             each a distribution; and by name every option but ``kind``. It returns images of the same dtype, and with
             ``on="batch"`` a pair of images and targets.

@@ -1,4 +1,4 @@
-"""Boxes of an image scaled to one size, and how their area and aspect ratio are drawn."""
+"""Scales random boxes of images to one size, and draws their area and aspect ratio."""
 
 import math
 from typing import Literal
@@ -11,7 +11,7 @@ from jaxcnn.augment.arrays import Keys, Pixels
 from jaxcnn.config.options import Interpolation
 
 TRIES = 10
-"""torchvision's, for a box that fits."""
+"""The number of draws for a box that fits; it is torchvision's."""
 
 
 def draw_sides(
@@ -21,9 +21,9 @@ def draw_sides(
 
     Args:
         key: a typed PRNG key.
-        area: of the image, in pixels.
-        scale: smallest and largest share of the area.
-        ratio: smallest and largest ratio of the second side to the first.
+        area: the area of the image, in pixels.
+        scale: the smallest and the largest share of the area.
+        ratio: the smallest and the largest ratio of the second side to the first.
 
     Returns:
         The sides in whole pixels, int32 (TRIES,) each, whether or not they fit into anything.
@@ -39,7 +39,7 @@ def draw_sides(
 def place_box(
     key: Key[Array, ""], lengths: tuple[int, int], sides: tuple[Int32[Array, ""], Int32[Array, ""]]
 ) -> tuple[Int32[Array, ""], Int32[Array, ""]]:
-    """Draws where, inside an image of these lengths, a box of these sides begins: one number a side."""
+    """Draws where a box of these sides begins inside an image of these lengths: a number for each side."""
     keys = jax.random.split(key)
     pairs = zip(keys, lengths, sides, strict=True)
     first, second = (jax.random.randint(key, (), 0, length - side + 1) for key, length, side in pairs)
@@ -47,7 +47,7 @@ def place_box(
 
 
 def _kernel(distance: jax.Array, interpolation: Literal["bilinear", "bicubic", "lanczos"]) -> jax.Array:
-    """Pillow's filters (``src/libImaging/Resample.c``): bilinear, Keys's cubic with a = -1/2, Lanczos with 3 lobes."""
+    """Evaluates Pillow's filters (``src/libImaging/Resample.c``): bilinear, Keys's cubic (a = -1/2), or Lanczos-3."""
     distance = jnp.abs(distance)
     match interpolation:
         case "bilinear":
@@ -61,7 +61,7 @@ def _kernel(distance: jax.Array, interpolation: Literal["bilinear", "bicubic", "
 
 
 def _weights(start: jax.Array, side: jax.Array, length: int, size: int, interpolation: Interpolation) -> jax.Array:
-    """Weights (size, length) of pixels of an axis in the pixels of the result: of the box's only, each row of sum 1."""
+    """Returns the weights (size, length) of an axis's pixels in those of the result; each row sums to 1."""
     twice = 2 * jnp.arange(size)[:, None] + 1
     pixel = (jnp.arange(length) - start)[None]
     if interpolation == "nearest":
@@ -86,16 +86,16 @@ def resized_crop(
 ) -> UInt8[Array, "batch {size} {size} channels"]:
     """Scales a box of each image to a square, antialiased when it shrinks, as Pillow does.
 
-    Like Pillow's and PyTorch's own, it goes along the rows first, and rounds after each direction, half up. Each is a
-    product with a matrix of weights, as fits a box of any size on any device.
+    Like Pillow and PyTorch, it scales along the rows first, and rounds after each direction, half up. Each direction is
+    a product with a matrix of weights, which suits boxes of any size and any device.
 
     Args:
         images: (batch, old height, old width, channels), uint8.
-        top: (batch,), int32: of the box, in pixels; the box lies inside the image.
-        left: likewise.
-        height: likewise.
-        width: likewise.
-        size: of the result's sides, in pixels.
+        top: (batch,), int32: the top of the box, in pixels; the box lies inside the image.
+        left: (batch,), int32: the left of the box, in pixels.
+        height: (batch,), int32: the height of the box, in pixels.
+        width: (batch,), int32: the width of the box, in pixels.
+        size: the length of the result's sides, in pixels.
         interpolation: the filter.
 
     Returns:
@@ -124,10 +124,10 @@ def random_resized_crop(
 ) -> UInt8[Array, "batch {size} {size} channels"]:
     """Draws a box of each image, and scales it to a square: GoogLeNet's training crops (arXiv:1409.4842, section 6).
 
-    Its config is `jaxcnn.config.RandomResizedCrop`, which also names the crop of that kind on the host.
+    Its options are `jaxcnn.config.RandomResizedCrop`, which are also those of the crop of that kind on the host.
 
-    As ``RandomResizedCrop`` in torchvision's ``transforms/v2/_geometry.py``: ten draws, the first that fits is taken;
-    after them the largest centred box whose aspect ratio is allowed.
+    It follows ``RandomResizedCrop`` in torchvision's ``transforms/v2/_geometry.py``: of ten draws, the first that fits
+    is taken; if there is none, the largest centred box whose aspect ratio is allowed.
 
     Args:
         keys: (batch,) typed PRNG keys.
@@ -145,13 +145,13 @@ def random_resized_crop(
     last_width = min(width, max(1, round(height * ratio[1])))
 
     def draw(key):
-        side_key, place_key = jax.random.split(key)
+        side_key, corner_key = jax.random.split(key)
         heights, widths = draw_sides(side_key, height * width, scale, ratio)
         fits = (heights > 0) & (heights <= height) & (widths > 0) & (widths <= width)
         first, found = jnp.argmax(fits), jnp.any(fits)
         box_height = jnp.where(found, heights[first], last_height)
         box_width = jnp.where(found, widths[first], last_width)
-        top, left = place_box(place_key, (height, width), (box_height, box_width))
+        top, left = place_box(corner_key, (height, width), (box_height, box_width))
         top = jnp.where(found, top, (height - last_height) // 2)
         left = jnp.where(found, left, (width - last_width) // 2)
         return top, left, box_height, box_width

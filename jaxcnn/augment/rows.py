@@ -8,22 +8,23 @@ from jaxtyping import Array, Shaped
 
 
 def gather_by_rows(
-    gather: Callable[[jax.Array], jax.Array], places: Shaped[Array, "batch height width ..."]
+    gather: Callable[[jax.Array], jax.Array], indices: Shaped[Array, "batch height width ..."]
 ) -> Shaped[Array, "batch height width ..."]:
-    """Returns ``gather(places)``; on a TPU it is computed row by row.
+    """Returns ``gather(indices)``; on a TPU it is computed row by row.
 
-    A TPU lays each index of a gather out in 512 bytes: those of 512 images of 160x160 pixels would take 20 GB.
+    A TPU takes 512 bytes for each index of a gather: those of 512 images of 160x160 pixels would take 20 GB.
 
     Args:
-        gather: from (batch, height, width, ...) to an array of the same first three axes, each row by itself.
-        places: what it takes.
+        gather: a function from (batch, height, width, ...) to an array of the same first three axes, in which each row
+            depends on the same row alone.
+        indices: the argument of the function.
     """
-    return jax.lax.platform_dependent(places, tpu=lambda places: row_by_row(gather, places), default=gather)
+    return jax.lax.platform_dependent(indices, tpu=lambda indices: row_by_row(gather, indices), default=gather)
 
 
 def row_by_row(
-    gather: Callable[[jax.Array], jax.Array], places: Shaped[Array, "batch height width ..."]
+    gather: Callable[[jax.Array], jax.Array], indices: Shaped[Array, "batch height width ..."]
 ) -> Shaped[Array, "batch height width ..."]:
-    """Returns ``gather(places)``, computed for one row of all images after the other."""
-    rows = jax.lax.map(lambda row: gather(row[:, None])[:, 0], jnp.moveaxis(places, 1, 0))
+    """Returns ``gather(indices)``, computed for one row of all images after the other."""
+    rows = jax.lax.map(lambda row: gather(row[:, None])[:, 0], jnp.moveaxis(indices, 1, 0))
     return jnp.moveaxis(rows, 0, 1)

@@ -1,6 +1,6 @@
-"""Images sampled at other places: affine and perspective maps from each pixel of the result to its place in the source.
+"""Affine and perspective maps from each pixel of the result to a point of the source, at which the image is sampled.
 
-As torchvision's tensor kernels (``transforms/v2/functional/_geometry.py``), that is PyTorch's ``grid_sample`` with
+They follow torchvision's tensor kernels (``transforms/v2/functional/_geometry.py``): PyTorch's ``grid_sample`` with
 zeros outside, ``align_corners=False``, and the fill colour blended in where the source ends.
 """
 
@@ -16,7 +16,7 @@ from jaxcnn.config import ConfigError
 from jaxcnn.config.options import GreyLevel
 
 Fill = tuple[GreyLevel, ...]
-"""The grey level where there was no image: one a channel, or one for all."""
+"""The grey level where there was no image, one for each channel or one for all."""
 SampledAt = Literal["nearest", "bilinear"]
 """How an image is sampled between pixels."""
 
@@ -32,19 +32,20 @@ def inverse_affine(
     center_x: Real[Array, "*#batch"] | float = 0.0,
     center_y: Real[Array, "*#batch"] | float = 0.0,
 ) -> Float32[Array, "*batch 2 3"]:
-    """Returns what `warp` takes, for: shear along x, along y, scale, rotate, all about the centre; then translate.
+    """Returns `warp`'s matrices that shear along x and y, scale and rotate about the centre, and then translate.
 
-    As ``_get_inverse_affine_matrix`` in the file above. Every argument is (batch,) or one number for all.
+    It follows ``_get_inverse_affine_matrix`` in the file above. Every argument is (batch,) or one number for all
+    images.
 
     Args:
-        angle: in degrees, clockwise (torchvision's ``rotate`` is counter-clockwise).
-        translate_x: in pixels, to the right.
-        translate_y: in pixels, downward.
-        scale: of lengths; above 1 enlarges.
-        shear_x: in degrees: x falls by ``tan(shear_x)`` times y.
-        shear_y: in degrees: y falls by ``tan(shear_y)`` times x.
-        center_x: of the rotation, scaling and shears, in pixels to the right of the image's middle.
-        center_y: likewise, downward.
+        angle: the angle of rotation in degrees, clockwise (torchvision's ``rotate`` is counter-clockwise).
+        translate_x: the translation to the right, in pixels.
+        translate_y: the translation downward, in pixels.
+        scale: the factor of lengths; above 1 it enlarges.
+        shear_x: the shear along x in degrees: x falls by ``tan(shear_x)`` times y.
+        shear_y: the shear along y in degrees: y falls by ``tan(shear_y)`` times x.
+        center_x: the centre of rotation, scaling and shears, in pixels to the right of the image's middle.
+        center_y: the centre of rotation, scaling and shears, in pixels below the image's middle.
 
     Returns:
         float32 (batch, 2, 3), or (2, 3) where every argument is a number.
@@ -64,23 +65,23 @@ def inverse_affine(
 
 
 def inverse_perspective(endpoints: Real[Array, "batch 4 2"], height: int, width: int) -> Float32[Array, "batch 3 3"]:
-    """Returns what `warp` takes, for the perspective in which an image's corners go to other places.
+    """Returns `warp`'s matrices for the perspective that moves an image's corners to other points.
 
-    As ``_get_perspective_coeffs`` in torchvision's ``transforms/functional.py`` with the corners for start points. The
-    points are the corner pixels' indices there, yet the map is applied to places half a pixel more than indices: so it
-    is here.
+    It follows ``_get_perspective_coeffs`` in torchvision's ``transforms/functional.py``, with the corners as start
+    points. There the points are the indices of the corner pixels, yet the map is applied to coordinates half a pixel
+    above the indices; the same is done here.
 
     Args:
-        endpoints: (batch, 4, 2): x and y, in pixels, to which the top left, top right, bottom right and bottom left
-            corner pixel go.
-        height: of the images, in pixels; at least 2.
-        width: likewise.
+        endpoints: (batch, 4, 2), the x and y, in pixels, to which the top left, top right, bottom right and bottom left
+            corner pixels go.
+        height: the height of the images, in pixels; at least 2.
+        width: the width of the images, in pixels; at least 2.
 
     Returns:
         float32 (batch, 3, 3).
     """
-    # The unit square to a quadrilateral (P. Heckbert, Fundamentals of Texture Mapping and Image Warping, 1989),
-    # in units of the image, so that float32 is enough.
+    # This maps the unit square to a quadrilateral (P. Heckbert, Fundamentals of Texture Mapping and Image Warping,
+    # 1989), in units of the image, so that float32 is enough.
     corners = jnp.asarray(endpoints, jnp.float32) / jnp.array([width - 1, height - 1], jnp.float32).reshape(1, 1, 2)
     p, q, r, s = (corners[:, index] for index in range(4))
     (qx, qy), (sx, sy), (x, y) = (each.T for each in (q - r, s - r, p - q + r - s))
@@ -95,7 +96,7 @@ def inverse_perspective(endpoints: Real[Array, "batch 4 2"], height: int, width:
         ],
         axis=2,
     )
-    # Rows of the inverse, up to a factor that a perspective does not feel.
+    # These are the rows of the inverse, up to a factor on which a perspective does not depend.
     columns = [forward[:, :, index] for index in range(3)]
     inverse = jnp.stack([jnp.cross(columns[index - 2], columns[index - 1]) for index in range(3)], axis=1)
     from_unit = jnp.array([[width - 1, 0, -width / 2], [0, height - 1, -height / 2], [0, 0, 1]], jnp.float32)
@@ -113,7 +114,7 @@ def warp(
     interpolation: SampledAt,
     fill: Fill = (0,),
 ) -> Pixels:
-    """Maps each image by a matrix of its own.
+    """Maps each image by its own matrix.
 
     Args:
         images: (batch, height, width, channels), uint8, of at most 4 channels.
@@ -129,8 +130,8 @@ def warp(
     across = (jnp.arange(width, dtype=jnp.float32) - (width - 1) / 2)[None, None, :]
     down = (jnp.arange(height, dtype=jnp.float32) - (height - 1) / 2)[None, :, None]
     m = matrices[:, :, :, None, None]
-    places = [m[:, row, 0] * across + m[:, row, 1] * down + m[:, row, 2] for row in range(matrices.shape[1])]
-    x, y = places if len(places) == 2 else (places[0] / places[2], places[1] / places[2])
+    mapped = [m[:, row, 0] * across + m[:, row, 1] * down + m[:, row, 2] for row in range(matrices.shape[1])]
+    x, y = mapped if len(mapped) == 2 else (mapped[0] / mapped[2], mapped[1] / mapped[2])
     x, y = x + (width - 1) / 2, y + (height - 1) / 2
     return sample(images, x, y, interpolation=interpolation, fill=fill)
 
@@ -143,26 +144,31 @@ def sample(
     interpolation: SampledAt,
     fill: Fill = (0,),
 ) -> UInt8[Array, "batch new_height new_width channels"]:
-    """Takes, for each pixel of the result, the source at one place.
+    """Samples the source at one point for each pixel of the result.
 
     Args:
         images: (batch, height, width, channels), uint8, of at most 4 channels.
-        x: (batch, new height, new width), float32: places in the source, in pixels, 0 the middle of the leftmost.
-        y: likewise, 0 the middle of the topmost.
-        interpolation: ``nearest`` rounds places half to even; ``bilinear`` weighs four pixels. Where only the share s
-            of a place's weight is inside, torchvision's ``s * (sum of the inside pixels' weighted levels - fill) +
-            fill`` is the result.
-        fill: the grey level outside, one a channel or one for all.
+        x: (batch, new height, new width), float32: coordinates in the source, in pixels; 0 is the middle of the
+            leftmost.
+        y: (batch, new height, new width), float32: coordinates in the source, in pixels; 0 is the middle of the
+            topmost.
+        interpolation: ``nearest`` rounds coordinates half to even; ``bilinear`` weighs four pixels. Where only the
+            share s of a point's weight is inside, the result is torchvision's ``s * (sum of the inside pixels' weighted
+            levels
+            - fill) + fill``.
+        fill: the grey level outside, one for each channel or one for all.
 
     Returns:
         uint8 (batch, new height, new width, channels).
 
     Raises:
-        ConfigError: fill has the levels of another number of channels.
+        ConfigError: ``fill`` has levels for another number of channels.
     """
     height, width, channels = images.shape[1:]
     if len(fill) not in (1, channels):
-        raise ConfigError(f"fill has {len(fill)} levels, and images have {channels} channels: give one each, or one")
+        raise ConfigError(
+            f"fill has {len(fill)} levels, and images have {channels} channels: give one for each channel, or one"
+        )
     color = jnp.broadcast_to(jnp.array(fill, jnp.float32), (channels,)).reshape(1, 1, 1, channels)
     # A pixel's channels are gathered at once, as one number.
     pixels = jnp.pad(images, ((0, 0), (0, 0), (0, 0), (0, 4 - channels)))
@@ -183,10 +189,10 @@ def sample(
         inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
         return jnp.where(inside[..., None], take(column, row), color.astype(jnp.uint8))
 
-    def neighbours(place, length):
-        """Two pixels along an axis, each with its weight: 0 outside."""
-        first = jnp.floor(place)
-        pairs = ((first, first + 1 - place), (first + 1, place - first))
+    def neighbours(coordinate, length):
+        """Returns two pixels along an axis, each with its weight, which is 0 outside."""
+        first = jnp.floor(coordinate)
+        pairs = ((first, first + 1 - coordinate), (first + 1, coordinate - first))
         return [(pixel, jnp.where((pixel >= 0) & (pixel < length), weight, 0.0)) for pixel, weight in pairs]
 
     columns, rows = neighbours(x, width), neighbours(y, height)

@@ -39,7 +39,7 @@ def usual_lists() -> dict[str, tuple[Augmentation, ...]]:
 def time_augmentations(
     augmentations: dict[str, tuple[Augmentation, ...]], *, model: str, batch: int, size: int, rounds: int
 ) -> tuple[float, list[Timing]]:
-    """Times lists of augmentations, jitted by themselves, and one network's training step, in turn.
+    """Times lists of augmentations, each jitted alone, and one network's training step, in turn.
 
     Args:
         augmentations: the lists to time, by a name.

@@ -41,7 +41,7 @@ def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: in
 
 @contextlib.contextmanager
 def _workers(commands: dict[str, list[str]]) -> Generator[dict[str, Callable[[int], float]]]:
-    """Starts a process for each; yields by name a function from a number of steps to the seconds that they took."""
+    """Starts a process for each; yields, by name, functions that take a number of steps and return the seconds."""
     started = {}
     try:
         for name, command in commands.items():
@@ -62,10 +62,10 @@ def _workers(commands: dict[str, list[str]]) -> Generator[dict[str, Callable[[in
 
 
 def serve(run: Callable[[int], None]) -> None:
-    """Answers, until standard input ends, each number there with the seconds that so many steps took.
+    """Reads numbers of steps from standard input until it ends, and answers each with the seconds that they took.
 
     Args:
-        run: takes so many steps.
+        run: a function that takes a number of steps.
     """
     for line in sys.stdin:
         started = time.perf_counter()
@@ -74,7 +74,7 @@ def serve(run: Callable[[int], None]) -> None:
 
 
 def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
-    """Returns the seconds that a worker took for so many steps."""
+    """Returns the seconds that a worker took for this many steps."""
     assert worker.stdin is not None  # both are pipes
     assert worker.stdout is not None
     with contextlib.suppress(ProcessLookupError):

@@ -83,11 +83,11 @@ class Timing:
 
     @property
     def ratio(self) -> float:
-        """How many times as long as the best lowering the chosen one takes: 1 where it is the best."""
+        """The time of the chosen lowering as a multiple of that of the best; 1 where the chosen one is the best."""
         return self.seconds[self.chosen] / self.seconds[self.best]
 
     def gigaflops(self, lowering: LoweringName) -> float:
-        """Returns the useful GFLOP/s: two for each multiply-add of the convolution, whatever the lowering adds."""
+        """Returns the useful GFLOP/s: two operations for each multiply-add of the convolution itself."""
         return 2e-9 * self.shape.multiply_adds / self.seconds[lowering]
 
 

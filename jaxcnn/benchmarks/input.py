@@ -223,7 +223,7 @@ if __name__ == "__main__":
     stream = _open(sys.argv[1], Corpus(**json.loads(sys.argv[2])))
 
     def run(steps: int) -> None:
-        """Takes so many batches."""
+        """Takes this many batches."""
         for _ in itertools.islice(stream, steps):
             pass
 

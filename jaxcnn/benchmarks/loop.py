@@ -31,9 +31,9 @@ class Comparison:
 def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Comparison:
     """Times the recipe's whole training step (gather, augmentation, update), and PyTorch's on ready tensors.
 
-    The two take turns, each in a process of its own, so that whatever else the machine does slows both alike. PyTorch
-    has its images as normalized float32 tensors in memory and does not augment them; ours gathers uint8 images and
-    augments them as the recipe says.
+    The two take turns, each in its own process, so that other work of the machine slows both alike. PyTorch has its
+    images as normalized float32 tensors in memory and does not augment them; ours gathers uint8 images and augments
+    them as the recipe says.
 
     Args:
         config: a recipe for ``lenet``, on one device.

@@ -17,13 +17,13 @@ def take_turns(
 ) -> dict[Name, float]:
     """Times functions against each other.
 
-    Each is called once to warm up, then all of them in turn, round by round, so that whatever else the machine does
-    slows all alike.
+    Each is called once to warm up, then all of them in turn, round by round, so that other work of the machine slows
+    all alike.
 
     Args:
         candidates: functions that return JAX arrays; a call is over when these are computed.
         rounds: the most calls of each.
-        seconds: a candidate that has taken this long is timed no more, once it has been timed three times.
+        seconds: the time after which a candidate that has been timed three times is not timed again.
 
     Returns:
         The median seconds of one call, by candidate.

@@ -102,7 +102,7 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
 
 
 def _use_plain_flax() -> None:
-    """Puts flax.linen's layers in the place of ours: the step of somebody who does not know this package."""
+    """Replaces our layers by those of flax.linen, as in the step of a person who does not know this package."""
     import flax.linen as nn
     import jax
 

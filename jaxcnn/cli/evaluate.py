@@ -31,10 +31,10 @@ class Source:
     network: tyro.conf.Positional[str]
     """A run folder, or a model's name."""
     also: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NETWORK")] = ()
-    """Another network, averaged with the first; may be given several times."""
+    """A further network, which is averaged with the first; may be given several times."""
     weights: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="SOURCE")] = ()
-    """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights. Once
-    for all models, or once for each in their order."""
+    """The weights of a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 if published.
+    They are given once for all models, or once for each in their order."""
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints to take; the best has the lowest top-1 error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"

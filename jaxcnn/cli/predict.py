@@ -20,11 +20,11 @@ class Arguments:
     """Name what is in image files."""
 
     images: tyro.conf.Positional[tuple[Path, ...]]
-    """JPEG, PNG and other image files."""
+    """The image files: JPEG, PNG and others."""
     model: str = "runs/lenet_digits"
     """A run folder, or a model's name."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """For a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
+    """The weights of a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 if published."""
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints to take; the best has the lowest top-1 error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"

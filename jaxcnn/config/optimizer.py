@@ -76,8 +76,8 @@ class RMSProp(Optimizer):
     """RMSProp as in TensorFlow 1, where Inception v3, NASNet and EfficientNet were trained.
 
     g = gradient + weight_decay w; s <- decay s + (1 - decay) g^2, from s = 1; v <- momentum v + learning_rate g /
-    sqrt(s + epsilon); w <- w - v. ``torch.optim.RMSprop`` differs thrice: s starts at 0, epsilon is added outside the
-    root, and the learning rate is applied after the momentum.
+    sqrt(s + epsilon); w <- w - v. ``torch.optim.RMSprop`` differs in three ways: s starts at 0, epsilon is added
+    outside the root, and the learning rate is applied after the momentum.
     """
 
     learning_rate: PositiveFloat = 0.016

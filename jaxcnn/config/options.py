@@ -117,7 +117,7 @@ def _take_over_shared_options(cls: type) -> None:
     for base in cls.__mro__[1:]:
         shared = inspect.get_annotations(base) if base in _SHARING else {}
         for name, annotation in shared.items():
-            # What has no default there, as a role's ``kind``, each group declares by itself.
+            # Each group itself declares what has no default there, such as a role's ``kind``.
             if name not in annotations and name not in inherited and hasattr(base, name):
                 annotations[name] = annotation
     cls.__annotations__ = annotations

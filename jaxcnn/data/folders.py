@@ -64,12 +64,12 @@ def check_room(folder: Path, needed: int, what: str) -> None:
     """Refuses to begin to write what will not fit.
 
     Args:
-        folder: where it is to be written.
-        needed: in bytes.
-        what: what is to be written, for the message.
+        folder: the folder to write to.
+        needed: the number of bytes that are needed.
+        what: what is written, for the message.
 
     Raises:
-        UserError: less is free than is needed. The message names both.
+        UserError: less is free than is needed. The message names both numbers.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:

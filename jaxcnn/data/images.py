@@ -1,4 +1,4 @@
-"""Images that somebody has at hand, as a split: files, arrays, and Pillow's images."""
+"""A split made of given images: files, arrays, and Pillow's images."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -22,8 +22,8 @@ def split_of_images(images: Sequence[ImageLike], config: DataConfig) -> Split:
     A file that cannot be read as an image is counted in the split's ``bad``, and does not stop the others.
 
     Args:
-        images: in the order of the split.
-        config: how they are cut and how many channels they have.
+        images: the images, in the order of the split.
+        config: the options by which they are cut, and their number of channels.
 
     Raises:
         UserError: there are no images, or one is of another kind.

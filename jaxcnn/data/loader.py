@@ -1,4 +1,4 @@
-"""From a source's bytes to one image, cut."""
+"""The loader of a split: reads, decodes and cuts one image at a time."""
 
 import threading
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from jaxcnn.data.views import cut_views, scaled_images
 
 
 class Loader:
-    """Reads, decodes and cuts a split's images, and keeps the account of those that cannot be."""
+    """Reads, decodes and cuts a split's images, and keeps a list of those that cannot be read."""
 
     def __init__(self, source: Source, crop: Crop | FixedViews | Dense, config: DataConfig):
         self.source = source
@@ -25,7 +25,7 @@ class Loader:
 
     @property
     def workers(self) -> int:
-        """Threads; 0 for none beside the caller's."""
+        """The number of threads; 0 where the caller's thread loads."""
         return available_cores() if self.config.workers is None else self.config.workers
 
     @property
@@ -36,7 +36,7 @@ class Loader:
 
     @property
     def bad(self) -> list[tuple[str, str]]:
-        """(path or record, reason) of each image found to be unreadable so far."""
+        """The images found to be unreadable so far, each as (path or record, reason)."""
         with self._lock:
             reasons = sorted(self._reasons.items())
         return [*self.source.bad, *((self.source.describe(index), reason) for index, reason in reasons)]
@@ -44,7 +44,7 @@ class Loader:
     def load(
         self, index: int, rng: np.random.RandomState | None = None
     ) -> tuple[np.ndarray | list[np.ndarray], int] | None:
-        """One image and its label, or None if it cannot be read; raises `UserError` if too many cannot.
+        """Returns one image and its label, or None if it cannot be read; raises `UserError` if too many cannot.
 
         Of `FixedViews` the views, and of `Dense` the list of scaled images, stand for the image.
         """
@@ -68,7 +68,7 @@ class Loader:
         return None
 
     def refuse(self, bad: Sequence[tuple[str, str]]) -> None:
-        """Raises `UserError` if these are too many."""
+        """Raises `UserError` if these images are more than ``max_bad_share`` allows."""
         total = self.source.size + len(self.source.bad)
         refuse_bad(bad, total, self.config.max_bad_share, f"{self.source.name}, split {self.source.split!r}")
 

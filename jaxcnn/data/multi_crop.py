@@ -1,8 +1,8 @@
 """Several views of one image, for networks that are measured on the average over them.
 
-These functions only cut; what is averaged, and how, is decided in the evaluation. "Multi-scale" here means evaluation
-at several lengths of the short side: `multi_scale` returns the whole image at each, for a network that runs on any size
-or for `ten_crop`, and `googlenet_crops` the squares that GoogLeNet's authors cut. In training a batch has one shape, so
+These functions only cut; the evaluation decides what is averaged, and how. "Multi-scale" means evaluation at several
+lengths of the short side: `multi_scale` returns the whole image at each, for a network that takes any size or for
+`ten_crop`, and `googlenet_crops` the squares that GoogLeNet's authors cut. In training a batch has one shape, so
 `ScaleJitter` changes the scale from image to image before it cuts the window.
 """
 

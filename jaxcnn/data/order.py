@@ -1,15 +1,15 @@
-"""Which image each sample of training shows, a pure function of (seed, step).
+"""The order of training: which image each sample shows, as a pure function of (seed, step).
 
-Training walks one endless line of samples: step s takes samples s * batch_size to (s + 1) * batch_size - 1, and sample
-n is at position n % size in the order of epoch n // size. So an epoch shows every image once, nothing is dropped at its
-end, and a run goes on from any step without any state of an iterator.
+Training goes through one endless sequence of samples: step s takes samples s * batch_size to (s + 1) * batch_size - 1,
+and sample n is at position n % size in the order of epoch n // size. So an epoch shows every image once, nothing is
+dropped at its end, and a run goes on from any step without the state of an iterator.
 
-With repeated augmentation, position p shows image p // repeats of the order instead, which is also how timm's and
-torchvision's samplers line images up. Those deal the line out to processes like cards, so that an image's copies are on
-different ones. Here a batch holds the first copies of all its images, then the second ones, and so on (see
-`sample_of`), so that copies are far apart for any number of devices: mixing blends an image with its neighbour, and
-must not meet a copy. Two more things differ from theirs. An epoch has all of its ``size`` positions, theirs are cut to
-whole multiples of 256. And a copy's augmentation follows from its position, not from a worker.
+With repeated augmentation, position p shows image p // repeats of the order instead, as with timm's and torchvision's
+samplers. Those deal the sequence out to processes like cards, so that an image's copies are in different ones. Here a
+batch holds the first copies of all its images, then the second ones, and so on (see `sample_of`), so that copies are
+far apart for any number of devices: mixing blends an image with its neighbour, which must not be a copy. Two more
+things differ from theirs. An epoch has all of its ``size`` positions, where theirs are cut to whole multiples of 256.
+And a copy's augmentation follows from its position, not from a worker.
 """
 
 import functools
@@ -23,7 +23,7 @@ from jaxcnn.data.random import random_state
 def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
     """Returns the order in which an epoch visits the images: int32 of shape ``(size,)``, a permutation, read-only.
 
-    The same in every release of NumPy: see `random_state`.
+    It is the same in every release of NumPy: see `random_state`.
     """
     order = random_state(seed, epoch).permutation(size).astype(np.int32)
     order.flags.writeable = False
@@ -33,18 +33,18 @@ def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
 def image_rng(seed: int, epoch: int, position: int) -> np.random.RandomState:
     """Returns the generator of the host's crop of the image at this position of this epoch.
 
-    Philox counts: a generator costs a tenth of what seeding the Mersenne twister of `epoch_order` does. NEP 19 freezes
-    this stream too.
+    It is made of Philox, a counter, which takes a tenth of the time of seeding the Mersenne twister of `epoch_order`.
+    NEP 19 freezes this stream too.
     """
     # The lowest 64 bits of the counter are the generator's own: they count its draws.
     return np.random.RandomState(np.random.Philox(key=seed, counter=position << 64 | epoch << 128))
 
 
 def sample_of(slot: int, step: int, batch_size: int, repeats: int) -> int:
-    """Returns which sample of the line a slot of a step's batch shows.
+    """Returns which sample of the sequence a slot of a step's batch shows.
 
-    The samples of the batch are sorted by their remainder by ``repeats``, each remainder's in order: copies of an
-    image, which are samples side by side, come to lie about ``batch_size / repeats`` slots apart.
+    The samples of the batch are sorted by their remainder modulo ``repeats``, and by number where that is equal. So the
+    copies of an image, which are consecutive samples, are about ``batch_size / repeats`` slots apart.
 
     >>> [sample_of(slot, step=1, batch_size=6, repeats=3) for slot in range(6)]
     [6, 9, 7, 10, 8, 11]

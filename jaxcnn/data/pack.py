@@ -103,7 +103,7 @@ class _Packer:
 
         if self.format == "jpeg":
             return tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
-        # The pixels are stored as bytes: as integers, each would be parsed by itself and take up to two bytes.
+        # The pixels are stored as bytes: as integers, each would be parsed separately and take up to two bytes.
         return tfds.features.Tensor(shape=(None, None, 3), dtype=np.uint8, encoding="bytes")
 
 

@@ -1,6 +1,6 @@
-"""From a `DataConfig` to host batches, each a pure function of (seed, step).
+"""The splits of a `DataConfig` as host batches, each a pure function of (seed, step).
 
-Which image a training step shows, and where, is told by `jaxcnn.data.order`.
+`jaxcnn.data.order` says which image a training step shows, and in which slot of the batch.
 """
 
 import dataclasses
@@ -28,24 +28,24 @@ SINGLE_CROP = SingleCrop()
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """One split, cut to one size: resident in memory, or read as it is asked for."""
+    """One split, cut to one size, which is resident in memory or read as it is needed."""
 
     name: str
     class_names: tuple[str, ...]
     size: int
-    """Images; a resident split's are those that could be read."""
+    """The number of images; a resident split has only those that can be read."""
     image_shape: tuple[int, ...]
-    """Height, width, channels; before them the number of views, where there are several. Channels alone where every
-    image has its own height and width."""
+    """The height, width and channels; before them the number of views, where there are several. The channels alone
+    where every image has its own height and width."""
     images: np.ndarray | None
-    """uint8 of shape ``(size, height, width, channels)`` where resident, else None."""
+    """The images, uint8 of shape ``(size, height, width, channels)`` where resident, else None."""
     labels: np.ndarray | None
-    """int32 of shape ``(size,)`` where resident, else None."""
+    """The labels, int32 of shape ``(size,)`` where resident, else None."""
     _loader: Loader = dataclasses.field(repr=False)
     repeats: int = 1
-    """How often a training batch holds each of its images."""
+    """The number of times that a training batch holds each of its images."""
     views: Views = SINGLE_CROP
-    """The views of an image that an evaluation of this split averages."""
+    """The views of an image over which an evaluation of this split averages."""
 
     @property
     def resident(self) -> bool:
@@ -59,7 +59,7 @@ class Split:
 
     @property
     def views_per_image(self) -> int:
-        """How many views of each of its images the network takes from an evaluation batch."""
+        """The number of views that the network takes of each image of an evaluation batch."""
         if isinstance(self.views, Dense):
             return 2 if self.views.flip else 1
         return self.image_shape[0] if len(self.image_shape) == 4 else 1
@@ -71,22 +71,22 @@ class Split:
 
     @property
     def bad(self) -> list[tuple[str, str]]:
-        """(path or record, reason) of each image found to be unreadable; a stream finds them as it goes."""
+        """The images found to be unreadable, each as (path or record, reason); a stream finds them as it reads."""
         return self._loader.bad
 
     def refuse_bad(self, bad: Sequence[tuple[str, str]]) -> None:
         """Refuses the split if these images, which several processes may have found, are too many.
 
         Raises:
-            UserError: they are more than ``max_bad_share`` of it.
+            UserError: they are more than ``max_bad_share`` of the split.
         """
         self._loader.refuse(bad)
 
     def numbers(self) -> np.ndarray:
-        """Returns `image_numbers`, of every image.
+        """Returns the `image_numbers` of all images.
 
         Raises:
-            UserError: some image is missing, or they are not numbered.
+            UserError: some image cannot be read, or they are not numbered.
         """
         if self.bad:
             path, reason = self.bad[0]
@@ -94,14 +94,14 @@ class Split:
         return image_numbers(self._loader.source)
 
     def valid_labels(self) -> list[Sequence[int]] | None:
-        """Returns `valid_labels`, of every image.
+        """Returns the `valid_labels` of all images.
 
         Raises:
-            UserError: some image is missing.
+            UserError: some image cannot be read.
         """
         if self.resident and self.bad:
             raise UserError(
-                f"images of {self.name} cannot be read, so its labels cannot be told: use residence 'stream'"
+                f"some images of {self.name} cannot be read, so its labels are not known: use residence 'stream'"
             )
         return valid_labels(self._loader.source)
 
@@ -110,18 +110,18 @@ class Split:
     ) -> Iterator[Batch]:
         """Yields the batches of steps ``first_step`` to ``last_step - 1``.
 
-        Each holds ``epoch`` and ``position`` (where the image is in the epoch's order), int32 of shape
-        ``(batch_size,)``, and, where the split is resident, ``index`` into its images, int32; else ``image``, uint8 of
-        shape ``(batch_size, height, width, channels)``, and ``label``, int32. In a stream, the next good image of the
-        split stands in for one that cannot be read.
+        Each holds ``epoch`` and ``position`` (in the epoch's order), int32 of shape ``(batch_size,)``. Where the split
+        is resident, it also holds ``index`` into the split's images, int32; where not, ``image``, uint8 of shape
+        ``(batch_size, height, width, channels)``, and ``label``, int32. In a stream, the next image of the split that
+        can be read replaces one that cannot.
 
         Args:
-            seed: of the order, and of the host's crops.
-            batch_size: images a step.
-            first_step: where to begin.
-            last_step: where to end.
-            rows: which rows of each batch it holds, and nothing else is read: those of one of several processes. By
-                default all.
+            seed: the seed of the order, and of the host's crops.
+            batch_size: the number of images in a batch.
+            first_step: the step to begin with.
+            last_step: the step to end before.
+            rows: the rows of each batch that are yielded, such as those of one of several processes; no others are
+                read. By default all.
 
         Raises:
             UserError: more than ``max_bad_share`` of a streamed split cannot be read.
@@ -155,9 +155,9 @@ class Split:
         for `Dense` come as `by_shape` groups them.
 
         Args:
-            batch_size: images a batch.
+            batch_size: the number of images in a batch.
             rows: as for `training_batches`. Where images are grouped by shape, every process reads all of them, because
-                it must know which batch each is in.
+                it must know which batch each image is in.
 
         Raises:
             UserError: more than ``max_bad_share`` of a streamed split cannot be read.
@@ -175,7 +175,7 @@ class Split:
                 yield {"index": np.where(mask, index, 0).astype(np.int32), "mask": mask}
 
     def _whole(self, batch_size: int) -> Iterator[Batch]:
-        """Every readable image once for each scale, in batches of one shape."""
+        """Yields every readable image once for each scale, in batches of one shape."""
 
         def elements() -> Iterator[tuple[np.ndarray, int, int]]:
             for index, loaded in enumerate(read_ahead(self._loader.load, self.size, self._loader.workers)):
@@ -210,13 +210,13 @@ class Split:
         epoch, position = divmod(sample_of(slot, step, batch_size, self.repeats), self.size)
         index = int(epoch_order(seed, epoch, self.size)[position // self.repeats])
         for shift in range(self.size):
-            # A new generator each time: the stand-in's crop must not depend on what its predecessor drew.
+            # The generator is made anew each time, so that the crop does not depend on draws for another image.
             rng = image_rng(seed, epoch, position) if is_random(self._loader.crop) else None
             loaded = self._loader.load((index + shift) % self.size, rng)
             if loaded is not None:
                 image, label = loaded
                 return {"image": image, "label": label, "epoch": epoch, "position": position}
-        raise UserError(f"no image of {self.name} can be read: see max_bad_share, which allows this")
+        raise UserError(f"no image of {self.name} can be read, which max_bad_share allows: give other images")
 
     def _evaluation_element(self, index: int) -> dict[str, ArrayLike]:
         loaded = self._loader.load(index) if index < self.size else None
@@ -227,7 +227,7 @@ class Split:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:
-    """What a run trains on and is measured on."""
+    """The splits that a run trains on and is measured on."""
 
     train: Split
     evaluation: Split
@@ -235,7 +235,7 @@ class Data:
 
 
 def _read_all(loader: Loader) -> tuple[np.ndarray, np.ndarray]:
-    """All images and labels of a split that can be read, in its order."""
+    """Returns all images of a split that can be read, and their labels, in the split's order."""
     source, config, crop = loader.source, loader.config, loader.crop
     assert not isinstance(crop, Dense)  # whole images have no one size, and so are streamed
     images = np.zeros((source.size, crop.size, crop.size, config.channels), np.uint8)
@@ -253,7 +253,10 @@ def _read_all(loader: Loader) -> tuple[np.ndarray, np.ndarray]:
         for _ in pool.map(read, range(0, source.size, 64)):
             pass
     if not good.any():
-        raise UserError(f"no image of {source.name}, split {source.split!r}, can be read: see max_bad_share")
+        raise UserError(
+            f"no image of {source.name}, split {source.split!r}, can be read, which max_bad_share allows: give other "
+            "images"
+        )
     return (images, labels) if good.all() else (images[good], labels[good])
 
 
@@ -308,7 +311,7 @@ def check_evaluation_crop(config: DataConfig) -> None:
     """Refuses to measure on random crops.
 
     Raises:
-        UserError: naming the option.
+        UserError: ``evaluation_crop`` is random.
     """
     if is_random(config.evaluation_crop):
         raise UserError("evaluation_crop is random, and a measurement must not be: choose center_crop or resize")
@@ -325,14 +328,15 @@ def open_split(
     """Opens one split, cut as for evaluation.
 
     Args:
-        config: which data set, and how it is cut.
-        split: by default ``config.evaluation_split``, and where that is None, `sources.evaluation_split`.
-        views: of each image, instead of its ``evaluation_crop``; they are always streamed.
-        left_out: images that are not to be part of it: see `without`.
+        config: the data set, and how it is cut.
+        split: the name of the split; by default ``config.evaluation_split`` or, where that is None, that of
+            `sources.evaluation_split`.
+        views: the views of each image, instead of its ``evaluation_crop``; they are always streamed.
+        left_out: the images that are left out of the split: see `without`.
 
     Raises:
-        UserError: no such data set, split or image, a random ``evaluation_crop``, views that shall be resident, or too
-            many bad images.
+        UserError: there is no such data set, split or image; ``evaluation_crop`` is random; several views are to be
+            resident; or too many images cannot be read.
     """
     source = _evaluation_source(config, split or config.evaluation_split)
     source = without(source, left_out) if left_out else source
@@ -348,18 +352,18 @@ def streamed_split(source: Source, config: DataConfig) -> Split:
     """Returns a split of a source that is already open, cut as for evaluation and streamed.
 
     Raises:
-        UserError: a random ``evaluation_crop``.
+        UserError: ``evaluation_crop`` is random.
     """
     check_evaluation_crop(config)
     return _split(source, config.evaluation_crop, config, resident=False)
 
 
 def open_data(config: DataConfig) -> Data:
-    """Opens the splits a run trains on and is measured on; reads all of them where they are resident.
+    """Opens the splits that a run trains on and is measured on; reads all images of both where they are resident.
 
     Raises:
-        UserError: no such data set or split, splits of different classes, a random crop where there must be none, or
-            too many bad images.
+        UserError: there is no such data set or split, the splits have different classes, a crop is random that must not
+            be, or too many images cannot be read.
     """
     train = _source(config, config.train_split or "train")
     evaluation = _evaluation_source(config, config.evaluation_split)

@@ -158,7 +158,7 @@ def progress_logged(folder: Path, total: int, every_seconds: float = 30.0) -> Ge
 
 
 def _size(folder: Path, pattern: str) -> int:
-    """Returns the bytes of the files that match a pattern, without those that vanish meanwhile."""
+    """Returns the bytes of the files that match a pattern, without files that vanish while they are counted."""
     size = 0
     for path in folder.glob(pattern):
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""The views of an image that a protocol asks for, cut on the host; the protocols there are, ours and a recipe's own."""
+"""The registry of evaluation protocols, ours and those of a recipe, and the views of an image that they cut."""
 
 import functools
 import operator
@@ -16,19 +16,19 @@ from jaxcnn.types import TypeHint
 
 FixedViewsT = TypeVar("FixedViewsT", bound=FixedViews)
 Cut = Callable[[np.ndarray, Any], np.ndarray]
-"""From an image and a protocol's options to its views."""
+"""A function from an image and a protocol's options to the image's views."""
 
 PROTOCOLS: Kinds[Views, Cut | None] = Kinds(Views, "protocol")
-"""The protocols there are, with what cuts an image's views: None for `SingleCrop`, whose view is the data's own crop,
-and for `Dense`, whose images stay whole (`scaled_images`)."""
+"""The protocols, with the function that cuts an image's views: None for `SingleCrop`, whose view is the data's own
+crop, and for `Dense`, whose images stay whole (`scaled_images`)."""
 
 
 def register_protocol(group: type[FixedViewsT], cut: Callable[[np.ndarray, FixedViewsT], np.ndarray]) -> None:
-    """Adds a protocol, whose options then can be the views of an evaluation.
+    """Adds a protocol, whose options can then be the views of an evaluation.
 
     Args:
-        group: its options: an `option_group` derived from `FixedViews`, with a field ``kind: Literal["name"] =
-            "name"``. They must be hashable: tuples, and neither lists nor dictionaries.
+        group: the class of its options: an `option_group` derived from `FixedViews`, with a field ``kind:
+            Literal["name"] = "name"``. They must be hashable: tuples, and neither lists nor dictionaries.
         cut: a pure function from an image, uint8 (height, width, 1 or 3), and the options to its views, uint8 (views,
             size, size, channels), as many of every image. It may raise `jaxcnn.data.crop.CropError` for an image that
             it cannot cut, which then counts as unreadable.
@@ -47,10 +47,10 @@ def protocol_union() -> TypeHint:
 
 
 def view_count(views: FixedViews) -> int:
-    """Returns how many views there are of each image.
+    """Returns the number of views of each image.
 
-    They are counted by cutting a black square twice as large as the views: a protocol cuts as many of every image, and
-    so the number cannot disagree with what is cut.
+    They are counted by cutting a black square twice as large as the views. A protocol cuts the same number of views
+    from every image, so the number cannot disagree with what is cut.
 
     Raises:
         UserError: the protocol is not registered, or its function returned something else than views of its size.
@@ -101,7 +101,7 @@ def _cut(cut_image: Cut | None, image: np.ndarray, views: FixedViews) -> np.ndar
 
 
 def scaled_images(image: np.ndarray, views: Dense) -> list[np.ndarray]:
-    """Returns the whole image at each scale, not mirrored: the device does that.
+    """Returns the whole image at each scale; the device mirrors it.
 
     Raises:
         CropError: the image is too elongated to be scaled.
@@ -110,7 +110,7 @@ def scaled_images(image: np.ndarray, views: Dense) -> list[np.ndarray]:
 
 
 def _center_crops(image: np.ndarray, views: CenterCrops) -> np.ndarray:
-    """By scale; then the mirror image of each."""
+    """Returns the centre at each scale, then the mirror image of each."""
     crops = [
         CenterCrop(size=views.size, resize=short, interpolation=views.interpolation) for short in views.short_sides
     ]
@@ -119,7 +119,7 @@ def _center_crops(image: np.ndarray, views: CenterCrops) -> np.ndarray:
 
 
 def _ten_crop(image: np.ndarray, views: TenCrop) -> np.ndarray:
-    """By scale, ten of each."""
+    """Returns ten views of each scale, one scale after the other."""
     if views.from_center_square:
         crops = [CenterCrop(size=short, resize=short, interpolation=views.interpolation) for short in views.short_sides]
         scaled = [cut(image, crop) for crop in crops]

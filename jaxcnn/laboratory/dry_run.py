@@ -24,12 +24,12 @@ from jaxcnn.types import PyTree
 TIMED_STEPS = 5
 """The number of steps that are timed."""
 TIMED_SECONDS = 60.0
-"""Seconds after which no further step is timed."""
+"""The number of seconds after which no further step is timed."""
 _ASSUMED = " (ILSVRC-2012's sizes, assumed: the data set is not prepared here)"
 
 
 class DoesNotFit(UserError):
-    """The step needs more memory than a device has."""
+    """An error for a step that needs more memory than a device has."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,23 +37,23 @@ class Memory:
     """The memory that a step needs on each device, in bytes."""
 
     held: dict[str, int]
-    """The sizes of what stays from step to step, and of the batch, by name."""
+    """The sizes of the arrays that stay from step to step, and of the batch, by name."""
     gradients: int
     """The size of the gradients, which are part of ``temporaries``."""
     temporaries: int
-    """What the compiled step allocates while it runs, activations above all."""
+    """The size of what the compiled step allocates while it runs, which is mostly activations."""
     program: int
     """The size of the compiled step itself."""
 
     @property
     def total(self) -> int:
-        """The sum of all."""
+        """The sum of all these sizes."""
         return sum(self.held.values()) + self.temporaries + self.program
 
 
 @dataclasses.dataclass(frozen=True)
 class DryRun:
-    """What a run would take."""
+    """What a run would take: its steps, memory and time."""
 
     config: TrainConfig
     """The config with everything resolved."""
@@ -90,8 +90,8 @@ class DryRun:
             seconds = self.seconds_a_step
             lines.append(
                 f"time: {1e3 * seconds:,.1f} ms a step, {batch_size / seconds:,.0f} images/s, "
-                f"{_duration(seconds * self.total_steps)} in all; of the steps alone, on images that are there "
-                "already: neither reading them nor evaluation is in it"
+                f"{_duration(seconds * self.total_steps)} in all, for the steps alone, on images that are "
+                "there already: reading them and evaluation take further time"
             )
         return "\n".join([*lines, f"published: {config.published}"])
 
@@ -125,7 +125,7 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     """Compiles the run's own training step, and returns it with the memory that it needs; allocates nothing.
 
     Raises:
-        DoesNotFit: the compiler finds that it does not fit.
+        DoesNotFit: the compiler finds that the step does not fit in memory.
     """
     state, totals, batch = abstract_arguments(assembly)
     lowered = assembly.train_step.lower(state, totals, batch)
@@ -156,7 +156,7 @@ def _bytes_on_a_device(tree: PyTree) -> int:
 
 
 def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) -> NoReturn:
-    """Raises `DoesNotFit` in place of the runtime's error about memory, and any other error as it is."""
+    """Raises `DoesNotFit` instead of the runtime's error about memory; raises any other error as it is."""
     if not str(error).startswith("RESOURCE_EXHAUSTED"):
         raise error
     raise DoesNotFit(
@@ -167,9 +167,9 @@ def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) ->
 
 
 def time_step(compiled: jax.stages.Compiled, assembly: Assembly) -> float:
-    """Returns the seconds that a step takes on the devices, the mean of a few after one that is not timed.
+    """Returns the seconds that a step takes on the devices: the mean of a few steps, after one that is not timed.
 
-    The images are on the devices already. Those of a resident data set are its own; for any other they are noise.
+    The images are on the devices already. They are the data set's own where it is resident, and noise where it is not.
 
     Raises:
         DoesNotFit: the devices do not have the memory.
@@ -189,7 +189,7 @@ def time_step(compiled: jax.stages.Compiled, assembly: Assembly) -> float:
 
 
 def first_batch(assembly: Assembly) -> Batch:
-    """Returns a batch on the devices: of the data set where it is resident, else of noise."""
+    """Returns a batch on the devices, of the data set's own images where it is resident, and of noise where not."""
     feed = assembly.train_feed
     if feed.split.resident:
         return next(feed.training(0, 1))
@@ -208,7 +208,7 @@ def data_or_stand_in(config: DataConfig) -> tuple[Data, bool]:
     """Returns the data set, and whether it is a stand-in: ILSVRC-2012 has one where it is not prepared yet.
 
     Raises:
-        UserError: as `open_data`, for any other data set.
+        UserError: as `open_data` does, for any other data set.
     """
     kind, _, name = config.name.partition(":")
     own_splits = config.train_split is None and config.evaluation_split is None
@@ -221,16 +221,16 @@ def data_or_stand_in(config: DataConfig) -> tuple[Data, bool]:
 
 
 def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun:
-    """Returns what a run of this config would take: compiles its step, and writes nothing.
+    """Returns what a run of this config would take; compiles its step, and writes nothing.
 
     Args:
-        config: the recipe.
+        config: the options of the run.
         topology: the devices to compile for, which need not be there: see `over_topology`. By default the step is
             compiled for those of this process, and timed on them.
 
     Raises:
         DoesNotFit: the step does not fit in a device's memory.
-        UserError: as `assemble`.
+        UserError: as `assemble` does.
     """
     data, assumed = data_or_stand_in(config.data)
     parallel = topology or DataParallel.over_all_devices()

@@ -101,7 +101,7 @@ class FullyConnectedClassifier(nn.Module):
         return self._dense(self.num_classes, "fc8")(x).astype(jnp.float32).mean((1, 2))
 
     def _dense(self, features: int, name: str) -> nn.Module:
-        """A dense layer at each position of the map, which is a 1x1 convolution."""
+        """Returns a dense layer for each position of the map, which is a 1x1 convolution."""
         initializers = self.initializers(name, self.hidden_features)
         return nn.Dense(features, dtype=self.dtype, name=name, **initializers)
 
@@ -171,7 +171,7 @@ class LayerScale(nn.Module):
     """The value that the factors start from."""
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*places channels"]) -> Float[Array, "*places channels"]:
+    def __call__(self, x: Float[Array, "*axes channels"]) -> Float[Array, "*axes channels"]:
         """Scales (..., channels)."""
         scale = self.param("scale", nn.initializers.constant(self.initial), x.shape[-1:], jnp.float32)
         return x * scale.astype(x.dtype).reshape((1,) * (x.ndim - 1) + x.shape[-1:])

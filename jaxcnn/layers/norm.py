@@ -29,12 +29,12 @@ class BatchNorm(nn.Module):
     axis_name: str | None = None
     """The mapped axis that the batch is split over, if it is (under ``jit`` there is only the global batch)."""
     groups: int = 1
-    """The number of equal parts of the batch, each of which is normalized by itself; with an ``axis_name`` a part is
+    """The number of equal parts of the batch, each of which is normalized separately; with an ``axis_name`` a part is
     made of the images of whole devices. The running statistics follow the averages over the parts."""
     scale_init: Initializer = nn.initializers.ones
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*places channels"]) -> Float[Array, "*places channels"]:
+    def __call__(self, x: Float[Array, "*axes channels"]) -> Float[Array, "*axes channels"]:
         """Normalizes (..., channels); the output has ``dtype``."""
         features = x.shape[-1:]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)

@@ -122,7 +122,7 @@ class AlexNet(Network):
 
 
 def _initializers(initialization: Initialization, name: str, inputs: int) -> Initializers:
-    """The initializers of the layer of that name, whose outputs each have so many inputs."""
+    """Returns the initializers of the layer of that name, each of whose outputs has this many inputs."""
     if initialization == "paper":
         bias_init = nn.initializers.constant(1.0 if name in _BIASED else 0.0)
         return {"kernel_init": nn.initializers.normal(0.01), "bias_init": bias_init}

@@ -38,7 +38,7 @@ resolution."""
 MAX_POOLED = ("inception3c", "inception4e", "inception5b")
 """The modules where the figure has "max" beside the projection."""
 SLIM_PROJECTIONS = {"inception4c": 96, "inception4d": 96}
-"""TF-Slim's projections, where they are not the figure's."""
+"""The projections of TF-Slim, where they differ from the figure's."""
 
 
 class BNInception(BatchNormNetwork):

@@ -249,7 +249,7 @@ _TIMM_RULES = (
 
 
 def _efficientnet_pytorch_rules(sizes: tuple[int, ...]) -> Iterator[Rule]:
-    """The names of efficientnet_pytorch and efficientnet_lite_pytorch; they count the blocks of all stages together."""
+    """Returns the rules of efficientnet(_lite)_pytorch, which counts the blocks of all stages together."""
     yield Rule(r"_conv_stem", "stem_conv")
     yield Rule(r"_bn0", "stem_norm")
     blocks = [f"stage{stage}_block{index}" for stage, size in enumerate(sizes, 1) for index in range(size)]

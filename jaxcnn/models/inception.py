@@ -24,7 +24,7 @@ concatenated."""
 
 
 def _grid35(projection: int) -> tuple[tuple[Branch, ...], int]:
-    """Figure 5: the first Inception module, whose last branch has two 3x3 convolutions in place of a 5x5."""
+    """Returns the branches of figure 5, the last of which has two 3x3 convolutions in place of a 5x5."""
     return (
         ("branch1x1", ((64, 1, 1),)),
         ("branch5x5", ((48, 1, 1), (64, 5, 5))),
@@ -33,7 +33,7 @@ def _grid35(projection: int) -> tuple[tuple[Branch, ...], int]:
 
 
 def _grid17(width: int) -> tuple[tuple[Branch, ...], int]:
-    """Figure 6: 1x7 and 7x1 convolutions in place of 7x7."""
+    """Returns the branches of figure 6, which have 1x7 and 7x1 convolutions in place of 7x7."""
     row, column = (width, 1, 7), (width, 7, 1)
     return (
         ("branch1x1", ((192, 1, 1),)),

@@ -190,7 +190,7 @@ class NASNet(BatchNormNetwork):
 
 
 def _rules(cells: int) -> tuple[Rule, ...]:
-    """Timm's and Cadene's names, which are the same; both count six cells a stage, whatever a stage has."""
+    """Returns the rules of timm and Cadene, whose names are the same and count six cells a stage, whatever it has."""
     names = {
         "cell_stem_0": "stem_cell0",
         "cell_stem_1": "stem_cell1",

@@ -82,7 +82,7 @@ class BatchNormNetwork(Network, kw_only=True):
     batch_norm_axis: str | None = None
     """The mapped axis that the batch is split over, if there is one."""
     batch_norm_groups: int = 1
-    """The number of parts of the batch that are normalized each by itself: see `BatchNorm`."""
+    """The number of parts of the batch that are normalized separately: see `BatchNorm`."""
 
     def norm(self, train: bool, **settings: Option) -> Layer:
         """Returns the batch normalization of this network, with these settings bound."""

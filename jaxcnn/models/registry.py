@@ -29,7 +29,7 @@ from jaxcnn.types import Option, TypeHint
 
 
 class ModelError(UserError):
-    """A network that is not known or cannot be registered, or an option that it does not have."""
+    """An error for a network that is unknown or cannot be registered, or for an option that it does not have."""
 
 
 _VARIANTS: dict[str, Variant] = {}
@@ -78,7 +78,7 @@ def _check(variant: Variant) -> None:
 
 
 def _fields(variant: Variant) -> dict[str, dataclasses.Field]:
-    """The fields of a variant's module, by name, without the two that Flax adds to every module."""
+    """Returns the fields of a variant's module, by name, without the two that Flax adds to every module."""
     assert dataclasses.is_dataclass(variant.module)  # Flax makes every module one
     fields = dataclasses.fields(variant.module)
     return {field.name: field for field in fields if field.name not in ("parent", "name")}

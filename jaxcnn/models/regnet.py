@@ -176,7 +176,7 @@ _RULES = (
 )
 
 Numbers = tuple[int, int, float, float, int]
-"""Depth, w_0, w_a, w_m and group width."""
+"""The depth, w_0, w_a, w_m and the group width of each network."""
 
 
 def _variant(

@@ -33,7 +33,7 @@ class Block(nn.Module):
     last_scale_init: nn.initializers.Initializer = nn.initializers.ones
 
     def _shortcut(self, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
-        """The identity where shapes agree, else the paper's option A (no parameters) or B (a 1x1 projection)."""
+        """Returns x where shapes agree, else the paper's option A (no parameters) or B (a 1x1 projection) of it."""
         if x.shape == shape:
             return x
         if self.shortcut == "identity":

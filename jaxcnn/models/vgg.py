@@ -102,7 +102,7 @@ A, B, D, E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 
 
 def _rules(stage_sizes: tuple[int, ...], batch_norm: bool) -> tuple[Rule, ...]:
-    """Torchvision's names; it counts convolutions, normalizations, activations and poolings together."""
+    """Returns torchvision's rules: it counts convolutions, normalizations, activations and poolings together."""
     rules, index = [], 0
     for stage, size in enumerate(stage_sizes, 1):
         for number in range(1, size + 1):
@@ -141,7 +141,7 @@ def _variant(
 
 
 def _paper(trained: str, tested: str, top1_error: float, top5_error: float) -> Published:
-    """A row of table 3, or of table 4 for several scales, which are the image's shorter side in pixels."""
+    """Returns a row of table 3, or of table 4 for several scales, which are the image's shorter side in pixels."""
     protocol = f"dense with flip, shorter side {tested}, trained at {trained}, ILSVRC-2012 validation"
     return Published(top1_error, top5_error, protocol, f"arXiv:1409.1556, table {4 if ', ' in tested else 3}")
 

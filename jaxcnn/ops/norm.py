@@ -12,14 +12,14 @@ from jaxcnn.ops.sharding import vary_like
 
 
 def batch_norm(
-    x: Float[Array, "batch *places channels"],
+    x: Float[Array, "batch *axes channels"],
     scale: Float[Array, " channels"],
     bias: Float[Array, " channels"],
     *,
     epsilon: float,
     axis_name: str | None = None,
     groups: int = 1,
-) -> tuple[Float[Array, "batch *places channels"], Float[Array, " channels"], Float[Array, " channels"]]:
+) -> tuple[Float[Array, "batch *axes channels"], Float[Array, " channels"], Float[Array, " channels"]]:
     """Normalizes by the batch's own statistics (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1).
 
     The statistics are computed in float32 at least, in two passes: the one-pass form E[x^2] - E[x]^2 loses all digits
@@ -89,14 +89,14 @@ _batch_norm.defvjp(_save, _pull_back)
 
 
 def affine_norm(
-    x: Float[Array, "*places channels"],
+    x: Float[Array, "*axes channels"],
     scale: Float[Array, " channels"],
     bias: Float[Array, " channels"],
     mean: Float[Array, " channels"],
     var: Float[Array, " channels"],
     *,
     epsilon: float,
-) -> Float[Array, "*places channels"]:
+) -> Float[Array, "*axes channels"]:
     """Returns ``(x - mean) / sqrt(var + epsilon) * scale + bias`` in x's dtype: evaluation's batch normalization."""
     values = wide(x)
     factor = lax.rsqrt(var.astype(values.dtype) + epsilon) * scale
@@ -122,8 +122,8 @@ def _average(value: jax.Array, axis_name: str | None, groups: int) -> jax.Array:
 
 
 def local_response_norm(
-    x: Float[Array, "*places channels"], *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
-) -> Float[Array, "*places channels"]:
+    x: Float[Array, "*axes channels"], *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
+) -> Float[Array, "*axes channels"]:
     """Divides each value by a power of the sum of the squares of its neighbours across channels.
 
     The result is ``x / (k + alpha * sum(x^2 over size channels)) ** beta`` (Krizhevsky et al. 2012, section 3.3); the

@@ -166,11 +166,11 @@ def _winners(images, window, strides, padding, size):
     images = lax.pad(images, jnp.array(-jnp.inf, images.dtype), _edges(padding))
     taps = enumerate(images[:, rows, columns] for rows, columns in _taps(window, strides, size))
     _, best = next(taps)
-    place = jnp.zeros(best.shape, jnp.int16)
+    winner = jnp.zeros(best.shape, jnp.int16)
     for index, pixels in taps:
         wins = pixels > best
-        best, place = jnp.maximum(best, pixels), jnp.where(wins, jnp.int16(index), place)
-    return best, place
+        best, winner = jnp.maximum(best, pixels), jnp.where(wins, jnp.int16(index), winner)
+    return best, winner
 
 
 def _maximum(images, window, strides, padding, size):
@@ -184,11 +184,11 @@ def _max_pool_forward(images, window, strides, padding, size):
     return _winners(images, window, strides, padding, size)
 
 
-def _max_pool_backward(window, strides, padding, size, place, cotangent):
-    def share(index, place, cotangent):
-        return jnp.where(place == index, cotangent, jnp.zeros((), cotangent.dtype))
+def _max_pool_backward(window, strides, padding, size, winner, cotangent):
+    def share(index, winner, cotangent):
+        return jnp.where(winner == index, cotangent, jnp.zeros((), cotangent.dtype))
 
-    return (_scatter(share, (place, cotangent), window, strides, padding),)
+    return (_scatter(share, (winner, cotangent), window, strides, padding),)
 
 
 _max_pool.defvjp(_max_pool_forward, _max_pool_backward)

@@ -10,7 +10,7 @@ from jaxcnn.pictures.pyplot import import_pyplot
 
 
 class Timing(Protocol):
-    """What is drawn of one convolution in one direction, as `jaxcnn.benchmarks.convolutions.Timing` has it."""
+    """The times that are drawn for one convolution in one direction, as `jaxcnn.benchmarks.convolutions.Timing` has."""
 
     @property
     def shape(self) -> ConvShape:

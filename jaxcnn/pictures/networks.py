@@ -10,7 +10,7 @@ from jaxcnn.pictures.pyplot import import_pyplot
 
 
 class Network(Protocol):
-    """What is drawn of a network, as `jaxcnn.tables.networks.Row` has it."""
+    """The facts about a network that are drawn, as `jaxcnn.tables.networks.Row` has them."""
 
     @property
     def name(self) -> str:

@@ -11,13 +11,14 @@ import jax
 import numpy as np
 from PIL import Image
 
-from jaxcnn.assembly import augmentation_keys, check_normalization, split_seed
+from jaxcnn.assembly import augmentation_keys, split_seed
 from jaxcnn.augment.compose import augment, check_order, mixes
 from jaxcnn.config import Augmentation, Crop, Normalization, TrainConfig
 from jaxcnn.data.pipeline import open_data
 from jaxcnn.devices.feed import Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
+from jaxcnn.networks import check_normalization
 
 _SHOWN_SIDE = 128
 """The width, in CSS pixels, at which smaller images are shown."""
@@ -117,7 +118,7 @@ def write_preview(config: TrainConfig, file: Path, images: int = 8) -> None:
     """Writes `preview` as one HTML page that holds the images.
 
     Raises:
-        UserError: as `preview`, or the page cannot be written.
+        UserError: as `preview` does, or the page cannot be written.
     """
     columns = preview(config, images)
     header = "".join(
@@ -162,7 +163,7 @@ def _crop(crop: Crop) -> str:
 
 
 def _mixture(target: np.ndarray, class_names: tuple[str, ...]) -> str:
-    """Returns ``cat``, or ``cat 0.70 + dog 0.30``; a class beyond the data set's is called by its number."""
+    """Returns ``cat``, or ``cat 0.70 + dog 0.30``; a class that the data set does not have is named by its number."""
     names = [*class_names, *map(str, range(len(class_names), len(target)))]
     shares = [(float(target[label]), names[label]) for label in np.argsort(-target, kind="stable") if target[label] > 0]
     if len(shares) == 1:

@@ -18,7 +18,7 @@ from jaxcnn.weights.published import published_errors
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """What the table says of one network, counted from its traced function."""
+    """The facts about one network, counted from its traced function."""
 
     name: str
     family: str
@@ -43,7 +43,7 @@ def describe(name: str, **options: Option) -> Row:
         ModelError: the name or an option is unknown.
     """
     variant = get_variant(name)
-    # Not every lowering does only the arithmetic of the convolution it stands for.
+    # Some lowerings do more arithmetic than the convolution itself.
     model = create_model(name, **options, lowering="xla")
     shape = (variant.input_size, variant.input_size, variant.channels)
     images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)

@@ -1,4 +1,4 @@
-"""The errors that recipes were trained to: a file for each result, and the table of what was run and what was not."""
+"""The errors that recipes reached when they were run: a file for each result, and the table of all recipes."""
 
 import collections
 import dataclasses
@@ -86,7 +86,7 @@ def read(folder: Path) -> dict[str, RecipeResult]:
     """Returns the results that `save` wrote to a folder, by recipe.
 
     Raises:
-        UserError: a file there is no result.
+        UserError: a file in it is not a result.
     """
     return {each.recipe: each for each in read_results(folder, RecipeResult).values()}
 

@@ -6,7 +6,7 @@ from jaxcnn.config import TrainConfig
 
 
 def published_errors(config: TrainConfig) -> str:
-    """Returns the top-1 and top-5 error published of a recipe, in percent, as ``23.87 / 7.138``.
+    """Returns the top-1 and top-5 error published for a recipe, in percent, as ``23.87 / 7.138``.
 
     A figure that its source does not give is ``?``; where nothing is published, the text is empty.
     """
@@ -17,7 +17,7 @@ def published_errors(config: TrainConfig) -> str:
 
 
 def recipe_lines(recipes: Iterable[TrainConfig]) -> Iterator[str]:
-    """Yields a Markdown table: what each recipe trains, for how long, and the error published of it."""
+    """Yields a Markdown table: what each recipe trains, for how long, and the error published for it."""
     yield "| recipe | network | batch | epochs | published top-1 / top-5 error, % | measured on |"
     yield "| --- | --- | ---: | ---: | ---: | --- |"
     for config in recipes:

@@ -45,7 +45,7 @@ class Reproduction:
 
     @property
     def comparable(self) -> bool:
-        """Whether the published errors are of as many images as ours."""
+        """Whether the published errors are of the same number of images as ours."""
         return self.images == self.entry.images
 
     def difference(self, k: int) -> float | None:
@@ -79,7 +79,7 @@ def reproduce(model: str, weights: str | None, data: DataConfig, batch_size: int
         batch_size: the number of images that the network takes together.
 
     Raises:
-        UserError: there is no such network or data set, the weights cannot be had, or the data set has classes that
+        UserError: there is no such network or data set, the weights cannot be fetched, or the data set has classes that
             are not ILSVRC's.
     """
     get_variant(model)
@@ -88,7 +88,7 @@ def reproduce(model: str, weights: str | None, data: DataConfig, batch_size: int
         raise UserError(f"there are no published weights of {model}, so there is nothing to reproduce")
     if weights is not None and not is_published(weights):
         choices = nearest(weights, [entry.source for entry in known])
-        raise UserError(f"{weights!r} is no published weights of {model}, whose errors could be compared: {choices}")
+        raise UserError(f"{weights!r} does not name published weights of {model}, to compare errors with: {choices}")
     entry = known[0] if weights is None else find_published(model, weights)
     network = load_published(model, entry.source).with_images_of(data)
     split = network.open_split(network.data)
@@ -120,7 +120,7 @@ def read(folder: Path) -> dict[tuple[str, str], Reproduction]:
     """Returns the results that `save` wrote to a folder, by network and weights.
 
     Raises:
-        UserError: a file there is no result, or its weights are not published, or it is of other images or another
+        UserError: a file in it is not a result, its weights are not published, or it is of other images or another
             protocol than the published errors.
     """
     results = read_results(folder, Reproduction)

@@ -23,13 +23,13 @@ from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.trials.mutation import mutated
 
 _WALL_SECONDS = 120
-"""Seconds after which a file is taken to wait for ever. The limit proper is in processor time, which does not depend on
-what else the machine does."""
+"""The number of seconds after which a file counts as waiting for ever. The actual limit is in processor time, which
+does not depend on other work of the machine."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What a file may cost, and what the decoder is called with."""
+    """The most time and memory that a file may take, and the limit that the decoder is called with."""
 
     max_pixels: int = 1 << 24
     """The largest image, as `DataConfig.max_pixels`. An undamaged one of the default, 2**26, takes about 2 seconds."""
@@ -42,12 +42,12 @@ class Limits:
 
 @dataclasses.dataclass
 class Report:
-    """What the files came to."""
+    """The outcome of decoding the files."""
 
     files: int = 0
     decoded: int = 0
     refused: collections.Counter[str] = dataclasses.field(default_factory=collections.Counter)
-    """How many files were refused for each reason; numbers in the reason are left out."""
+    """The number of files that were refused for each reason; numbers in the reason are left out."""
     failures: dict[int, str] = dataclasses.field(default_factory=dict)
     """What went wrong, by the number of the file: a crash, a hang, too much memory, or an error that is not a
     `DecodeError`."""
@@ -81,8 +81,17 @@ def _reason(error: DecodeError) -> str:
     return re.sub(r"\d+", "N", re.sub(r"""b(['"]).*\1""", "b''", str(error)))
 
 
-def _try(encoded: bytes, number: int, max_pixels: int) -> dict[str, str]:
-    """Decodes one file, and returns what it came to."""
+def try_file(encoded: bytes, number: int, max_pixels: int) -> dict[str, str]:
+    """Decodes a file, and returns the outcome.
+
+    Args:
+        encoded: the bytes of the file.
+        number: the number of the file, which decides whether it is decoded as grey or in colour.
+        max_pixels: the limit that the decoder is given.
+
+    Returns:
+        ``{"failure": ...}`` for what must not happen, ``{"refused": ...}`` for the decoder's own error, else nothing.
+    """
     channels = 1 if number % 4 == 0 else 3
     try:
         image = decode(encoded, channels, max_pixels)
@@ -109,7 +118,7 @@ def _child(seed: int, first: int, files: int, limits: Limits) -> None:
         signal.setitimer(signal.ITIMER_PROF, limits.seconds)
         signal.setitimer(signal.ITIMER_REAL, _WALL_SECONDS)
         started = time.process_time()
-        outcome = _try(encoded, number, limits.max_pixels)
+        outcome = try_file(encoded, number, limits.max_pixels)
         seconds = time.process_time() - started
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)

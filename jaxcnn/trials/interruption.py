@@ -1,4 +1,4 @@
-"""Whether a run that is killed at random moments, and started again each time, ends in the bits of one that is not."""
+"""A trial of whether a run that is killed at random moments, and started again, ends in the bits of one that is not."""
 
 import dataclasses
 import json
@@ -21,7 +21,7 @@ from jaxcnn.training.interrupt import EXIT_STOPPED
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """What the interrupted runs came to."""
+    """The outcome of the interrupted runs."""
 
     kills: int
     """The number of signals that reached a process while it was still running."""

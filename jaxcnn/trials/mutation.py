@@ -112,7 +112,7 @@ def _run(rng: random.Random, length: int) -> slice:
 
 
 def _copies(part: bytes, count: int) -> Parts:
-    """Returns so many copies of a part, or as many as make a megabyte."""
+    """Returns this many copies of a part, or as many as make a megabyte."""
     return [part] * min(count, (1 << 20) // max(1, len(part)))
 
 

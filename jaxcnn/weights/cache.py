@@ -85,7 +85,7 @@ def check(path: Path, sha256: str, way_out: str) -> None:
 
 
 def _hash(source: IO[bytes] | http.client.HTTPResponse, copy: IO[bytes] | None = None) -> str:
-    """The SHA-256 of all bytes of a stream, which are written to ``copy`` too."""
+    """Returns the SHA-256 of all bytes of a stream, which are written to ``copy`` too."""
     digest = hashlib.sha256()
     while chunk := source.read(_CHUNK):
         digest.update(chunk)

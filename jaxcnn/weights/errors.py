@@ -4,8 +4,8 @@ from jaxcnn.errors import UserError
 
 
 class WeightsError(UserError):
-    """Weights cannot be read or written, or they do not fit the network."""
+    """An error for weights that cannot be read or written, or do not fit the network."""
 
 
 class FileError(ValueError):
-    """Bytes are not a file of weights. The message is a clause that follows the file's name."""
+    """An error for bytes that are not a file of weights; the message is a clause that follows the file's name."""

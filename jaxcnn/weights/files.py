@@ -58,7 +58,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
 
 
 def _not_weights(start: bytes) -> str:
-    """The clause that says what a file with this start is."""
+    """Returns the clause that says what a file with this start is."""
     if not start:
         return "is empty: fetch it again"
     if start.startswith(b"version https://git-lfs"):

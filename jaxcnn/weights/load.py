@@ -32,7 +32,7 @@ Shapes = Mapping[str, jax.ShapeDtypeStruct]
 
 
 def load_pretrained(name: str, source: Source, *, key: jax.Array | None = None, **options: Option) -> Variables:
-    """Returns a network's variables, filled from somebody's weights.
+    """Returns a network's variables, filled from pretrained weights.
 
     Every tensor of the source must fill a variable, and every variable must be filled by a tensor. There is one
     exception, where ``num_classes`` is given: a classifier of another number of classes is not taken but initialized
@@ -74,7 +74,7 @@ def load_variables(
     key: jax.Array | None = None,
     new_classifier: bool = True,
 ) -> Variables:
-    """Returns the variables of a network that is made already, filled from somebody's weights.
+    """Returns the variables of a network that is made already, filled from pretrained weights.
 
     If the weights have another number of classes than the network, the classifier and those of its auxiliary heads are
     initialized as ``model.init(key, ...)`` would; otherwise they are taken. The logger ``jaxcnn.weights.load`` says at
@@ -194,7 +194,7 @@ def convert(
 
 
 def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str, ArrayLike], tuple[Rule, ...]]:
-    """The arrays of a source by their names, and the rules for these names: none where they are ours."""
+    """Returns the arrays of a source by their names, and the rules for these names: none where they are ours."""
     if is_published(source):
         published = find_published(variant.name, source)
         published.check(model)
@@ -217,7 +217,7 @@ def _image_shape(variant: Variant) -> tuple[int, int, int]:
 
 
 def _init(model: Network, image_shape: tuple[int, int, int], key: jax.Array) -> dict[str, jax.Array]:
-    """A network's initial variables, by their paths."""
+    """Returns a network's initial variables, by their paths."""
     variables = model.init(key, jnp.zeros((1, *image_shape)), train=False)
     return flax.traverse_util.flatten_dict(variables, sep="/")
 
@@ -227,7 +227,7 @@ def _shapes(model: Network, image_shape: tuple[int, int, int]) -> Shapes:
 
 
 def _head(model: Network, image_shape: tuple[int, int, int], wanted: Shapes) -> dict[str, int]:
-    """The paths of the variables whose shape depends on the number of classes, each with the axis that does."""
+    """Returns the paths of the variables whose shape depends on the number of classes, each with the axis that does."""
     try:
         others = _shapes(model.clone(num_classes=model.num_classes + 1), image_shape)
     except UserError:  # a network that is limited to some number of classes
@@ -240,7 +240,7 @@ def _head(model: Network, image_shape: tuple[int, int, int], wanted: Shapes) -> 
 def _initialized(
     model: Network, image_shape: tuple[int, int, int], key: jax.Array, paths: list[str]
 ) -> dict[str, jax.Array]:
-    """Some of a network's initial variables; under jit the others are never computed."""
+    """Returns some of a network's initial variables; under jit the others are never computed."""
 
     @jax.jit
     def initialize(key):

@@ -21,7 +21,7 @@ from jaxcnn.weights import cache
 from jaxcnn.weights.errors import WeightsError
 
 PUBLISHERS = ("torchvision", "timm", "lite0")
-"""Those whose weights are known by name."""
+"""The publishers whose weights are known by name."""
 
 _FREE = frozenset(
     {
@@ -69,7 +69,7 @@ class PublishedWeights:
     release: str
     """What published the accuracies: ``torchvision 0.28``."""
     label: str
-    """What tables call the weights, besides their release."""
+    """The name of the weights in tables, beside their release."""
     images: int = 50_000
     """The number of ILSVRC-2012's validation images that the accuracies are of."""
     url: str | None = None
@@ -82,7 +82,7 @@ class PublishedWeights:
         """Returns where the file is, and fetches it if it is not yet there; see `jaxcnn.weights.cache`.
 
         Raises:
-            WeightsError: it cannot be had, or is another file.
+            WeightsError: it cannot be fetched, or is another file.
         """
         if self.url is not None:
             return cache.cached(self.url, self.sha256)
@@ -127,14 +127,14 @@ class PublishedWeights:
 
 
 def _value(model: Network, option: str) -> Option:
-    """The value of an option: the one that was given, or the variant's own where that is None."""
+    """Returns the value of an option: the one that was given, or the variant's own where that is None."""
     value = getattr(model, option)
     return getattr(getattr(model, "defaults", None), option, None) if value is None else value
 
 
 @functools.cache
-def _table() -> dict[str, dict[str, tuple[PublishedWeights, ...]]]:
-    """All published weights, by publisher and network; the first of a network is its default."""
+def all_published() -> dict[str, dict[str, tuple[PublishedWeights, ...]]]:
+    """Returns all published weights, by publisher and network; the first of a network is its default."""
     stored = json.loads(Path(__file__).with_name("published.json").read_text())
     releases = stored["_releases"]
 
@@ -152,7 +152,7 @@ def _table() -> dict[str, dict[str, tuple[PublishedWeights, ...]]]:
 
 def published_weights(model: str) -> list[PublishedWeights]:
     """Returns all published weights of a network, each publisher's default first."""
-    return [entry for models in _table().values() for entry in models.get(model, ())]
+    return [entry for models in all_published().values() for entry in models.get(model, ())]
 
 
 def published_errors(model: str) -> tuple[Published, ...]:
@@ -194,7 +194,7 @@ def find_published(model: str, source: str) -> PublishedWeights:
     """
     get_variant(model)
     publisher, _, name = source.partition("/")
-    entries = _table()[publisher].get(model, ())
+    entries = all_published()[publisher].get(model, ())
     for entry in entries:
         if not name or entry.source == source:
             return entry
@@ -206,7 +206,7 @@ def find_published(model: str, source: str) -> PublishedWeights:
 
 @functools.cache
 def _imagenet() -> list[list[str]]:
-    """The WordNet number and the name of each class."""
+    """Returns the WordNet number and the name of each class."""
     lines = Path(__file__).with_name("imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
     return [line.split(" ", 1) for line in lines]
 

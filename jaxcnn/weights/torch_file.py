@@ -89,7 +89,7 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
 
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
-    """The archive's entries, by their names in its one folder."""
+    """Returns the archive's entries, by their names in its one folder."""
     if sum(entry.file_size for entry in archive.infolist()) > MAX_EXPANSION * size:
         raise FileError(f"claims to hold over {MAX_EXPANSION} times its own size, as no weights do: do not trust it")
     if not any(entry.filename.partition("/")[2] == "data.pkl" for entry in archive.infolist()):
@@ -143,7 +143,7 @@ def _is_state(value: object) -> TypeGuard[dict[object, Tensor]]:
 
 
 def _state_of(value: object) -> dict[str, Tensor]:
-    """The state dict in what a file holds."""
+    """Returns the state dict in what a file holds."""
     if not _is_state(value) and isinstance(value, dict):
         value = next((value[name] for name in _CONTAINERS if name in value), None)
     if not _is_state(value):

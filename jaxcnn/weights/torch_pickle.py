@@ -191,7 +191,7 @@ class _Machine:
         return items
 
     def top(self, kind: type[Container]) -> Container:
-        """The container that is to be filled, which stays on the stack."""
+        """Returns the container that is to be filled, which stays on the stack."""
         container = self.stack[-1] if self.stack else None
         if not isinstance(container, kind):
             raise ValueError(f"an instruction fills a {kind.__name__} where there is none")

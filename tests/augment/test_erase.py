@@ -20,7 +20,7 @@ def box_of(hidden):
     starts = [line.argmax(1) for line in (rows, columns)]
     for line, start, side in zip((rows, columns), starts, sides, strict=True):
         assert (
-            line == ((place := np.arange(line.shape[1])) >= start[:, None]) & (place < (start + side)[:, None])
+            line == ((index := np.arange(line.shape[1])) >= start[:, None]) & (index < (start + side)[:, None])
         ).all()
     return *starts, *sides
 

@@ -72,10 +72,10 @@ def test_amounts_equal_torchvisions(name):
             # 15/30 of 32 pixels are 16; PyTorch's linspace is a little less, and torchvision cuts it to 15.
             np.testing.assert_array_equal(np.abs(expected[:, 15]), 15)
             expected[:, 15] = np.sign(expected[:, 15]) * 16
-        places = np.full((2, bins), list(space).index(operation))
+        choices = np.full((2, bins), list(space).index(operation))
         shares = np.broadcast_to(np.arange(bins) / np.float32(bins - 1), (2, bins)).astype(np.float32)
         negated = np.broadcast_to([[False], [True]], (2, bins))
-        found = kernel.amounts_of(space, *map(jnp.asarray, (places, shares, negated)), height, width)
+        found = kernel.amounts_of(space, *map(jnp.asarray, (choices, shares, negated)), height, width)
         if operation == "solarize":  # torchvision's 51.000004 is 51 here
             expected = np.ceil(expected - 1e-4)
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-6, err_msg=f"{operation} {size}")
@@ -102,8 +102,8 @@ def test_amounts_of_the_increasing_set_are_timms():
     found = kernel.amounts_of(RAND_AUGMENT_INCREASING, jnp.arange(len(names)), share, no, 100, 200)
     np.testing.assert_allclose([found[names.index(name)] for name in expected], list(expected.values()), rtol=1e-6)
     for share, ends in ((0.0, (4, 256, 0)), (1.0, (0, 0, 110))):
-        places = jnp.array([names.index(name) for name in ("posterize", "solarize", "solarize_add")])
-        found = kernel.amounts_of(RAND_AUGMENT_INCREASING, places, jnp.full(3, share), no[:3], 100, 200)
+        choices = jnp.array([names.index(name) for name in ("posterize", "solarize", "solarize_add")])
+        found = kernel.amounts_of(RAND_AUGMENT_INCREASING, choices, jnp.full(3, share), no[:3], 100, 200)
         np.testing.assert_array_equal(found, ends)
 
 
@@ -164,9 +164,9 @@ def test_auto_augment_draws_from_its_table(policy):
         )
         if not magnitudes or name in ("autocontrast", "equalize", "invert"):
             continue
-        places = np.full(len(magnitudes), list(AUTO_AUGMENT).index(name))
+        choices = np.full(len(magnitudes), list(AUTO_AUGMENT).index(name))
         shares, plus = np.float32(magnitudes) / 9, np.zeros(len(magnitudes), bool)
-        expected = kernel.amounts_of(AUTO_AUGMENT, *map(jnp.asarray, (places, shares, plus)), 331, 331)
+        expected = kernel.amounts_of(AUTO_AUGMENT, *map(jnp.asarray, (choices, shares, plus)), 331, 331)
         expected = np.asarray(expected)
         both = np.union1d(expected, -expected) if row.signed else np.unique(expected)
         np.testing.assert_allclose(np.unique(np.round(drawn, 4)), np.unique(np.round(both, 4)), rtol=1e-4)
@@ -174,16 +174,16 @@ def test_auto_augment_draws_from_its_table(policy):
             assert abs((drawn > 0).mean() - 0.5) < 2 / np.sqrt(len(drawn))
 
 
-def places_in(space, operations):
+def choices_in(space, operations):
     return np.array([list(space).index(name) if name in space else -1 for name in OPERATIONS])[operations]
 
 
 def test_rand_augment_draws_evenly():
     options = {"num_magnitude_bins": 31, "magnitude_std": 0.0, "increasing": False, "probability": 1.0}
     operations, amounts = draw(policies.draw_rand_augment, 0, 20000, 224, 331, num_ops=2, magnitude=9, **options)
-    places = places_in(RAND_AUGMENT, operations)
+    choices = choices_in(RAND_AUGMENT, operations)
     counts = np.zeros((14, 14), int)
-    np.add.at(counts, tuple(places.T), 1)
+    np.add.at(counts, tuple(choices.T), 1)
     assert chi_square(counts, np.full((14, 14), 1 / 196)) < 4
     expected = {"rotate": 9, "translate_x": 45, "translate_y": 30, "shear_y": 0.09, "color": 0.27}  # 30.45 cut to 30
     for name, amount in expected.items():
@@ -211,7 +211,7 @@ def test_rand_augment_of_the_increasing_set():
 def test_trivial_augment_draws_evenly():
     operations, amounts = draw(policies.draw_trivial_augment_wide, 0, 30000, 64, 64, num_magnitude_bins=31)
     operations, amounts = operations[:, 0], amounts[:, 0]
-    assert chi_square(np.bincount(places_in(TRIVIAL_AUGMENT_WIDE, operations)), np.full(14, 1 / 14)) < 4
+    assert chi_square(np.bincount(choices_in(TRIVIAL_AUGMENT_WIDE, operations)), np.full(14, 1 / 14)) < 4
     for name, largest in (("rotate", 135), ("shear_y", 0.99), ("contrast", 0.99), ("translate_x", 32)):
         drawn = amounts[operations == OPERATIONS.index(name)] / largest
         assert np.abs(drawn).max() == pytest.approx(1)
@@ -233,7 +233,7 @@ def test_aug_mix_draws_chains(all_ops):
     np.add.at(counts, tuple(depths.T - 1), 1)
     assert chi_square(counts, np.full((3, 3), 1 / 9)) < 4
     space = AUG_MIX_ALL if all_ops else AUG_MIX_PAPER
-    done = places_in(space, operations[operations != IDENTITY])
+    done = choices_in(space, operations[operations != IDENTITY])
     assert chi_square(np.bincount(done), np.full(len(space), 1 / len(space))) < 4
     angles = np.abs(amounts[operations == OPERATIONS.index("rotate")])
     values, counts = np.unique(np.round(angles, 3), return_counts=True)

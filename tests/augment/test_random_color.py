@@ -60,18 +60,18 @@ def test_an_images_fate_does_not_depend_on_its_batch(channels):
 def test_jitter_does_the_four_in_the_order_asked_for(turned_after):
     orders = np.array([[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]])
     images = np.repeat(IMAGES[:1], 6, axis=0)
-    factors = np.broadcast_to(np.float32([0.8, 1.4, 0.7]), (6, 3))
-    turn = np.full(6, 0.2, np.float32)
+    factors = jnp.broadcast_to(jnp.float32([0.8, 1.4, 0.7]), (6, 3))
+    turn = jnp.full(6, 0.2)
     found = jax.jit(random_color.jitter)(images, orders, factors, np.full(6, turned_after), turn)
     operations = (color.adjust_brightness, color.adjust_contrast, color.adjust_saturation)
     distinct = set()
     for order, image in zip(orders, np.asarray(found), strict=True):
         expected = IMAGES[:1]
-        for place in range(4):
-            if place == turned_after:
+        for number in range(4):
+            if number == turned_after:
                 expected = color.adjust_hue(expected, turn[:1])
-            if place < 3:
-                expected = operations[order[place]](expected, factors[:1, order[place]])
+            if number < 3:
+                expected = operations[order[number]](expected, factors[:1, order[number]])
         # One level of brightness's rounding may become more.
         assert np.abs(np.asarray(expected)[0].astype(int) - image).max() <= 3
         assert (np.asarray(expected)[0] == image).mean() > 0.98
@@ -118,7 +118,7 @@ def test_lighting_shifts_along_the_principal_components():
     white = apply(config.Lighting(std=1.0), keys_of(0, 50), np.full((50, 1, 1, 3), 250, np.uint8))
     assert white.max() == 255
     assert white.min() > 20
-    with pytest.raises(ConfigError, match="lighting changes RGB images: these have 1 channel; leave it out"):
+    with pytest.raises(ConfigError, match="lighting changes RGB images, and these have 1 channel: leave it out"):
         random_color.lighting(keys_of(0, 4), IMAGES[..., :1], std=0.1)
 
 

@@ -32,7 +32,7 @@ def test_affine_is_torchvisions(mode):
     matrices = inverse_affine(**PARAMETERS)
     assert matrices.shape == (9, 2, 3)
     warped = warp(IMAGES, matrices, interpolation=mode, fill=FILL)
-    # Equal to the bit on the machine that made the file; a place halfway, or a level, may round otherwise elsewhere.
+    # Equal to the bit on the machine that made the file; a point halfway, or a level, may round otherwise elsewhere.
     assert_at_most_one_level_apart(warped, GOLDEN[f"affine_{mode}"], 0.001)
     grey = warp(IMAGES[..., :1], matrices, interpolation=mode)
     assert_at_most_one_level_apart(grey, GOLDEN[f"affine_grey_{mode}"], 0.001)
@@ -51,7 +51,7 @@ def test_perspective_is_torchvisions(mode):
     warped = warp(IMAGES, inverse_perspective(GOLDEN["endpoints"], 17, 23), interpolation=mode, fill=FILL)
     if mode == "bilinear":
         assert_at_most_one_level_apart(warped, GOLDEN["perspective_bilinear"], 0.001)
-    else:  # one place lies exactly halfway between two pixels
+    else:  # one point lies exactly halfway between two pixels
         assert (warped != GOLDEN["perspective_nearest"]).any(-1).sum() <= 1
 
 
@@ -88,8 +88,8 @@ def test_corners_go_where_they_are_told():
     endpoints = GOLDEN["endpoints"][1:]
     matrices = np.asarray(inverse_perspective(endpoints, 17, 23))
     middle = np.array([11.5, 8.5])
-    places = np.concatenate([endpoints - middle, np.ones((8, 4, 1))], axis=2)
-    found = np.einsum("bij,bpj->bpi", matrices, places)
+    points = np.concatenate([endpoints - middle, np.ones((8, 4, 1))], axis=2)
+    found = np.einsum("bij,bpj->bpi", matrices, points)
     corners = np.broadcast_to(np.array([[0, 0], [22, 0], [22, 16], [0, 16]]), (8, 4, 2))
     np.testing.assert_allclose(found[..., :2] / found[..., 2:] + middle, corners, atol=1e-3)
 
@@ -102,5 +102,5 @@ def test_a_warp_does_not_depend_on_its_batch():
 
 
 def test_a_fill_of_other_channels_is_refused():
-    with pytest.raises(ConfigError, match="fill has 2 levels, and images have 3 channels: give one each, or one"):
+    with pytest.raises(ConfigError, match="fill has 2 levels, and images have 3 channels: give one for each channel"):
         warp(IMAGES, inverse_affine(**PARAMETERS), interpolation="nearest", fill=(1, 2))

@@ -4,10 +4,10 @@ import sys
 import jax.numpy as jnp
 import pytest
 
-from jaxcnn.assembly import make_model
 from jaxcnn.benchmarks.convolutions import candidates, network_convolutions, time_convolution
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.config import ConfigError, ModelConfig
+from jaxcnn.networks import make_model
 from jaxcnn.ops.lowering_rules import DIRECTIONS, Lowerings, TunedLowerings, automatic, read_tuned, write_tuned
 from jaxcnn.ops.lowerings import ConvShape
 from jaxcnn.tables.networks import describe

@@ -70,7 +70,10 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("reproduce",), "error: say which network's published errors to reproduce, --run and which run to store, or"),
         (("reproduce", "--run", "nope"), "error: there is no recipe or run folder nope"),
         (("reproduce", "--tables", "--document", "nope.md"), "error: nope.md cannot be read and written: No such file"),
-        (("reproduce", "resnet50", "--weights", "nope"), "'nope' is no published weights of resnet50, whose errors"),
+        (
+            ("reproduce", "resnet50", "--weights", "nope"),
+            "'nope' does not name published weights of resnet50, to compare",
+        ),
         (("recipes", "perceptron*"), "no recipe matches 'perceptron*': choose from 'alexnet_2012_imagenet', "),
         (
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "torchvision", "--weights-of", "ema"),
@@ -154,7 +157,7 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     rng = np.random.default_rng(0)
     for weights in ("a.safetensors", "b.safetensors"):
         leaves = load.variable_shapes("resnet20_cifar", {}).items()
-        state = {place: rng.uniform(0.1, 0.3, leaf.shape).astype(np.float16) for place, leaf in leaves}
+        state = {path: rng.uniform(0.1, 0.3, leaf.shape).astype(np.float16) for path, leaf in leaves}
         safetensors.numpy.save_file(state, tmp_path / weights)
     for label in range(10):
         folder = tmp_path / "photos" / "val" / str(label)
@@ -186,7 +189,7 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     assert main(["evaluate", *network, "--labels", "real.json"]) == 0
     output = capsys.readouterr()
     assert re.match(r"top-1 error 0.00 % .*\ntop-5 error 0.00 % .*\n9 images\n", output.out)
-    assert "1 images have no valid label, and are left out" in output.err
+    assert "1 images have no valid label and are left out" in output.err
     refused = (*network, "--submission", "other.txt", "--class-numbers", "meta.mat")
     assert main(["evaluate", *refused]) == 2
     assert "the network's are not known by them" in capsys.readouterr().err

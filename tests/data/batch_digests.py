@@ -59,13 +59,13 @@ def assembly_of(folder: Path, workers: int) -> Assembly:
 def digests(
     prepare: jax.stages.Wrapped, split: Split, first_step: int, last_step: int, parallel: DataParallel
 ) -> Iterator[tuple[str, str]]:
-    """Of each step, the digest of the whole batch, and that of the augmented images and targets.
+    """Yields, for each step, the digest of the whole batch, and that of the augmented images and targets.
 
     Args:
-        prepare: an assembly's, jitted.
-        split: what to train on.
-        first_step: where to begin.
-        last_step: where to end.
+        prepare: an assembly's ``prepare``, jitted.
+        split: the split to train on.
+        first_step: the step to begin with.
+        last_step: the step to end before.
         parallel: the devices.
     """
     for batch in Feed(split, parallel, BATCH, seed=5).training(first_step, last_step):

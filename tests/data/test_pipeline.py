@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from jaxcnn.config import CenterCrop, DataConfig, Pad, RandomResizedCrop, Resize
+from jaxcnn.data.loader import Loader
 from jaxcnn.data.order import epoch_order, image_rng, sample_of
 from jaxcnn.data.pipeline import Split, open_data, open_split
 from jaxcnn.errors import UserError
@@ -67,7 +68,9 @@ def test_epoch_order_is_the_same_for_good():
 
 def test_image_rng_is_the_same_for_good_and_its_own():
     assert image_rng(0, 0, 0).randint(1000, size=3).tolist() == [155, 612, 434]
-    first = {image_rng(seed, epoch, place).randint(1 << 30) for seed in (0, 1) for epoch in (0, 1) for place in (0, 1)}
+    first = {
+        image_rng(seed, epoch, position).randint(1 << 30) for seed in (0, 1) for epoch in (0, 1) for position in (0, 1)
+    }
     assert len(first) == 8
     assert image_rng(0, 0, 0).permutation(10).tolist() != epoch_order(0, 0, 10).tolist()
 
@@ -81,7 +84,7 @@ def test_image_rng_is_the_same_for_good_and_its_own():
 def test_every_epoch_visits_every_image_once(size, batch_size, epochs, seed):
     steps = -(-size * epochs // batch_size)
     batches = list(stand_in(size).training_batches(seed, batch_size, 0, steps))
-    index, epoch, place = (
+    index, epoch, position = (
         np.concatenate([batch[key] for batch in batches])[: size * epochs] for key in ("index", "epoch", "position")
     )
     assert all(value.dtype == np.int32 for batch in batches for value in batch.values())
@@ -89,7 +92,7 @@ def test_every_epoch_visits_every_image_once(size, batch_size, epochs, seed):
     for number in range(epochs):
         chosen = slice(number * size, (number + 1) * size)
         assert (epoch[chosen] == number).all()
-        assert (place[chosen] == np.arange(size)).all()
+        assert (position[chosen] == np.arange(size)).all()
         assert sorted(index[chosen]) == list(range(size))
         assert (index[chosen] == epoch_order(seed, number, size)).all()
 
@@ -115,7 +118,8 @@ def test_repeats_of_an_image_come_together_but_not_side_by_side(size, batch_size
         if first.all() and batch_size >= 3 * repeats:
             assert (batch["index"] != np.roll(batch["index"], 1)).all()
     # Position for position timm's line of images, each repeated, as far as an epoch goes.
-    assert [found[place] for place in range(size)] == np.repeat(epoch_order(seed, 0, size), repeats)[:size].tolist()
+    expected = np.repeat(epoch_order(seed, 0, size), repeats)[:size]
+    assert [found[position] for position in range(size)] == expected.tolist()
 
 
 def test_repeats_are_cut_anew(photos):
@@ -127,7 +131,7 @@ def test_repeats_are_cut_anew(photos):
     assert batch["position"].tolist() == [0, 2, 4, 6, 8, 10, 1, 3, 5, 7, 9, 11]
     assert (batch["image"][:6] != batch["image"][6:]).any(axis=(1, 2, 3)).all()
     np.testing.assert_array_equal(batch["label"][:6], batch["label"][6:])
-    # What is at a place is cut as ever, whatever image is there.
+    # The image at a position is cut as without repeats, whatever image it is.
     plain = next(once.training_batches(0, 12, 0, 1))
     np.testing.assert_array_equal(batch["label"][:6], plain["label"][:6])
     np.testing.assert_array_equal(batch["image"][0], plain["image"][0])
@@ -207,9 +211,8 @@ def test_some_rows_are_those_of_the_whole_batch_and_nothing_else_is_read(photos,
         return [*splits.train.training_batches(0, 6, 1, 5, rows), *splits.evaluation.evaluation_batches(6, rows)]
 
     whole, read = batches(), []
-    loader = type(splits.train._loader)
-    load = loader.load
-    monkeypatch.setattr(loader, "load", lambda *args: read.append(args) or load(*args))
+    load = Loader.load
+    monkeypatch.setattr(Loader, "load", lambda *args: read.append(args) or load(*args))
     some = batches(np.array(rows))
     assert_equal(some, [{name: value[list(rows)] for name, value in batch.items()} for batch in whole])
     assert len(read) == (
@@ -253,11 +256,11 @@ def test_a_training_stream_puts_the_next_image_for_one_that_cannot_be_decoded(ph
     split = open_data(folder_config(photos, residence="stream")).train
     batches = list(split.training_batches(0, 12, 0, 3))
     order = epoch_order(0, 0, 12)
-    for place, index in enumerate(order):
+    for position, index in enumerate(order):
         source = 1 if index in (11, 0) else index
         expected = whole["image"][order.tolist().index(source)]
-        np.testing.assert_array_equal(batches[0]["image"][place], expected)
-        assert batches[0]["label"][place] == source // 6
+        np.testing.assert_array_equal(batches[0]["image"][position], expected)
+        assert batches[0]["label"][position] == source // 6
     assert split.size == 12
     assert [path[-6:] for path, _ in split.bad] == ["00.jpg", "11.jpg"]
 

@@ -21,7 +21,7 @@ from jaxcnn.trained import Trained
 
 IMAGES, CLASSES = 1003, 10
 UNREADABLE = (5, 400, 1002)
-"""In the data set that has some: one of either process and one of the last, padded batch."""
+"""The unreadable images of a data set that has some: one of either process and one of the last, padded batch."""
 
 
 def made(request):

@@ -118,13 +118,14 @@ def test_one_process_killed_under_supervision(undisturbed, tmp_path, killed):
     assert codes == [0, 0], outputs
     assert "jaxcnn supervise: the command was ended by SIGKILL; starting it again from step " in outputs[killed]
     # JAX ends it, or a collective that fails.
-    assert re.search("jaxcnn supervise: ended (by SIGABRT|with exit code 1); goes on", outputs[1 - killed])
+    ended = "jaxcnn supervise: the command (was ended by SIGABRT|ended with exit code 1); starting it again"
+    assert re.search(ended, outputs[1 - killed])
     assert_same(final_state(tmp_path / "run"), final_state(undisturbed[0]))
 
 
 @pytest.mark.slow
 def test_unreadable_images_are_counted_and_told_whoever_finds_them(tmp_path, monkeypatch):
-    """Of the four images that are evaluated, each process reads two, one of them cut short."""
+    """Each process reads two of the four images that are evaluated, one of which is cut short."""
     photos = tmp_path / "photos"
     write_photographs(photos)
     for name in ("a/00.jpg", "b/01.jpg"):

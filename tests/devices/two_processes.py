@@ -9,11 +9,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 DEVICES = 2
-"""Of each of the two processes, simulated."""
+"""The number of simulated devices of each of the two processes."""
 
 
 def joining(launcher, number, port):
-    """What tells a process who the others are: arguments, and variables of the environment."""
+    """Returns what tells a process which the others are: arguments, and variables of the environment."""
     match launcher:
         case "hand":
             return ["--coordinator-address", f"127.0.0.1:{port}", "--num-processes", "2", "--process-id", number], {}

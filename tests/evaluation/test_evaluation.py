@@ -74,8 +74,13 @@ def pixels(images, classes=7, unreadable=()):
     return Pixels(scores, rng.integers(0, classes, images).astype(np.int32), unreadable=unreadable)
 
 
-def scaled(scale, images):
-    return scale * images[:, 0, 0].astype(jnp.float32)
+def scaled(variables, images):
+    return variables["scale"] * images[:, 0, 0].astype(jnp.float32)
+
+
+def by(scale):
+    """The network's variables."""
+    return {"scale": jnp.float32(scale)}
 
 
 def expected(split, scale, ks=(1, 3)):
@@ -95,7 +100,7 @@ def test_every_image_counts_once(devices, batch_size, images):
     """The same result whatever the batch size and the number of devices: 53 leaves 5 over 8 devices."""
     split, parallel = pixels(images), DataParallel.over(jax.devices()[:devices])
     feed, evaluator = Feed(split, parallel, batch_size), Evaluator(scaled, parallel)
-    scales = jax.device_put((jnp.float32(0.01), jnp.float32(-0.01)), parallel.replicated)
+    scales = jax.device_put((by(0.01), by(-0.01)), parallel.replicated)
     for scale, result in zip((0.01, -0.01), evaluator.results(feed, *scales, top_k=(1, 3)), strict=True):
         errors, loss = expected(split, scale)
         assert result.images == images
@@ -112,17 +117,17 @@ def test_calling_it_again_compiles_nothing(one_device):
     """Neither a second pass, nor other variables, nor the sums of one batch that go into the next."""
     traced = []
 
-    def logits(scale, images):
+    def logits(variables, images):
         traced.append(images.shape)
-        return scaled(scale, images)
+        return scaled(variables, images)
 
     evaluator = Evaluator(logits, one_device)
     feed = Feed(pixels(53), one_device, 8)
-    for scale in jax.device_put((jnp.float32(1), jnp.float32(2)), one_device.replicated):
+    for number, variables in enumerate(jax.device_put((by(1), by(2)), one_device.replicated)):
         with count_compilations() as compiled:
-            evaluator.results(feed, scale, scale, top_k=(1,))
-            evaluator.predictions(feed, scale)
-        if scale == 1:
+            evaluator.results(feed, variables, variables, top_k=(1,))
+            evaluator.predictions(feed, variables)
+        if number == 0:
             assert len(traced) == 2  # for sums and for predictions
             assert compiled.count("jit(_sums_added)") == compiled.count("jit(_answers_of)") == 1
         else:
@@ -155,14 +160,14 @@ def count_compilations():
 def test_what_cannot_be_read_does_not_count(one_device):
     split = pixels(20, unreadable=(3, 4, 17))
     feed, evaluator = Feed(split, one_device, 8), Evaluator(scaled, one_device)
-    (result,) = evaluator.results(feed, jnp.float32(0.01), top_k=(1, 3))
+    (result,) = evaluator.results(feed, by(0.01), top_k=(1, 3))
     assert (result.images, result.errors) == (17, pytest.approx(expected(split, 0.01)[0]))
-    (predictions,) = evaluator.predictions(feed, jnp.float32(0.01))
+    (predictions,) = evaluator.predictions(feed, by(0.01))
     assert list(np.flatnonzero(~predictions.known)) == [3, 4, 17]
     nothing = Feed(pixels(8, unreadable=tuple(range(8))), one_device, 8)
     for measure in (evaluator.predictions, functools.partial(evaluator.results, top_k=(1,))):
         with pytest.raises(UserError, match="no image of made pixels can be read, so there is nothing to measure"):
-            measure(nothing, jnp.float32(1))
+            measure(nothing, by(1))
 
 
 def test_an_image_that_is_lost_is_noticed(one_device):
@@ -177,7 +182,7 @@ def test_an_image_that_is_lost_is_noticed(one_device):
     feed, evaluator = Feed(losing, one_device, 8), Evaluator(scaled, one_device)
     for measure in (evaluator.predictions, functools.partial(evaluator.results, top_k=(1,))):
         with pytest.raises(RuntimeError, match="19 images were counted of the 20 of made pixels that can be read"):
-            measure(feed, jnp.float32(1))
+            measure(feed, by(1))
 
 
 def test_result_in_words_and_back():
@@ -190,4 +195,4 @@ def test_a_pass_can_be_interrupted(one_device):
     feed, evaluator = Feed(pixels(20), one_device, 8), Evaluator(scaled, one_device)
     for measure in (evaluator.predictions, functools.partial(evaluator.results, top_k=(1,))):
         with pytest.raises(Interrupted):
-            measure(feed, jnp.float32(1), stop=lambda: True)
+            measure(feed, by(1), stop=lambda: True)

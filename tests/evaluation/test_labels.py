@@ -247,7 +247,7 @@ def test_imagenet_real_of_tfds(prepared, caplog):
     with caplog.at_level(logging.INFO, "jaxcnn"):
         found = evaluate(network, of_tfds(network, "imagenet2012_real", prepared))
     assert found == ({1: 50.0, 2: 25.0}, 4)
-    assert "1 images have no valid label, and are left out" in caplog.text
+    assert "1 images have no valid label and are left out" in caplog.text
     # The labels are the data set's: another order of the network's classes changes what they are called.
     back = dataclasses.replace(network, class_names=WORDNET_IDS[::-1])
     errors, _ = evaluate(back, of_tfds(network, "imagenet2012_real", prepared), top_k=(1,))
@@ -260,7 +260,7 @@ def test_imagenet_real_with_an_image_that_cannot_be_read(prepared):
     stream = of_tfds(network, "damaged_real", prepared, max_bad_share=0.5, residence="stream")
     assert evaluate(network, stream, top_k=(1,)) == ({1: pytest.approx(200 / 3)}, 3)
     resident = of_tfds(network, "damaged_real", prepared, max_bad_share=0.5)
-    with pytest.raises(UserError, match=r"damaged_real.* cannot be read, so its labels cannot be told: use residence"):
+    with pytest.raises(UserError, match=r"damaged_real.* cannot be read, so its labels are not known: use residence"):
         evaluate(network, resident)
 
 

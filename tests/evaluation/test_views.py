@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcnn.assembly import check_views, make_evaluator
 from jaxcnn.config import (
     CenterCrop,
     CenterCrops,
@@ -34,9 +33,10 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions, average_networks
 from jaxcnn.layers.blocks import FullyConnectedClassifier
 from jaxcnn.models.registry import create_model
+from jaxcnn.networks import check_views, make_evaluator
 
 SHAPES = ((30, 41), (45, 30), (32, 32), (30, 41), (29, 70), (41, 30), (30, 41)) + ((30, 41),) * 6
-"""13: a batch of 8, and 5 left over."""
+"""The 13 images are a batch of 8, and 5 left over."""
 IMAGES = len(SHAPES)
 LETTERS = "abcdefghijklm"
 NORMALIZATION = Normalization(mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
@@ -91,9 +91,9 @@ def mirrored(pictures):
     return [picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) for picture in pictures]
 
 
-def square(picture, short, place):
+def square(picture, short, third):
     width, height = picture.size
-    left, top = (round((length - short) / 2 * place) for length in (width, height))
+    left, top = (round((length - short) / 2 * third) for length in (width, height))
     return picture.crop((left, top, left + short, top + short))
 
 
@@ -114,8 +114,8 @@ def googlenet(path):
     views = []
     for short in (18, 20, 22, 24):
         picture = scaled(path, short)
-        for place in (0, 1, 2):
-            cut = square(picture, short, place)
+        for third in (0, 1, 2):
+            cut = square(picture, short, third)
             views += [*five(cut, 16), cut.resize((16, 16), Image.Resampling.BILINEAR)]
     return views + mirrored(views)
 
@@ -165,7 +165,7 @@ class TinyVGG(nn.Module):
 
 
 def reference_dense_logits(params, pixels):
-    """`TinyVGG` in NumPy, its dense layers at every place, one place after another."""
+    """`TinyVGG` in NumPy, its dense layers at every position, one after another."""
     features = reference_features(params, pixels)
     layers = params["classifier"]
     rows, columns = features.shape[0] - 2, features.shape[1] - 2
@@ -242,15 +242,15 @@ def test_a_protocol_is_its_reference(network, folder, protocol):
 
 @pytest.mark.parametrize(("protocol", "batch_size"), [("single", 1), ("single", 25), ("alexnet", 25), ("vgg", 1)])
 def test_batches_and_devices_change_nothing(network, folder, protocol, batch_size):
-    """Of 13 images over 8 devices 5 are left for the second batch."""
+    """There are 13 images for 8 devices, so 5 are left for the second batch."""
     views, _ = OURS[protocol]
     expected, found = (measure(network, folder, views, batch_size=batch_size, count=count) for count in (1, 8))
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-4, atol=1e-5)
     assert found.known.all()
 
 
-def test_dense_layers_see_every_place(folder):
-    """VGG's own protocol: class score maps averaged over places, then probabilities over mirror images and scales."""
+def test_dense_layers_see_every_position(folder):
+    """VGG's protocol averages class score maps over positions, then probabilities over mirror images and scales."""
     model = TinyVGG()
     variables = model.init(jax.random.key(0), jnp.zeros((1, 11, 11, 3)), train=False)
     expected = reference((model, variables), folder, whole, "probabilities", reference_dense_logits)

@@ -44,7 +44,7 @@ PREPROCESSINGS = TORCHVISION + OTHERS
 SHAPES = ((777, 1001, 3), (499, 331, 3), (113, 90, 3), (31, 203, 3), (253, 255, 1))
 
 TEN_CROPS = ((13, 18, 8), (14, 11, 11), (17, 17, 4))
-"""Height, width and size; odd and even margins, and none."""
+"""The height, width and size of ten crops, with odd and even margins, and with none."""
 
 
 def image(height: int, width: int, channels: int) -> np.ndarray:

@@ -7,7 +7,7 @@ batch_norm.npz: outputs, gradients and running statistics of torch.nn.BatchNorm2
 cross_entropy.npz: torch.nn.functional.cross_entropy with label smoothing.
 pools.npz: torch.nn.functional.max_pool2d and avg_pool2d with ceil mode.
 classical.npz: logits of the paper's AlexNet, VGG A-LRN and VGG C, narrow, written in PyTorch's functions.
-adaptive_pools.npz: torch.nn.functional.adaptive_avg_pool2d and its gradient, to fewer places, as many and more.
+adaptive_pools.npz: torch.nn.functional.adaptive_avg_pool2d and its gradient, to fewer pixels, as many and more.
 """
 
 import json

@@ -41,7 +41,7 @@ NETWORKS = {
 }
 
 NARROW_NASNET = {"stem_size": 12, "num_features": 192}
-"""timm's nasnetalarge in all but width: its own would take gigabytes."""
+"""The network is timm's nasnetalarge in all but width, because its own would take gigabytes."""
 
 
 def build(name: str, options: dict) -> torch.nn.Module:

@@ -10,12 +10,13 @@ WIDTH, SIZE, CLASSES, BATCH = 8, 12, 10, 16
 STEPS_PER_EPOCH, EPOCHS, WARMUP_EPOCHS = 10, 10, 2
 STEPS = STEPS_PER_EPOCH * EPOCHS
 LEARNING_RATE, MOMENTUM = 0.5 * BATCH / 1024, 0.9
-"""torchvision's 0.5 for 1,024 images, in proportion."""
+"""The rate in proportion to torchvision's 0.5 for 1,024 images."""
 WEIGHT_DECAY = 1e-2
-"""500 times torchvision's, so that in a hundred steps it shows which parameters it is left off."""
+"""The decay is 500 times torchvision's, so that a hundred steps show which parameters are left out."""
 WARMUP_START, LABEL_SMOOTHING = 0.01, 0.1
 EMA_DECAY, EMA_STEPS = 0.98, 5
-"""0.84 when rescaled. An epoch's steps are a multiple of 5: torchvision counts them anew in each, we do not."""
+"""The decay is 0.84 when rescaled. An epoch's steps are a multiple of 5, because torchvision counts them anew in each
+epoch, and ours do not."""
 
 
 def batch(step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -38,7 +38,7 @@ def test_a_dry_run_says_what_a_run_would_take_and_leaves_nothing(tmp_path, monke
     assert "tiny: tiny, " in report
     assert "45 steps of 64 images: 2 epochs of 1,437, 2,880 samples; 360 to evaluate on\n" in report
     assert re.search(r"\n  temporaries +[\d.]+  \(activations, 0.0 of gradients", report)
-    assert "neither reading them nor evaluation is in it" in report
+    assert "reading them and evaluation take further time" in report
     assert report.endswith("\npublished: top-1 error 1.5 % (as told; hearsay)")
     slow = dataclasses.replace(found, seconds_a_step=7200.0, assumed=True).report()
     assert "3.8 days in all" in slow

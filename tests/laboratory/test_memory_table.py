@@ -12,7 +12,7 @@ RECIPES = find_recipes("*_imagenet*")
 DOCS = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
 TOPOLOGY = "v5e:2x2"
 MEGABYTES = 15.75 * 2**30 / 1e6
-"""Of a v5e's 16 GB, what the compiler may use."""
+"""The part of a v5e's 16 GB that the compiler may use."""
 
 
 @pytest.fixture

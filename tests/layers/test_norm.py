@@ -14,13 +14,13 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 
 def test_three_training_steps_equal_pytorchs():
     golden = np.load(GOLDEN / "batch_norm.npz")
-    params = {"scale": golden["scale"], "bias": golden["bias"]}
+    params = {"scale": jnp.asarray(golden["scale"]), "bias": jnp.asarray(golden["bias"])}
     stats = {"mean": jnp.zeros(7), "var": jnp.ones(7)}
 
     def apply(params, images, stats):
         return BatchNorm(train=True).apply({"params": params, "batch_stats": stats}, images, mutable=["batch_stats"])
 
-    for images in golden["images"]:
+    for images in jnp.asarray(golden["images"]):
         outputs, pullback, updated = jax.vjp(lambda *xs: apply(*xs, stats), params, images, has_aux=True)  # noqa: B023
         stats = updated["batch_stats"]
     params_gradient, images_gradient = pullback(golden["cotangent"])

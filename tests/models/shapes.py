@@ -9,7 +9,7 @@ def trace(model, size, train=False):
 
     Returns:
         What it returns; its variables; and by the names of its own modules the (height, width, channels) that they
-        return, (channels,) of those without places.
+        return, (channels,) of those without pixels.
     """
     keys = {"params": jax.random.key(0), "dropout": jax.random.key(1)}
 

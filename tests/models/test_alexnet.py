@@ -96,7 +96,7 @@ def test_pytorchs_initialization():
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_2012"])
 def test_dropout_and_activation_are_options(name):
     images = jax.random.normal(jax.random.key(1), (2, 67, 67, 3))
-    variables = filled(narrow(name), images)
+    variables = jax.tree.map(jnp.asarray, filled(narrow(name), images))
 
     def run(train=True, **options):
         run = jax.jit(lambda key: narrow(name, **options).apply(variables, images, train=train, rngs={"dropout": key}))

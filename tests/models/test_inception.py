@@ -89,7 +89,7 @@ def test_the_smallest_sizes_are_the_smallest():
     # The head's pooling must leave 5x5, and so needs 17x17.
     maps = [trace(jaxcnn.create_model("inception_v3"), size)[2]["mixed6e"][0] for size in (298, 299)]
     assert maps == [16, 17]
-    # Larger images leave its convolution more than one place, which are averaged.
+    # Larger images leave its convolution more than one position, which are averaged.
     with_head = jaxcnn.create_model("inception_v3", auxiliary_heads=True)
     assert trace(with_head, 400, train=True)[0][1].shape == (2, 1000)
 

@@ -36,5 +36,5 @@ def images(batch: int, size: int, channels: int = 3, seed: int = 7) -> np.ndarra
 
 
 def probe(name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """float32 array of a parameter's shape, to multiply its gradient with: tells places apart."""
+    """float32 array of a parameter's shape, to multiply its gradient with: tells positions apart."""
     return np.random.default_rng(zlib.crc32(f"probe {name}".encode())).standard_normal(shape).astype(np.float32)

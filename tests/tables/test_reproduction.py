@@ -25,7 +25,7 @@ def somebodys(tmp_path, monkeypatch):
     """Published weights of a small network, and ten photographs to measure them on."""
     rng = np.random.default_rng(0)
     state = {
-        place: rng.uniform(0.1, 0.3, leaf.shape).astype(np.float32) for place, leaf in variable_shapes(NAME, {}).items()
+        path: rng.uniform(0.1, 0.3, leaf.shape).astype(np.float32) for path, leaf in variable_shapes(NAME, {}).items()
     }
     monkeypatch.setenv("JAXCNN_CACHE", str(tmp_path))
     safetensors.numpy.save_file(state, tmp_path / "ours.pth")
@@ -129,7 +129,7 @@ def test_what_cannot_be_reproduced(tmp_path):
     with pytest.raises(UserError, match="there are no published weights of lenet, so there is nothing to reproduce"):
         reproduce("lenet", None, DataConfig(), batch_size=1)
     with pytest.raises(
-        UserError, match=r"'x\.pth' is no published weights of resnet18, whose errors could be compared"
+        UserError, match=r"'x\.pth' does not name published weights of resnet18, to compare errors with"
     ):
         reproduce("resnet18", "x.pth", DataConfig(), batch_size=1)
     (tmp_path / "file").touch()

@@ -15,7 +15,7 @@ import jax
 from jaxcnn.cli import train
 from jaxcnn.cli.main import run_command
 from jaxcnn.evaluation.evaluator import Evaluator
-from jaxcnn.training.checkpoint import Checkpoints
+from jaxcnn.training import checkpoint
 from jaxcnn.training.report import Reporter
 
 STEP = 10
@@ -31,7 +31,7 @@ def install(moment, send, setattr=setattr):
         setattr: replaces an attribute: `setattr`, or a monkeypatch's.
     """
     advance, results = Reporter.advance, Evaluator.results
-    compiled, commit = jax.stages.Lowered.compile, Checkpoints._commit
+    compiled, write_manifest = jax.stages.Lowered.compile, checkpoint.write_manifest
 
     def signalled_in_training(self, step):
         advance(self, step)
@@ -56,9 +56,9 @@ def install(moment, send, setattr=setattr):
         sender.join()
         return result
 
-    def signalled_in_saving(self, step, manifest):
+    def signalled_in_saving(path, manifest):
         send()
-        commit(self, step, manifest)
+        write_manifest(path, manifest)
 
     match moment:
         case "training":
@@ -68,7 +68,7 @@ def install(moment, send, setattr=setattr):
         case "compilation":
             setattr(jax.stages.Lowered, "compile", signalled_in_compilation)
         case "saving":
-            setattr(Checkpoints, "_commit", signalled_in_saving)
+            setattr(checkpoint, "write_manifest", signalled_in_saving)
 
 
 if __name__ == "__main__":

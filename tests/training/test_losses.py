@@ -30,7 +30,7 @@ def test_a_distribution_costs_what_its_labels_cost_weighted(label_smoothing):
 
 
 def test_binary_cross_entropy_is_worked_out_by_hand():
-    """Of logits (ln 3, 0): probabilities 3/4 and 1/2 of being the class, each by itself."""
+    """The logits (ln 3, 0) give the probabilities 3/4 and 1/2 of being the class, each independently."""
     logits = jnp.array([[np.log(3.0), 0.0]], jnp.float32)
     right, other = -np.log(3 / 4), -np.log(1 / 4)
     np.testing.assert_allclose(binary_cross_entropy(logits, jnp.array([0])), [(right + np.log(2)) / 2], rtol=1e-6)

@@ -100,7 +100,7 @@ def test_what_counts_as_a_failure(outcome, noticed, monkeypatch):
         return outcome
 
     monkeypatch.setattr(fuzzing, "decode", stand_in)
-    assert fuzzing._try(b"", 1, 10) == noticed
+    assert fuzzing.try_file(b"", 1, 10) == noticed
 
 
 def test_memory_that_cannot_be_had_is_a_failure():
@@ -109,4 +109,4 @@ def test_memory_that_cannot_be_had_is_a_failure():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(fuzzing, "decode", greedy)
-        assert fuzzing._try(b"", 1, 10) == {"failure": "asked for more memory than there is"}
+        assert fuzzing.try_file(b"", 1, 10) == {"failure": "asked for more memory than there is"}

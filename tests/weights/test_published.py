@@ -44,7 +44,7 @@ def test_every_entry_is_of_a_network_with_its_options(entry):
 
 
 def test_there_is_no_entry_of_an_unknown_network():
-    assert {model for models in published._table().values() for model in models} <= set(list_models())
+    assert {model for models in published.all_published().values() for model in models} <= set(list_models())
 
 
 def test_the_numbers_of_sets_of_weights():

@@ -1,4 +1,4 @@
-"""The kinds of data sets: how they are registered, ours included, and how a data set is found by its name."""
+"""The registry of the kinds of data sets, ours included, by which a data set is found by its name."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from jaxcnn.data.sources.tfds import open_tfds, tfds_splits
 from jaxcnn.errors import UserError, nearest
 
 EVALUATION_SPLITS = ("validation", "val", "test")
-"""The splits that are taken to measure on where none is named, the first that there is."""
+"""The splits to measure on where none is named; the first that the data set has is taken."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,16 +38,16 @@ def register_source(
     Call it at the top of a recipe, before its ``config``.
 
     Args:
-        kind: what the names of such data sets begin with, up to the first colon.
-        open: opens one split, at least of one image.
-        splits: from what follows the colon, and ``data_dir``, to the names of the splits. Both functions raise
-            `UserError` for a data set that there is not.
-        example: how such a name is written, for messages: ``folder:PATH``; by default ``kind``.
+        kind: the beginning of the names of such data sets, up to the first colon.
+        open: a function that opens one split, of at least one image.
+        splits: a function from what follows the colon, and ``data_dir``, to the names of the splits. Both functions
+            raise `UserError` for a data set that does not exist.
+        example: an example of such a name, for messages: ``folder:PATH``; by default ``kind``.
         sliced: whether a split may be something else than one of these names, such as ``train[:1000]``; ``open`` then
-            refuses those that there are not.
+            refuses splits that do not exist.
 
     Raises:
-        UserError: the kind is no identifier, or there is one of that name.
+        UserError: the kind is not an identifier, or is registered already.
     """
     if not kind.isidentifier():
         raise UserError(f"{kind!r} cannot be a kind of data set: take an identifier, such as 'photographs'")
@@ -70,7 +70,7 @@ def _find(name: str) -> tuple[_Kind, str]:
 
 
 def split_names(name: str, data_dir: str | None = None) -> tuple[str, ...]:
-    """Returns the splits a data set has, sorted.
+    """Returns the names of a data set's splits, sorted.
 
     Args:
         name: the data set's name, as ``data.name`` takes it.
@@ -87,7 +87,7 @@ def evaluation_split(name: str, data_dir: str | None = None) -> str:
     """Returns the split to measure on when none is named: ``validation`` (or ``val``) if there is one, else ``test``.
 
     Raises:
-        UserError: there is no such data set, or it has none of them.
+        UserError: there is no such data set, or it has none of these splits.
     """
     names = split_names(name, data_dir)
     for split in EVALUATION_SPLITS:

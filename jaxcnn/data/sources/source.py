@@ -1,4 +1,4 @@
-"""What every kind of data set gives: one split, read by index."""
+"""One split of a data set, which every kind of data set gives, read by index."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from jaxcnn.errors import UserError
 
 @dataclasses.dataclass(frozen=True)
 class SourceRequest:
-    """What is asked of a kind of data set: one split, and what opening it may depend on."""
+    """A request to open one split of a data set, with everything that opening it may depend on."""
 
     name: str
     """The data set's whole name, such as ``tfds:mnist``."""
@@ -21,7 +21,7 @@ class SourceRequest:
     data_dir: str | None
     """The folder of prepared data sets, where the user named one: ``DataConfig.data_dir``."""
     image_size: int
-    """The height and width to make images in, in pixels, for data sets that have no size of their own."""
+    """The height and width of the images, in pixels, for data sets that generate them."""
     max_bad_share: float
     """The largest share of the images that may be unreadable: what `refuse_bad` takes."""
 
@@ -42,7 +42,7 @@ class Source:
     """A function from an index to an encoded file, or uint8 ``(height, width, 1 or 3)``, and its label. It raises
     ``OSError`` for an image that cannot be read, which then counts as bad."""
     describe: Callable[[int], str]
-    """A function from an index to what a person can find: a file's path, or a record's number."""
+    """A function from an index to a text by which a person can find the image: a file's path, or a record's number."""
     bad: tuple[tuple[str, str], ...] = ()
     """The files left out because they are not images, as (path, reason)."""
     file_name: Callable[[int], str] | None = None
