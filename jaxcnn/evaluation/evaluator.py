@@ -21,7 +21,7 @@ from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.evaluation.predictions import Collector, Predictions
 from jaxcnn.evaluation.result import Result
 from jaxcnn.lookahead import ahead
-from jaxcnn.types import PyTree
+from jaxcnn.types import Variables
 
 BATCHES_IN_FLIGHT = 2
 """The number of batches that the host may run ahead of the devices; without a bound, a fast reader would fill their
@@ -54,7 +54,7 @@ class Evaluator:
 
     def __init__(
         self,
-        logits: Callable[[PyTree, UInt8[Array, "views height width channels"]], Float32[Array, "views classes"]],
+        logits: Callable[[Variables, UInt8[Array, "views height width channels"]], Float32[Array, "views classes"]],
         parallel: DataParallel,
         *,
         average: Average = "scores",
@@ -74,7 +74,7 @@ class Evaluator:
     def results(
         self,
         feed: Feed,
-        *variables: PyTree,
+        *variables: Variables,
         top_k: tuple[int, ...],
         stop: Callable[[], bool] = lambda: False,
     ) -> list[Result]:
@@ -108,7 +108,7 @@ class Evaluator:
         return results
 
     def predictions(
-        self, feed: Feed, *variables: PyTree, stop: Callable[[], bool] = lambda: False
+        self, feed: Feed, *variables: Variables, stop: Callable[[], bool] = lambda: False
     ) -> list[Predictions]:
         """Returns, for each of several sets of variables, the scores of every image of the feed, in the split's order.
 
@@ -146,7 +146,7 @@ class Evaluator:
 
         return ahead(dispatched(), BATCHES_IN_FLIGHT)
 
-    def _sums_added(self, variables: PyTree, totals: Totals, batch: Batch, top_k: tuple[int, ...]) -> Totals:
+    def _sums_added(self, variables: Variables, totals: Totals, batch: Batch, top_k: tuple[int, ...]) -> Totals:
         """Returns the totals with the sums over a batch's images, those aside that the mask leaves out."""
         scores, labels = self._scores(variables, batch)
         losses = optax.softmax_cross_entropy_with_integer_labels(scores, labels)
@@ -156,12 +156,12 @@ class Evaluator:
         sums["images"] = jnp.sum(mask, dtype=jnp.int32)
         return jax.tree.map(jnp.add, totals, sums)
 
-    def _answers_of(self, variables: PyTree, batch: Batch) -> dict[str, jax.Array]:
+    def _answers_of(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
         scores, labels = self._scores(variables, batch)
         return {"score": scores, "label": labels, "index": batch["index"], "mask": batch["mask"]}
 
     def _scores(
-        self, variables: PyTree, batch: Batch
+        self, variables: Variables, batch: Batch
     ) -> tuple[Float32[Array, "batch classes"], Int32[Array, " batch"]]:
         """Returns a batch's averaged scores, float32 (batch, classes), and its labels.
 
