@@ -41,7 +41,7 @@ def somebodys(tmp_path, monkeypatch):
         top5_accuracy=60.0,
         images=10,
     )
-    monkeypatch.setattr(published, "_table", lambda: {"torchvision": {NAME: (entry,)}})
+    monkeypatch.setattr(published, "all_published", lambda: {"torchvision": {NAME: (entry,)}})
     for label in range(10):
         (tmp_path / "photos" / "val" / str(label)).mkdir(parents=True)
         image = rng.integers(0, 256, (50, 40, 3)).astype(np.uint8)
@@ -95,7 +95,7 @@ def test_what_is_stored_is_in_the_table(somebodys, tmp_path, monkeypatch):
         "| 89.999 / 40.000 | 90.000 / 50.000 | +0.001 / +10.000 | yes / yes | 10 | 2026-01-02, 1 cpu |\n"
     )
     entry = dataclasses.replace(find_published(NAME, WEIGHTS), top1_accuracy=None, top5_accuracy=None)
-    monkeypatch.setattr(published, "_table", lambda: {"torchvision": {NAME: (entry,)}})
+    monkeypatch.setattr(published, "all_published", lambda: {"torchvision": {NAME: (entry,)}})
     assert "| none | 90.000 / 50.000 |  |  | 10 |" in table(results)
     assert made().difference(1) is None
 
