@@ -30,9 +30,18 @@ TOLERANCES = {"regnet_y_1_6gf": 1e-3, "efficientnet_b3": 2e-2}
 SLOW = (
     "convnext_base",
     "convnext_small_75_double",
+    "densenet161",
+    "efficientnet_b3",
+    "efficientnet_b3_161_double",
     "efficientnet_b5_113_double",
     "nasnetalarge",
+    "regnet_x_1_6gf",
+    "regnet_y_1_6gf",
     "regnet_y_1_6gf_113_double",
+    "resnet34",
+    "tf_efficientnet_b0",
+    "vgg16",
+    "wide_resnet50_2",
 )
 
 

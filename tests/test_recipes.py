@@ -91,6 +91,8 @@ def test_rates_are_those_worked_out_by_hand(path):
 # Networks that take long to trace, and recipes that differ from another one in numbers alone.
 SLOW = {
     "alexnet_imagenet",
+    "convnext_tiny_imagenet_2022",
+    "efficientnet_b0_imagenet",
     "convnext_tiny_imagenet",
     "densenet121_imagenet",
     "efficientnet_b0_imagenet_autoaugment",

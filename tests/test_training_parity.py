@@ -24,7 +24,15 @@ NOTHING_DROPPED = {"dropout_rate": 0.0, "auxiliary_dropout_rate": 0.0, "drop_pat
 # Those of golden/make_training_golden.py.
 NARROW = {"nasnet_a_large": {"features": 8, "stem_features": 12, "count_padding": True, "batch_norm_momentum": 0.9}}
 # Each takes a quarter of a minute or more to compile, and others remain for what is in it.
-SLOW = {"nasnet_a_large", "vgg11_bn", "inception_v3", "densenet121", "resnext50_32x4d"}
+SLOW = {
+    "convnext_tiny",
+    "densenet121",
+    "efficientnet_b0",
+    "inception_v3",
+    "nasnet_a_large",
+    "resnext50_32x4d",
+    "vgg11_bn",
+}
 
 
 def names():

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping
 
+from jaxcnn.types import Json
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -21,7 +23,7 @@ class Result:
         return f"{errors}  ({self.images} images)" + (f"  EMA: {self.ema}" if self.ema else "")
 
     @classmethod
-    def from_metrics(cls, metrics: Mapping[str, float]) -> "Result":
+    def from_metrics(cls, metrics: Mapping[str, Json]) -> "Result":
         """Returns the result from which `metrics` made this mapping."""
         errors = {int(name[3:-6]): value for name, value in metrics.items() if name.startswith("top")}
         averaged = {name.removeprefix("ema_"): value for name, value in metrics.items() if name.startswith("ema_")}

@@ -23,13 +23,15 @@ def test_three_training_steps_equal_pytorchs():
     for images in jnp.asarray(golden["images"]):
         outputs, pullback, updated = jax.vjp(lambda *xs: apply(*xs, stats), params, images, has_aux=True)  # noqa: B023
         stats = updated["batch_stats"]
-    params_gradient, images_gradient = pullback(golden["cotangent"])
+    params_gradient, images_gradient = pullback(jnp.asarray(golden["cotangent"]))
     np.testing.assert_allclose(stats["mean"], golden["mean"], rtol=1e-5)
     np.testing.assert_allclose(stats["var"], golden["var"], rtol=1e-5)
     np.testing.assert_allclose(outputs, golden["outputs"], rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(params_gradient["scale"], golden["scale_gradient"], rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(images_gradient, golden["images_gradient"], rtol=1e-3, atol=1e-4)
-    evaluated = BatchNorm(train=False).apply({"params": params, "batch_stats": stats}, golden["images"][-1])
+    evaluated = BatchNorm(train=False).apply(
+        {"params": params, "batch_stats": stats}, jnp.asarray(golden["images"][-1])
+    )
     np.testing.assert_allclose(evaluated, golden["evaluated"], rtol=1e-4, atol=1e-4)
 
 

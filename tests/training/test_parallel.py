@@ -103,6 +103,7 @@ def test_micro_batches_are_the_same_on_any_number_of_devices(wrapper, count):
     assert_same(trained(count, wrapper=wrapper, micro_batches=4), trained(1, micro_batches=4))
 
 
+@pytest.mark.slow
 def test_four_micro_batches_of_16_equal_a_batch_of_64_without_batch_normalization():
     with rules_of("gpu"):  # in a loop, as everywhere but on a CPU
         assert_same(trained(1, "lenet", micro_batches=4), trained(1, "lenet"))

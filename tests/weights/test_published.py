@@ -316,7 +316,9 @@ def test_published_half_precision_becomes_float32(kept, monkeypatch):
     path = kept / entry.url.rpartition("/")[2]
     safetensors.numpy.save_file(state, path)
     own = dataclasses.replace(entry, sha256=hashlib.sha256(path.read_bytes()).hexdigest()[:8])
-    monkeypatch.setattr(published, "all_published", lambda: {"torchvision": {"resnet18": (own,)}, "timm": {}, "lite0": {}})
+    monkeypatch.setattr(
+        published, "all_published", lambda: {"torchvision": {"resnet18": (own,)}, "timm": {}, "lite0": {}}
+    )
     kernel = jaxcnn.load_pretrained("resnet18", "torchvision")["params"]["conv1"]["kernel"]
     assert kernel.dtype == jnp.float32
     np.testing.assert_array_equal(kernel, state["params/conv1/kernel"].astype(np.float32))
