@@ -65,24 +65,27 @@ def test_recipes_are_found_by_name_from_an_empty_folder(installed, tmp_path):
     assert Path(ran.stdout.strip()) == installed / "jaxcnn" / "configs"
 
 
+def clean():
+    """The variables of the environment that point neither to a checkout nor to the tests' devices."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XLA", "JAX"))}
+
+
 @pytest.fixture(scope="module")
 def command(wheel, tmp_path_factory):
     """The console command in an empty environment that holds the wheel, its extra and what they need."""
     environment = tmp_path_factory.mktemp("environment")
     venv.create(environment, with_pip=True)
     pip = [environment / "bin" / "python", "-m", "pip", "install", "-c", ROOT / "constraints.txt"]
-    ran = subprocess.run([*pip, f"{wheel}[pretrained]"], capture_output=True, text=True, timeout=1200)
+    ran = subprocess.run([*pip, f"{wheel}[pretrained]"], capture_output=True, text=True, env=clean(), timeout=1200)
     assert ran.returncode == 0, ran.stderr
     return environment / "bin" / "jaxcnn"
 
 
 @pytest.mark.slow
 def test_nothing_but_the_wheel_trains_evaluates_and_predicts_from_an_empty_folder(command, tmp_path):
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "XLA", "JAX"))}
-
     def jaxcnn(*arguments):
         line = [command, *map(str, arguments)]
-        ran = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=clean, timeout=600)
+        ran = subprocess.run(line, capture_output=True, text=True, cwd=tmp_path, env=clean(), timeout=600)
         assert ran.returncode == 0, ran.stderr
         return ran.stdout
 
