@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-import flax.traverse_util
 import jax
 
 from jaxcnn.assembly import state_maker
@@ -183,6 +182,6 @@ def initial_variables(config: TrainConfig) -> Variables | None:
         return None
     source: Source = config.init_from
     if Path(config.init_from).is_dir():
-        source = flax.traverse_util.flatten_dict(load_run(Path(config.init_from)).variables, sep="/")
+        source = load_run(Path(config.init_from)).variables
     options: dict[str, Option] = {"num_classes": config.model.num_classes, **config.model.options}
     return load_pretrained(config.model.name, source, **options)

@@ -96,7 +96,7 @@ def same_code(source: str, other: str) -> bool:
     return _code(source) == _code(other)
 
 
-def _code(source: str) -> list[str]:
+def _code(source: str) -> str:
     statements = []
     for node in ast.parse(source).body:
         targets = node.targets if isinstance(node, ast.Assign) else []
@@ -104,7 +104,7 @@ def _code(source: str) -> list[str]:
         is_docstring = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
         if not (sets_config or is_docstring or isinstance(node, ast.Import | ast.ImportFrom)):
             statements.append(ast.unparse(node))
-    return statements
+    return "\n".join(statements)
 
 
 def find_recipes(pattern: str = "*", folder: Path = SHIPPED) -> dict[str, Recipe]:
@@ -142,7 +142,7 @@ def _load_json(path: Path) -> Recipe:
     if (recipe := path.parent / RECIPE_FILE).is_file():
         source = _read(recipe)
         # What a recipe of the same code has registered, whatever its config and comments, is registered already.
-        if "\n".join(_code(source)) not in _EXECUTED:
+        if _code(source) not in _EXECUTED:
             _executed(source, recipe)
     try:
         config = from_json(_read(path))
@@ -174,5 +174,5 @@ def _executed(source: str, path: Path) -> ModuleType:
             if isinstance(error, UserError):
                 raise ConfigError(f"{path}: {error}") from None
             raise
-        _EXECUTED.add("\n".join(_code(source)))
+        _EXECUTED.add(_code(source))
     return sys.modules[name]
