@@ -10,6 +10,7 @@ from PIL import (
     GifImagePlugin,
     Image,
     ImageFile,
+    ImageOps,
     JpegImagePlugin,
     PngImagePlugin,
     TiffImagePlugin,
@@ -119,9 +120,6 @@ def jpeg_size(encoded: bytes) -> tuple[int, int] | None:
 
 def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | None) -> np.ndarray | None:
     """Returns Pillow's own pixels, faster, of a JPEG file in which libjpeg-turbo finds nothing odd; else None."""
-    single_scan = _single_scan(encoded)
-    if single_scan is None and encoded.count(b"\xff\xda") > _MAX_SCANS:
-        raise DecodeError(f"has more than {_MAX_SCANS} scans")
     try:
         *shape, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
         height, width = map(int, shape)
@@ -129,7 +127,8 @@ def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | Non
         if height * width > max_pixels or colorspace not in (("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")):
             return None
         strict = True
-        if rows is not None and single_scan is not None and b"\xff\xd9" in encoded[-_TRAILER:]:
+        single_scan = _single_scan(encoded) if rows is not None and b"\xff\xd9" in encoded[-_TRAILER:] else None
+        if rows is not None and single_scan is not None:
             offset, mcu = single_scan
             # Rows of colour are blended with their neighbours, so one row of colour more than is wanted is decoded.
             shortened = -(-(rows + mcu // 8) // mcu) * mcu
@@ -142,18 +141,22 @@ def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | Non
         return None
 
 
-def decode(encoded: bytes, channels: int, max_pixels: int, rows: int | None = None) -> np.ndarray:
+def decode(
+    encoded: bytes, channels: int, max_pixels: int, rows: int | None = None, *, upright: bool = False
+) -> np.ndarray:
     """Decodes one image, or the first frame of an animation.
 
     Palettes, CMYK, 16 bits and grey become 8-bit grey or RGB, and alpha is dropped, as by torchvision's
     ``Image.open(file).convert("RGB")`` (``datasets/folder.py``). As there and in tfds, the orientation in EXIF is not
-    applied. JPEG files are decoded by libjpeg-turbo directly, where that gives Pillow's own pixels.
+    applied, unless that is asked for. JPEG files are decoded by libjpeg-turbo directly, where that gives Pillow's own
+    pixels.
 
     Args:
         encoded: a whole JPEG, PNG, GIF, BMP, WebP or TIFF file.
         channels: 1 for grey (ITU-R 601 luma of a colour image), 3 for RGB.
         max_pixels: an image whose header claims more pixels is not decoded.
         rows: how many rows from the top are wanted, by default all; rows below them may be missing or wrong.
+        upright: whether the image is turned as its orientation in EXIF says; all rows are decoded then.
 
     Returns:
         uint8 of shape ``(height, width, channels)``, possibly read-only; at least ``rows`` rows where they are given.
@@ -165,7 +168,10 @@ def decode(encoded: bytes, channels: int, max_pixels: int, rows: int | None = No
     if reader is None:
         raise DecodeError("is not an image" if encoded else "is empty")
     if reader is JpegImagePlugin.JpegImageFile:
-        pixels = _decode_jpeg(encoded, channels, max_pixels, rows)
+        if encoded.count(b"\xff\xda") > _MAX_SCANS and _single_scan(encoded) is None:
+            raise DecodeError(f"has more than {_MAX_SCANS} scans")
+        # Pillow turns what is to be turned.
+        pixels = None if upright else _decode_jpeg(encoded, channels, max_pixels, rows)
         if pixels is not None:
             return pixels
     try:
@@ -174,6 +180,8 @@ def decode(encoded: bytes, channels: int, max_pixels: int, rows: int | None = No
             if width * height > max_pixels:
                 raise DecodeError(f"claims {width} by {height} pixels, more than max_pixels={max_pixels}")
             image.load()
+            if upright:
+                ImageOps.exif_transpose(image, in_place=True)
             return _to_mode(image, channels)
     except (DecodeError, MemoryError):
         raise
