@@ -1,7 +1,6 @@
 """A network made from a config, and the images that it can be measured on."""
 
 import dataclasses
-from pathlib import Path
 from typing import Literal
 
 import flax.errors
@@ -19,6 +18,7 @@ from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
+from jaxcnn.paths import expanded
 from jaxcnn.types import Variables
 
 
@@ -45,7 +45,7 @@ def _lowering(name: str) -> Lowering:
         if name == known:
             return known
     try:
-        return read_tuned(Path(name))
+        return read_tuned(expanded(name))
     except (OSError, ValueError) as error:
         choices = nearest(name, names)
         raise ConfigError(

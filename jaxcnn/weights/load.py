@@ -18,6 +18,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.models.variant import Rule, Variant
+from jaxcnn.paths import expanded
 from jaxcnn.types import Option, PyTree, Variables
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.files import read_file
@@ -199,7 +200,7 @@ def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str
         published = find_published(variant.name, source)
         published.check(model)
         source = published.path()
-    state = source if isinstance(source, Mapping) else read_file(Path(source))
+    state = source if isinstance(source, Mapping) else read_file(expanded(source))
     if any(isinstance(value, Mapping) for value in state.values()):
         state = flax.traverse_util.flatten_dict(state, sep="/")
     if any("/" in name for name in state):

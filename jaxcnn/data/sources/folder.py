@@ -9,6 +9,7 @@ import numpy as np
 from jaxcnn.data.decode import looks_like_image
 from jaxcnn.data.sources.source import Source, SourceRequest, refuse_bad
 from jaxcnn.errors import UserError
+from jaxcnn.paths import expanded
 
 _SCAN_THREADS = 16
 
@@ -30,7 +31,7 @@ def folder_splits(rest: str, data_dir: str | None) -> tuple[str, ...]:
     Raises:
         UserError: there is no such folder.
     """
-    return _folders(Path(rest).expanduser())
+    return _folders(expanded(rest))
 
 
 def _scan(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
@@ -58,7 +59,7 @@ def open_folder(request: SourceRequest) -> Source:
     Raises:
         UserError: the split has no class folders, or more than ``request.max_bad_share`` of its files are not images.
     """
-    path = Path(request.rest).expanduser() / request.split
+    path = expanded(request.rest) / request.split
     class_names = _folders(path)
     if not class_names:
         raise UserError(f"{path} holds no class folders: its images must lie in {path}/CLASS/")
@@ -82,4 +83,5 @@ def open_folder(request: SourceRequest) -> Source:
         describe=lambda index: str(where(index)),
         bad=bad,
         file_name=files.__getitem__,
+        files=lambda: {str(file.relative_to(path)): file for file in map(where, range(len(files)))},
     )

@@ -1,7 +1,8 @@
 """One split of a data set, which every kind of data set gives, read by index."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -47,6 +48,9 @@ class Source:
     """The files left out because they are not images, as (path, reason)."""
     file_name: Callable[[int], str] | None = None
     """A function from an index to the name of the image's file, without folders; None where the data set knows none."""
+    files: Callable[[], Mapping[str, Path]] | None = None
+    """A function that returns the files that the images are in, by a name such as ``CLASS/FILE``, which does not depend
+    on where the data set lies; None where there are none. A run does not go on when their names or sizes change."""
     valid_labels: Callable[[int], Sequence[int]] | None = None
     """A function from an index to all labels that are right, none where no class is; None where each image has its one
     label."""

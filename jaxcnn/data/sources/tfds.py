@@ -151,5 +151,6 @@ def open_tfds(request: SourceRequest) -> Source:
         read=read,
         describe=describe,
         file_name=file_name if "file_name" in features else None,
+        files=lambda: {f"{builder.version}/{path.name}": Path(path) for path in builder.info.splits[split].filepaths},
         valid_labels=(lambda index: record_at(index)["real_label"]) if "real_label" in features else None,
     )
