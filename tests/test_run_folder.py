@@ -22,7 +22,8 @@ from jaxcnn.cli.main import run_command
 from jaxcnn.config import SGD, CheckpointConfig, ConfigError, EvaluationConfig, TrainConfig
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import MachineError, UserError
-from jaxcnn.recipes import load_config, load_recipe
+from jaxcnn.recipes import Recipe, load_config, load_recipe
+from jaxcnn.run_changes import refuse_other_code
 from jaxcnn.tables.recipe_results import result_of
 from jaxcnn.training import lock
 from jaxcnn.training.lock import FolderLock
@@ -462,3 +463,28 @@ def test_a_log_that_cannot_be_made_whole_stays_as_it_was(here, monkeypatch, full
         go(small(), "half")
     full_disk(resource.RLIM_INFINITY)
     assert log.read_bytes() == before
+
+
+# The recipe's code.
+
+
+def test_code_beside_the_recipe_that_has_changed_is_refused_and_comments_are_not(here):
+    modules = here / "done" / "recipe_modules"
+    (modules / "layers").mkdir(parents=True)
+    (here / "done" / "recipe.py").write_text("import layers.mine\nx = 1\n")
+    (modules / "layers/mine.py").write_text("y = 2\n")
+    recipe = Recipe(
+        "r", small(), "x = 1  # as before\n", {"layers/mine.py": '"""Mine."""\n\ny = 2\n', "new.py": "z = 3\n"}
+    )
+    refuse_other_code(recipe, here / "done")
+    for changed, what in (
+        (dataclasses.replace(recipe, source="x = 2\n"), "recipe's own code"),
+        (
+            dataclasses.replace(recipe, modules={"layers/mine.py": "y = 3\n"}),
+            "code of layers/mine.py, which the recipe imports,",
+        ),
+    ):
+        with pytest.raises(
+            UserError, match=f"^the {what} has changed since the run in .*done began: go on with `jaxcnn train"
+        ):
+            refuse_other_code(changed, here / "done")

@@ -77,6 +77,9 @@ class FolderLock:
                 os.close(descriptor)
                 continue
             with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
+                os.fchmod(
+                    descriptor, 0o666
+                )  # another user of the folder must be able to lock it after this one's death
                 os.ftruncate(descriptor, 0)
                 os.pwrite(descriptor, _this_process(), 0)
 

@@ -11,7 +11,7 @@ import rich.console
 import rich.progress
 
 from jaxcnn import strict_json
-from jaxcnn.errors import MachineError, UserError, writing
+from jaxcnn.errors import writing
 from jaxcnn.training.tensorboard import ScalarLog
 from jaxcnn.types import JsonObject
 
@@ -127,16 +127,10 @@ class Reporter:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
-        if self._scalars is None:
-            return
-        try:
-            with self._writing():
-                self._scalars.close()
-        except (MachineError, UserError):
-            if kind is None:  # else the first error says it
-                raise
+        if self._scalars is not None:
+            self._scalars.close()
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""

@@ -5,11 +5,13 @@ wait for it for ever or fail for another reason.
 """
 
 import pkgutil
+import socket
+import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.record_writer import masked_crc32c
 from tensorboardX.summary import scalar
 
 # Type checkers do not see these, because protobuf makes them at import.
@@ -17,7 +19,7 @@ Event, SessionLog = (pkgutil.resolve_name(f"tensorboardX.proto.event_pb2:{name}"
 
 
 class ScalarLog:
-    """Appends scalars to a new file of events.
+    """Appends scalars to a file of events, a new one for each sitting of a run.
 
     Args:
         folder: the folder of TensorBoard's files, which is made if need be.
@@ -29,10 +31,10 @@ class ScalarLog:
 
     def __init__(self, folder: Path, first_step: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._file = EventsWriter(str(folder / "events"))
+        # What a buffer holds back when the disk is full would be tried again when it is closed, and fail again.
+        self._file = (folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}").open("ab", buffering=0)
         start = SessionLog(status=SessionLog.START)
-        self._file.write_event(Event(wall_time=time.time(), step=first_step + 1, session_log=start))
-        self._file.flush()
+        self._append(_framed(file_version="brain.Event:2") + _framed(step=first_step + 1, session_log=start))
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """Appends each value under ``KIND/NAME``.
@@ -40,15 +42,21 @@ class ScalarLog:
         Raises:
             OSError: the file cannot be written.
         """
-        for name, value in values.items():
-            summary = scalar(f"{kind}/{name}", value)
-            self._file.write_event(Event(wall_time=time.time(), step=step, summary=summary))
-        self._file.flush()
+        summaries = (scalar(f"{kind}/{name}", value) for name, value in values.items())
+        self._append(b"".join(_framed(step=step, summary=summary) for summary in summaries))
 
     def close(self) -> None:
-        """Closes the file.
-
-        Raises:
-            OSError: what is not written yet cannot be.
-        """
+        """Closes the file."""
         self._file.close()
+
+    def _append(self, frames: bytes) -> None:
+        while frames:  # a write to a disk that is nearly full is cut short before one fails
+            frames = frames[self._file.write(frames) :]
+
+
+def _framed(**event: object) -> bytes:
+    """Returns an event as TensorFlow's record files have it, with checksums of its length and of its content."""
+    content = Event(wall_time=time.time(), **event).SerializeToString()
+    length = struct.pack("<Q", len(content))
+    checksums = (struct.pack("<I", masked_crc32c(part)) for part in (length, content))
+    return length + next(checksums) + content + next(checksums)
