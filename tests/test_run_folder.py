@@ -4,9 +4,11 @@ import dataclasses
 import errno
 import json
 import os
-import resource
+import re
 import shutil
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -16,7 +18,8 @@ import pytest
 import rich.console
 from PIL import Image
 
-from jaxcnn import loading, runs
+import jaxcnn
+from jaxcnn import loading, run_folder, runs
 from jaxcnn.cli import train
 from jaxcnn.cli.main import run_command
 from jaxcnn.config import SGD, CheckpointConfig, ConfigError, EvaluationConfig, TrainConfig
@@ -25,9 +28,10 @@ from jaxcnn.errors import MachineError, UserError
 from jaxcnn.recipes import Recipe, load_config, load_recipe
 from jaxcnn.run_changes import refuse_other_code
 from jaxcnn.tables.recipe_results import result_of
-from jaxcnn.training import lock
+from jaxcnn.training import checkpoint, lock
 from jaxcnn.training.lock import FolderLock
-from jaxcnn.training.report import Reporter, read_metrics
+from jaxcnn.training.report import MetricsLog, Reporter, read_metrics, replace_whole
+from jaxcnn.training.tensorboard import ScalarLog
 
 TINY = Path(__file__).parent / "recipes" / "tiny.py"
 
@@ -85,7 +89,7 @@ def stop_after(monkeypatch, last):
 
 
 def final_state(workdir):
-    return jax.tree.map(np.asarray, loading.restore_state(workdir).state)
+    return jax.tree.map(np.asarray, loading.restore_state(Path(workdir)).state)
 
 
 def assert_same(a, b):
@@ -395,39 +399,35 @@ def test_a_run_in_a_thread_trains_and_leaves_the_signals_alone(here, original):
 # A full disk.
 
 
-@pytest.fixture
-def full_disk():
-    """Returns a function that lets no file grow beyond so many bytes, as `ulimit -f` does."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+def full(*_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 @pytest.mark.parametrize("what", ["checkpoint", "log", "scalars"])
-def test_a_full_disk_is_one_sentence_and_nothing_is_lost(here, original, monkeypatch, capsys, full_disk, what):
+def test_a_full_disk_is_one_sentence_and_nothing_is_lost(here, original, monkeypatch, capsys, what):
     """The run is at step 2, and the disk is full when it has made the third."""
-    log = here / "half/metrics.jsonl"
-    advance, size = Reporter.advance, {"checkpoint": 20_000, "log": log.stat().st_size + 300, "scalars": 60}[what]
-    if what == "scalars":
-        monkeypatch.setattr(Reporter, "log", lambda *_: None)
+    advance = Reporter.advance
 
     def filling(self, step):
         advance(self, step)
         if step == 3:
-            full_disk(size)
+            full_part = {"checkpoint": (checkpoint, "write_manifest"), "log": (MetricsLog, "write")}
+            monkeypatch.setattr(*full_part.get(what, (ScalarLog, "write")), full)
 
     monkeypatch.setattr(Reporter, "advance", filling)
     saved = contents(here / "half/checkpoints/2")
-    code = run_command(train.main, ["half", "--workdir", "half", "--log-every-steps", "1"])
-    full_disk(resource.RLIM_INFINITY)
-    said = capsys.readouterr().err
-    assert code == 74, said
-    (sentence,) = said.splitlines()
-    assert sentence.startswith("error: ")
-    assert "File too large" in sentence or "EFBIG" in sentence or "ile too large" in sentence
-    assert "make room, and run the same command again" in sentence
+    assert run_command(train.main, ["half", "--log-every-steps", "1"]) == 74
+    (sentence,) = capsys.readouterr().err.splitlines()
+    said = (
+        "half cannot be written" if what != "checkpoint" else r"checkpoint 3 could not be saved in .*half/checkpoints"
+    )
+    sentence_said = rf"error: {said}: .*No space left on device: make room, and run the same command again.*"
+    assert re.fullmatch(sentence_said, sentence), sentence
     assert contents(here / "half/checkpoints/2") == saved
-    assert not list((here / "half").glob("*.tmp"))
+    left = {path.name for path in (here / "half").iterdir()} | {
+        path.name for path in (here / "half/checkpoints").iterdir()
+    }
+    assert not [name for name in left if name.startswith("tmp") or name.endswith("tmp") or name == lock.LOCK_FILE]
 
     monkeypatch.undo()
     monkeypatch.chdir(here)
@@ -435,13 +435,25 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(here, original, monkeyp
     assert_same(final_state("half"), final_state("done"))
 
 
-def test_a_disk_that_is_full_from_the_beginning_leaves_no_run(here, monkeypatch, full_disk):
-    full_disk(30)
-    with pytest.raises(
-        MachineError, match=r"new cannot be written: File too large: make room, and run the same command"
-    ):
+def test_files_that_may_not_grow_as_a_person_meets_them(here, original):
+    """`ulimit -f` in blocks of 1,024 bytes, of which the state needs more."""
+    before = contents(here / "half/checkpoints")
+    command = f"ulimit -f 1; exec {sys.executable} -m jaxcnn train half"
+    environment = os.environ | {"PYTHONPATH": str(Path(jaxcnn.__file__).parents[1]), "JAX_COMPILATION_CACHE_DIR": ""}
+    ended = subprocess.run(
+        ["bash", "-c", command], cwd=here, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert ended.returncode == 74, ended.stderr
+    (sentence,) = ended.stderr.splitlines()
+    assert re.fullmatch(r"error: .*File too large.*: make room, and run the same command again.*", sentence)
+    assert contents(here / "half/checkpoints") == before
+    assert go(small(), "half") == original[1]
+
+
+def test_a_disk_that_is_full_from_the_beginning_leaves_no_run(here, monkeypatch):
+    monkeypatch.setattr(run_folder, "replace_whole", full)
+    with pytest.raises(MachineError, match=r"^new cannot be written: No space left on device: make room, and run the"):
         go(small(), "new")
-    full_disk(resource.RLIM_INFINITY)
     assert not (here / "new").exists()
 
 
@@ -455,14 +467,15 @@ def test_an_output_that_cannot_be_printed(here, monkeypatch, capsys):
     )
 
 
-def test_a_log_that_cannot_be_made_whole_stays_as_it_was(here, monkeypatch, full_disk):
-    log = here / "half/metrics.jsonl"
-    before = log.read_bytes()
-    full_disk(len(before) - 1)
-    with pytest.raises(MachineError, match="half cannot be written: File too large"):
-        go(small(), "half")
-    full_disk(resource.RLIM_INFINITY)
-    assert log.read_bytes() == before
+def test_a_file_that_cannot_be_made_whole_stays_as_it_was(tmp_path, monkeypatch):
+    replace_whole(tmp_path / "x.json", "before")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space left"):
+            replace_whole(tmp_path / "x.json", "after")
+    assert contents(tmp_path) == {"x.json": b"before"}
+    replace_whole(tmp_path / "x.json", "after")
+    assert contents(tmp_path) == {"x.json": b"after"}
 
 
 # The recipe's code.
