@@ -293,6 +293,27 @@ def test_an_evaluation_stream_masks_what_cannot_be_decoded(photos):
     assert [path[-6:] for path, _ in split.bad] == ["01.jpg"]
 
 
+def test_a_resident_evaluation_split_masks_the_same_images_as_a_stream(photos):
+    """So an image has one index, and every measurement of the split counts the same images."""
+    truncate(photos / "val" / "ant" / "01.jpg")
+    (photos / "val" / "bee" / "03.jpg").write_text("not found")
+    options = {"max_bad_share": 0.5}
+    data = open_data(folder_config(photos, **options))
+    splits = [
+        data.evaluation,
+        *(open_split(folder_config(photos, **options, residence=kind)) for kind in ("device", "stream")),
+    ]
+    seen = []
+    for split in splits:
+        batches = list(split.evaluation_batches(4))
+        mask, index = (np.concatenate([batch[name] for batch in batches]) for name in ("mask", "index"))
+        seen.append((split.size, index.tolist(), mask.tolist(), split.unreadable, sorted(split.bad)))
+    assert [split.resident for split in splits] == [True, True, False]
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][3] == (1,)
+    assert splits[0].images[1].max() == 0
+
+
 def test_images_that_a_crop_cannot_cut_are_bad_images(photos):
     with pytest.raises(UserError, match="12 by 15 pixels, too large to be padded to 8 by 8"):
         open_split(folder_config(photos, evaluation_crop=Pad(size=8)))
