@@ -8,11 +8,13 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-import rich.console
 import rich.table
+import rich.text
 import tyro
 
 from jaxcnn import loading
+from jaxcnn.cli.shared import console
+from jaxcnn.text import escaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,17 +33,22 @@ class Arguments:
     """A run's parameters themselves, or their moving average."""
     top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
     """The number of classes to name."""
+    max_pixels: int | None = None
+    """The most pixels that an image may have; by default the network's own data.max_pixels."""
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, prog="jaxcnn predict", args=arguments)
     network = loading.load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
+    if chosen.max_pixels is not None:
+        data = dataclasses.replace(network.data, max_pixels=chosen.max_pixels)
+        network = dataclasses.replace(network, data=data)
     predictions = network.predict(list(chosen.images), chosen.top_k)
-    console = rich.console.Console()
     for path, classes in zip(chosen.images, predictions, strict=True):
-        table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=str(path))
+        title = rich.text.Text(escaped(str(path)), no_wrap=True, overflow="ignore")  # a path is looked for as a whole
+        table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=title)
         for name, probability in classes:
-            table.add_row(name, f"{probability:.4f}")
-        console.print(table)
+            table.add_row(escaped(name), f"{probability:.4f}")
+        console().print(table)
     return 0
