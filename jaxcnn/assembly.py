@@ -19,7 +19,7 @@ from jaxcnn.data.pipeline import Data, open_data
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.evaluation.evaluator import Evaluator
-from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.models.network import BatchNormNetwork
 from jaxcnn.networks import check_image_shape, check_normalization, make_evaluator, make_model
 from jaxcnn.training.ema import make_average
@@ -145,7 +145,9 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     """
     parallel, data = _checked(config, data, parallel)
     num_classes = config.model.num_classes or len(data.class_names)
-    config = dataclasses.replace(config, model=dataclasses.replace(config.model, num_classes=num_classes))
+    evaluation = dataclasses.replace(config.evaluation, top_k=telling_top_k(config.evaluation.top_k, num_classes))
+    model_config = dataclasses.replace(config.model, num_classes=num_classes)
+    config = dataclasses.replace(config, model=model_config, evaluation=evaluation)
     model = make_model(config.model, num_classes)
     steps_per_epoch = data.train.size / config.data.batch_size
     total_steps = math.ceil(config.epochs * steps_per_epoch)
@@ -213,7 +215,6 @@ def _checked(config: TrainConfig, data: Data | None, parallel: DataParallel | No
             f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes: give at least "
             "as many, or leave it out"
         )
-    check_top_k(config.evaluation.top_k, num_classes or len(data.class_names))
     return parallel, data
 
 

@@ -1,5 +1,6 @@
 """Loading trained networks: from run folders, published weights and files."""
 
+import typing
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from jaxcnn.assembly import state_maker
 from jaxcnn.augment.compose import augmented_shape
 from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
 from jaxcnn.errors import UserError
+from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.networks import make_model
@@ -34,8 +36,8 @@ def load(
     Args:
         name: a run folder, or one of ``jaxcnn.list_models()``.
         weights: for a model, its weights, as the ``source`` of `load_pretrained`: see `load_published`.
-        checkpoint: for a run, which checkpoint: the newest, or the one at which these weights had their lowest top-1
-            error.
+        checkpoint: for a run, which checkpoint: the newest, or the one at which these weights had their lowest error:
+            of the first k of ``evaluation.top_k``.
         weights_of: for a run, whether to take its parameters themselves (``raw``) or the moving average of parameters
             and batch statistics (``ema``).
 
@@ -84,7 +86,7 @@ def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf =
 
     Args:
         folder: the run folder.
-        checkpoint: which checkpoint: the newest, or the one at which these weights had their lowest top-1 error.
+        checkpoint: which checkpoint: the newest, or the one at which these weights had their lowest error.
         weights_of: whether to take the parameters themselves (``raw``) or the moving average of parameters and batch
             statistics (``ema``).
 
@@ -94,8 +96,7 @@ def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf =
     config = load_config(folder)
     if weights_of == "ema" and config.ema.decay is None:
         raise ConfigError(f"{folder} keeps no moving average: take its raw weights, or train it with --ema.decay")
-    metric = "ema_top1_error" if weights_of == "ema" else "top1_error"
-    model, restored = _restore(folder, config, checkpoint, metric)
+    model, restored = _restore(folder, config, checkpoint, weights_of)
     starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
     names = tuple(starts[-1]["class_names"]) if starts else None
     return Trained(
@@ -114,17 +115,18 @@ def restore_state(folder: Path, checkpoint: Which = "latest") -> Restored:
     Raises:
         UserError: the folder is not a run folder, or holds no whole checkpoint.
     """
-    return _restore(folder, load_config(folder), checkpoint, "top1_error")[1]
+    return _restore(folder, load_config(folder), checkpoint, "raw")[1]
 
 
-def _restore(folder: Path, config: TrainConfig, checkpoint: Which, metric: str) -> tuple[Network, Restored]:
+def _restore(folder: Path, config: TrainConfig, checkpoint: Which, weights_of: WeightsOf) -> tuple[Network, Restored]:
     model = make_model(config.model, 1)  # a run's config has its number of classes
     _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
     size = config.data.train_crop.size
     shape = augmented_shape((size, size, config.data.channels), config.augmentations)
     target = jax.eval_shape(state_maker(config, model, optimizer, jax.random.key(0), shape))
+    metrics = dict(zip(typing.get_args(WeightsOf), ranked_metrics(config.evaluation.top_k), strict=True))
     with Checkpoints(folder / "checkpoints") as checkpoints:
-        restored = checkpoints.restore(target, checkpoint, metric=metric)
+        restored = checkpoints.restore(target, checkpoint, metric=metrics[weights_of])
     if restored is None:
         raise CheckpointError(f"{folder} holds no checkpoint yet: train it with `jaxcnn train {folder}`")
     return model, restored

@@ -15,7 +15,7 @@ from jaxcnn.data.views import protocol_union
 from jaxcnn.devices.processes import is_writer
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.details import save_details
-from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.evaluation.predictions import average_networks
 from jaxcnn.evaluation.result import Result
 from jaxcnn.evaluation.submission import check_new, read_class_numbers, write_submission
@@ -31,7 +31,7 @@ class Measurement:
     """The number of views that the network takes together."""
     top_k: tuple[int, ...] = EvaluationConfig().top_k
     """Each k for which an error is counted: an image counts as right if its label is among the k most probable
-    classes."""
+    classes. Those that are not below the number of classes are left out, because their error is always 0."""
     # The union is made when the command is parsed, so that it includes the protocols of a recipe.
     views: Annotated[Views, tyro.conf.arg(constructor_factory=protocol_union)] = SINGLE_CROP
     """The views of each image, over which the network's answers are averaged."""
@@ -73,7 +73,7 @@ def measure(
             computed, unless it is the images themselves that cannot be read.
     """
     first, *others = networks
-    check_top_k(measurement.top_k, first.num_classes)
+    top_k = telling_top_k(measurement.top_k, first.num_classes)
     left_out = read_names(measurement.leave_out) if measurement.leave_out else ()
     first = dataclasses.replace(first, normalization=normalization, data=data)
     networks = [first, *(other.with_images_of(data) for other in others)]
@@ -94,7 +94,7 @@ def measure(
         ]
     )
     judged = predictions if valid is None else predictions.with_valid_labels(valid)
-    result = judged.result(measurement.top_k)
+    result = judged.result(top_k)
     if not is_writer():
         return result
     if measurement.details:
@@ -105,7 +105,7 @@ def measure(
             "several_labels": valid is not None,
         }
         class_names = first.classes_of(splits[0])[0]
-        save_details(measurement.details, judged, class_names, measurement.top_k, {**facts, **measured})
+        save_details(measurement.details, judged, class_names, top_k, {**facts, **measured})
     if measurement.submission:
         write_submission(measurement.submission, predictions, image_numbers, class_numbers)
     return result

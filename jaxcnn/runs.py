@@ -18,7 +18,7 @@ from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
 from jaxcnn.errors import UserError
-from jaxcnn.evaluation.result import Result
+from jaxcnn.evaluation.result import Result, ranked_metrics
 from jaxcnn.loading import initial_variables
 from jaxcnn.recipes import CONFIG_FILE, RECIPE_FILE, load_recipe, same_code
 from jaxcnn.text import say
@@ -84,8 +84,8 @@ def train(
             say(console, f"{option} = {value}")
 
         damage: list[str] = []
-        keep = assembly.config.checkpoint.keep
-        checkpoints = Checkpoints(workdir / "checkpoints", keep=keep, on_damage=damage.append)
+        keep, ranked = assembly.config.checkpoint.keep, ranked_metrics(assembly.config.evaluation.top_k)
+        checkpoints = Checkpoints(workdir / "checkpoints", keep=keep, ranked=ranked, on_damage=damage.append)
         stack.enter_context(checkpoints)
         restored = checkpoints.restore(assembly.abstract_state)
         reporter = stack.enter_context(_reporter(workdir, assembly, restored, console))

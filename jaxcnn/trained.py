@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,13 +14,13 @@ import numpy as np
 
 from jaxcnn.config import Crop, DataConfig, EvaluationConfig, Normalization, Views
 from jaxcnn.data.classes import match_classes
-from jaxcnn.data.images import ImageLike, split_of_images
+from jaxcnn.data.images import ImageLike, given, split_of_images
 from jaxcnn.data.pipeline import SINGLE_CROP, Split, open_split
 from jaxcnn.devices.feed import Feed
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Evaluator
-from jaxcnn.evaluation.metrics import check_top_k
+from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.real import read_valid_labels
 from jaxcnn.evaluation.result import Result
@@ -31,6 +31,8 @@ from jaxcnn.weights.published import imagenet_classes, imagenet_wordnet_ids
 _LOG = logging.getLogger(__name__)
 IMAGES_AT_ONCE = 32
 """The most images that `Trained.predict` gives the network together."""
+Answer = list[tuple[str, float]]
+"""The most probable classes of an image, best first, with their probabilities."""
 
 
 class Preprocessing(NamedTuple):
@@ -66,37 +68,71 @@ class Trained:
         """The steps that an image goes through before the network sees it."""
         return Preprocessing(self.data.evaluation_crop, self.data.channels, self.normalization)
 
-    def predict(self, images: Sequence[ImageLike], top_k: int = 5) -> list[list[tuple[str, float]]]:
+    def predict(self, images: Sequence[ImageLike], top_k: int = 5, *, upright: bool = True) -> list[Answer]:
         """Returns, for each image, the k most probable classes, best first, with their probabilities.
 
         A class is given by its name, or by its number where names are not known.
 
         Args:
             images: paths of image files, uint8 arrays of shape (height, width, 1 or 3), or Pillow images.
-            top_k: the number of classes to name.
+            top_k: the number of classes to name; all of them where there are fewer.
+            upright: whether photographs are turned as their orientation in EXIF says. Data sets are read without that,
+                as their benchmarks do, so `evaluate` never turns an image.
 
         Raises:
-            UserError: a file is missing or is not an image, or there are fewer than k classes.
+            UserError: a file is missing or is not an image, or there are no images.
         """
-        if not 1 <= top_k <= self.num_classes:
-            raise UserError(
-                f"--top-k {top_k} does not fit a network of {self.num_classes} classes: give 1 to {self.num_classes}"
-            )
+        answers = []
+        for answer in self.predict_each(images, top_k, upright=upright):
+            if isinstance(answer, UserError):
+                raise answer
+            answers.append(answer)
+        return answers
+
+    def predict_each(
+        self, images: Sequence[ImageLike], top_k: int = 5, *, upright: bool = True
+    ) -> Iterator[Answer | UserError]:
+        """Yields what `predict` returns, in batches of `IMAGES_AT_ONCE` images, each as soon as it is computed.
+
+        Args:
+            images: as for `predict`.
+            top_k: as for `predict`.
+            upright: as for `predict`.
+
+        Yields:
+            The answer for each image, in their order; for a file that cannot be read, the error that says why.
+
+        Raises:
+            UserError: there are no images, or one is neither a file, nor pixels.
+        """
+        if top_k < 1:
+            raise UserError(f"the {top_k} most probable classes are none: ask for at least 1")
         check_views(self.model, self.variables, self.normalization, self.data, SINGLE_CROP)
-        split = split_of_images(images, self.data)
+        checked = given(images, upright=upright)
+        for start in range(0, len(checked), IMAGES_AT_ONCE):
+            split = split_of_images(checked[start : start + IMAGES_AT_ONCE], self.data, upright=upright)
+            yield from self._answers(split, min(top_k, self.num_classes), min(IMAGES_AT_ONCE, len(checked)))
+
+    def _answers(self, split: Split, top_k: int, batch_size: int) -> Iterator[Answer | UserError]:
+        """Yields the answer for each image, or its error; what is compiled is shared by splits of any size."""
         try:
-            predictions = self._predictions(split, IMAGES_AT_ONCE)
+            predictions = self._predictions(split, batch_size, whole_batches=True)
         except UserError:
-            if not split.bad:
+            if len(split.unreadable) < split.size:
                 raise
-        for path, reason in split.bad:
-            raise UserError(f"{path} {reason}: give image files")
-        names = self.class_names or tuple(map(str, range(self.num_classes)))
-        probabilities = predictions.probabilities()
-        return [
-            [(names[index], float(row[index])) for index in best]
-            for best, row in zip(predictions.top(top_k), probabilities, strict=True)
-        ]
+            known: Iterator[Answer] = iter(())
+        else:
+            names = self.class_names or tuple(map(str, range(self.num_classes)))
+            known = (
+                [(names[index], float(row[index])) for index in best]
+                for best, row in zip(predictions.top(top_k), predictions.probabilities(), strict=True)
+            )
+        errors = {
+            index: UserError(f"{path} {reason}: give image files")
+            for index, (path, reason) in zip(split.unreadable, split.bad, strict=True)
+        }
+        for index in range(split.size):
+            yield errors[index] if index in errors else next(known)
 
     def evaluate(
         self,
@@ -111,13 +147,13 @@ class Trained:
         Args:
             data: the data set; by default the network's own. A name alone takes the network's own crop.
             batch_size: the number of views that the network takes together; it does not change the result.
-            top_k: each k for which errors are counted.
+            top_k: each k for which errors are counted; those that are not below the number of classes are left out.
             views: the views of each image.
 
         Raises:
-            UserError: as `open_split` does; or some k is not below the number of classes.
+            UserError: as `open_split` does; or no k is below the number of classes.
         """
-        check_top_k(top_k, self.num_classes)
+        top_k = telling_top_k(top_k, self.num_classes)
         if not isinstance(data, DataConfig):
             data = dataclasses.replace(self.data, name=data) if data else self.data
         return self.predictions(self.open_split(data, views), batch_size=batch_size).result(top_k)
@@ -219,9 +255,10 @@ class Trained:
         )
         return dataclasses.replace(self, data=data)
 
-    def _predictions(self, split: Split, views: int) -> Predictions:
+    def _predictions(self, split: Split, views: int, *, whole_batches: bool = False) -> Predictions:
+        """Returns the scores of a split; whole batches have one shape, however few images a split has."""
         parallel = DataParallel.over_all_devices()
-        feed = Feed.for_evaluation(split, parallel, views)
+        feed = Feed.for_evaluation(split, parallel, views, whole_batches=whole_batches)
         feed.check_same()
         key = (split.views, parallel.mesh, max(views, feed.batch_size))
         if key not in self._evaluators:

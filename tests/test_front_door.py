@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.metadata
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,9 +15,11 @@ import rich.console
 from PIL import Image
 
 import jaxcnn
+from jaxcnn.cli.main import main
 from jaxcnn.config import SGD, DataConfig, Resize, ScheduleConfig
-from jaxcnn.errors import UserError
+from jaxcnn.errors import EXIT_USER_ERROR, UserError
 from jaxcnn.recipes import load_config
+from jaxcnn.trained import IMAGES_AT_ONCE
 
 TINY = Path(__file__).parent / "recipes" / "tiny.py"
 QUIET = rich.console.Console(quiet=True)
@@ -73,6 +76,44 @@ def test_files_arrays_and_pillow_images_are_predicted_alike(run, tmp_path):
             network.predict([pixels, wrong])
     with pytest.raises(UserError, match="there are no images: give at least one file, array or Pillow image"):
         network.predict([])
+
+
+def test_photographs_are_predicted_upright_as_they_come(run, tmp_path):
+    network = jaxcnn.load(run[0])
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 12), np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees clockwise
+    Image.fromarray(pixels).save(tmp_path / "turned.png", exif=exif)
+    with Image.open(tmp_path / "turned.png") as opened:
+        upright, again = network.predict([np.rot90(pixels, -1), opened])
+        stored, as_stored = network.predict([pixels, opened], upright=False)
+    assert network.predict([tmp_path / "turned.png"]) == [upright] == [again]
+    assert network.predict([tmp_path / "turned.png"], upright=False) == [stored] == [as_stored]
+    assert upright != stored
+    # What cannot be read is said in its turn, across batches, and all else is answered.
+    (tmp_path / "no.png").write_text("no")
+    images = [pixels, tmp_path / "no.png", *[pixels] * (IMAGES_AT_ONCE + 1), tmp_path / "turned.png"]
+    answers = list(network.predict_each(images))
+    assert [index for index, answer in enumerate(answers) if isinstance(answer, UserError)] == [1]
+    assert re.fullmatch(r".*no\.png is not an image: give image files", str(answers[1]))
+    assert answers[0] == answers[2] == answers[-2]
+    for answer, expected in ((answers[0], stored), (answers[-1], upright)):
+        assert dict(answer) == pytest.approx(dict(expected))
+    only = list(network.predict_each([tmp_path / "no.png", tmp_path / "gone.png"]))
+    assert [type(answer) for answer in only] == [UserError, UserError]
+
+
+def test_predict_names_what_it_can_and_says_what_it_cannot(run, tmp_path, capsys):
+    Image.new("L", (9, 12)).save(tmp_path / "a.png")
+    (tmp_path / "no.png").write_text("no")
+    command = ["predict", str(tmp_path / "no.png"), str(tmp_path / "a.png"), "--model", str(run[0])]
+    assert main(command) == EXIT_USER_ERROR
+    captured = capsys.readouterr()
+    assert captured.err.startswith(f"error: {tmp_path}/no.png is not an image")
+    assert "probability" in captured.out
+    assert main([*command[:1], *command[2:]]) == 0
+    assert main(["predict", "--model", str(run[0])]) == EXIT_USER_ERROR
+    assert "no image file is given: name at least one" in capsys.readouterr().err
 
 
 def test_a_run_starts_from_the_weights_of_another(run, tmp_path):

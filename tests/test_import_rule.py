@@ -23,6 +23,7 @@ ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 ALLOWED = {
     part: set(others.split())
     for part, others in {
+        "children": "",
         "errors": "",
         "lookahead": "",
         "text": "",
@@ -41,11 +42,11 @@ ALLOWED = {
         "networks": "config ops models data augment devices evaluation",
         "assembly": "config models data augment devices evaluation training networks",
         "trained": "config weights data devices evaluation networks",
-        "loading": "config recipes models weights augment training networks assembly trained",
+        "loading": "config recipes models weights augment evaluation training networks assembly trained",
         "runs": "config recipes data devices evaluation training assembly loading",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
-        **{room: f"{HOUSE} {room}" for room in ROOMS},
+        **{room: f"{HOUSE} children {room}" for room in ROOMS},
         "cli": f"{HOUSE} supervision {' '.join(ROOMS)} cli",
         "__main__": "cli",
         "__init__": "models weights loading runs",

@@ -322,8 +322,9 @@ def test_predict_names_the_digit(finished, tmp_path):
         assert sum(probabilities) == pytest.approx(1, abs=1e-5)
         assert probabilities == sorted(probabilities, reverse=True)
         assert {name for name, _ in row} == set("0123456789")
-    with pytest.raises(UserError, match="--top-k 11 does not fit a network of 10 classes: give 1 to 10"):
-        network.predict(paths, 11)
+    assert network.predict(paths, 11) == predictions
+    with pytest.raises(UserError, match="the 0 most probable classes are none: ask for at least 1"):
+        network.predict(paths, 0)
     (tmp_path / "no.png").write_text("no")
     with pytest.raises(UserError, match=r"no.png is not an image"):
         network.predict([tmp_path / "no.png"], 1)
@@ -342,7 +343,7 @@ def with_data(**changes):
         (lambda: tiny(model=ModelConfig(name="tinny")), "there is no model 'tinny': did you mean 'tiny'"),
         (lambda: tiny(model=ModelConfig(name="tiny", options={"dropout": 0.1})), "no option 'dropout': did you mean"),
         (lambda: tiny(model=ModelConfig(name="tiny", num_classes=3)), "num_classes is 3, and the data set has 10"),
-        (lambda: tiny(evaluation=EvaluationConfig(top_k=(1, 10))), "top-10 error of 10 classes is always 0"),
+        (lambda: tiny(evaluation=EvaluationConfig(top_k=(10,))), "the top-10 error of 10 classes is always 0"),
         (lambda: with_data(name="digit"), "'digit' is not a data set: did you mean 'digits'"),
         (
             lambda: tiny(normalization=Normalization(mean=(0.5, 0.5), std=(1.0,))),

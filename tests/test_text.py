@@ -120,9 +120,9 @@ def test_predict_shows_the_names_it_was_given(tmp_path, monkeypatch, capsys):
     asked = []
 
     class Network:
-        def predict(self, paths, top_k):
+        def predict_each(self, paths, top_k, *, upright):
             asked.extend(paths)
-            return [[("[old] class", 0.75), ("[/b]", 0.25)] for _ in paths]
+            return iter([[("[old] class", 0.75), ("[/b]", 0.25)] for _ in paths])
 
     monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments: Network())
     paths = ["[/b]/[old].jpg", f"{'deep/' * 30}[red]x[/red].jpg", f"{NOT_UTF8}.jpg"]

@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Generator
 
+from jaxcnn.children import Children
 from jaxcnn.errors import UserError
 
 
@@ -42,23 +43,13 @@ def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: in
 @contextlib.contextmanager
 def _workers(commands: dict[str, list[str]]) -> Generator[dict[str, Callable[[int], float]]]:
     """Starts a process for each; yields, by name, functions that take a number of steps and return the seconds."""
-    started = {}
-    try:
-        for name, command in commands.items():
-            started[name] = subprocess.Popen(
-                [sys.executable, "-m", *command],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                start_new_session=True,
-            )
+    pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
+    with Children() as children:
+        started = {
+            name: children.start([sys.executable, "-m", *command], text=True, **pipes)
+            for name, command in commands.items()
+        }
         yield {name: functools.partial(_turn, name, worker) for name, worker in started.items()}
-    finally:
-        for worker in started.values():
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(worker.pid, signal.SIGKILL)
-            worker.communicate()
 
 
 def serve(run: Callable[[int], None]) -> None:

@@ -36,7 +36,7 @@ class Source:
     """The weights of a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 if published.
     They are given once for all models, or once for each in their order."""
     checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints to take; the best has the lowest top-1 error of the weights asked for."""
+    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
     """A run's parameters themselves, or their moving average."""
     processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)

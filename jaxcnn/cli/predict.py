@@ -1,10 +1,14 @@
 """Names what is in image files.
 
-jaxcnn predict PHOTO... --model RUN_FOLDER [--checkpoint best] [--weights-of ema] [--top-k 5]
+jaxcnn predict PHOTO... [--model RUN_FOLDER] [--checkpoint best] [--weights-of ema] [--top-k 5]
 jaxcnn predict PHOTO... --model MODEL --weights SOURCE
+
+A photograph is turned upright as its orientation in EXIF says. The exit code is 0, or 2 where some file could not be
+read; the others are named all the same.
 """
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,6 +18,7 @@ import tyro
 
 from jaxcnn import loading
 from jaxcnn.cli.shared import console
+from jaxcnn.errors import EXIT_USER_ERROR, UserError
 from jaxcnn.text import escaped
 
 
@@ -28,11 +33,13 @@ class Arguments:
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
     """The weights of a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 if published."""
     checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints to take; the best has the lowest top-1 error of the weights asked for."""
+    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
     """A run's parameters themselves, or their moving average."""
     top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
-    """The number of classes to name."""
+    """The number of classes to name; all of them where there are fewer."""
+    upright: bool = True
+    """Turn a photograph as its orientation in EXIF says. Data sets are read without that, as their benchmarks do."""
     max_pixels: int | None = None
     """The most pixels that an image may have; by default the network's own data.max_pixels."""
 
@@ -40,15 +47,22 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, prog="jaxcnn predict", args=arguments)
+    if not chosen.images:
+        raise UserError("no image file is given: name at least one, as in `jaxcnn predict PHOTO.jpg`")
     network = loading.load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
     if chosen.max_pixels is not None:
         data = dataclasses.replace(network.data, max_pixels=chosen.max_pixels)
         network = dataclasses.replace(network, data=data)
-    predictions = network.predict(list(chosen.images), chosen.top_k)
-    for path, classes in zip(chosen.images, predictions, strict=True):
+    exit_code = 0
+    answers = network.predict_each(chosen.images, chosen.top_k, upright=chosen.upright)
+    for path, answer in zip(chosen.images, answers, strict=True):
+        if isinstance(answer, UserError):
+            print(f"error: {answer}", file=sys.stderr)
+            exit_code = EXIT_USER_ERROR
+            continue
         title = rich.text.Text(escaped(str(path)), no_wrap=True, overflow="ignore")  # a path is looked for as a whole
         table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=title)
-        for name, probability in classes:
+        for name, probability in answer:
             table.add_row(escaped(name), f"{probability:.4f}")
         console().print(table)
-    return 0
+    return exit_code

@@ -6,6 +6,9 @@
     jaxcnn train RECIPE --distributed auto                                  several processes: see docs/distributed.md
     jaxcnn train RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
 
+With `--optimizer.kind adamw` another optimizer takes the recipe's place, with its own options, but for the schedule;
+`--optimizer.schedule.kind`, `--loss.kind` and `--data.train-crop.kind` choose likewise.
+
 A recipe is a name that `jaxcnn recipes` lists, or the path of a file; by default it is lenet_digits. With --dry-run the
 command prints what the training would take: memory, steps, time, and which error was published; ILSVRC-2012 need not be
 prepared for that. The exit code is 0 where the run was trained and evaluated; 2 where the recipe or the command asks
@@ -21,7 +24,7 @@ import tyro
 
 from jaxcnn import runs
 from jaxcnn.config import TrainConfig
-from jaxcnn.config.command_line import ROLES
+from jaxcnn.config.command_line import ROLES, with_chosen_kinds
 from jaxcnn.devices.processes import Processes, is_writer
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.errors import UserError
@@ -56,7 +59,7 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(
         Arguments,
         prog=f"jaxcnn train {shown}",
-        default=Arguments(recipe.config, recipe.run),
+        default=Arguments(with_chosen_kinds(recipe.config, arguments), recipe.run),
         args=arguments[named:],
         config=(tyro.conf.AvoidSubcommands,),
         registry=ROLES,

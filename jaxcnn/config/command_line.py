@@ -1,10 +1,16 @@
-"""How tyro, which parses the command line, reads a recipe's kinds of a role: with the description of each class."""
+"""How the command line chooses among kinds, and how tyro, which parses it, reads a recipe's own."""
 
+import dataclasses
 import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+from jaxcnn.config.options import ConfigError, is_option_group
 from jaxcnn.config.registry import Role
+from jaxcnn.config.train import TrainConfig
+from jaxcnn.errors import nearest
 
 ROLES = ConstructorRegistry()
 """What `tyro.cli` takes as ``registry``, so that ``--help`` describes each augmentation of a recipe."""
@@ -20,3 +26,56 @@ def _kinds_in_a_tuple(info: StructTypeInfo) -> StructConstructorSpec | None:
         return None
     fields = [StructFieldSpec(str(index), type(item), item) for index, item in enumerate(info.default)]
     return StructConstructorSpec(instantiate=tuple, fields=tuple(fields))
+
+
+def with_chosen_kinds(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
+    """Returns a config in which what the command line names by ``--PATH.kind KIND`` is of that kind.
+
+    Such are ``--optimizer.kind adamw`` and ``--data.train-crop.kind center_crop``. The new kind has its own options,
+    with its own defaults, which further arguments change. Of an optimizer the schedule stays, of a crop every option
+    that both kinds have.
+
+    Args:
+        config: the options of a recipe.
+        arguments: the command line; everything else in it is left to the parser.
+
+    Raises:
+        ConfigError: there is no such kind.
+    """
+    chosen = {}
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
+        name, equals, value = argument.partition("=")
+        if name.startswith("--") and name.endswith(".kind"):
+            chosen[name.removeprefix("--").removesuffix(".kind").replace("-", "_")] = value if equals else following
+    return _of_kinds(config, chosen, "")
+
+
+def _of_kinds(group: Any, chosen: Mapping[str, str], path: str) -> Any:
+    """Returns a group of options, with the groups in it replaced that are to be of another kind."""
+    hints, changes = typing.get_type_hints(type(group), include_extras=True), {}
+    for field in dataclasses.fields(group):
+        value, inner = getattr(group, field.name), f"{path}{field.name}"
+        if not is_option_group(type(value)):
+            continue
+        kinds = _kinds(hints[field.name])
+        if kinds and (kind := chosen.get(inner, value.kind)) != value.kind:
+            if kind not in kinds:
+                raise ConfigError(f"{inner}.kind {kind!r} does not exist: {nearest(kind, kinds)}")
+            value = _of_kind(kinds[kind], value)
+        changes[field.name] = _of_kinds(value, chosen, f"{inner}.")
+    return dataclasses.replace(group, **changes)
+
+
+def _kinds(annotation: Any) -> Mapping[str, type]:
+    """Returns the classes that a field may hold, by their kinds; none where it may hold one class alone."""
+    if isinstance(annotation, type) and issubclass(annotation, Role):
+        return annotation.kinds().groups
+    members = [part for part in typing.get_args(annotation) if typing.get_args(part)]  # of Annotated[A | B, ...]
+    return {kind.kind: kind for union in members for kind in typing.get_args(union) if hasattr(kind, "kind")}
+
+
+def _of_kind(kind: Any, before: Any) -> Any:
+    names = {field.name for field in dataclasses.fields(kind)} & {field.name for field in dataclasses.fields(before)}
+    if isinstance(before, Role):
+        names &= set(before.stays)
+    return kind(**{name: getattr(before, name) for name in names - {"kind"}})

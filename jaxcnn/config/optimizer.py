@@ -45,6 +45,7 @@ class Optimizer(Role):
     """
 
     registry = "jaxcnn.training.optimizer:OPTIMIZERS"
+    stays = ("schedule",)
 
     learning_rate: PositiveFloat = 1e-3
     """The learning rate after warm-up, from which ``schedule`` moves it."""

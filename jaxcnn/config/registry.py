@@ -40,6 +40,9 @@ class Role:
     registry = ""
     """The role's `Kinds`, as ``module:name``. That module registers ours and is imported when one is first asked for,
     so that options can be made without importing what carries them out."""
+    stays = ()
+    """The names of the options that stay where the command line chooses another kind, whose other options are its own.
+    """
 
     @classmethod
     def kinds(cls) -> "Kinds[Any, Any]":

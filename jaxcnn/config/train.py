@@ -112,8 +112,9 @@ class EvaluationConfig:
     """The number of images that the network takes together, over all devices."""
     every_epochs: PositiveInt = 1
     """The number of epochs from one evaluation to the next; the last step is always evaluated."""
-    top_k: tuple[PositiveInt, ...] = (1, 5)
-    """Each k for which a top-k error is counted."""
+    top_k: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 5)
+    """Each k for which a top-k error is counted; the first one's makes a checkpoint the best. Those that are not below
+    the number of classes are left out, because their error is always 0."""
 
 
 @option_group
@@ -123,8 +124,8 @@ class CheckpointConfig:
     every_steps: PositiveInt | None = None
     """The number of steps from one further save to the next; by default there are none."""
     keep: PositiveInt = 3
-    """The number of the newest checkpoints that stay; those of the lowest top-1 error, without and with the moving
-    average, stay too."""
+    """The number of the newest checkpoints that stay; those of the lowest error of the first of ``evaluation.top_k``,
+    without and with the moving average, stay too."""
 
 
 Error = Annotated[float, Field(ge=0, le=100)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageFile, JpegImagePlugin
+from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 # Images are opened by format, and not by `Image.open`, which checks a limit on pixels that is global state, and which
 # would also start other programs; `max_pixels` is checked instead.
@@ -249,9 +249,6 @@ def jpeg_size(encoded: bytes) -> tuple[int, int] | None:
 
 def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | None) -> np.ndarray | None:
     """Returns Pillow's own pixels, faster, of a JPEG file in which libjpeg-turbo finds nothing odd; else None."""
-    single_scan = _single_scan(encoded)
-    if single_scan is None and encoded.count(b"\xff\xda") > _MAX_SCANS:
-        raise DecodeError(f"has more than {_MAX_SCANS} scans")
     try:
         *shape, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
         height, width = map(int, shape)
@@ -259,7 +256,8 @@ def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | Non
         if height * width > max_pixels or colorspace not in (("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")):
             return None
         strict = True
-        if rows is not None and single_scan is not None and b"\xff\xd9" in encoded[-_TRAILER:]:
+        single_scan = _single_scan(encoded) if rows is not None and b"\xff\xd9" in encoded[-_TRAILER:] else None
+        if rows is not None and single_scan is not None:
             offset, mcu = single_scan
             # Rows of colour are blended with their neighbours, so one row of colour more than is wanted is decoded.
             shortened = -(-(rows + mcu // 8) // mcu) * mcu
@@ -272,12 +270,15 @@ def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | Non
         return None
 
 
-def decode(encoded: bytes, channels: int, max_pixels: int, rows: int | None = None) -> np.ndarray:
+def decode(
+    encoded: bytes, channels: int, max_pixels: int, rows: int | None = None, *, upright: bool = False
+) -> np.ndarray:
     """Decodes one image, or the first frame of an animation.
 
     Palettes, CMYK, 16 bits and grey become 8-bit grey or RGB, and alpha is dropped, as by torchvision's
     ``Image.open(file).convert("RGB")`` (``datasets/folder.py``). As there and in tfds, the orientation in EXIF is not
-    applied. JPEG files are decoded by libjpeg-turbo directly, where that gives Pillow's own pixels.
+    applied, unless that is asked for. JPEG files are decoded by libjpeg-turbo directly, where that gives Pillow's own
+    pixels.
 
     Args:
         encoded: a whole file of any format that the installed Pillow decodes: JPEG, PNG, GIF, BMP, WebP, TIFF, PPM,
@@ -285,6 +286,7 @@ def decode(encoded: bytes, channels: int, max_pixels: int, rows: int | None = No
         channels: 1 for grey (ITU-R 601 luma of a colour image), 3 for RGB.
         max_pixels: an image whose header claims more pixels is not decoded.
         rows: how many rows from the top are wanted, by default all; rows below them may be missing or wrong.
+        upright: whether the image is turned as its orientation in EXIF says; all rows are decoded then.
 
     Returns:
         uint8 of shape ``(height, width, channels)``, possibly read-only; at least ``rows`` rows where they are given.
@@ -293,7 +295,10 @@ def decode(encoded: bytes, channels: int, max_pixels: int, rows: int | None = No
         DecodeError: the bytes are of none of these formats, damaged or truncated, or have too many pixels or scans.
     """
     if encoded.startswith(b"\xff\xd8\xff"):
-        pixels = _decode_jpeg(encoded, channels, max_pixels, rows)
+        if encoded.count(b"\xff\xda") > _MAX_SCANS and _single_scan(encoded) is None:
+            raise DecodeError(f"has more than {_MAX_SCANS} scans")
+        # Pillow turns what is to be turned.
+        pixels = None if upright else _decode_jpeg(encoded, channels, max_pixels, rows)
         if pixels is not None:
             return pixels
     _check_nested(encoded, max_pixels)
@@ -301,6 +306,8 @@ def decode(encoded: bytes, channels: int, max_pixels: int, rows: int | None = No
         _check_size(*image.size, max_pixels)
         try:
             image.load()
+            if upright:
+                ImageOps.exif_transpose(image, in_place=True)
             return _to_mode(image, channels)
         except (DecodeError, MemoryError):
             raise

@@ -64,18 +64,21 @@ class Feed:
     """The seed of the order of training images, and of the host's crops."""
 
     @classmethod
-    def for_evaluation(cls, split: Split, parallel: DataParallel, views: int) -> "Feed":
+    def for_evaluation(cls, split: Split, parallel: DataParallel, views: int, *, whole_batches: bool = False) -> "Feed":
         """Returns a feed whose batches have about this many views, and at least one image for each device.
 
-        A batch has no more images than the split, because its padding is computed too.
+        A batch has no more images than the split, because its padding is computed too, unless whole batches are asked
+        for.
 
         Args:
             split: the split to evaluate on.
             parallel: the devices.
             views: the number of views that the network takes together, over all devices; it does not change the result.
+            whole_batches: whether all splits get batches of one shape, for which nothing is compiled again.
         """
         devices = parallel.mesh.size
-        images = max(1, min(views // split.views_per_image, split.size))
+        images = max(1, views // split.views_per_image)
+        images = images if whole_batches else min(images, split.size)
         return cls(split, parallel, -(-images // devices) * devices)
 
     @property

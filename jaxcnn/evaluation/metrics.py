@@ -1,10 +1,15 @@
 """The rank of a label among the scores, by which top-k errors are counted."""
 
+import logging
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, Int32
 
 from jaxcnn.errors import UserError
+
+_LOG = logging.getLogger(__name__)
 
 
 def rank_of_label(
@@ -25,16 +30,27 @@ def rank_of_label(
     return jnp.sum(~not_before & (classes != labels), axis=-1, dtype=jnp.int32)
 
 
-def check_top_k(top_k: tuple[int, ...], num_classes: int) -> None:
-    """Refuses a top-k error that is always 0.
+def telling_top_k(top_k: Sequence[int], num_classes: int) -> tuple[int, ...]:
+    """Returns those k whose top-k error says something about so many classes; the log names the others.
+
+    Where there are no more than k classes, every answer is right.
+
+    Args:
+        top_k: each k for which errors are asked.
+        num_classes: the number of classes.
 
     Raises:
-        UserError: some k is not below the number of classes.
+        UserError: there is no such k among them.
     """
-    for k in top_k:
-        if k >= num_classes:
-            choices = tuple(other for other in top_k if other < num_classes)
-            raise UserError(
-                f"top-{k} error of {num_classes} classes is always 0: "
-                f"set evaluation.top_k to {choices or (1,)} (--evaluation.top-k {' '.join(map(str, choices or (1,)))})"
-            )
+    telling = tuple(k for k in top_k if k < num_classes)
+    silent = " and ".join(f"top-{k}" for k in top_k if k not in telling)
+    if not telling:
+        way_out = "ask for k = 1" if num_classes > 1 else "give a data set of at least 2 classes"
+        raise UserError(f"the {silent} error of {num_classes} {_classes(num_classes)} is always 0: {way_out}")
+    if silent:
+        _LOG.info("the %s error of %d classes is always 0, and is left out", silent, num_classes)
+    return telling
+
+
+def _classes(count: int) -> str:
+    return "class" if count == 1 else "classes"

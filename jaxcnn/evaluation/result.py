@@ -1,7 +1,7 @@
 """The result of measuring a network on a split."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from jaxcnn.types import Json
 
@@ -34,3 +34,15 @@ class Result:
         """Returns a flat mapping for logs: ``{"loss": ..., "top1_error": ..., "images": ..., "ema_loss": ...}``."""
         own = {"loss": self.loss, **{f"top{k}_error": e for k, e in self.errors.items()}, "images": self.images}
         return own | ({f"ema_{name}": value for name, value in self.ema.metrics().items()} if self.ema else {})
+
+
+def ranked_metrics(top_k: Sequence[int]) -> tuple[str, str]:
+    """Returns the names in `Result.metrics` of the errors that rank checkpoints: those of the first k of all.
+
+    The first is of the parameters themselves, the second of their moving average.
+
+    >>> ranked_metrics((5, 1))
+    ('top5_error', 'ema_top5_error')
+    """
+    name = f"top{top_k[0]}_error"
+    return name, f"ema_{name}"

@@ -1,8 +1,12 @@
 """The table of networks: their size, their cost, and the errors that others published."""
 
 import dataclasses
+import functools
+import importlib.resources
+import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,23 +20,56 @@ from jaxcnn.types import Option
 from jaxcnn.weights.published import published_errors
 
 
-@dataclasses.dataclass(frozen=True)
-class Row:
-    """The facts about one network, counted from its traced function."""
+class Count(NamedTuple):
+    """What is counted from a network's traced function."""
 
-    name: str
-    family: str
     parameters: int
     multiply_adds: int
     """The multiply-adds of convolutions and dense layers for one image of ``input_shape``, as the papers count them."""
     depth: int
     """The number of convolutions and dense layers on the longest path from the image to the logits, as the papers count
     them: squeeze and excitation lies on it, a projection shortcut beside it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """The facts about one network."""
+
+    name: str
+    family: str
+    parameters: int
+    multiply_adds: int
+    """The multiply-adds of one image, as in `Count`."""
+    depth: int
+    """The number of layers, as in `Count`."""
     input_shape: tuple[int, int, int]
     published: tuple[Published, ...]
 
 
 def describe(name: str, **options: Option) -> Row:
+    """Returns the facts about a network, of which those of `count` are kept for our own, as they are without options.
+
+    Args:
+        name: a name of ``jaxcnn.list_models()``.
+        **options: the options of `create_model`.
+
+    Raises:
+        ModelError: the name or an option is unknown.
+    """
+    variant = get_variant(name)
+    kept = None if options else counted().get(name)
+    shape = (variant.input_size, variant.input_size, variant.channels)
+    return Row(name, variant.family, *(kept or count(name, **options)), shape, published_errors(name))
+
+
+@functools.cache
+def counted() -> Mapping[str, Count]:
+    """Returns `count` of each of our networks by name, as ``counted.json`` keeps it; to count all takes a minute."""
+    text = (importlib.resources.files("jaxcnn.tables") / "counted.json").read_text()
+    return {name: Count(**facts) for name, facts in json.loads(text).items()}
+
+
+def count(name: str, **options: Option) -> Count:
     """Counts a network's parameters, multiply-adds and depth, without computing anything.
 
     Args:
@@ -52,7 +89,7 @@ def describe(name: str, **options: Option) -> Row:
     leaves = len(jax.tree.leaves(variables))
     multiply_adds, (depth,) = _follow(traced.jaxpr, [_WEIGHT] * leaves + [0])
     parameters = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(variables["params"]))
-    return Row(name, variant.family, parameters, multiply_adds, depth, shape, published_errors(name))
+    return Count(parameters, multiply_adds, depth)
 
 
 def describe_matching(pattern: str) -> list[Row]:

@@ -19,7 +19,7 @@ import math
 import os
 import shutil
 import warnings
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -32,6 +32,7 @@ from jax.experimental import multihost_utils
 
 from jaxcnn.devices.processes import gather, is_writer
 from jaxcnn.errors import UserError
+from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.training.manifest import (
     MANIFEST,
     Damage,
@@ -45,8 +46,8 @@ from jaxcnn.training.manifest import (
 from jaxcnn.types import JsonObject, PyTree
 
 _STATE = "state"
-METRICS = ("top1_error", "ema_top1_error")
-"""The metrics that checkpoints are ranked by; the checkpoint with the lowest value of each is kept."""
+RANKED = ranked_metrics((1,))
+"""The metrics by which checkpoints are ranked where nothing else is asked for."""
 
 
 class CheckpointError(UserError):
@@ -87,17 +88,25 @@ class Checkpoints:
 
     Args:
         directory: the folder of the checkpoints; the first `save` makes it.
-        keep: the number of the newest checkpoints that are kept, at least 1. The best by each of `METRICS` is kept too.
+        keep: the number of the newest checkpoints that are kept, at least 1. The best by each of ``ranked``
+            is kept too.
+        ranked: the names of the metrics whose lowest value makes a checkpoint the best.
         on_damage: called with one sentence for each damaged checkpoint that `restore` passes over; by default it warns.
     """
 
     def __init__(
-        self, directory: str | os.PathLike[str], *, keep: int = 3, on_damage: Callable[[str], None] = _warn
+        self,
+        directory: str | os.PathLike[str],
+        *,
+        keep: int = 3,
+        ranked: Sequence[str] = RANKED,
+        on_damage: Callable[[str], None] = _warn,
     ) -> None:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, not {keep}")
         self._directory = Path(directory).absolute()
         self._keep = keep
+        self._ranked = tuple(ranked)
         self._on_damage = on_damage
         alone = jax.process_index()  # orbax must not wait for other processes, because each works alone here
         self._orbax = ocp.AsyncCheckpointer(
@@ -126,7 +135,7 @@ class Checkpoints:
         Args:
             step: the number of steps taken.
             state: any pytree of arrays.
-            metrics: what was measured; the lowest value of each of `METRICS` makes a checkpoint the best.
+            metrics: what was measured; the lowest value of each of the ranked ones makes a checkpoint the best.
 
         Raises:
             CheckpointError: this save or the one before failed, for example on a full disk. Older checkpoints stay
@@ -156,12 +165,12 @@ class Checkpoints:
         """Returns the steps with a committed checkpoint, oldest first, without checking that these are whole."""
         return saved_steps(self._directory)
 
-    def best(self, metric: str = METRICS[0]) -> int | None:
+    def best(self, metric: str | None = None) -> int | None:
         """Returns the step with the lowest finite metric, the earliest of equals; None where none was measured."""
-        return next((step for error, step in self._ranking(metric) if math.isfinite(error)), None)
+        return next((step for error, step in self._ranking(metric or self._ranked[0]) if math.isfinite(error)), None)
 
     def restore(
-        self, target: PyTree, step: int | Literal["latest", "best"] = "latest", *, metric: str = METRICS[0]
+        self, target: PyTree, step: int | Literal["latest", "best"] = "latest", *, metric: str | None = None
     ) -> Restored | None:
         """Restores the newest, the best or a given checkpoint, once every file's size and SHA-256 have been checked.
 
@@ -172,7 +181,7 @@ class Checkpoints:
                 target's sharding, whatever the number of devices on which it was saved. A leaf without a sharding of
                 its own (an uncommitted array, a struct that names none) comes back uncommitted, on the default device.
             step: a step's number, "latest" or "best".
-            metric: one of `METRICS`; "best" is the checkpoint with its lowest value.
+            metric: the metric with whose lowest value a checkpoint is the "best"; by default the first ranked one.
 
         Returns:
             The step, the state and its metrics, or None where nothing was ever saved.
@@ -182,6 +191,7 @@ class Checkpoints:
             CheckpointError: there are checkpoints, but not that one, or none that is whole; or a save that was still
                 under way has failed.
         """
+        metric = metric or self._ranked[0]
         self.wait()
         found = gather(step_folders(self._directory))[0]  # all processes go by what the first one sees
         if not found:
@@ -285,7 +295,7 @@ class Checkpoints:
             self._prune(step)
 
     def _prune(self, newest: int) -> None:
-        best = {self.best(metric) for metric in METRICS}
+        best = {self.best(metric) for metric in self._ranked}
         for step in [step for step in self.steps() if step <= newest][: -self._keep]:
             if step not in best:
                 self._delete(step)

@@ -19,6 +19,7 @@ from typing import Literal
 
 import numpy as np
 
+from jaxcnn.children import Children
 from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.trials.mutation import mutated
 
@@ -147,13 +148,15 @@ def _block(seed: int, first: int, files: int, limits: Limits) -> Report:
     while following < first + files:
         call = f"_child({seed}, {following}, {first + files - following}, {limits})"
         command = [sys.executable, "-c", f"from jaxcnn.trials.fuzzing import Limits, _child; {call}"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+        with Children() as children:
+            child = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
             assert child.stdout is not None  # both are pipes
             assert child.stderr is not None
             for line in child.stdout:
                 _count(report, json.loads(line))
                 following += 1
             said = child.stderr.read()
+            child.wait()
         if child.returncode < 0:
             kind = signal.Signals(-child.returncode)
             what = {

@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from jaxcnn.children import Children
 from jaxcnn.loading import restore_state
 from jaxcnn.recipes import load_recipe
 from jaxcnn.training.interrupt import EXIT_STOPPED
@@ -87,12 +88,13 @@ def interrupt_repeatedly(
 
 def _run(command: list[str], delay: float | None, number: signal.Signals) -> bool:
     """Starts a run, interrupts it after a delay, and returns whether it was still running then."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    try:
-        output, _ = process.communicate(timeout=delay)
-    except subprocess.TimeoutExpired:
-        process.send_signal(number)
-        output, _ = process.communicate()
+    with Children() as children:
+        process = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            output, _ = process.communicate(timeout=delay)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)
+            output, _ = process.communicate()
     # Before training has begun, SIGTERM ends the process as Python does by default: there is nothing to save yet.
     interrupted = {-number, EXIT_STOPPED} if number == signal.SIGTERM else {-number}
     if process.returncode not in {0, *interrupted}:

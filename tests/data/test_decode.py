@@ -317,3 +317,34 @@ def test_rows_that_are_not_wanted_are_not_decoded():
     assert decode(encoded, 3, LIMIT, 50).shape == (64, 300, 3)
     with pytest.raises(DecodeError, match="cannot be decoded"):  # cut off below them, it is damaged all the same
         decode(encoded[: 3 * len(encoded) // 4], 3, LIMIT, 50)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_an_image_is_turned_upright_only_where_that_is_asked_for(kind, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    encoded = encode(picture(), kind, exif=exif)
+    plain = encode(picture(), kind)
+    # By EXIF 2.3, section 4.6.4 A: what is to be done to the stored rows and columns.
+    turn = {
+        1: lambda pixels: pixels,
+        2: lambda pixels: pixels[:, ::-1],
+        3: lambda pixels: pixels[::-1, ::-1],
+        4: lambda pixels: pixels[::-1],
+        5: lambda pixels: pixels.swapaxes(0, 1),
+        6: lambda pixels: pixels[::-1].swapaxes(0, 1),
+        7: lambda pixels: pixels[::-1, ::-1].swapaxes(0, 1),
+        8: lambda pixels: pixels[:, ::-1].swapaxes(0, 1),
+    }[orientation]
+    stored = decode(plain, 3, LIMIT)
+    np.testing.assert_array_equal(decode(encoded, 3, LIMIT, upright=True), turn(stored))
+    if kind != "TIFF":  # whose orientation is no EXIF, and which Pillow turns by itself
+        np.testing.assert_array_equal(decode(encoded, 3, LIMIT), stored)
+
+
+def test_a_wrong_orientation_turns_nothing():
+    exif = Image.Exif()
+    exif[0x0112] = 77
+    encoded = encode(picture(), "JPEG", exif=exif)
+    np.testing.assert_array_equal(decode(encoded, 3, LIMIT, upright=True), decode(encoded, 3, LIMIT))

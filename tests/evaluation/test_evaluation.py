@@ -16,7 +16,7 @@ from jaxcnn.devices.feed import Feed
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Evaluator, Interrupted
-from jaxcnn.evaluation.metrics import check_top_k, rank_of_label
+from jaxcnn.evaluation.metrics import rank_of_label, telling_top_k
 from jaxcnn.evaluation.result import Result
 
 
@@ -37,10 +37,20 @@ def test_nan_is_never_a_hit():
     assert rank_of_label(jnp.array([[jnp.nan, 1.0, 0.0, 0.0]]), jnp.array([1]))[0] == 1
 
 
-def test_a_k_that_says_nothing_is_refused():
-    check_top_k((1, 5), 6)
-    with pytest.raises(UserError, match=r"^top-5 error of 3 classes is always 0: set evaluation.top_k to \(1,\)"):
-        check_top_k((1, 5), 3)
+def test_a_k_that_says_nothing_is_left_out(caplog):
+    caplog.set_level(logging.INFO)
+    assert telling_top_k((1, 5), 6) == (1, 5)
+    assert not caplog.messages
+    assert telling_top_k((1, 5), 3) == (1,)
+    assert telling_top_k((10, 3, 5), 5) == (3,)
+    assert caplog.messages == [
+        "the top-5 error of 3 classes is always 0, and is left out",
+        "the top-10 and top-5 error of 5 classes is always 0, and is left out",
+    ]
+    with pytest.raises(UserError, match=r"^the top-5 error of 3 classes is always 0: ask for k = 1$"):
+        telling_top_k((5,), 3)
+    with pytest.raises(UserError, match=r"^the top-1 and top-5 error of 1 class is always 0: give a data set of at"):
+        telling_top_k((1, 5), 1)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,7 +1,25 @@
 import pytest
 
+import jaxcnn
 from jaxcnn.errors import UserError
-from jaxcnn.tables.networks import describe, describe_matching
+from jaxcnn.models.registry import get_variant
+from jaxcnn.tables.networks import count, counted, describe, describe_matching
+
+QUICK = {"alexnet", "lenet", "lenet5", "resnet18", "vgg11_lrn"}
+"""The networks that are counted again even in a short run of the tests."""
+
+
+def test_every_network_of_ours_is_counted():
+    ours = [name for name in jaxcnn.list_models() if get_variant(name).module.__module__.startswith("jaxcnn.")]
+    assert list(counted()) == ours
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in counted()]
+)
+def test_what_is_kept_is_what_is_counted(name):
+    """Where a network has changed on purpose, tests/golden/make_counted.py counts again."""
+    assert counted()[name] == count(name)
 
 
 @pytest.mark.parametrize(

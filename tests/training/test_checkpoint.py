@@ -20,6 +20,7 @@ import pytest
 from flax import struct
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.training import manifest
 from jaxcnn.training.checkpoint import CheckpointError, CheckpointMismatch, Checkpoints
 
@@ -295,6 +296,15 @@ def test_keeps_the_newest_and_the_best(tmp_path):
     assert (restored.step, int(restored.state["step"])) == (1, 1)
     assert restored.metrics == {"top1_error": 0.25, "loss": float("inf")}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "5", "6"]
+
+
+def test_other_errors_rank_where_they_are_asked_for(tmp_path):
+    with Checkpoints(tmp_path, keep=1, ranked=ranked_metrics((5, 1))) as checkpoints:
+        for step, error in enumerate([0.5, 0.25, 0.75]):
+            checkpoints.save(step, {"step": jnp.int32(step)}, {"top1_error": step, "top5_error": error})
+        checkpoints.wait()
+        assert (checkpoints.best(), checkpoints.steps()) == (1, [1, 2])
+        assert checkpoints.restore({"step": jnp.int32(0)}, "best").step == 1
 
 
 def test_the_best_of_the_moving_average_is_another_and_is_kept_too(tmp_path):
