@@ -26,7 +26,7 @@ NETWORKS = {
 # and 6e-3 (EfficientNet-B3) from the same network's in float64, ours 2.5e-4 and 5e-3; so both are checked in double
 # precision too, and EfficientNet-B5, whose reference is 0.67 from its own in float64, only so.
 TOLERANCES = {"regnet_y_1_6gf": 1e-3, "efficientnet_b3": 2e-2}
-# Beside fixtures of their families that run by default.
+# Most are beside fixtures of their families that run by default; NASNet is dear in any size.
 SLOW = (
     "convnext_base",
     "convnext_small_75_double",
@@ -35,12 +35,16 @@ SLOW = (
     "efficientnet_b3_161_double",
     "efficientnet_b5_113_double",
     "nasnetalarge",
+    "nasnetamobile",
     "regnet_x_1_6gf",
+    "regnet_x_400mf",
     "regnet_y_1_6gf",
     "regnet_y_1_6gf_113_double",
     "resnet34",
+    "resnext50_32x4d",
     "tf_efficientnet_b0",
     "vgg16",
+    "vgg16_bn",
     "wide_resnet50_2",
 )
 

@@ -3,13 +3,12 @@
 import importlib.util
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from jaxcnn import loading
+from jaxcnn.cli.main import main
 
 PHOTOS = Path(__file__).parent / "photos"
 
@@ -45,30 +44,28 @@ def test_what_is_in_photographs():
         assert sum(probability for each, probability in predicted if each in classes) >= least, (name, predicted)
 
 
-def test_the_command_names_a_photograph():
-    command = [sys.executable, "-m", "jaxcnn", "predict", PHOTOS / "coffee.jpg"]
-    command += ["--model", "efficientnet_lite0", "--weights", "lite0", "--top-k", "1"]
-    answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
-    assert answer.returncode == 0, answer.stderr
-    assert "espresso" in answer.stdout
+def test_the_command_names_a_photograph(capsys):
+    command = ["predict", str(PHOTOS / "coffee.jpg"), "--model", "efficientnet_lite0", "--weights", "lite0"]
+    assert main([*command, "--top-k", "1"]) == 0
+    assert "espresso" in capsys.readouterr().out
 
 
-def test_the_command_measures_a_folder_of_photographs(tmp_path):
+def test_the_command_measures_a_folder_of_photographs(tmp_path, capsys, monkeypatch):
     """Folders of five of ILSVRC's thousand classes: the tabby and the blurred clock come third, the others first."""
     for name, label in LABELS.items():
         folder = tmp_path / "photographs" / "val" / label
         folder.mkdir(parents=True)
         shutil.copy(PHOTOS / name, folder)
-    command = [sys.executable, "-m", "jaxcnn", "evaluate", "efficientnet_lite0", "--weights", "lite0"]
-    command += ["--data.name", "folder:photographs", "--details", "details"]
-    answer = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300, cwd=tmp_path)
-    assert answer.returncode == 0, answer.stderr
-    assert answer.stdout == (
+    monkeypatch.chdir(tmp_path)
+    command = ["evaluate", "efficientnet_lite0", "--weights", "lite0"]
+    assert main([*command, "--data.name", "folder:photographs", "--details", "details"]) == 0
+    answer = capsys.readouterr()
+    assert answer.out == (
         "top-1 error 40.00 % (95 % interval by Wilson's score: 11.76 to 76.93)\n"
         "top-5 error 0.00 % (95 % interval by Wilson's score: 0.00 to 43.45)\n"
         "5 images\n"
     )
-    assert "has 5 of the network's 1000 classes" in answer.stderr
+    assert "has 5 of the network's 1000 classes" in answer.err
     classes = json.loads((tmp_path / "details" / "result.json").read_text())["classes"]
     assert len(classes) == 1000
     assert {each["class"]: each["top1_error"] for each in classes if each["images"]} == {

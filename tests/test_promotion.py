@@ -30,7 +30,12 @@ NETWORKS = (
 )
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+QUICK = {"alexnet_2012", "efficientnet_b0", "lenet5", "resnext50_32x4d"}
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in NETWORKS]
+)
 def test_networks_promote_nothing(name):
     """Forward and backward in float32, traced alone. Under bfloat16 normalization promotes on purpose."""
     variant = get_variant(name)

@@ -96,6 +96,7 @@ SLOW = {
     "convnext_tiny_imagenet",
     "densenet121_imagenet",
     "efficientnet_b0_imagenet_autoaugment",
+    "googlenet_2014_imagenet",
     "inception_v3_imagenet",
     "nasnet_a_mobile_imagenet",
     "regnet_x_800mf_imagenet",
@@ -105,6 +106,8 @@ SLOW = {
     "resnet50_imagenet_a3",
     "resnet50_imagenet_fb",
     "resnet50_imagenet_flax",
+    "resnet50_imagenet_v2",
+    "resnext50_32x4d_imagenet",
 }
 
 

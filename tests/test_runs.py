@@ -13,7 +13,9 @@ import pytest
 import rich.console
 
 from jaxcnn import assembly, loading, runs
+from jaxcnn.cli.main import main
 from jaxcnn.config import (
+    CheckpointConfig,
     ConfigError,
     DataConfig,
     EMAConfig,
@@ -330,6 +332,36 @@ def test_predict_names_the_digit(finished, tmp_path):
         network.predict([tmp_path / "no.png"], 1)
     with pytest.raises(UserError, match=r"gone.png cannot be read"):
         network.predict([tmp_path / "gone.png"], 1)
+
+
+def three_classes(**changes):
+    data = dataclasses.replace(tiny().data, name="synthetic:3")
+    return tiny(epochs=0.6, data=data, checkpoint=CheckpointConfig(keep=1), **changes)
+
+
+def test_few_classes_are_measured_by_the_k_that_say_something(tmp_path, capsys):
+    result = run(three_classes(), tmp_path / "run")
+    assert set(result.errors) == {1}
+    assert load_config(tmp_path / "run").evaluation.top_k == (1,)
+    assert run(three_classes(), tmp_path / "run") == result  # the recipe's own (1, 5) is the same run
+    network = loading.load(tmp_path / "run")
+    assert network.evaluate().errors == result.errors
+    assert [len(answer) for answer in network.predict([np.zeros((8, 8), np.uint8)])] == [3]
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
+    captured = capsys.readouterr()
+    assert "top-1 error" in captured.out
+    assert "top-5" not in captured.out
+    assert "the top-5 error of 3 classes is always 0, and is left out" in captured.err
+    with pytest.raises(UserError, match="the top-5 error of 3 classes is always 0: ask for k = 1"):
+        run(three_classes(evaluation=EvaluationConfig(top_k=(5,))), tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+def test_the_first_of_the_errors_asked_for_makes_the_best(tmp_path):
+    config = three_classes(evaluation=EvaluationConfig(top_k=(2,)))
+    result = run(config, tmp_path / "run")
+    assert set(result.errors) == {2}
+    assert loading.load(tmp_path / "run", checkpoint="best").evaluate(top_k=(2,)).errors == result.errors
 
 
 def with_data(**changes):

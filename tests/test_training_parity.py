@@ -28,8 +28,10 @@ SLOW = {
     "convnext_tiny",
     "densenet121",
     "efficientnet_b0",
+    "googlenet",
     "inception_v3",
     "nasnet_a_large",
+    "regnet_y_400mf",
     "resnext50_32x4d",
     "vgg11_bn",
 }

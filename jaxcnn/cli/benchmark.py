@@ -27,6 +27,7 @@ from jaxcnn.cli.shared import with_data_dir
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.ops.lowering_rules import DIRECTIONS, write_tuned
 from jaxcnn.pictures.lowerings import plot_timings
+from jaxcnn.pictures.pyplot import import_pyplot
 from jaxcnn.recipes import load_config
 
 
@@ -49,6 +50,8 @@ def conv(
         rounds: the turns that each takes; medians are printed.
         plot: a PNG file to draw the table to.
     """
+    if plot:
+        import_pyplot()  # it is missed before minutes of timing, and not after them
     keep_freed_memory()
     timings = []
     for model in models:

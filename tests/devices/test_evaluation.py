@@ -40,6 +40,7 @@ def test_counts_and_errors_are_equal_and_predictions_agree(measured, job):
     assert np.ptp(one["both"][one["known"]], axis=0).min() > 0
 
 
+@pytest.mark.slow
 def test_the_command_prints_once_what_one_process_prints(tmp_path, monkeypatch, capsys):
     run = tmp_path / "run"
     monkeypatch.chdir(tmp_path)

@@ -79,6 +79,7 @@ def test_what_it_cannot_compute_is_refused(size, options, sentence):
         trace(jaxcnn.create_model("inception_v3", **options), size)
 
 
+@pytest.mark.slow
 def test_the_smallest_sizes_are_the_smallest():
     class Unchecked(InceptionV3):
         smallest_size = 1

@@ -13,6 +13,7 @@ from jaxcnn.models.lenet import C3_INPUTS, DIGIT_PICTURES, LeNet
 from jaxcnn.models.registry import ModelError, get_variant, options_of, register
 from jaxcnn.models.regnet import RegNet
 from jaxcnn.models.variant import Variant
+from jaxcnn.tables.networks import counted
 from tests.golden import make_parameter_trees
 
 PARAMETERS = {
@@ -115,7 +116,15 @@ def abstract(name, train=False, **options):
     return variables, logits
 
 
-@pytest.mark.parametrize("name", jaxcnn.list_models())
+def by_depth(deepest, *others):
+    """All networks, those marked slow that have more layers and are not among the others: they take long to trace."""
+    return [
+        name if name in others or counted()[name].depth <= deepest else pytest.param(name, marks=pytest.mark.slow)
+        for name in jaxcnn.list_models()
+    ]
+
+
+@pytest.mark.parametrize("name", by_depth(70, "densenet100_k12_cifar", "efficientnet_b0", "nasnet_a_mobile"))
 def test_parameters_and_logits(name):
     variables, logits = make_parameter_trees.build(name)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == PARAMETERS[name]
@@ -211,7 +220,7 @@ def test_regnet_has_finite_gradients_and_drops_paths():
 @pytest.mark.parametrize(
     ("name", "smaller"),
     [
-        ("efficientnet_b0", {"width": 0.25, "depth": 0.5, "dropout_rate": 0.0}),
+        pytest.param("efficientnet_b0", {"width": 0.25, "depth": 0.5, "dropout_rate": 0.0}, marks=pytest.mark.slow),
         ("convnext_tiny", {"stage_sizes": (1, 1, 1, 1), "width": 8}),
         ("resnet50", {"stage_sizes": (1, 1, 1), "width": 8}),
     ],
@@ -287,7 +296,7 @@ def test_what_a_network_cannot_compute_is_refused(name, size, options, sentence)
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
 
 
-@pytest.mark.parametrize("name", jaxcnn.list_models())
+@pytest.mark.parametrize("name", by_depth(50, "convnext_tiny", "densenet121", "regnet_y_200mf"))
 def test_the_smallest_size_is_enough(name):
     model = jaxcnn.create_model(name, lowering="xla")
     size = model.smallest_size
@@ -320,6 +329,7 @@ def test_lenet5_sees_only_its_connections():
     """A change in one map of S2 moves only the maps of C3 that table I connects to it."""
     model = jaxcnn.create_model("lenet5")
     variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
+    apply = jax.jit(model.apply)
 
     def c3_change(channel):
         bias = variables["params"]["s2_bias"]
@@ -330,8 +340,8 @@ def test_lenet5_sees_only_its_connections():
             kernel = jnp.zeros_like(moved["params"]["c5"]["kernel"])
             kernel = kernel.at[:, :, index].set(moved["params"]["c5"]["kernel"][:, :, index])
             cut = {"c5": {**moved["params"]["c5"], "kernel": kernel}}
-            before = model.apply({"params": {**variables["params"], **cut}}, jnp.ones((1, 32, 32, 1)))
-            after = model.apply({"params": {**moved["params"], **cut}}, jnp.ones((1, 32, 32, 1)))
+            before = apply({"params": {**variables["params"], **cut}}, jnp.ones((1, 32, 32, 1)))
+            after = apply({"params": {**moved["params"], **cut}}, jnp.ones((1, 32, 32, 1)))
             changes.append(not np.array_equal(before, after))
         return changes
 

@@ -153,6 +153,7 @@ def test_progress_multiplies_the_rate():
         assert (found > 0).mean() == pytest.approx(kept, abs=0.02)
 
 
+@pytest.mark.slow
 def test_training_drops_by_progress_computes_again_and_moves_the_statistics():
     images = jax.random.normal(jax.random.key(1), (4, 9, 9, 3))
     variables = variables_of(small(), 9)
@@ -178,12 +179,14 @@ def test_training_drops_by_progress_computes_again_and_moves_the_statistics():
     assert all(jax.tree.leaves(moved))
 
 
+@pytest.mark.slow
 def test_the_auxiliary_head_has_as_many_parameters_as_tf_slims():
     model = jaxcnn.create_model("nasnet_a_cifar", auxiliary_heads=True)
     params = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))["params"]
     assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 4_978_036
 
 
+@pytest.mark.slow
 def test_the_auxiliary_head_is_there_in_training_and_its_parameters_always():
     model = small(auxiliary_heads=True, drop_path_rate=0.0)
     shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))

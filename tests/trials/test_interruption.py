@@ -9,7 +9,8 @@ from jaxcnn.trials.interruption import interrupt_repeatedly
 TINY = str(Path(__file__).parents[1] / "recipes" / "tiny.py")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_interrupted_at_random_moments_a_run_ends_in_the_same_bits(tmp_path, number):
     outcome = interrupt_repeatedly([TINY], tmp_path / "runs", kills=2, number=number, seed=3)
     assert outcome.kills == 2

@@ -34,7 +34,7 @@ def initial_head(name, key):
     return {f"params/classifier/dense/{leaf}": value for leaf, value in head(key).items()}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "convnext_tiny"])
+@pytest.mark.parametrize("name", ["resnet18", pytest.param("convnext_tiny", marks=pytest.mark.slow)])
 def test_a_classifier_of_other_classes_starts_anew_and_the_rest_is_loaded(name, caplog):
     state, key = weights(name), jax.random.key(7)
     with caplog.at_level(logging.INFO, "jaxcnn"):
@@ -46,6 +46,7 @@ def test_a_classifier_of_other_classes_starts_anew_and_the_rest_is_loaded(name, 
         np.testing.assert_allclose(value, expected[path], rtol=1e-6, atol=1e-7, err_msg=path)
 
 
+@pytest.mark.slow
 def test_auxiliary_classifiers_start_anew_too():
     options = {"auxiliary_heads": True, "num_classes": 10}
     shapes = variable_shapes("googlenet", options | {"num_classes": 7})
