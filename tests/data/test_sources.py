@@ -194,6 +194,12 @@ def test_a_damaged_record_is_an_error_of_its_own(prepared, tmp_path):
     assert "hash mismatch" in sentence
 
 
+def test_tfds_takes_a_folder_whose_name_is_a_pattern(prepared, tmp_path):
+    shutil.copytree(f"{prepared}/tiny", tmp_path / "[old]*" / "tiny")
+    source = open_source("tfds:tiny:1.*.*", "train", str(tmp_path / "[old]*"))
+    assert len({source[index][0] for index in range(source.size)}) == 7
+
+
 def test_tfds_takes_slices(prepared):
     whole = open_source("tfds:tiny", "train", prepared)
     sliced = open_source("tfds:tiny", "train[2:5]", prepared)
@@ -232,11 +238,15 @@ def test_tfds_takes_the_newest_version_and_the_only_config(prepared, tmp_path):
 )
 def test_tfds_takes_the_newest_version_that_fits(prepared, tmp_path, wanted, found):
     for version in ("1.2.9", "1.2.10", "1.10.0", "1.10.1", "2.0.0"):
-        shutil.copytree(f"{prepared}/tiny/1.0.0", tmp_path / "tiny" / version)
-        assert tfds.core.Version(version).match(wanted) or version != found
+        folder = tmp_path / "tiny" / version
+        shutil.copytree(f"{prepared}/tiny/1.0.0", folder)
+        info = folder / "dataset_info.json"
+        info.write_text(info.read_text().replace('"1.0.0"', f'"{version}"'))
+        fits = tfds.core.Version(version).match(wanted)
+        assert fits or version != found
+        assert not (fits and tfds.core.Version(version) > found)
     source = open_source(f"tfds:tiny:{wanted}", "train", str(tmp_path))
     assert source.size == 7
-    # tfds's builder takes its version from the folder's name.
     assert next(iter(source.listing())) == f"version {found}"
 
 
