@@ -165,6 +165,8 @@ def test_a_run_says_and_logs_foreign_names(tmp_path, capsys):
     photo = os.fsdecode(os.path.join(os.fsencode(root), b"val", b"k\xe4fer", b"[b]\xf60.png"))
     assert main(["predict", photo, "--model", str(run), "--top-k", "2"]) == 0
     printed = capsys.readouterr().out
+    assert main(["predict", photo, "--model", str(run), "--max-pixels", "1023"]) == 2
+    assert r"[b]\xf60.png claims 32 by 32 pixels, more than max_pixels=1023 allows" in capsys.readouterr().err
     assert f"{root}/val/k\\xe4fer/[b]\\xf60.png" in printed
     assert "[bold]" in printed
     assert r"k\xe4fer" in printed

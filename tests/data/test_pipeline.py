@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -75,6 +75,7 @@ def test_image_rng_is_the_same_for_good_and_its_own():
     assert image_rng(0, 0, 0).permutation(10).tolist() != epoch_order(0, 0, 10).tolist()
 
 
+@settings(deadline=None)
 @given(
     size=st.integers(1, 40),
     batch_size=st.integers(1, 50),
@@ -97,6 +98,7 @@ def test_every_epoch_visits_every_image_once(size, batch_size, epochs, seed):
         assert (index[chosen] == epoch_order(seed, number, size)).all()
 
 
+@settings(deadline=None)
 @given(
     size=st.integers(1, 60),
     batch_size=st.integers(1, 50),
@@ -138,6 +140,7 @@ def test_repeats_are_cut_anew(photos):
     assert_equal(twice.training_batches(0, 5, 3, 5), list(twice.training_batches(0, 5, 0, 5))[3:])
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 40), batch_size=st.integers(1, 50))
 def test_evaluation_visits_every_image_once(size, batch_size):
     batches = list(stand_in(size).evaluation_batches(batch_size))
