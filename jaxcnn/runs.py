@@ -21,6 +21,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import Result, ranked_metrics
 from jaxcnn.loading import initial_variables
 from jaxcnn.recipes import CONFIG_FILE, RECIPE_FILE, load_recipe, same_code
+from jaxcnn.text import say
 from jaxcnn.training.checkpoint import Checkpoints, Restored
 from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.loop import STEPS_IN_FLIGHT, Plan, fit
@@ -70,7 +71,7 @@ def train(
         config, source = recipe.config, recipe.source
     workdir = Path(workdir)
     if console is None or not is_writer():
-        console = rich.console.Console(quiet=not is_writer())
+        console = rich.console.Console(quiet=not is_writer(), markup=False, emoji=False)
     profile = Profile(workdir / "profile", profile_steps) if profile_steps is not None else None
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(StopRequest())
@@ -80,7 +81,7 @@ def train(
         variables = None if saved_steps(workdir / "checkpoints") else initial_variables(assembly.config)
         _claim(workdir, assembly.config, source)
         for option, value in flatten(assembly.config).items():
-            console.print(f"{option} = {value}", highlight=False, soft_wrap=True)
+            say(console, f"{option} = {value}")
 
         damage: list[str] = []
         keep, ranked = assembly.config.checkpoint.keep, ranked_metrics(assembly.config.evaluation.top_k)
@@ -170,10 +171,11 @@ def _claim(workdir: Path, config: TrainConfig, source: str | None) -> None:
                 "choose another --workdir, or delete the folder"
             )
     elif is_writer():
+        options = to_json(config)  # what cannot be stored is refused before there is a folder
         workdir.mkdir(parents=True, exist_ok=True)
         if source is not None:
             _write_whole(workdir / RECIPE_FILE, source)
-        _write_whole(workdir / CONFIG_FILE, to_json(config))
+        _write_whole(workdir / CONFIG_FILE, options)
 
 
 def _write_whole(file: Path, text: str) -> None:

@@ -19,13 +19,14 @@ HOUSE = (
 )
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
-# What each part may import of ours. All may import `errors`, `lookahead` and `types`.
+# What each part may import of ours. All may import `errors`, `lookahead`, `text` and `types`.
 ALLOWED = {
     part: set(others.split())
     for part, others in {
         "children": "",
         "errors": "",
         "lookahead": "",
+        "text": "",
         "types": "",
         "config": "config",
         "recipes": "config",
@@ -72,7 +73,7 @@ def test_imports_only_what_it_may(path):
     for module, at_top in imports(path):
         first, *rest = module.split(".")
         if first == "jaxcnn" and rest:
-            assert rest[0] in ALLOWED[part] | {"errors", "lookahead", "types"}, f"{path} imports {module}"
+            assert rest[0] in ALLOWED[part] | {"errors", "lookahead", "text", "types"}, f"{path} imports {module}"
         assert first not in ("scripts", "configs", "tests"), f"{path} imports {module}"
         assert not (first in ("tensorflow", "torch", "torchvision") and at_top), f"{path} imports {module} at its top"
         assert part not in ("data",) or first != "jax", f"{path} imports {module}"

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 
 from jaxcnn.errors import EXIT_USER_ERROR, UserError, nearest
+from jaxcnn.text import escaping_streams
 
 EXIT_BROKEN_PIPE = 141
 """The exit code of a command whose output nothing reads any more: the one that a shell gives for SIGPIPE."""
@@ -61,9 +62,9 @@ def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> in
     """Runs a command's ``main``; returns its exit code.
 
     The exit code is `EXIT_USER_ERROR` after a `UserError`, whose message goes to the standard error. So does what the
-    package logs at level INFO or above.
+    package logs at level INFO or above. Both streams escape what they cannot encode.
     """
-    with _logging():
+    with escaping_streams(), _logging():
         try:
             return command(arguments)
         except UserError as error:

@@ -12,12 +12,14 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-import rich.console
 import rich.table
+import rich.text
 import tyro
 
 from jaxcnn import loading
+from jaxcnn.cli.shared import console
 from jaxcnn.errors import EXIT_USER_ERROR, UserError
+from jaxcnn.text import escaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Arguments:
     """The number of classes to name; all of them where there are fewer."""
     upright: bool = True
     """Turn a photograph as its orientation in EXIF says. Data sets are read without that, as their benchmarks do."""
+    max_pixels: int | None = None
+    """The most pixels that an image may have; by default the network's own data.max_pixels."""
 
 
 def main(arguments: list[str]) -> int:
@@ -46,15 +50,19 @@ def main(arguments: list[str]) -> int:
     if not chosen.images:
         raise UserError("no image file is given: name at least one, as in `jaxcnn predict PHOTO.jpg`")
     network = loading.load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
-    console, exit_code = rich.console.Console(), 0
+    if chosen.max_pixels is not None:
+        data = dataclasses.replace(network.data, max_pixels=chosen.max_pixels)
+        network = dataclasses.replace(network, data=data)
+    exit_code = 0
     answers = network.predict_each(chosen.images, chosen.top_k, upright=chosen.upright)
     for path, answer in zip(chosen.images, answers, strict=True):
         if isinstance(answer, UserError):
             print(f"error: {answer}", file=sys.stderr)
             exit_code = EXIT_USER_ERROR
             continue
-        table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=str(path))
+        title = rich.text.Text(escaped(str(path)), no_wrap=True, overflow="ignore")  # a path is looked for as a whole
+        table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=title)
         for name, probability in answer:
-            table.add_row(name, f"{probability:.4f}")
-        console.print(table)
+            table.add_row(escaped(name), f"{probability:.4f}")
+        console().print(table)
     return exit_code

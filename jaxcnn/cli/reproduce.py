@@ -34,7 +34,7 @@ class Data:
     data_dir: str | None = None
     """The folder where tfds keeps its prepared data sets; by default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     evaluation_split: str | None = None
-    """The split; by default validation where the data set has one, else test."""
+    """The split; by default validation, val, valid or the like where the data set has one, else test."""
     workers: int | None = None
     """The number of threads that decode; by default one for each core."""
 

@@ -10,6 +10,7 @@ from jaxcnn.config.augmentation import Augmentation, Normalization
 from jaxcnn.config.data import DataConfig
 from jaxcnn.config.optimizer import SGD, Decay, Optimizer
 from jaxcnn.config.options import (
+    ConfigError,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -17,6 +18,7 @@ from jaxcnn.config.options import (
     as_config_error,
     option_group,
 )
+from jaxcnn.text import escaped
 
 
 @option_group
@@ -189,7 +191,18 @@ _ADAPTER = pydantic.TypeAdapter(TrainConfig)
 
 
 def to_json(config: TrainConfig) -> str:
-    """Returns all options as indented JSON, which `from_json` reads back."""
+    """Returns all options as indented JSON, which `from_json` reads back.
+
+    Raises:
+        ConfigError: an option is a text that JSON cannot hold, such as a path whose bytes are not UTF-8.
+    """
+    for option, value in flatten(config).items():
+        text = str(value)
+        if text != text.encode(errors="ignore").decode():
+            raise ConfigError(
+                f"{option} is {escaped(text)}, which is not UTF-8 and so cannot be stored with a run: rename it, or "
+                "make a link to it with another name"
+            )
     return _ADAPTER.dump_json(config, indent=2).decode() + "\n"
 
 

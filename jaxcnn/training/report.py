@@ -10,6 +10,7 @@ import rich.console
 import rich.progress
 from tensorboardX import SummaryWriter
 
+from jaxcnn.text import say
 from jaxcnn.types import JsonObject
 
 
@@ -83,11 +84,11 @@ class Reporter:
         self._epochs = epochs
         self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1, write_to_disk=writes)
         columns = (
-            rich.progress.TextColumn("epoch {task.fields[epoch]:>5.1f}/{task.fields[epochs]:g}"),
+            rich.progress.TextColumn("epoch {task.fields[epoch]:>5.1f}/{task.fields[epochs]:g}", markup=False),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("{task.fields[status]}"),
-            rich.progress.TextColumn("ETA"),
+            rich.progress.TextColumn("{task.fields[status]}", markup=False),
+            rich.progress.TextColumn("ETA", markup=False),
             rich.progress.TimeRemainingColumn(),
         )
         self._progress = rich.progress.Progress(*columns, console=console, disable=not console.is_terminal)
@@ -107,7 +108,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        say(self._console, text)
 
     def log(self, kind: str, step: int, values: JsonObject) -> None:
         """Writes a line to ``metrics.jsonl`` and prints nothing."""

@@ -1,5 +1,6 @@
 """The commands, in this process as far as that shows the same, and a few as a person runs them."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -13,6 +14,7 @@ import safetensors.numpy
 from PIL import Image
 
 from jaxcnn.cli.main import main
+from jaxcnn.config import DataConfig
 from jaxcnn.tables.reproduction import Reproduction
 from jaxcnn.trials.interruption import Outcome
 from jaxcnn.weights import load
@@ -29,7 +31,7 @@ def jaxcnn(*arguments, folder):
 def test_training_as_a_person_starts_it(tmp_path):
     trained = jaxcnn("train", TINY, "--epochs", "0.6", "--workdir", "run", folder=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    assert trained.stderr == ""
+    assert trained.stderr == "digits has no split for validation, so its split 'test' is used\n"
     last = trained.stdout.splitlines()[-1]
     assert re.fullmatch(r"top-1 error \d+\.\d\d %  top-5 error \d+\.\d\d %  \(360 images\)", last)
     assert "epochs = 0.6" in trained.stdout
@@ -278,6 +280,38 @@ def test_data_checks_packs_and_shows(tmp_path, monkeypatch, capsys):
     assert main(["data", "preview", TINY, "--out", "page.html", "--images", "2"]) == 0
     assert capsys.readouterr().out == "page.html shows 2 training images\n"
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(("limit", "readable"), [(600, True), (599, False)])
+def test_the_largest_image_is_an_option_of_each_command(tmp_path, monkeypatch, capsys, limit, readable):
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / "photos" / split / "black").mkdir(parents=True)
+        for name in ("a", "b")[: 1 + (split == "train")]:
+            size = (20, 30) if name == "a" else (5, 5)
+            Image.new("RGB", size).save(tmp_path / "photos" / split / "black" / f"{name}.png")
+    sentence = (
+        "a.png claims 20 by 30 pixels, more than max_pixels=599 allows: --max-pixels (of a run, --data.max-pixels) "
+    )
+    option = ("--max-pixels", str(limit))
+    assert main(["data", "check", "folder:photos", "--splits", "train", *option]) == (0 if readable else 1)
+    assert (sentence in capsys.readouterr().out) != readable
+    packing = ("--splits", "train", "--short-side", "4", "--data-dir", "prepared", *option)
+    assert main(["data", "pack", "folder:photos", *packing]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"train: {1 + readable} images")
+    assert (sentence in printed) != readable
+
+    @dataclasses.dataclass(frozen=True)
+    class Network:
+        data: DataConfig = dataclasses.field(default_factory=DataConfig)
+
+        def predict_each(self, paths, top_k, *, upright):
+            assert self.data.max_pixels == limit
+            return iter([[("tench", 0.75)]])
+
+    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments: Network())
+    assert main(["predict", "photos/test/black/a.png", *option]) == 0
 
 
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
