@@ -102,11 +102,11 @@ def without(state, key):
         ),
         (
             lambda s: s | {"extra.weight": s["fc.bias"]},
-            "weights of another network: it has no variable for extra.weight; check the network's name and options$",
+            "fill the network and hold more: it has no variable for extra.weight; check .* --ignore extra.weight$",
         ),
         (
             lambda s: without(s, "fc.bias") | {"fc.gamma": s["fc.bias"]},
-            "it has no variable for fc.gamma, and nothing in them fills params/classifier/dense/bias; check",
+            "no variable for fc.gamma, and nothing in them fills params/classifier/dense/bias; .* are fc.gamma and ",
         ),
         (lambda s: s | {"layer9.0.conv1.weight": s["conv1.weight"]}, "it has no variable for layer9.0.conv1.weight;"),
         (
