@@ -106,7 +106,7 @@ def without(state, key):
         ),
         (
             lambda s: without(s, "fc.bias") | {"fc.gamma": s["fc.bias"]},
-            "no variable for fc.gamma, and nothing in them fills params/classifier/dense/bias; .* are fc.gamma and ",
+            "it has no variable for fc.gamma, and nothing in them fills params/classifier/dense/bias; check",
         ),
         (lambda s: s | {"layer9.0.conv1.weight": s["conv1.weight"]}, "it has no variable for layer9.0.conv1.weight;"),
         (

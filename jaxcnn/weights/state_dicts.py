@@ -170,13 +170,13 @@ def _is_tensor(value: object) -> bool:
 
 def _dictionaries(tree: PyTree, ignore: tuple[str, ...]) -> Generator[_Held]:
     """Yields all dictionaries with more tensors than other things, the outer ones first."""
-    seen: set[int] = set()
+    seen: dict[int, PyTree] = {}
     queue: collections.deque[tuple[tuple[str, ...], PyTree]] = collections.deque([((), tree)])
     while queue:
         where, node = queue.popleft()
         if id(node) in seen:
             continue
-        seen.add(id(node))  # a file may hold itself, or one list a thousand times
+        seen[id(node)] = node  # a file may hold itself, or one list a thousand times
         items: list[tuple[str, PyTree]] = []
         if isinstance(node, Mapping):
             items = [(key, value) for key, value in node.items() if isinstance(key, str)]

@@ -105,7 +105,7 @@ def test_predict_takes_the_weights_it_is_told(monkeypatch, capsys):
     asked = []
 
     class Network:
-        def predict(self, paths, top_k):
+        def predict_each(self, paths, top_k, upright):
             return [[("tench", 0.75)] * top_k for _ in paths]
 
     monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments, **_: asked.append(arguments) or Network())

@@ -1,5 +1,6 @@
 """Files that PyTorch itself wrote as training scripts do: whatever is around the weights, they load to the bit."""
 
+import dataclasses
 import logging
 import zipfile
 from pathlib import Path
@@ -10,12 +11,16 @@ import numpy as np
 import pytest
 
 import jaxcnn
+from jaxcnn.config import ModelConfig, TrainConfig
+from jaxcnn.errors import UserError
+from jaxcnn.loading import initial_variables
 from jaxcnn.models.registry import get_variant, register
 from jaxcnn.models.resnet import BasicBlock, ResNet
 from jaxcnn.models.variant import Variant
 from jaxcnn.weights.errors import WeightsError
-from jaxcnn.weights.files import read_file
+from jaxcnn.weights.files import read_class_names, read_file
 from jaxcnn.weights.load import load_network
+from jaxcnn.weights.save import save_variables
 
 ARCHIVE = Path(__file__).parents[1] / "golden" / "torch_checkpoints.zip"
 with zipfile.ZipFile(ARCHIVE) as archive:
@@ -133,9 +138,55 @@ class TestMappings:
         with pytest.raises(WeightsError, match=r"no variable for model\.conv1\.weight; check"):
             load_network(NAME, state)
 
+    def test_tensors_of_pytorch_are_taken_from_where_they_are(self, expected, variables_of):
+        class Tensor:
+            """One that needs a gradient, which NumPy refuses."""
+
+            def __init__(self, values):
+                self.values, self.shape = values, values.shape
+
+            def detach(self):
+                return self
+
+            cpu = detach
+
+            def is_floating_point(self):
+                return self.values.dtype.kind == "f"
+
+            def float(self):
+                return self.values.astype(np.float32)
+
+            def __array__(self, *_, **__):
+                return self.values
+
+        state = {f"module.{name}": Tensor(value) for name, value in expected["plain"].items()}
+        jax.tree.map(np.testing.assert_array_equal, load_network(NAME, state)[1], variables_of["plain"])
+
     def test_nothing_in_it(self):
         with pytest.raises(WeightsError, match="the mapping holds no state dict: save model"):
             load_network(NAME, {"model": None, "epoch": 3})
+
+
+def test_a_run_starts_from_them_without_what_it_leaves_out(variables_of, tmp_path):
+    (tmp_path / "w.pth").write_bytes(FILES["counted-plain.pth"])
+    model = ModelConfig(name=NAME, num_classes=10)
+    config = TrainConfig(model=model, init_from=str(tmp_path / "w.pth"), ignore=("total_*",))
+    jax.tree.map(np.testing.assert_array_equal, initial_variables(config), variables_of["plain"])
+    with pytest.raises(WeightsError, match="leave the tensors out with --ignore total_ops --ignore total_params"):
+        initial_variables(dataclasses.replace(config, ignore=()))
+
+
+@pytest.mark.parametrize("format", ["safetensors", "orbax"])
+def test_class_names_are_kept_with_variables(format, variables_of, tmp_path):
+    names = [*map(str, range(9)), "größter [x]"]
+    save_variables(variables_of["plain"], tmp_path / "out", format, names)
+    assert read_class_names(tmp_path / "out") == tuple(names)
+    found = jaxcnn.load(NAME, str(tmp_path / "out"))
+    assert found.class_names == tuple(names)
+    jax.tree.map(np.testing.assert_array_equal, found.variables, variables_of["plain"])
+    assert jaxcnn.load(NAME, str(tmp_path / "out"), class_names=list("abcdefghij")).class_names[1] == "b"
+    with pytest.raises(UserError, match="--class-names names 2 classes, and the network has 10"):
+        jaxcnn.load(NAME, str(tmp_path / "out"), class_names=["a", "b"])
 
 
 @pytest.mark.parametrize("rows", [10, 3])
