@@ -102,7 +102,7 @@ def without(state, key):
         ),
         (
             lambda s: s | {"extra.weight": s["fc.bias"]},
-            "weights of another network: it has no variable for extra.weight; check the network's name and options$",
+            "fill the network and hold more: it has no variable for extra.weight; check .* --ignore extra.weight$",
         ),
         (
             lambda s: without(s, "fc.bias") | {"fc.gamma": s["fc.bias"]},
