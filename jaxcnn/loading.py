@@ -10,7 +10,7 @@ import jax
 
 from jaxcnn.assembly import state_maker
 from jaxcnn.augment.compose import augmented_shape
-from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
+from jaxcnn.config import CenterCrop, ConfigError, Crop, DataConfig, Normalization, Resize, TrainConfig
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.models.network import Network
@@ -24,7 +24,13 @@ from jaxcnn.training.report import read_metrics
 from jaxcnn.types import Option, Variables
 from jaxcnn.weights.files import read_class_names
 from jaxcnn.weights.load import Ignore, Source, load_network, load_pretrained
-from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
+from jaxcnn.weights.published import (
+    find_published,
+    imagenet_classes,
+    is_published,
+    published_file,
+    published_weights,
+)
 
 Which = Literal["latest", "best"]
 WeightsOf = Literal["raw", "ema"]
@@ -193,8 +199,9 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
     Args:
         name: the name of the network.
         weights: the weights, as the ``source`` of `load_pretrained`. Published weights come with their options of the
-            network, their crop and their normalization. The weights of a file get the options of the network's first
-            published weights, ILSVRC's usual preprocessing, and as many classes as they have.
+            network, their crop and their normalization, and so does a file that is known by its SHA-256 as a published
+            one. The weights of any other file get the options of the network's first published weights, ILSVRC's usual
+            preprocessing, and as many classes as they have.
         ignore: patterns of the names of tensors that are left out, as for `load_pretrained`.
 
     Raises:
@@ -202,14 +209,18 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
     """
     variant = get_variant(name)
     if weights is None:
-        known = "".join(f"{entry.source}, " for entry in published_weights(name))
+        sources = [entry.source for entry in published_weights(name)]
+        sources[5:] = [f"{len(sources) - 5} more"] if len(sources) > 5 else []
+        known = "".join(f"{source}, " for source in sources)
         raise ConfigError(
             f"{name} is a model and not a run folder, so it needs weights: name them with --weights, {known}or a file"
         )
-    if is_published(weights):
-        published = find_published(name, weights)
+    published = find_published(name, weights) if is_published(weights) else published_file(name, Path(weights))
+    if published is not None:
         options = published.options
-        crop = CenterCrop(size=published.crop, resize=published.resize, interpolation=published.interpolation)
+        crop: Crop = Resize(size=published.crop, interpolation=published.interpolation)
+        if published.resize is not None:
+            crop = CenterCrop(size=published.crop, resize=published.resize, interpolation=published.interpolation)
         normalization = Normalization(mean=published.mean, std=published.std)
     else:
         options = next((entry.options for entry in published_weights(name)), {})

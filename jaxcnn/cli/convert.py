@@ -23,7 +23,7 @@ class Arguments:
     model: tyro.conf.Positional[str]
     """A model's name."""
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SOURCE")]]
-    """A .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
+    """A .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 to lite2 for published weights."""
     out: tyro.conf.Positional[Path]
     """The file, or for orbax the folder, to write; jaxcnn.load_pretrained takes it."""
     format: Format = "safetensors"

@@ -31,7 +31,7 @@ class Arguments:
     model: str = "runs/lenet_digits"
     """A run folder, or a model's name."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights of a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 if published."""
+    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
     ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
     """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
     class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None

@@ -355,7 +355,7 @@ def _renaming(rules: Iterable[Rule]) -> Callable[[str, int], set[str]] | None:
                 collection, leaf = "params", "kernel" if dimensions > 1 else "scale"
             case "bias":
                 collection, leaf = "params", "bias"
-            case "layer_scale":
+            case "layer_scale" | "gamma":  # torchvision's name, and that of timm and ConvNeXt's authors
                 collection, leaf = "params", "layer_scale/scale"
             case "running_mean" | "running_var":
                 collection, leaf = "batch_stats", tensor.removeprefix("running_")
@@ -375,8 +375,10 @@ def _auxiliary(path: str) -> bool:
 
 
 def _arranged(value: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
-    """Turns OIHW to HWIO, O11 (layer scales) to O, OI to IO, and dense layers over flattened CHW to convolutions."""
+    """Turns OIHW to HWIO, O11 (layer scales) to O, OI and OI11 to IO, and dense layers over CHW to convolutions."""
     match value.ndim, len(wanted):
+        case 4, 2 if value.shape[2:] == (1, 1):
+            return value[:, :, 0, 0].T
         case 2, 4 if value.shape == (wanted[3], math.prod(wanted[:3])):
             return value.reshape(wanted[3], wanted[2], *wanted[:2]).transpose(2, 3, 1, 0)
         case 4, _:
