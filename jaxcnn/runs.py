@@ -23,6 +23,7 @@ from jaxcnn.paths import expanded
 from jaxcnn.recipes import Recipe, load_recipe
 from jaxcnn.run_changes import with_whole_paths
 from jaxcnn.run_folder import RunFolder
+from jaxcnn.text import say
 from jaxcnn.training.checkpoint import Checkpoints, Restored
 from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.loop import STEPS_IN_FLIGHT, Plan, fit
@@ -78,7 +79,7 @@ def train(
         config = recipe.config
     workdir, config = expanded(workdir), with_whole_paths(config)
     if console is None or not is_writer():
-        console = rich.console.Console(quiet=not is_writer())
+        console = rich.console.Console(quiet=not is_writer(), markup=False, emoji=False)
     profile = Profile(workdir / "profile", profile_steps) if profile_steps is not None else None
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(StopRequest())
@@ -89,7 +90,7 @@ def train(
         variables = None if saved_steps(workdir / "checkpoints") else initial_variables(assembly.config)
         folder.claim(assembly.config, recipe, _fingerprints(assembly.data), override=override)
         for option, value in flatten(assembly.config).items():
-            console.print(f"{option} = {value}", highlight=False, soft_wrap=True)
+            say(console, f"{option} = {value}")
 
         damage: list[str] = []
         keep, ranked = assembly.config.checkpoint.keep, ranked_metrics(assembly.config.evaluation.top_k)

@@ -20,7 +20,7 @@ HOUSE = (
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
 # What all parts may import of ours, and what each may import besides.
-COMMON = {"errors", "lookahead", "paths", "strict_json", "types"}
+COMMON = {"errors", "lookahead", "paths", "strict_json", "text", "types"}
 ALLOWED = {
     part: set(others.split())
     for part, others in {
@@ -29,6 +29,7 @@ ALLOWED = {
         "lookahead": "",
         "paths": "",
         "strict_json": "",
+        "text": "",
         "types": "",
         "config": "config",
         "neighbours": "",

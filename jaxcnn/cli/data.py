@@ -16,6 +16,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxcnn.cli.shared import with_data_dir
+from jaxcnn.config import DataConfig
 from jaxcnn.config.options import Interpolation
 from jaxcnn.data.check import check as check_data_set
 from jaxcnn.data.folders import in_bytes
@@ -48,7 +49,14 @@ def prepare(
     return 0 if report.whole else 1
 
 
-def check(name: Name, *, splits: tuple[str, ...] = (), data_dir: str | None = None, workers: int = 8) -> int:
+def check(
+    name: Name,
+    *,
+    splits: tuple[str, ...] = (),
+    data_dir: str | None = None,
+    workers: int = 8,
+    max_pixels: int = DataConfig.max_pixels,
+) -> int:
     """Reads every image of a data set once, and says what is wrong with it; the exit code is 1 where something is.
 
     Args:
@@ -56,8 +64,9 @@ def check(name: Name, *, splits: tuple[str, ...] = (), data_dir: str | None = No
         splits: the splits to read, by default train and the one to evaluate on.
         data_dir: the folder where tfds keeps its prepared data sets.
         workers: the number of threads.
+        max_pixels: the most pixels that an image may have; a larger one counts as unreadable.
     """
-    report = check_data_set(name, splits, data_dir, workers=workers)
+    report = check_data_set(name, splits, data_dir, workers=workers, max_pixels=max_pixels)
     print(report)
     return 0 if report.whole else 1
 
@@ -73,6 +82,7 @@ def pack(
     data_dir: str | None = None,
     packed_name: str | None = None,
     workers: int = 8,
+    max_pixels: int = DataConfig.max_pixels,
 ) -> int:
     """Writes a copy of a data set whose images are already small, as a tfds data set.
 
@@ -86,6 +96,7 @@ def pack(
         data_dir: the folder where tfds keeps its prepared data sets; the copy is put there too.
         packed_name: the name of the copy, by default NAME_SIDE_FORMAT.
         workers: the number of threads.
+        max_pixels: the most pixels that an image may have; a larger one is left out.
     """
     packed = pack_data_set(
         name,
@@ -97,6 +108,7 @@ def pack(
         data_dir=data_dir,
         packed_name=packed_name,
         workers=workers,
+        max_pixels=max_pixels,
     )
     for split in packed.splits:
         print(f"{split.split}: {split.images:,} images, {in_bytes(split.size)}, {len(split.left_out):,} left out")

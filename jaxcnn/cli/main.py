@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Generator, Sequence
 
 from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, nearest, of_the_machine
+from jaxcnn.text import escaping_streams
 
 EXIT_BROKEN_PIPE = 141
 """The exit code of a command whose output nothing reads any more: the one that a shell gives for SIGPIPE."""
@@ -61,11 +62,12 @@ def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> in
     """Runs a command's ``main``; returns its exit code.
 
     The exit code is `EXIT_USER_ERROR` after a `UserError` and `EXIT_MACHINE_ERROR` after a `MachineError`. Their
-    messages go to the standard error, and so does what the package logs at level INFO or above.
+    messages go to the standard error, and so does what the package logs at level INFO or above. Both streams
+    escape what they cannot encode.
     """
     from jaxcnn.config.command_line import PATHS  # tyro, which only commands need
 
-    with _logging(), PATHS:
+    with escaping_streams(), _logging(), PATHS:
         try:
             return command(arguments)
         except (UserError, MachineError) as error:

@@ -34,7 +34,7 @@ class Data:
     data_dir: str | None = None
     """The folder where tfds keeps its prepared data sets; by default $TFDS_DATA_DIR or ~/tensorflow_datasets."""
     evaluation_split: str | None = None
-    """The split; by default validation where the data set has one, else test."""
+    """The split; by default validation, val, valid or the like where the data set has one, else test."""
     workers: int | None = None
     """The number of threads that decode; by default one for each core."""
 
@@ -46,7 +46,7 @@ class Arguments:
     network: tyro.conf.Positional[str | None] = None
     """A model's name."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights, torchvision[/NAME], timm[/NAME] or lite0; by default the first published of the network."""
+    """The weights, torchvision[/NAME], timm[/NAME] or lite0 to lite2; by default the first published of the network."""
     data: Data = Data()
     batch_size: int = EvaluationConfig().batch_size
     """The number of images that the network takes together."""

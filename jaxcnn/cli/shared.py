@@ -12,8 +12,12 @@ WIDTH = 200
 
 
 def console() -> rich.console.Console:
-    """Returns a console for tables: as wide as the terminal, or `WIDTH` where there is none."""
-    return rich.console.Console(width=None if sys.stdout.isatty() else WIDTH)
+    """Returns a console for tables: as wide as the terminal, or `WIDTH` where there is none.
+
+    It takes no text for markup, because names of files and classes are in the tables.
+    """
+    width = None if sys.stdout.isatty() else WIDTH
+    return rich.console.Console(width=width, markup=False, emoji=False, highlight=False)
 
 
 def with_data_dir(config: TrainConfig, data_dir: str | None) -> TrainConfig:

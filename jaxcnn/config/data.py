@@ -94,7 +94,8 @@ class DataConfig:
     train_split: str | None = None
     """The split to train on, by default ``train``."""
     evaluation_split: str | None = None
-    """The split to measure on, by default ``validation`` where the data set has one, else ``test``."""
+    """The split to measure on, by default ``validation``, ``val``, ``valid`` or the like where the data set has one,
+    else ``test``."""
     channels: Literal[1, 3] = 3
     """The number of channels, 1 for grey or 3 for RGB; images of the other kind are converted."""
     batch_size: PositiveInt = 128

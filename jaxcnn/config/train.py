@@ -10,6 +10,7 @@ from jaxcnn.config.augmentation import Augmentation, Normalization
 from jaxcnn.config.data import DataConfig
 from jaxcnn.config.optimizer import SGD, Decay, Optimizer
 from jaxcnn.config.options import (
+    ConfigError,
     NonNegativeFloat,
     PositiveFloat,
     PositiveInt,
@@ -17,6 +18,7 @@ from jaxcnn.config.options import (
     as_config_error,
     option_group,
 )
+from jaxcnn.text import escaped
 
 
 @option_group
@@ -172,6 +174,9 @@ class TrainConfig:
     init_from: str | None = None
     """The weights that training starts from, instead of random ones: the name of published weights, a file, or a run
     folder. The classifier starts anew where its number of classes differs."""
+    ignore: tuple[str, ...] = ()
+    """Patterns of the names of tensors that are left out of the weights that ``init_from`` names, as a shell matches:
+    ``total_*``. One without a dot is matched with each part of a name."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augmentations: tuple[Augmentation, ...] = ()
@@ -207,7 +212,18 @@ _ADAPTER = pydantic.TypeAdapter(TrainConfig)
 
 
 def to_json(config: TrainConfig) -> str:
-    """Returns all options as indented JSON, which `from_json` reads back."""
+    """Returns all options as indented JSON, which `from_json` reads back.
+
+    Raises:
+        ConfigError: an option is a text that JSON cannot hold, such as a path whose bytes are not UTF-8.
+    """
+    for option, value in flatten(config).items():
+        text = str(value)
+        if text != text.encode(errors="ignore").decode():
+            raise ConfigError(
+                f"{option} is {escaped(text)}, which is not UTF-8 and so cannot be stored with a run: rename it, or "
+                "make a link to it with another name"
+            )
     return _ADAPTER.dump_json(config, indent=2).decode() + "\n"
 
 

@@ -18,7 +18,7 @@ from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, op
 from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.errors import UserError
 
-ILSVRC_IMAGES = {"train": 1_281_167, "validation": 50_000, "val": 50_000}
+ILSVRC_IMAGES = {"train": 1_281_167, "validation": 50_000, "val": 50_000, "valid": 50_000}
 """The numbers of images in ILSVRC 2012's labelled splits (arXiv:1409.0575, table 2)."""
 
 _SHOWN = 30
@@ -95,6 +95,10 @@ class Report:
             lines += [f"  {found.count:>11,}  {kind}" for kind, found in _by_count(split.encodings)]
             if split.unreadable.count:
                 lines.append(f"  {split.unreadable.count:>11,}  unreadable")
+            passed_over = split.source.passed_over
+            if passed_over:
+                kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(passed_over.items(), key=_by_number))
+                lines.append(f"  {sum(passed_over.values()):>11,}  files passed over: {kinds}")
         lines += [f"note: {note}" for note in self.notes]
         lines += [f"problem: {problem}" for problem in self.problems]
         if not self.whole:
@@ -110,13 +114,15 @@ def check(
     workers: int = 8,
     thorough: bool = True,
     official_counts: bool = True,
+    max_pixels: int = DataConfig.max_pixels,
 ) -> Report:
     """Reads every image of a data set once and reports what is wrong with it.
 
     Problems are: another number of images than ILSVRC has (for ``imagenet2012`` and for folders of its thousand
     classes) or than tfds recorded, classes named by WordNet ids that are not in sorted order, files named after another
     class than their label's, splits of different classes, damaged shards, and images that cannot be decoded. Notes are:
-    files that are neither RGB nor grey JPEG where most are, classes without images, and copies of the same bytes.
+    files that are neither RGB nor grey JPEG where most are, classes without images, folders beside the classes that are
+    none, and copies of the same bytes. Files of other kinds, such as ``.json``, are counted.
 
     Args:
         name: the data set's name, as ``data.name`` takes it.
@@ -125,6 +131,7 @@ def check(
         workers: the number of threads that read and decode. They hold a few of the images, and 20 bytes for each.
         thorough: whether to read the images; otherwise only counts, classes and their order are checked.
         official_counts: whether ILSVRC must have all of its images.
+        max_pixels: a larger image counts as unreadable, as in a run whose ``data.max_pixels`` is this.
 
     Raises:
         UserError: there is no such data set or split.
@@ -140,13 +147,16 @@ def check(
     problems += _class_order(sources[0])
     reports = []
     for source in sources:
-        report = _read(source, _expected(source, data_dir, official_counts), workers if thorough else 0)
+        expected = _expected(source, data_dir, official_counts)
+        report = _read(source, expected, workers if thorough else 0, max_pixels)
         reports.append(report)
         problems += _shard_problems(source, data_dir)
         if report.expected not in (None, report.images):
             problems.append(f"{source.split} has {report.images:,} images instead of {report.expected:,}")
         if report.unreadable.count:
             problems.append(f"{source.split}: {report.unreadable.count:,} unreadable: {report.unreadable}")
+        if source.not_classes:
+            notes.append(f"{source.split}: not classes, and left out: {_some(source.not_classes)}")
         if thorough:
             problems += _wrongly_named(report)
             notes += _split_notes(report)
@@ -164,6 +174,15 @@ def ilsvrc_classes() -> tuple[str, ...]:
 
 def _by_count(encodings: dict[str, Named]) -> list[tuple[str, Named]]:
     return sorted(encodings.items(), key=lambda item: (-item[1].count, item[0]))
+
+
+def _by_number(item: tuple[str, int]) -> tuple[int, str]:
+    return -item[1], item[0]
+
+
+def _some(names: Sequence[str]) -> str:
+    """Returns the first names of a list, which may be long."""
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
 def _is_imagenet2012(name: str) -> bool:
@@ -217,7 +236,7 @@ def _shard_problems(source: Source, data_dir: str | None) -> list[str]:
     return problems
 
 
-def _examine(source: Source, index: int) -> tuple[int, bytes, str | None, str | None]:
+def _examine(source: Source, index: int, max_pixels: int) -> tuple[int, bytes, str | None, str | None]:
     """Returns one image's label and digest, and its encoding or what is wrong with it."""
     try:
         image, label = source[index]
@@ -227,13 +246,13 @@ def _examine(source: Source, index: int) -> tuple[int, bytes, str | None, str | 
     if isinstance(image, np.ndarray):
         return label, digest, f"{'RGB' if image.shape[-1] == 3 else 'grey'} array", None
     try:
-        decode(image, channels=3, max_pixels=DataConfig().max_pixels)
+        decode(image, channels=3, max_pixels=max_pixels)
         return label, digest, encoding(image), None
     except DecodeError as error:
         return label, digest, None, str(error)
 
 
-def _read(source: Source, expected: int | None, workers: int) -> SplitReport:
+def _read(source: Source, expected: int | None, workers: int, max_pixels: int) -> SplitReport:
     """Examines all images of a split in ``workers`` threads; with 0 threads, none of them."""
     report = SplitReport(
         source=source,
@@ -250,9 +269,9 @@ def _read(source: Source, expected: int | None, workers: int) -> SplitReport:
         return report
 
     def examine(start: int) -> list[tuple[int, bytes, str | None, str | None]]:
-        return [_examine(source, index) for index in range(start, min(start + _CHUNK, source.size))]
+        return [_examine(source, index, max_pixels) for index in range(start, min(start + _CHUNK, source.size))]
 
-    progress = Progress(f"{source.name}, split {source.split!r}", source.size)
+    progress = Progress(source.title, source.size)
     with ThreadPoolExecutor(workers) as pool:
         starts = range(0, source.size, _CHUNK)
         for start, found in zip(starts, pool.map(examine, starts), strict=True):
@@ -287,8 +306,7 @@ def _split_notes(report: SplitReport) -> Iterable[str]:
     present = set(np.unique(report.labels).tolist())
     empty = [name for label, name in enumerate(report.source.class_names) if label not in present]
     if empty:
-        shown = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
-        yield f"{report.source.split}: {len(empty):,} classes without images: {shown}"
+        yield f"{report.source.split}: {len(empty):,} classes without images: {_some(empty)}"
 
 
 def _copies(reports: Sequence[SplitReport]) -> Iterable[str]:

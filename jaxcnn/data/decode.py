@@ -2,31 +2,80 @@
 
 import io
 import re
+import struct
+from collections.abc import Iterator
 
 import numpy as np
 import simplejpeg
-from PIL import (
-    BmpImagePlugin,
-    GifImagePlugin,
-    Image,
-    ImageFile,
-    ImageOps,
-    JpegImagePlugin,
-    PngImagePlugin,
-    TiffImagePlugin,
-    WebPImagePlugin,
-)
+from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
-# Images are opened by format, and not by `Image.open`, which would also take formats that nobody trains on, and which
-# checks a limit on pixels that is global state; `max_pixels` is checked instead.
-_FORMATS: tuple[tuple[re.Pattern[bytes], type[ImageFile.ImageFile]], ...] = (
-    (re.compile(rb"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
-    (re.compile(rb"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
-    (re.compile(rb"GIF8[79]a"), GifImagePlugin.GifImageFile),
-    (re.compile(rb"BM"), BmpImagePlugin.BmpImageFile),
-    (re.compile(rb"RIFF....WEBP", re.DOTALL), WebPImagePlugin.WebPImageFile),
-    (re.compile(rb"II[*+]\0|MM\0[*+]"), TiffImagePlugin.TiffImageFile),
+# Images are opened by format, and not by `Image.open`, which checks a limit on pixels that is global state, and which
+# would also start other programs; `max_pixels` is checked instead.
+_USUAL = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
+"""The formats, by Pillow's names, that are tried first."""
+_NEVER = frozenset({"EPS", "WMF", "MPEG", "IPTC", "BUFR", "GRIB", "HDF5"})
+"""The formats that Pillow recognizes and does not decode itself: other programs must, or they hold no pixels."""
+_WEAK = frozenset({"PPM", "XBM", "PCX", "DIB"})
+"""The formats whose first bytes other files, such as texts, may begin with too; their headers tell them apart."""
+_NESTED = {
+    "ICO": re.compile(rb"\x89PNG\r\n\x1a\n....IHDR(........)", re.DOTALL),
+    "ICNS": re.compile(rb"(?:IHDR|ihdr)(........)", re.DOTALL),
+}
+"""The formats that hold whole images of other formats, and the place of the height and width in these."""
+_FOREIGN = tuple(
+    (re.compile(pattern, re.DOTALL), name)
+    for pattern, name in (
+        (rb"....ftyp(?:hei[cxms]|hev[cxms]|mif1|msf1)", "HEIF (HEIC)"),
+        (rb"....ftyp(?:avif|avis)", "AVIF"),
+        (rb"....ftypcrx |FUJIFILMCCD-RAW|II(?:R[OS]|U)|MMOR|FOVb|\0MRM", "a camera's raw file"),
+        (rb"\xff\x0a|\0\0\0\x0cJXL ", "JPEG XL"),
+        (rb"II\xbc", "JPEG XR"),
+        (rb"RIFF....WEBP", "WebP"),
+        (rb"(?:\xef\xbb\xbf)?\s*(?:<\?xml.*?\?>\s*|<!.*?>\s*)*<svg[\s>]", "SVG"),
+        (rb"%!|\xc5\xd0\xd3\xc6", "PostScript"),
+        (rb"\xd7\xcd\xc6\x9a|\x01\0\0\0.{36} EMF", "a Windows metafile"),
+        (rb"v/1\x01", "OpenEXR"),
+        (rb"#\?(?:RADIANCE|RGBE)", "Radiance HDR"),
+        (rb"gimp xcf", "XCF"),
+        (rb"AT&TFORM", "DjVu"),
+        (rb"BPG\xfb", "BPG"),
+        (rb"FLIF", "FLIF"),
+    )
 )
+"""Formats of images by their first bytes, for the message about a file that Pillow cannot read."""
+
+_FOREIGN_SUFFIXES = frozenset(
+    {
+        ".heic",
+        ".heif",
+        ".hif",
+        ".avif",
+        ".jxl",
+        ".jxr",
+        ".svg",
+        ".eps",
+        ".wmf",
+        ".emf",
+        ".exr",
+        ".hdr",
+        ".xcf",
+        ".djvu",
+        ".bpg",
+        ".flif",
+        ".cr2",
+        ".cr3",
+        ".nef",
+        ".arw",
+        ".dng",
+        ".raf",
+        ".orf",
+        ".rw2",
+    }
+)
+"""The suffixes of such files."""
+
+BEGINNING = 4096
+"""The number of bytes at the beginning of a file by which `refusal` judges it."""
 
 _MAX_SCANS = 500
 """The most scans that a progressive JPEG may have; about ten are usual. Decoding a scan goes over the whole image, even
@@ -41,45 +90,125 @@ class DecodeError(ValueError):
     """An error for bytes that are not a readable image; the message is a clause that says why."""
 
 
-def _format(first_bytes: bytes) -> type[ImageFile.ImageFile] | None:
-    return next((reader for magic, reader in _FORMATS if magic.match(first_bytes)), None)
+def _formats() -> Iterator[str]:
+    """Yields the names of the formats that the installed Pillow can decode; those without first bytes come last."""
+    yield from _USUAL
+    Image.init()
+    others = [name for name in Image.ID if name not in _USUAL and name not in _NEVER]
+    yield from sorted(others, key=lambda name: Image.OPEN[name][1] is None)
 
 
-def looks_like_image(first_bytes: bytes) -> bool:
-    """Returns whether a file's first bytes are those of a JPEG, PNG, GIF, BMP, WebP or TIFF file.
+def _accepts(name: str, first_bytes: bytes) -> bool | None:
+    """Returns whether first bytes are those of a format that Pillow can decode; None where it has none."""
+    if name not in Image.OPEN:
+        Image.init()
+    if name not in Image.OPEN:
+        return False
+    accept = Image.OPEN[name][1]
+    if accept is None:
+        return None
+    # A container of HEIF may hold AVIF or what Pillow cannot read; those that are compatible with AVIF say so.
+    if name == "AVIF" and first_bytes[8:12] in (b"mif1", b"msf1"):
+        return b"avif" in first_bytes[: int.from_bytes(first_bytes[:4])]
+    try:
+        return accept(first_bytes[:16]) is True  # a text says that Pillow was built without this format
+    except (IndexError, struct.error):  # there are too few bytes
+        return False
+
+
+def _open(name: str, encoded: bytes) -> ImageFile.ImageFile:
+    # A JPEG file is not opened as MPO, which several images in one file make of it: the first is wanted.
+    factory = JpegImagePlugin.JpegImageFile if name == "JPEG" else Image.OPEN[name][0]
+    return factory(io.BytesIO(encoded), "")
+
+
+def _foreign(first_bytes: bytes) -> str:
+    """Returns the clause of a message about a file that is of none of the formats that Pillow can decode."""
+    name = next((name for pattern, name in _FOREIGN if pattern.match(first_bytes)), None)
+    if name is not None:
+        return _unreadable(name)
+    return "is not an image" if first_bytes else "is empty"
+
+
+def _unreadable(name: str) -> str:
+    return f"is {name}, which the installed Pillow cannot read, so convert it to JPEG or PNG"
+
+
+def refusal(beginning: bytes) -> str | None:
+    """Returns why a file is no image that can be read, as far as its beginning tells; None if it may be one.
 
     Args:
-        first_bytes: the first twelve bytes of the file, or more.
+        beginning: the first `BEGINNING` bytes of the file, or all of them.
 
-    >>> looks_like_image(b"GIF89a"), looks_like_image(b"<html>")
-    (True, False)
+    Returns:
+        A clause, such as ``is not an image``.
+
+    >>> refusal(b"GIF89a"), refusal(b"<html>")
+    (None, 'is not an image')
     """
-    return _format(first_bytes) is not None
+    for name in _formats():
+        accepted = _accepts(name, beginning)
+        if accepted is False:
+            continue
+        if accepted and name not in _WEAK:
+            return None
+        try:
+            with _open(name, beginning):
+                return None
+        except Exception:  # what other bytes raise inside Pillow is not one type
+            continue
+    return _foreign(beginning)
+
+
+def is_image_suffix(suffix: str) -> bool:
+    """Returns whether files with this suffix, such as ``.jpg``, are images, whether or not Pillow can read them."""
+    format = Image.registered_extensions().get(suffix)
+    return suffix in _FOREIGN_SUFFIXES or (format is not None and format not in _NEVER)
+
+
+def _opened(encoded: bytes) -> ImageFile.ImageFile:
+    """Returns the image of a file, of which only the header is read.
+
+    Raises:
+        DecodeError: the bytes are of no format that Pillow can decode, or the header is damaged.
+    """
+    damage: Exception | None = None
+    for name in _formats():
+        accepted = _accepts(name, encoded)
+        if accepted is False:
+            continue
+        try:
+            return _open(name, encoded)
+        except MemoryError:
+            raise
+        except Exception as error:  # what damaged bytes raise inside Pillow is not one type
+            damage = damage or (error if accepted else None)
+    if damage is None:
+        raise DecodeError(_foreign(encoded[:BEGINNING]))
+    raise _damaged(damage) from damage
+
+
+def _damaged(error: Exception) -> DecodeError:
+    return DecodeError(f"cannot be decoded ({error or type(error).__name__})")
 
 
 def encoding(encoded: bytes) -> str:
     """Returns how the pixels are stored, by the header: ``RGB JPEG``, ``grey JPEG``, ``CMYK JPEG``, ``P PNG``.
 
     Raises:
-        DecodeError: the bytes are of no known format, or the header is damaged.
+        DecodeError: the bytes are of no format that Pillow can decode, or the header is damaged.
     """
-    reader = _format(encoded[:16])
-    if reader is None:
-        raise DecodeError("is not an image" if encoded else "is empty")
-    try:
-        with reader(io.BytesIO(encoded)) as image:
-            return f"{'grey' if image.mode == 'L' else image.mode} {reader.format}"
-    except Exception as error:  # what damaged bytes raise inside Pillow is not one type
-        raise DecodeError(f"cannot be decoded ({error or type(error).__name__})") from error
+    with _opened(encoded) as image:
+        return f"{'grey' if image.mode == 'L' else image.mode} {image.format}"
 
 
 def _to_mode(image: Image.Image, channels: int) -> np.ndarray:
     """Returns a loaded image as uint8 of shape ``(height, width, channels)``."""
-    if image.mode.startswith("I;16"):
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PPM"):
         # Pillow's own conversion clips at 255. Of 16-bit colour it keeps the high byte, and so does this.
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode in ("I", "F"):
-        raise DecodeError(f"has pixels of mode {image.mode}, whose range is unknown")
+        raise DecodeError(f"has pixels of mode {image.mode}, whose range is unknown, so convert it to 8 bits")
     # Alpha is dropped; without this line, Pillow would first warn about a palette with alpha.
     image.info.pop("transparency", None)
     pixels = np.asarray(image.convert("L" if channels == 1 else "RGB"))
@@ -152,7 +281,8 @@ def decode(
     pixels.
 
     Args:
-        encoded: a whole JPEG, PNG, GIF, BMP, WebP or TIFF file.
+        encoded: a whole file of any format that the installed Pillow decodes: JPEG, PNG, GIF, BMP, WebP, TIFF, PPM,
+            AVIF, JPEG 2000 and others, plugins of other packages included.
         channels: 1 for grey (ITU-R 601 luma of a colour image), 3 for RGB.
         max_pixels: an image whose header claims more pixels is not decoded.
         rows: how many rows from the top are wanted, by default all; rows below them may be missing or wrong.
@@ -164,29 +294,43 @@ def decode(
     Raises:
         DecodeError: the bytes are of none of these formats, damaged or truncated, or have too many pixels or scans.
     """
-    reader = _format(encoded[:16])
-    if reader is None:
-        raise DecodeError("is not an image" if encoded else "is empty")
-    if reader is JpegImagePlugin.JpegImageFile:
+    if encoded.startswith(b"\xff\xd8\xff"):
         if encoded.count(b"\xff\xda") > _MAX_SCANS and _single_scan(encoded) is None:
             raise DecodeError(f"has more than {_MAX_SCANS} scans")
         # Pillow turns what is to be turned.
         pixels = None if upright else _decode_jpeg(encoded, channels, max_pixels, rows)
         if pixels is not None:
             return pixels
-    try:
-        with reader(io.BytesIO(encoded)) as image:
-            width, height = image.size
-            if width * height > max_pixels:
-                raise DecodeError(f"claims {width} by {height} pixels, more than max_pixels={max_pixels}")
+    _check_nested(encoded, max_pixels)
+    with _opened(encoded) as image:
+        _check_size(*image.size, max_pixels)
+        try:
             image.load()
             if upright:
                 ImageOps.exif_transpose(image, in_place=True)
             return _to_mode(image, channels)
-    except (DecodeError, MemoryError):
-        raise
-    except Exception as error:  # what damaged bytes raise inside Pillow is not one type
-        raise DecodeError(f"cannot be decoded ({error or type(error).__name__})") from error
+        except (DecodeError, MemoryError):
+            raise
+        except Exception as error:  # what damaged bytes raise inside Pillow is not one type
+            if re.fullmatch(r"(?:decoder|encoder) \w+ not available", str(error)):
+                raise DecodeError(_unreadable(str(image.format))) from error
+            raise _damaged(error) from error
+
+
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise DecodeError(
+            f"claims {width} by {height} pixels, more than max_pixels={max_pixels} allows: --max-pixels (of a run, "
+            "--data.max-pixels) sets the limit"
+        )
+
+
+def _check_nested(encoded: bytes, max_pixels: int) -> None:
+    """Refuses a container of other images if one of these claims too many pixels, because Pillow opens them itself."""
+    for name, pattern in _NESTED.items():
+        if _accepts(name, encoded):
+            for found in pattern.finditer(encoded):
+                _check_size(*struct.unpack(">II", found[1]), max_pixels)
 
 
 def with_channels(image: np.ndarray, channels: int) -> np.ndarray:

@@ -7,27 +7,24 @@ import dataclasses
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 from jaxcnn.data.sources import Source
+from jaxcnn.errors import UserError
 from jaxcnn.types import JsonObject
 
-_THREADS, _CHUNK = 16, 256
+_OTHER_FILES = "its files have other names or sizes"
 _SHOWN = 3
 """The number of classes that a message names."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """The files of a split that lie in one of its folders: those of a class, or the shards of one version."""
+    """The files of a split that lie in one of its folders, such as those of a class."""
 
     files: int
     """The number of the files."""
-    size: int
-    """The number of bytes in all of them."""
     sha256: str
-    """The SHA-256 of their names and sizes."""
+    """The SHA-256 of what the source lists of them: their names and their sizes."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +38,8 @@ class Fingerprint:
     class_names: tuple[str, ...]
     """The classes' names, by label."""
     parts: Mapping[str, Part]
-    """The files that the images are in, by folder; empty for a kind of data set that tells of none."""
+    """The files that the images are in, by folder, those in no folder under an empty name; no parts for a kind of data
+    set that lists no files."""
 
     def to_json(self) -> JsonObject:
         """Returns the fingerprint as an object of JSON."""
@@ -55,14 +53,20 @@ class Fingerprint:
 
 
 def fingerprint(source: Source) -> Fingerprint:
-    """Returns the fingerprint of a split; looks up the size of each of its files."""
-    files = list(source.files().items()) if source.files else []
-    parts: dict[str, list[tuple[str, int]]] = defaultdict(list)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        # A call of a thread for each of a million files would take longer than to look it up.
-        for chunk in pool.map(_sizes, (files[start : start + _CHUNK] for start in range(0, len(files), _CHUNK))):
-            for name, size in chunk:
-                parts[name.partition("/")[0]].append((name, size))
+    """Returns the fingerprint of a split; looks up the size of each of its files.
+
+    Raises:
+        UserError: a file has gone since the split was opened.
+    """
+    parts: dict[str, list[str]] = defaultdict(list)
+    try:
+        for line in source.listing() if source.listing else ():
+            folder, separator, _ = line.partition("/")
+            parts[folder if separator else ""].append(line)
+    except OSError as error:
+        raise UserError(
+            f"the files of {source.title} cannot be listed ({error}): see what has happened to them"
+        ) from error
     return Fingerprint(
         source.split,
         source.size,
@@ -71,22 +75,11 @@ def fingerprint(source: Source) -> Fingerprint:
     )
 
 
-def _sizes(files: Sequence[tuple[str, Path]]) -> list[tuple[str, int]]:
-    return [(name, _size(path)) for name, path in files]
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return -1  # it will count as unreadable, and so it differs from the file that it was
-
-
-def _part(files: Sequence[tuple[str, int]]) -> Part:
+def _part(lines: Sequence[str]) -> Part:
     digest = hashlib.sha256()
-    for name, size in sorted(files):
-        digest.update(f"{name}\0{size}\0".encode("utf-8", "surrogateescape"))
-    return Part(len(files), sum(size for _, size in files), digest.hexdigest())
+    for line in sorted(lines):
+        digest.update(f"{line}\n".encode())
+    return Part(len(lines), digest.hexdigest())
 
 
 def difference(before: Fingerprint, now: Fingerprint) -> str | None:
@@ -107,11 +100,9 @@ def difference(before: Fingerprint, now: Fingerprint) -> str | None:
             if before.parts and now.parts:
                 return f"the folder {name!r} is {'new' if was is None else 'gone'}"
         elif was.files != is_now.files:
-            return f"{name!r} has {is_now.files:,} files and had {was.files:,}"
-        elif was.size != is_now.size:
-            return f"the files of {name!r} have {is_now.size:,} bytes and had {was.size:,}"
+            return f"{name!r} has {is_now.files:,} files and had {was.files:,}" if name else _OTHER_FILES
         elif was.sha256 != is_now.sha256:
-            return f"the files of {name!r} have other names or sizes"
+            return f"the files of {name!r} have other names or sizes" if name else _OTHER_FILES
     if before.images != now.images:
         return f"it has {now.images:,} images and had {before.images:,}"
     return None

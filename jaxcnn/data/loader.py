@@ -70,7 +70,7 @@ class Loader:
     def refuse(self, bad: Sequence[tuple[str, str]]) -> None:
         """Raises `UserError` if these images are more than ``max_bad_share`` allows."""
         total = self.source.size + len(self.source.bad)
-        refuse_bad(bad, total, self.config.max_bad_share, f"{self.source.name}, split {self.source.split!r}")
+        refuse_bad(bad, total, self.config.max_bad_share, self.source.title)
 
     def _whole(self, image: bytes | np.ndarray, rows: int | None = None) -> np.ndarray:
         channels = self.config.channels

@@ -24,7 +24,7 @@ def _file_names(source: Source) -> list[str]:
     try:
         return [source.file_name(index) for index in range(source.size)]
     except OSError as error:
-        raise UserError(f"a record of {source.name}, split {source.split!r}, cannot be read: {error}") from None
+        raise UserError(f"a record of {source.title}, cannot be read: {error}") from None
 
 
 def _number(file_name: str) -> int | None:
@@ -49,7 +49,7 @@ def image_numbers(source: Source) -> np.ndarray:
     for name, number in zip(names, numbers, strict=True):
         if number not in wanted:
             raise UserError(
-                f"the {source.size} images of {source.name}, split {source.split!r}, are not numbered from 1 to "
+                f"the {source.size} images of {source.title}, are not numbered from 1 to "
                 f"{source.size} by their files' names, as in ILSVRC2012_val_00000001.JPEG: {name} has no such number, "
                 "or another image has it too"
             )
@@ -60,15 +60,17 @@ def image_numbers(source: Source) -> np.ndarray:
 def valid_labels(source: Source) -> list[Sequence[int]] | None:
     """Returns all right labels of each image, as the data set stores them; None where each image has its one label.
 
-    Raises:
-        UserError: a record cannot be read.
+    An image whose record cannot be read has none.
     """
     if source.valid_labels is None:
         return None
-    try:
-        return [source.valid_labels(index) for index in range(source.size)]
-    except OSError as error:
-        raise UserError(f"a record of {source.name}, split {source.split!r}, cannot be read: {error}") from None
+    found: list[Sequence[int]] = []
+    for index in range(source.size):
+        try:
+            found.append(source.valid_labels(index))
+        except OSError:
+            found.append(())
+    return found
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -106,15 +108,13 @@ def without(source: Source, names: Sequence[str]) -> Source:
         fitting = found.get(str(int(name)) if re.fullmatch(r"[0-9]+", name) else name, found.get(name, []))
         if len(fitting) != 1:
             raise UserError(
-                f"{name!r} is in the list of images to leave out, and {len(fitting) or 'no'} images of {source.name}, "
-                f"split {source.split!r}, have that name: name one image a line"
+                f"{name!r} is in the list of images to leave out, and {len(fitting) or 'no'} images of {source.title}, "
+                "have that name: name one image a line"
             )
         excluded.add(fitting[0])
     kept = [index for index in range(source.size) if index not in excluded]
     if not kept:
-        raise UserError(
-            f"no image of {source.name}, split {source.split!r}, is left: the list names all of them; shorten it"
-        )
+        raise UserError(f"no image of {source.title}, is left: the list names all of them; shorten it")
 
     def of_kept(function: Callable[[int], Answer]) -> Callable[[int], Answer]:
         return lambda index: function(kept[index])

@@ -21,6 +21,7 @@ from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, op
 from jaxcnn.data.threads import map_ahead
 from jaxcnn.errors import UserError
 from jaxcnn.paths import absolute
+from jaxcnn.text import escaped
 
 if TYPE_CHECKING:
     from tensorflow_datasets.core.features import FeatureConnector
@@ -75,15 +76,14 @@ class _Packer:
     format: Format
     quality: int
     interpolation: Interpolation
+    max_pixels: int
 
     def __call__(self, source: Source, index: int) -> tuple[bytes | np.ndarray, int]:
         """Returns one image, as a JPEG file or uint8 (height, width, 3), and its label; raises `_Unreadable`."""
         try:
             original, label = source[index]
-            if isinstance(original, bytes):
-                pixels = decode(original, 3, DataConfig().max_pixels)
-            else:
-                pixels = with_channels(original, 3)
+            as_pixels = isinstance(original, np.ndarray)
+            pixels = with_channels(original, 3) if as_pixels else decode(original, 3, self.max_pixels)
             if min(pixels.shape[:2]) > self.short_side:
                 pixels = with_short_side(pixels, self.short_side, self.interpolation)
             elif self.format == "jpeg" and isinstance(original, bytes) and encoding(original) == "RGB JPEG":
@@ -119,6 +119,7 @@ def pack(
     data_dir: str | None = None,
     packed_name: str | None = None,
     workers: int = 8,
+    max_pixels: int = DataConfig.max_pixels,
 ) -> Packed:
     """Writes a copy of a data set with small RGB images, as a tfds data set in ArrayRecord files, without TensorFlow.
 
@@ -136,11 +137,12 @@ def pack(
         data_dir: where tfds keeps its prepared data sets; the copy is put there too.
         packed_name: the copy's name, by default ``NAME_SIDE_FORMAT``.
         workers: the number of threads.
+        max_pixels: the most pixels that an image's header may claim; a larger image is left out.
 
     Raises:
         UserError: there is no such data set or split, the copy exists already or is being written, or it would not fit.
     """
-    packer = _Packer(short_side, format, quality, interpolation)
+    packer = _Packer(short_side, format, quality, interpolation, max_pixels)
     packed_name = packed_name or _default_name(name, short_side, format)
     if not re.fullmatch(r"[a-z]\w*", packed_name, re.ASCII):
         raise UserError(f"{packed_name!r} cannot be a data set's name: take letters, digits and _, a letter first")
@@ -197,7 +199,7 @@ def _pack_split(source: Source, packer: _Packer, writer: "_Writer", workers: int
             return str(error)
 
     left_out = list(source.bad)
-    progress = Progress(f"{source.name}, split {source.split!r}", source.size)
+    progress = Progress(source.title, source.size)
 
     def readable(results: Iterator[tuple[bytes | np.ndarray, int] | str]) -> Iterator[tuple[bytes | np.ndarray, int]]:
         for index, result in enumerate(results):
@@ -211,7 +213,7 @@ def _pack_split(source: Source, packer: _Packer, writer: "_Writer", workers: int
     with contextlib.closing(results):
         images, size = writer.write(_whole(source.split), readable(results))
     if not images:
-        raise UserError(f"no image of {source.name}, split {source.split!r}, can be read, so there is nothing to pack")
+        raise UserError(f"no image of {source.title}, can be read, so there is nothing to pack")
     return PackedSplit(_whole(source.split), images, size, tuple(left_out))
 
 
@@ -273,7 +275,7 @@ class _Writer:
         from tensorflow_datasets.core.dataset_info import DatasetIdentity
 
         facts = dataclasses.asdict(self._packer) | {
-            "source": source,
+            "source": escaped(source),
             "left_out": {split.split: [list(item) for item in split.left_out] for split in splits},
         }
         identity = DatasetIdentity(
@@ -282,7 +284,7 @@ class _Writer:
         info = tfds.core.DatasetInfo(
             builder=identity,
             features=self._features,
-            description=f"{source} with the short side scaled to at most {self._packer.short_side} pixels.",
+            description=f"{escaped(source)} with the short side scaled to at most {self._packer.short_side} pixels.",
             metadata=tfds.core.MetadataDict(facts),
         )
         info.set_file_format("array_record")

@@ -34,12 +34,13 @@ class Split:
     name: str
     class_names: tuple[str, ...]
     size: int
-    """The number of images; a resident split has only those that can be read."""
+    """The number of images; a resident split to train on has only those that can be read."""
     image_shape: tuple[int, ...]
     """The height, width and channels; before them the number of views, where there are several. The channels alone
     where every image has its own height and width."""
     images: np.ndarray | None
-    """The images, uint8 of shape ``(size, height, width, channels)`` where resident, else None."""
+    """The images, uint8 of shape ``(size, height, width, channels)`` where resident, else None; those that cannot be
+    read are black."""
     labels: np.ndarray | None
     """The labels, int32 of shape ``(size,)`` where resident, else None."""
     _loader: Loader = dataclasses.field(repr=False)
@@ -47,6 +48,8 @@ class Split:
     """The number of times that a training batch holds each of its images."""
     views: Views = SINGLE_CROP
     """The views of an image over which an evaluation of this split averages."""
+    readable: np.ndarray | None = None
+    """Whether each image can be read, bool of shape ``(size,)`` where resident, else None: a stream finds out."""
 
     @property
     def resident(self) -> bool:
@@ -56,7 +59,7 @@ class Split:
     @property
     def unreadable(self) -> tuple[int, ...]:
         """The indices, below ``size``, of the images that this process has found to be unreadable so far."""
-        return () if self.resident else self._loader.unreadable
+        return self._loader.unreadable if self.readable is None else tuple(np.flatnonzero(~self.readable).tolist())
 
     @property
     def views_per_image(self) -> int:
@@ -88,26 +91,18 @@ class Split:
         self._loader.refuse(bad)
 
     def numbers(self) -> np.ndarray:
-        """Returns the `image_numbers` of all images.
+        """Returns the `image_numbers` of all images, those that cannot be read included.
 
         Raises:
-            UserError: some image cannot be read, or they are not numbered.
+            UserError: some file is not an image at all, or they are not numbered.
         """
-        if self.bad:
-            path, reason = self.bad[0]
-            raise UserError(f"{len(self.bad)} images of {self.name} have no answer, among them {path}, which {reason}")
+        if bad := self._loader.source.bad:
+            path, reason = bad[0]
+            raise UserError(f"{len(bad)} images of {self.name} have no answer, among them {path}, which {reason}")
         return image_numbers(self._loader.source)
 
     def valid_labels(self) -> list[Sequence[int]] | None:
-        """Returns the `valid_labels` of all images.
-
-        Raises:
-            UserError: some image cannot be read.
-        """
-        if self.resident and self.bad:
-            raise UserError(
-                f"some images of {self.name} cannot be read, so its labels are not known: use residence 'stream'"
-            )
+        """Returns the `valid_labels` of all images."""
         return valid_labels(self._loader.source)
 
     def training_batches(
@@ -177,7 +172,8 @@ class Split:
             for step in range(batches):
                 index = step * batch_size + rows
                 mask = index < self.size
-                yield {"index": np.where(mask, index, 0).astype(np.int32), "mask": mask}
+                index = np.where(mask, index, 0).astype(np.int32)
+                yield {"index": index, "mask": mask if self.readable is None else mask & self.readable[index]}
 
     def _whole(self, batch_size: int) -> Iterator[Batch]:
         """Yields every readable image once for each scale, in batches of one shape."""
@@ -239,8 +235,8 @@ class Data:
     class_names: tuple[str, ...]
 
 
-def _read_all(loader: Loader) -> tuple[np.ndarray, np.ndarray]:
-    """Returns all images of a split that can be read, and their labels, in the split's order."""
+def _read_all(loader: Loader) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns all images of a split, their labels, and whether each can be read, in the split's order."""
     source, config, crop = loader.source, loader.config, loader.crop
     assert not isinstance(crop, Dense)  # whole images have no one size, and so are streamed
     images = np.zeros((source.size, crop.size, crop.size, config.channels), np.uint8)
@@ -258,22 +254,30 @@ def _read_all(loader: Loader) -> tuple[np.ndarray, np.ndarray]:
         for _ in pool.map(read, range(0, source.size, 64)):
             pass
     if not good.any():
-        raise UserError(
-            f"no image of {source.name}, split {source.split!r}, can be read, which max_bad_share allows: give other "
-            "images"
-        )
-    return (images, labels) if good.all() else (images[good], labels[good])
+        raise UserError(f"no image of {source.title}, can be read, which max_bad_share allows: give other images")
+    return images, labels, good
 
 
 def _split(
-    source: Source, crop: Crop | FixedViews | Dense, config: DataConfig, resident: bool, repeats: int = 1
+    source: Source,
+    crop: Crop | FixedViews | Dense,
+    config: DataConfig,
+    resident: bool,
+    *,
+    repeats: int = 1,
+    trained_on: bool = False,
 ) -> Split:
     loader = Loader(source, crop, config)
-    images, labels = _read_all(loader) if resident else (None, None)
+    images = labels = readable = None
+    if resident:
+        images, labels, readable = _read_all(loader)
+        if trained_on:
+            # A step takes no image that cannot be read. To an evaluation, an image's index is its place in the source.
+            images, labels, readable = images[readable], labels[readable], None
     count = (view_count(crop),) if isinstance(crop, FixedViews) else ()
     sides = () if isinstance(crop, Dense) else (crop.size, crop.size)
     return Split(
-        name=f"{source.name}, split {source.split!r}",
+        name=source.title,
         class_names=source.class_names,
         size=source.size if images is None else len(images),
         image_shape=(*count, *sides, config.channels),
@@ -282,6 +286,7 @@ def _split(
         _loader=loader,
         repeats=repeats,
         views=crop if isinstance(crop, FixedViews | Dense) else SINGLE_CROP,
+        readable=readable,
     )
 
 
@@ -375,7 +380,7 @@ def open_data(config: DataConfig) -> Data:
     check_same_classes(train, evaluation)
     resident = _is_resident(config, (train, config.train_crop), (evaluation, config.evaluation_crop))
     return Data(
-        train=_split(train, config.train_crop, config, resident, config.repeats),
+        train=_split(train, config.train_crop, config, resident, repeats=config.repeats, trained_on=True),
         evaluation=_split(evaluation, config.evaluation_crop, config, resident),
         class_names=train.class_names,
     )

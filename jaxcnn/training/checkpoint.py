@@ -15,9 +15,11 @@ checkpoint before is used.
 """
 
 import contextlib
+import glob
 import math
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -121,6 +123,7 @@ class Checkpoints:
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
         self._swept = False
+        self._links: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> "Checkpoints":
         return self
@@ -161,7 +164,7 @@ class Checkpoints:
                     os.replace(update, folder / MANIFEST)
                     return
             temporary.mkdir()
-            self._orbax.save(temporary / _STATE, args=ocp.args.StandardSave(state))
+            self._orbax.save(self._plain(temporary) / _STATE, args=ocp.args.StandardSave(state))
         manifest = {"step": int(step), "metrics": measured, "tree": _leaves(state)}
         self._pending = self._background.submit(self._commit, step, manifest)
 
@@ -252,6 +255,17 @@ class Checkpoints:
         finally:
             self._background.shutdown()
             self._orbax.close()
+            if self._links is not None:
+                self._links.cleanup()
+
+    def _plain(self, path: Path) -> Path:
+        """Returns a path in the directory without ``*``, ``?`` and ``[``, in which orbax would see a pattern."""
+        if glob.escape(str(path)) == str(path):
+            return path
+        if self._links is None:
+            self._links = tempfile.TemporaryDirectory(prefix="jaxcnn_")
+            Path(self._links.name, "checkpoints").symlink_to(self._directory)
+        return Path(self._links.name, "checkpoints", path.relative_to(self._directory))
 
     def _ranking(self, metric: str) -> list[tuple[float, int]]:
         """Returns (error, step), best first; an unreadable manifest gets -inf, because it might be the best."""
@@ -315,7 +329,7 @@ class Checkpoints:
     def _read(self, folder: Path, target: PyTree) -> PyTree:
         """Reads a verified state with orbax, and puts it into the target's shardings."""
         on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), target)
-        state = self._orbax.restore(folder, args=ocp.args.StandardRestore(on_host))
+        state = self._orbax.restore(self._plain(folder), args=ocp.args.StandardRestore(on_host))
 
         def put(leaf: PyTree, read: np.ndarray) -> jax.Array:
             sharding = _sharding(leaf)

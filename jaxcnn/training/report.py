@@ -12,6 +12,7 @@ import rich.progress
 
 from jaxcnn import strict_json
 from jaxcnn.errors import writing
+from jaxcnn.text import say
 from jaxcnn.training.tensorboard import ScalarLog
 from jaxcnn.types import JsonObject
 
@@ -109,11 +110,11 @@ class Reporter:
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
         columns = (
-            rich.progress.TextColumn("epoch {task.fields[epoch]:>5.1f}/{task.fields[epochs]:g}"),
+            rich.progress.TextColumn("epoch {task.fields[epoch]:>5.1f}/{task.fields[epochs]:g}", markup=False),
             rich.progress.BarColumn(),
             rich.progress.MofNCompleteColumn(),
-            rich.progress.TextColumn("{task.fields[status]}"),
-            rich.progress.TextColumn("ETA"),
+            rich.progress.TextColumn("{task.fields[status]}", markup=False),
+            rich.progress.TextColumn("ETA", markup=False),
             rich.progress.TimeRemainingColumn(),
         )
         self._progress = rich.progress.Progress(*columns, console=console, disable=not console.is_terminal)
@@ -134,7 +135,7 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
-        self._console.print(text, highlight=False, soft_wrap=True)
+        say(self._console, text)
 
     def log(self, kind: str, step: int, values: JsonObject) -> None:
         """Writes a line to ``metrics.jsonl`` and prints nothing."""

@@ -1,5 +1,6 @@
 """The commands, in this process as far as that shows the same, and a few as a person runs them."""
 
+import dataclasses
 import json
 import re
 import signal
@@ -13,6 +14,7 @@ import safetensors.numpy
 from PIL import Image
 
 from jaxcnn.cli.main import main
+from jaxcnn.config import DataConfig
 from jaxcnn.tables.reproduction import Reproduction
 from jaxcnn.trials.interruption import Outcome
 from jaxcnn.weights import load
@@ -29,7 +31,7 @@ def jaxcnn(*arguments, folder):
 def test_training_as_a_person_starts_it(tmp_path):
     trained = jaxcnn("train", TINY, "--epochs", "0.6", "--workdir", "run", folder=tmp_path)
     assert trained.returncode == 0, trained.stderr
-    assert trained.stderr == ""
+    assert trained.stderr == "digits has no split for validation, so its split 'test' is used\n"
     last = trained.stdout.splitlines()[-1]
     assert re.fullmatch(r"top-1 error \d+\.\d\d %  top-5 error \d+\.\d\d %  \(360 images\)", last)
     assert "epochs = 0.6" in trained.stdout
@@ -105,10 +107,10 @@ def test_predict_takes_the_weights_it_is_told(monkeypatch, capsys):
     asked = []
 
     class Network:
-        def predict(self, paths, top_k):
-            return [[("tench", 0.75)] * top_k for _ in paths]
+        def predict_each(self, paths, top_k, *, upright):
+            return ([("tench", 0.75)] * top_k for _ in paths)
 
-    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments: asked.append(arguments) or Network())
+    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments, **_: asked.append(arguments) or Network())
     options = ("--model", "runs/a", "--checkpoint", "best", "--weights-of", "ema")
     assert main(["predict", "photo.jpg", *options]) == 0
     assert main(["predict", "photo.jpg", "--model", "lenet", "--weights", "w.pth"]) == 0
@@ -149,6 +151,36 @@ def test_convert_writes_what_predict_reads(tmp_path, monkeypatch, capsys):
         == 0
     )
     assert "0.1000" in capsys.readouterr().out
+
+
+def test_the_number_of_classes_is_the_files_and_a_file_names_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shapes = load.variable_shapes("resnet20_cifar", {"num_classes": 3})
+    state = {name: np.zeros(leaf.shape, np.float16) for name, leaf in shapes.items()}
+    safetensors.numpy.save_file(state | {"total_ops": np.zeros(1)}, tmp_path / "theirs.safetensors")
+    (tmp_path / "names.txt").write_text("\ufeffbig cat\r\ndog\r\nfish [pike]\r\n\r\n", encoding="utf-8")
+    (tmp_path / "two.txt").write_text("cat\ndog\n")
+    for name in ("big cat", "dog", "fish [pike]"):
+        (tmp_path / "photos" / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "photos" / "val" / name / "photo.png")
+    photo = "photos/val/dog/photo.png"
+    theirs = ("resnet20_cifar", "theirs.safetensors", "ours.safetensors", "--ignore", "total_*")
+    assert main(["convert", *theirs[:3]]) == 2
+    assert "no variable for total_ops; check the network's name and options, or leave" in capsys.readouterr().err
+    assert main(["convert", *theirs, "--class-names", "two.txt"]) == 2
+    assert "--class-names names 2 classes, and the network has 3: name each of them" in capsys.readouterr().err
+    assert main(["convert", *theirs, "--class-names", "names.txt"]) == 0
+    said = "ours.safetensors holds the variables of create_model('resnet20_cifar', num_classes=3)\n"
+    assert capsys.readouterr().out == said
+    given = ("--model", "resnet20_cifar", "--weights")
+    assert main(["predict", photo, *given, "ours.safetensors", "--top-k", "3"]) == 0
+    assert "big cat" in capsys.readouterr().out
+    options = ("--weights", "theirs.safetensors", "--ignore", "total_*", "--data.name", "folder:photos", "--top-k", "1")
+    assert main(["evaluate", "resnet20_cifar", *options, "--class-names", "names.txt"]) == 0
+    assert capsys.readouterr().out.endswith("3 images\n")
+    (tmp_path / "names.txt").write_text("a\n\nb\n")
+    assert main(["predict", photo, *given, "ours.safetensors", "--class-names", "names.txt"]) == 2
+    assert "names.txt has an empty line 2: give the name of a class on each line" in capsys.readouterr().err
 
 
 def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, monkeypatch, capsys):
@@ -278,6 +310,38 @@ def test_data_checks_packs_and_shows(tmp_path, monkeypatch, capsys):
     assert main(["data", "preview", TINY, "--out", "page.html", "--images", "2"]) == 0
     assert capsys.readouterr().out == "page.html shows 2 training images\n"
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
+
+
+@pytest.mark.parametrize(("limit", "readable"), [(600, True), (599, False)])
+def test_the_largest_image_is_an_option_of_each_command(tmp_path, monkeypatch, capsys, limit, readable):
+    monkeypatch.chdir(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / "photos" / split / "black").mkdir(parents=True)
+        for name in ("a", "b")[: 1 + (split == "train")]:
+            size = (20, 30) if name == "a" else (5, 5)
+            Image.new("RGB", size).save(tmp_path / "photos" / split / "black" / f"{name}.png")
+    sentence = (
+        "a.png claims 20 by 30 pixels, more than max_pixels=599 allows: --max-pixels (of a run, --data.max-pixels) "
+    )
+    option = ("--max-pixels", str(limit))
+    assert main(["data", "check", "folder:photos", "--splits", "train", *option]) == (0 if readable else 1)
+    assert (sentence in capsys.readouterr().out) != readable
+    packing = ("--splits", "train", "--short-side", "4", "--data-dir", "prepared", *option)
+    assert main(["data", "pack", "folder:photos", *packing]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(f"train: {1 + readable} images")
+    assert (sentence in printed) != readable
+
+    @dataclasses.dataclass(frozen=True)
+    class Network:
+        data: DataConfig = dataclasses.field(default_factory=DataConfig)
+
+        def predict_each(self, paths, top_k, *, upright):
+            assert self.data.max_pixels == limit
+            return iter([[("tench", 0.75)]])
+
+    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments: Network())
+    assert main(["predict", "photos/test/black/a.png", *option]) == 0
 
 
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):

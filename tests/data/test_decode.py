@@ -1,6 +1,7 @@
 """Decoding: every format and mode comes out as uint8 grey or RGB, and damage is named, not guessed at."""
 
 import io
+import re
 import struct
 import zlib
 
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, JpegImagePlugin
+from PIL import Image, ImageFile, JpegImagePlugin
 
-from jaxcnn.data.decode import DecodeError, decode, looks_like_image, with_channels
+from jaxcnn.data.decode import BEGINNING, DecodeError, decode, encoding, refusal, with_channels
 
 LIMIT = 1 << 20
 
@@ -39,7 +40,7 @@ def png_claiming(width: int, height: int) -> bytes:
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF"])
 def test_reads_each_format_as_pillow_does(kind):
     encoded = encode(picture(), kind)
-    assert looks_like_image(encoded[:12])
+    assert refusal(encoded[:BEGINNING]) is None
     expected = Image.open(io.BytesIO(encoded))
     np.testing.assert_array_equal(decode(encoded, 3, LIMIT), np.asarray(expected.convert("RGB")))
     np.testing.assert_array_equal(decode(encoded, 1, LIMIT)[..., 0], np.asarray(expected.convert("L")))
@@ -55,6 +56,131 @@ def test_converts_each_mode(mode, kind):
     assert decode(encoded, 1, LIMIT).shape == (20, 30, 1)
 
 
+WRITTEN = [
+    "AVIF",
+    "BLP",
+    "DDS",
+    "DIB",
+    "ICNS",
+    "ICO",
+    "JPEG2000",
+    "MPO",
+    "MSP",
+    "PCX",
+    "PPM",
+    "QOI",
+    "SGI",
+    "TGA",
+    "XBM",
+]
+
+
+@pytest.mark.parametrize("kind", WRITTEN)
+@pytest.mark.filterwarnings("error")
+def test_reads_whatever_the_installed_pillow_reads(kind):
+    mode = {"BLP": "P", "MSP": "1", "XBM": "1"}.get(kind, "RGB")
+    try:
+        encoded = encode(picture(mode), kind)
+    except (OSError, KeyError):
+        pytest.skip(f"the installed Pillow does not write {kind}")
+    assert refusal(encoded[:BEGINNING]) is None
+    with Image.open(io.BytesIO(encoded)) as opened:
+        expected, (width, height) = np.asarray(opened.convert("RGB")), opened.size
+    np.testing.assert_array_equal(decode(encoded, 3, LIMIT), expected)
+    assert decode(encoded, 1, LIMIT).shape == (height, width, 1)
+    assert encoding(encoded).split()[1] == ("JPEG" if kind == "MPO" else kind)
+    with pytest.raises(
+        DecodeError, match=r"more than max_pixels=99 allows: --max-pixels \(of a run, --data.max-pixels\)"
+    ):
+        decode(encoded, 3, 99)
+
+
+def test_a_format_that_a_plugin_adds_is_read(monkeypatch):
+    class Plain(ImageFile.ImageFile):
+        format = "PLAIN"
+
+        def _open(self):
+            self._size, self._mode = (2, 1), "L"
+            self.tile = [("raw", (0, 0, 2, 1), 5, ("L", 0, 1))]
+
+    assert refusal(b"PLAIN\x07\x09") == "is not an image"
+    monkeypatch.setattr(Image, "ID", [*Image.ID, "PLAIN"])
+    monkeypatch.setitem(Image.OPEN, "PLAIN", (Plain, lambda first: first.startswith(b"PLAIN")))
+    assert refusal(b"PLAIN\x07\x09") is None
+    assert decode(b"PLAIN\x07\x09", 1, LIMIT).ravel().tolist() == [7, 9]
+
+
+HEIF = b"\0\0\0\x18ftyp%s\0\0\0\0mif1heic"
+
+
+@pytest.mark.parametrize(
+    ("encoded", "name"),
+    [
+        (HEIF % b"heic", r"HEIF \(HEIC\)"),
+        (HEIF % b"mif1", r"HEIF \(HEIC\)"),
+        (HEIF % b"hevc", r"HEIF \(HEIC\)"),
+        (b"\xff\x0a" + bytes(20), "JPEG XL"),
+        (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL"),
+        (b"\xef\xbb\xbf<?xml version='1.0'?>\n<!-- made -->\n<svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "PostScript"),
+        (b"\xd7\xcd\xc6\x9a" + bytes(40), "a Windows metafile"),
+        (b"v/1\x01" + bytes(20), "OpenEXR"),
+        (b"FUJIFILMCCD-RAW 0201", "a camera's raw file"),
+    ],
+)
+def test_a_format_that_pillow_cannot_read_is_named_with_the_way_out(encoded, name):
+    clause = f"is {name}, which the installed Pillow cannot read, so convert it to JPEG or PNG"
+    assert re.fullmatch(clause, refusal(encoded))
+    for function in (encoding, lambda whole: decode(whole, 3, LIMIT)):
+        with pytest.raises(DecodeError, match=f"^{clause}$"):
+            function(encoded)
+
+
+def test_a_format_that_pillow_was_built_without_is_named(monkeypatch):
+    """A plugin says so by a text, or its decoder is missing."""
+    monkeypatch.setitem(Image.OPEN, "WEBP", (None, lambda first: "WEBP support not installed"))
+    assert refusal(b"RIFF\0\0\0\0WEBPVP8 ").startswith("is WebP, which the installed Pillow cannot read")
+    encoded = encode(picture(), "JPEG2000")
+    monkeypatch.delattr(Image.core, "jpeg2k_decoder")
+    with pytest.raises(DecodeError, match="is JPEG2000, which the installed Pillow cannot read, so convert it"):
+        decode(encoded, 3, LIMIT)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"P",
+        b"Python is a language",
+        b"P1 and P2",
+        b"#define WIDTH wide",
+        b"key: value\n" * 400,
+        bytes(5000),
+        b"x" * 5000,
+    ],
+)
+def test_text_is_no_image(text):
+    assert refusal(text[:BEGINNING]) == "is not an image"
+    with pytest.raises(DecodeError):
+        decode(text, 3, LIMIT)
+
+
+def test_no_other_program_is_started(monkeypatch):
+    """Pillow would give PostScript to Ghostscript."""
+    monkeypatch.setattr("subprocess.Popen", None)
+    with pytest.raises(DecodeError, match="is PostScript"):
+        decode(encode(picture(), "EPS"), 3, LIMIT)
+
+
+@pytest.mark.parametrize("kind", ["ICO", "ICNS"])
+def test_images_inside_of_others_are_held_to_the_limit(kind):
+    """Their size is not that of the container's header."""
+    encoded = encode(picture(), kind)
+    start = encoded.index(b"IHDR") + 4
+    claimed = encoded[:start] + struct.pack(">II", 12000, 9000) + encoded[start + 8 :]
+    with pytest.raises(DecodeError, match="claims 12000 by 9000 pixels, more than max_pixels="):
+        decode(claimed, 3, LIMIT)
+
+
 @pytest.mark.filterwarnings("error")
 def test_drops_alpha_and_does_not_warn_of_a_transparent_palette():
     rgba = picture("RGBA")
@@ -68,6 +194,11 @@ def test_scales_16_bits_to_8():
     for kind in ("PNG", "TIFF"):
         decoded = decode(encode(Image.fromarray(values), kind), 1, LIMIT)
         np.testing.assert_array_equal(decoded[..., 0], values >> 8)
+
+
+def test_scales_16_bits_of_a_grey_map():
+    header, values = b"P5 16 16 65535\n", np.arange(0, 65536, 256, dtype=np.uint16).reshape(16, 16)
+    np.testing.assert_array_equal(decode(header + values.astype(">u2").tobytes(), 1, LIMIT)[..., 0], values >> 8)
 
 
 def test_refuses_pixels_of_unknown_range():
@@ -139,6 +270,7 @@ def test_the_way_past_pillow_gives_pillows_pixels(options, mode, size, monkeypat
     pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
     encoded = encode(Image.fromarray(pixels).convert(mode), "JPEG", **options)
     expected = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
+    assert np.array_equal(decode(encoded, 3, LIMIT), expected)
     monkeypatch.setattr(JpegImagePlugin, "JpegImageFile", None)
     np.testing.assert_array_equal(decode(encoded, 3, LIMIT), expected)
 

@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -75,6 +75,7 @@ def test_image_rng_is_the_same_for_good_and_its_own():
     assert image_rng(0, 0, 0).permutation(10).tolist() != epoch_order(0, 0, 10).tolist()
 
 
+@settings(deadline=None)
 @given(
     size=st.integers(1, 40),
     batch_size=st.integers(1, 50),
@@ -97,6 +98,7 @@ def test_every_epoch_visits_every_image_once(size, batch_size, epochs, seed):
         assert (index[chosen] == epoch_order(seed, number, size)).all()
 
 
+@settings(deadline=None)
 @given(
     size=st.integers(1, 60),
     batch_size=st.integers(1, 50),
@@ -138,6 +140,7 @@ def test_repeats_are_cut_anew(photos):
     assert_equal(twice.training_batches(0, 5, 3, 5), list(twice.training_batches(0, 5, 0, 5))[3:])
 
 
+@settings(deadline=None)
 @given(size=st.integers(1, 40), batch_size=st.integers(1, 50))
 def test_evaluation_visits_every_image_once(size, batch_size):
     batches = list(stand_in(size).evaluation_batches(batch_size))
@@ -291,6 +294,27 @@ def test_an_evaluation_stream_masks_what_cannot_be_decoded(photos):
         mask = np.concatenate([batch["mask"] for batch in split.evaluation_batches(4)])
         assert mask.tolist() == [True, False, True, True, True, True, True, False]
     assert [path[-6:] for path, _ in split.bad] == ["01.jpg"]
+
+
+def test_a_resident_evaluation_split_masks_the_same_images_as_a_stream(photos):
+    """So an image has one index, and every measurement of the split counts the same images."""
+    truncate(photos / "val" / "ant" / "01.jpg")
+    (photos / "val" / "bee" / "03.jpg").write_text("not found")
+    options = {"max_bad_share": 0.5}
+    data = open_data(folder_config(photos, **options))
+    splits = [
+        data.evaluation,
+        *(open_split(folder_config(photos, **options, residence=kind)) for kind in ("device", "stream")),
+    ]
+    seen = []
+    for split in splits:
+        batches = list(split.evaluation_batches(4))
+        mask, index = (np.concatenate([batch[name] for batch in batches]) for name in ("mask", "index"))
+        seen.append((split.size, index.tolist(), mask.tolist(), split.unreadable, sorted(split.bad)))
+    assert [split.resident for split in splits] == [True, True, False]
+    assert seen[0] == seen[1] == seen[2]
+    assert seen[0][3] == (1,)
+    assert splits[0].images[1].max() == 0
 
 
 def test_images_that_a_crop_cannot_cut_are_bad_images(photos):

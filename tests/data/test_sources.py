@@ -167,6 +167,15 @@ def test_tfds_gives_arrays_and_names(prepared):
         assert source.describe(index) == f"record {index} ({value}.jpg)"
 
 
+def test_a_data_set_without_permission_is_a_sentence(prepared, monkeypatch):
+    def refusing(folder):
+        raise PermissionError(13, "Permission denied", str(folder))
+
+    monkeypatch.setattr(tfds, "builder_from_directory", refusing)
+    with pytest.raises(UserError, match=r"tfds:tiny in .*tiny/1.0.0 cannot be read \(Permission denied\): make its"):
+        open_source("tfds:tiny", "train", prepared)
+
+
 def test_a_damaged_record_is_an_error_of_its_own(prepared, tmp_path):
     shutil.copytree(f"{prepared}/pixels", tmp_path / "pixels")
     (shard,) = tmp_path.glob("pixels/*/pixels-train.array_record-*")
@@ -183,6 +192,12 @@ def test_a_damaged_record_is_an_error_of_its_own(prepared, tmp_path):
     ((description, sentence),) = said
     assert re.fullmatch(r"record \d", description)
     assert "hash mismatch" in sentence
+
+
+def test_tfds_takes_a_folder_whose_name_is_a_pattern(prepared, tmp_path):
+    shutil.copytree(f"{prepared}/tiny", tmp_path / "[old]*" / "tiny")
+    source = open_source("tfds:tiny:1.*.*", "train", str(tmp_path / "[old]*"))
+    assert len({source[index][0] for index in range(source.size)}) == 7
 
 
 def test_tfds_takes_slices(prepared):
@@ -211,8 +226,35 @@ def test_tfds_takes_the_newest_version_and_the_only_config(prepared, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("1.*.*", "1.10.1"),
+        ("1.2.*", "1.2.10"),
+        ("*.*.*", "2.0.0"),
+        ("*.0.*", "2.0.0"),
+        ("*.2.9", "1.2.9"),
+        ("2.0.0", "2.0.0"),
+    ],
+)
+def test_tfds_takes_the_newest_version_that_fits(prepared, tmp_path, wanted, found):
+    for version in ("1.2.9", "1.2.10", "1.10.0", "1.10.1", "2.0.0"):
+        folder = tmp_path / "tiny" / version
+        shutil.copytree(f"{prepared}/tiny/1.0.0", folder)
+        info = folder / "dataset_info.json"
+        info.write_text(info.read_text().replace('"1.0.0"', f'"{version}"'))
+        fits = tfds.core.Version(version).match(wanted)
+        assert fits or version != found
+        assert not (fits and tfds.core.Version(version) > found)
+    source = open_source(f"tfds:tiny:{wanted}", "train", str(tmp_path))
+    assert source.size == 7
+    assert next(iter(source.listing())) == f"version {found}"
+
+
+@pytest.mark.parametrize(
     ("name", "split", "sentence"),
     [
+        ("tfds:tiny:2.*.*", "train", "not prepared in version '2.*.*': .*'1.0.0'"),
+        ("tfds:tiny:1.*", "train", "not prepared in version '1.*': .*'1.0.0'"),
         ("tfds:tinny", "train", "did you mean 'tiny'.*tfds build tinny"),
         ("tfds:imagenet2012", "train", "jaxcnn data prepare imagenet2012 --archives DIR"),
         ("tfds:tiny:2.0.0", "train", "not prepared in version '2.0.0': .*'1.0.0'"),
@@ -248,50 +290,6 @@ def test_tfds_without_random_access_names_the_conversion(prepared, tmp_path):
 def test_tfds_says_when_a_split_has_no_labels(prepared):
     with pytest.raises(UserError, match="has no labels"):
         open_source("tfds:tiny", "test", prepared)[0]
-
-
-def test_folder_classes_are_its_sorted_folders(photos):
-    (photos / "train" / "ant" / ".DS_Store").write_bytes(b"x")
-    (photos / "train" / "bee" / "Thumbs.db").write_bytes(b"x")
-    name = f"folder:{photos}"
-    assert split_names(name) == ("train", "val")
-    assert evaluation_split(name) == "val"
-    source = open_source(name, "train")
-    assert source.class_names == ("ant", "bee")
-    assert [source[index] for index in range(6)] == [(png(10 * (i // 3) + i % 3), i // 3) for i in range(6)]
-    assert source.describe(4) == str(photos / "train" / "bee" / "1.png")
-    assert source.bad == ()
-
-
-def test_folder_leaves_out_and_names_what_is_no_image(photos):
-    ant = photos / "train" / "ant"
-    (ant / "text.jpg").write_text("<html>not found</html>")
-    (ant / "empty.jpg").touch()
-    (ant / "gone.jpg").symlink_to(photos / "nowhere")
-    source = open_source(f"folder:{photos}", "train", max_bad_share=0.5)
-    assert len(source) == 6
-    assert [(os.path.basename(path), reason) for path, reason in source.bad] == [
-        ("empty.jpg", "is empty"),
-        ("gone.jpg", "cannot be opened (No such file or directory)"),
-        ("text.jpg", "is not an image"),
-    ]
-    with pytest.raises(UserError, match=r"3 of 9 images .*33.33%; max_bad_share allows 30.00%.*empty.jpg is empty"):
-        open_source(f"folder:{photos}", "train", max_bad_share=0.3)
-
-
-def test_folder_says_what_is_missing(photos):
-    with pytest.raises(UserError, match="there is no folder"):
-        open_source(f"folder:{photos}/nowhere", "train")
-    with pytest.raises(UserError, match="has no split 'tain': did you mean 'train'"):
-        open_source(f"folder:{photos}", "tain")
-    (photos / "test").mkdir()
-    with pytest.raises(UserError, match="holds no class folders"):
-        open_source(f"folder:{photos}", "test")
-    (photos / "test" / "ant").mkdir()
-    with pytest.raises(UserError, match="is empty"):
-        open_source(f"folder:{photos}", "test")
-    with pytest.raises(UserError, match=r"neither a 'validation' nor a 'test' split.*choose from 'ant', 'bee'"):
-        evaluation_split(f"folder:{photos}/train")
 
 
 def test_differing_classes_are_named(photos):
@@ -376,9 +374,8 @@ def test_a_source_of_ones_own(residence):
         assert (batch["image"].argmax(axis=1)[:, 0, 0] == batch["label"]).all()
     split = open_split(config)
     (batch,) = split.evaluation_batches(5)
-    assert batch["mask"].tolist() == (
-        [True] * 4 + [False] if residence == "device" else [True, True, False, True, True]
-    )
+    assert batch["mask"].tolist() == [True, True, False, True, True]
+    assert split.unreadable == (2,)
     assert split.bad == [("bar 2 in here", "cannot be read (gone)")]
 
 

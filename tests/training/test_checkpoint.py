@@ -395,3 +395,16 @@ def test_at_most_the_newest_is_lost_and_nothing_is_said(tmp_path, way):
         restored = checkpoints.restore({"kernel": jnp.zeros((1000, 1000))})
     assert restored.step in ([2, 3] if way == "leave" else [3])
     assert (restored.state["kernel"] == restored.step).all()
+
+
+@pytest.mark.parametrize("name", ["[old]", "run*", "what?", "a [b] c"])
+def test_a_folder_whose_name_is_a_pattern(tmp_path, name):
+    """Orbax looks for its own files by patterns, and must not take the folder's name for one."""
+    state = {"step": jnp.int32(3), "weight": jnp.arange(6.0)}
+    with Checkpoints(tmp_path / name, keep=2) as checkpoints:
+        for step in (1, 2, 3):
+            checkpoints.save(step, state)
+    with Checkpoints(tmp_path / name) as checkpoints:
+        assert checkpoints.steps() == [2, 3]
+        restored = checkpoints.restore(state)
+    np.testing.assert_array_equal(restored.state["weight"], state["weight"])

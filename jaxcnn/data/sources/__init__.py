@@ -3,9 +3,10 @@
 A data set's name is ``KIND`` or ``KIND:REST``. A file here holds one kind each, and `registry` registers it:
 
 - ``digits``: scikit-learn's handwritten digits;
-- ``folder:PATH``: image files in folders, one folder a class;
+- ``folder:PATH``: image files below folders, one folder a class;
 - ``synthetic[:CLASSES]``: gratings whose direction is their class;
-- ``tfds:NAME[/CONFIG][:VERSION]``: a data set that TensorFlow Datasets has prepared, read without TensorFlow.
+- ``tfds:NAME[/CONFIG][:VERSION]``: a data set that TensorFlow Datasets has prepared, read without TensorFlow; the
+  version may be a pattern, ``1.*.*``.
 
 A recipe adds a kind of its own with `register_source`.
 """

@@ -1,6 +1,7 @@
 """The registry of the kinds of data sets, ours included, by which a data set is found by its name."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 
 from jaxcnn.data.sources.digits import digits_splits, open_digits
@@ -10,9 +11,14 @@ from jaxcnn.data.sources.synthetic import open_synthetic, synthetic_splits
 from jaxcnn.data.sources.tfds import open_tfds, tfds_splits
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.paths import absolute
+from jaxcnn.text import escaped
 
-EVALUATION_SPLITS = ("validation", "val", "test")
-"""The splits to measure on where none is named; the first that the data set has is taken."""
+_LOG = logging.getLogger(__name__)
+
+VALIDATION_SPLITS = ("validation", "val", "valid", "validate", "dev", "development", "eval", "evaluation", "holdout")
+"""The splits to measure on where none is named, in any case; the first that the data set has is taken."""
+TEST_SPLITS = ("test", "testing", "tests")
+"""The splits to measure on where there is none for validation."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +86,7 @@ def absolute_name(name: str) -> str:
         UserError: there is no such kind of data set.
     """
     kind, rest = _find(name)
-    return f"{name.partition(':')[0]}:{absolute(rest)}" if kind.located else name
+    return f"{name.partition(':')[0]}:{absolute(rest or '.')}" if kind.located else name
 
 
 def split_names(name: str, data_dir: str | None = None) -> tuple[str, ...]:
@@ -98,17 +104,25 @@ def split_names(name: str, data_dir: str | None = None) -> tuple[str, ...]:
 
 
 def evaluation_split(name: str, data_dir: str | None = None) -> str:
-    """Returns the split to measure on when none is named: ``validation`` (or ``val``) if there is one, else ``test``.
+    """Returns the split to measure on when none is named: the first of `VALIDATION_SPLITS`, else of `TEST_SPLITS`.
+
+    A line of the log says so where it is a test split.
 
     Raises:
         UserError: there is no such data set, or it has none of these splits.
     """
     names = split_names(name, data_dir)
-    for split in EVALUATION_SPLITS:
-        if split in names:
-            return split
+    found = {split.lower(): split for split in sorted(names, key=lambda split: split == split.lower())}
+    for split in VALIDATION_SPLITS:
+        if split in found:
+            return found[split]
+    for split in TEST_SPLITS:
+        if split in found:
+            _LOG.info("%s has no split for validation, so its split %r is used", escaped(name), found[split])
+            return found[split]
     raise UserError(
-        f"{name} has neither a 'validation' nor a 'test' split, so name one in evaluation_split: {nearest('', names)}"
+        f"{escaped(name)} has neither a 'validation' nor a 'test' split, so name one in evaluation_split: "
+        f"{nearest('', names)}"
     )
 
 
@@ -130,13 +144,22 @@ def open_source(
     """
     kind, rest = _find(name)
     if not kind.sliced and split not in (names := split_names(name, data_dir)):
-        raise UserError(f"{name} has no split {split!r}: {nearest(split, names)}")
+        raise UserError(f"{escaped(name)} has no split {split!r}: {nearest(split, names)}")
     source = kind.open(SourceRequest(name, rest, split, data_dir, image_size, max_bad_share))
     if not isinstance(source, Source):
         raise TypeError(f"the function that opens {name} returned {type(source).__name__}, and must return a Source")
     if not source.size:
-        raise UserError(f"the split {split!r} of {name} is empty, so name another")
+        raise UserError(f"the split {split!r} of {escaped(name)} is empty{_instead(source)}, so name another")
     return source
+
+
+def _instead(source: Source) -> str:
+    """Returns what an empty split holds instead of images, as a clause in parentheses; nothing where it is nothing."""
+    if source.bad:
+        path, reason = source.bad[0]
+        return f" ({path} {reason}{f'; {len(source.bad)} files in all' if len(source.bad) > 1 else ''})"
+    others = ", ".join(f"{count} {kind}" for kind, count in source.passed_over.items())
+    return f" (it holds files of other kinds: {others})" if others else ""
 
 
 register_source("digits", open=open_digits, splits=digits_splits)

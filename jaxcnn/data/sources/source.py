@@ -1,12 +1,12 @@
 """One split of a data set, which every kind of data set gives, read by index."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 
 from jaxcnn.errors import UserError
+from jaxcnn.text import escaped
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,10 @@ class SourceRequest:
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """One split of a data set. ``source[index]`` may be called from many threads."""
+    """One split of a data set. ``source[index]`` may be called from many threads.
+
+    All text that it gives, of whatever kind the data set is, is `escaped`: it can be printed, stored and compared.
+    """
 
     name: str
     """The data set's name as it was asked for, such as ``tfds:mnist``."""
@@ -46,22 +49,50 @@ class Source:
     """A function from an index to a text by which a person can find the image: a file's path, or a record's number."""
     bad: tuple[tuple[str, str], ...] = ()
     """The files left out because they are not images, as (path, reason)."""
+    passed_over: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """The number of files of each kind that is not an image's, such as ``.json``, which are no images of the split and
+    do not count as unreadable."""
+    not_classes: tuple[str, ...] = ()
+    """The names of what lies beside the classes and is none."""
     file_name: Callable[[int], str] | None = None
     """A function from an index to the name of the image's file, without folders; None where the data set knows none."""
-    files: Callable[[], Mapping[str, Path]] | None = None
-    """A function that returns the files that the images are in, by a name such as ``CLASS/FILE``, which does not depend
-    on where the data set lies; None where there are none. A run does not go on when their names or sizes change."""
     valid_labels: Callable[[int], Sequence[int]] | None = None
     """A function from an index to all labels that are right, none where no class is; None where each image has its one
     label."""
+    listing: Callable[[], Iterator[str]] | None = None
+    """A function that yields a line for each file of the split, in a fixed order, with its name and its size; by these
+    lines one can see later whether the split is still the same. None where the data set's name says everything."""
+
+    def __post_init__(self) -> None:
+        file_name, listing = self.file_name, self.listing
+        safe = {
+            "class_names": tuple(map(escaped, self.class_names)),
+            "describe": _escaping(self.describe),
+            "bad": tuple((escaped(path), escaped(reason)) for path, reason in self.bad),
+            "passed_over": {escaped(kind): count for kind, count in self.passed_over.items()},
+            "not_classes": tuple(map(escaped, self.not_classes)),
+            "file_name": None if file_name is None else _escaping(file_name),
+            "listing": None if listing is None else (lambda: map(escaped, listing())),
+        }
+        for name, value in safe.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def title(self) -> str:
+        """The names of the data set and of the split, for messages."""
+        return f"{escaped(self.name)}, split {self.split!r}"
 
     def __len__(self) -> int:
         return self.size
 
     def __getitem__(self, index: int) -> tuple[bytes | np.ndarray, int]:
         if not 0 <= index < self.size:
-            raise IndexError(f"{index} is not in the {self.size} images of {self.name}, split {self.split!r}")
+            raise IndexError(f"{index} is not in the {self.size} images of {self.title}")
         return self.read(index)
+
+
+def _escaping(function: Callable[[int], str]) -> Callable[[int], str]:
+    return lambda index: escaped(function(index))
 
 
 def refuse_bad(bad: Sequence[tuple[str, str]], total: int, max_bad_share: float, where: str) -> None:
@@ -94,7 +125,10 @@ def check_same_classes(train: Source, evaluation: Source) -> None:
         return
     only = [
         f"only {one.split!r} has {', '.join(map(repr, missing[:5]))}{', ...' if len(missing) > 5 else ''}"
+        + (f" (there are no images in {missing[0]!r} of {other.split!r})" if missing[0] in other.not_classes else "")
         for one, other in ((train, evaluation), (evaluation, train))
         if (missing := [name for name in one.class_names if name not in set(other.class_names)])
     ]
-    raise UserError(f"the splits of {train.name} have different classes: {' and '.join(only) or 'in another order'}")
+    raise UserError(
+        f"the splits of {escaped(train.name)} have different classes: {' and '.join(only) or 'in another order'}"
+    )

@@ -5,6 +5,7 @@ It is read without TensorFlow. A split may be a slice, ``train[:1000]``.
 
 import functools
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,20 @@ def _versions(folder: Path) -> dict[str, Path]:
     return {path.name: path for path in sorted(found, key=lambda path: [int(part) for part in path.name.split(".")])}
 
 
+def _newest(versions: dict[str, Path], wanted: str) -> Path | None:
+    """Returns the folder of the newest version that fits ``x.y.z``, where each part may be ``*``, as tfds reads it."""
+    pattern = re.escape(wanted)
+    if re.fullmatch(r"(\d+|\*)(\.(\d+|\*)){2}", wanted, re.ASCII):
+        pattern = pattern.replace(r"\*", r"\d+")
+    fitting = [folder for version, folder in versions.items() if re.fullmatch(pattern, version, re.ASCII)]
+    return fitting[-1] if fitting else None
+
+
 def _version_folder(name: str, data_dir: str | None) -> Path:
-    """Returns the folder of the version that ``NAME[/CONFIG][:VERSION]`` names, by default of the newest."""
+    """Returns the folder of the version that ``NAME[/CONFIG][:VERSION]`` names, by default of the newest.
+
+    A version may be a pattern of tfds's, such as ``1.*.*``, which is the newest that fits.
+    """
     root = data_root(data_dir)
     dataset, _, version = name.partition(":")
     versions = _versions(root / dataset)
@@ -42,16 +55,19 @@ def _version_folder(name: str, data_dir: str | None) -> Path:
             f"tfds:{name} is not prepared in {root} ({nearest(dataset, prepared) if prepared else 'nothing is'}): set "
             f"data_dir, or run `{command}` where TensorFlow is installed"
         )
-    if version and version not in versions:
+    if not version:
+        return list(versions.values())[-1]
+    folder = _newest(versions, version)
+    if folder is None:
         raise UserError(f"tfds:{dataset} is not prepared in version {version!r}: {nearest(version, versions)}")
-    return versions[version] if version else list(versions.values())[-1]
+    return folder
 
 
 def tfds_builder(name: str, data_dir: str | None = None) -> Any:
     """Returns tfds's read-only builder of a prepared data set.
 
     Args:
-        name: ``NAME[/CONFIG][:VERSION]``; the newest version where none is named.
+        name: ``NAME[/CONFIG][:VERSION]``; the newest version where none is named, or of those that fit ``1.*.*``.
         data_dir: where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
 
     Raises:
@@ -59,8 +75,15 @@ def tfds_builder(name: str, data_dir: str | None = None) -> Any:
     """
     import tensorflow_datasets
 
-    # Not as a DatasetBuilder: tfds decorates its methods in a way that loses their signatures.
-    return tensorflow_datasets.builder_from_directory(_version_folder(name, data_dir))
+    folder = _version_folder(name, data_dir)
+    try:
+        # Not as a DatasetBuilder: tfds decorates its methods in a way that loses their signatures.
+        return tensorflow_datasets.builder_from_directory(folder)
+    except OSError as error:
+        raise UserError(
+            f"tfds:{name} in {folder} cannot be read ({error.strerror or error}): make its files readable, or prepare "
+            "it again"
+        ) from None
 
 
 def _is_pixels(feature: object) -> bool:
@@ -73,6 +96,11 @@ def _is_pixels(feature: object) -> bool:
         and len(feature.shape) == 3
         and feature.shape[-1] in (1, 3)
     )
+
+
+def _text(stored: bytes) -> str:
+    """Returns a file's name as Python would have it from a folder: each byte that is not UTF-8 is a lone surrogate."""
+    return stored.decode(errors="surrogateescape")
 
 
 def tfds_splits(rest: str, data_dir: str | None) -> tuple[str, ...]:
@@ -132,16 +160,22 @@ def open_tfds(request: SourceRequest) -> Source:
         return record["image"], int(record[label])
 
     def file_name(index: int) -> str:
-        return Path(record_at(index)["file_name"].decode()).name
+        return Path(_text(record_at(index)["file_name"])).name
 
     @functools.cache  # bad images are listed many times, and each call would read a record
     def describe(index: int) -> str:
         if "file_name" not in features:
             return f"record {index}"
         try:
-            return f"record {index} ({record_at(index)['file_name'].decode()})"
+            return f"record {index} ({_text(record_at(index)['file_name'])})"
         except OSError:
             return f"record {index}"
+
+    def listing() -> Iterator[str]:
+        yield f"version {builder.version}"
+        info = builder.info.splits[split.partition("[")[0]]
+        for path, length in zip(info.filepaths, info.shard_lengths, strict=True):
+            yield f"{path.name} {length} {path.stat().length}"
 
     return Source(
         name,
@@ -151,6 +185,6 @@ def open_tfds(request: SourceRequest) -> Source:
         read=read,
         describe=describe,
         file_name=file_name if "file_name" in features else None,
-        files=lambda: {f"{builder.version}/{path.name}": Path(path) for path in builder.info.splits[split].filepaths},
+        listing=listing,
         valid_labels=(lambda index: record_at(index)["real_label"]) if "real_label" in features else None,
     )
