@@ -1,5 +1,6 @@
 """Loading trained networks: from run folders, published weights and files."""
 
+import dataclasses
 import typing
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,11 +10,11 @@ import jax
 
 from jaxcnn.assembly import state_maker
 from jaxcnn.augment.compose import augmented_shape
-from jaxcnn.config import CenterCrop, ConfigError, DataConfig, Normalization, TrainConfig
+from jaxcnn.config import CenterCrop, ConfigError, Crop, DataConfig, Normalization, Resize, TrainConfig
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.models.network import Network
-from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.models.registry import get_variant
 from jaxcnn.networks import make_model
 from jaxcnn.recipes import load_config
 from jaxcnn.trained import Trained
@@ -21,15 +22,28 @@ from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.report import read_metrics
 from jaxcnn.types import Option, Variables
-from jaxcnn.weights.load import Source, load_pretrained
-from jaxcnn.weights.published import find_published, imagenet_classes, is_published, published_weights
+from jaxcnn.weights.files import read_class_names
+from jaxcnn.weights.load import Ignore, Source, load_network, load_pretrained
+from jaxcnn.weights.published import (
+    find_published,
+    imagenet_classes,
+    is_published,
+    published_file,
+    published_weights,
+)
 
 Which = Literal["latest", "best"]
 WeightsOf = Literal["raw", "ema"]
 
 
 def load(
-    name: str | Path, weights: str | None = None, checkpoint: Which = "latest", weights_of: WeightsOf = "raw"
+    name: str | Path,
+    weights: str | None = None,
+    checkpoint: Which = "latest",
+    weights_of: WeightsOf = "raw",
+    *,
+    ignore: Ignore = (),
+    class_names: Sequence[str] | None = None,
 ) -> Trained:
     """Loads a run folder, or a named model with published weights or those of a file.
 
@@ -40,15 +54,20 @@ def load(
             of the first k of ``evaluation.top_k``.
         weights_of: for a run, whether to take its parameters themselves (``raw``) or the moving average of parameters
             and batch statistics (``ema``).
+        ignore: for a model, patterns of the names of tensors that are left out of its weights, as for
+            `load_pretrained`.
+        class_names: the name of each class, in the order of the logits; by default those that are known.
 
     Returns:
         An object that predicts and evaluates, and shows its model, variables, preprocessing and class names.
 
     Raises:
-        UserError: there is no such run or model, the weights are missing or not the network's, or an option is given
-            to a model that only a run has.
+        UserError: there is no such run or model, the weights are missing or not the network's, an option is given to a
+            model that only a run has, or there are more or fewer names than classes.
     """
-    (network,) = load_several([str(name)], [weights] if weights else (), checkpoint, weights_of)
+    (network,) = load_several(
+        [str(name)], [weights] if weights else (), checkpoint, weights_of, ignore=ignore, class_names=class_names
+    )
     return network
 
 
@@ -57,6 +76,9 @@ def load_several(
     weights: Sequence[str] = (),
     checkpoint: Which = "latest",
     weights_of: WeightsOf = "raw",
+    *,
+    ignore: Ignore = (),
+    class_names: Sequence[str] | None = None,
 ) -> list[Trained]:
     """Loads run folders and models, with weights given once for all models or once for each of them in their order.
 
@@ -75,10 +97,49 @@ def load_several(
             "once for all"
         )
     sources = iter(weights if len(weights) > 1 else [weights[0] if weights else None] * len(models))
-    return [
-        load_run(Path(name), checkpoint, weights_of) if Path(name).is_dir() else load_published(name, next(sources))
+    networks = [
+        load_run(Path(name), checkpoint, weights_of)
+        if Path(name).is_dir()
+        else load_published(name, next(sources), ignore=ignore)
         for name in names
     ]
+    if class_names is not None:
+        for network in networks:
+            check_names(class_names, network.num_classes)
+        networks = [dataclasses.replace(network, class_names=tuple(class_names)) for network in networks]
+    return networks
+
+
+def check_names(class_names: Sequence[str] | None, num_classes: int) -> None:
+    """Refuses more or fewer names than a network has classes.
+
+    Raises:
+        UserError: the numbers differ.
+    """
+    if class_names is not None and len(class_names) != num_classes:
+        raise UserError(
+            f"--class-names names {len(class_names)} classes, and the network has {num_classes}: name each of them, in "
+            "the order of the logits"
+        )
+
+
+def read_names(path: Path) -> tuple[str, ...]:
+    """Reads the names of a network's classes from a file of text: one a line, in the order of the logits.
+
+    Raises:
+        UserError: the file cannot be read or holds no text, or a line in it is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise UserError(
+            f"{path} cannot be read ({reason}): give a file with the name of a class on each line"
+        ) from None
+    names = tuple(line.strip() for line in lines)
+    if not all(names):
+        raise UserError(f"{path} has an empty line {names.index('') + 1}: give the name of a class on each line")
+    return names
 
 
 def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf = "raw") -> Trained:
@@ -132,38 +193,50 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Which, weights_of: W
     return model, restored
 
 
-def load_published(name: str, weights: str | None) -> Trained:
+def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Trained:
     """Loads published weights, or those of a file, into a network of `list_models`.
 
     Args:
         name: the name of the network.
         weights: the weights, as the ``source`` of `load_pretrained`. Published weights come with their options of the
-            network, their crop and their normalization. The weights of a file get the options of the network's first
-            published weights, and ILSVRC's usual preprocessing.
+            network, their crop and their normalization, and so does a file that is known by its SHA-256 as a published
+            one. The weights of any other file get the options of the network's first published weights, ILSVRC's usual
+            preprocessing, and as many classes as they have.
+        ignore: patterns of the names of tensors that are left out, as for `load_pretrained`.
 
     Raises:
         UserError: there is no such model, or the weights are missing or not the network's.
     """
     variant = get_variant(name)
     if weights is None:
-        known = "".join(f"{entry.source}, " for entry in published_weights(name))
+        sources = [entry.source for entry in published_weights(name)]
+        sources[5:] = [f"{len(sources) - 5} more"] if len(sources) > 5 else []
+        known = "".join(f"{source}, " for source in sources)
         raise ConfigError(
             f"{name} is a model and not a run folder, so it needs weights: name them with --weights, {known}or a file"
         )
-    if is_published(weights):
-        published = find_published(name, weights)
+    published = find_published(name, weights) if is_published(weights) else published_file(name, Path(weights))
+    if published is not None:
         options = published.options
-        crop = CenterCrop(size=published.crop, resize=published.resize, interpolation=published.interpolation)
+        crop: Crop = Resize(size=published.crop, interpolation=published.interpolation)
+        if published.resize is not None:
+            crop = CenterCrop(size=published.crop, resize=published.resize, interpolation=published.interpolation)
         normalization = Normalization(mean=published.mean, std=published.std)
     else:
         options = next((entry.options for entry in published_weights(name)), {})
         crop = CenterCrop(size=variant.input_size, resize=round(variant.input_size / 0.875))
         normalization = Normalization()
+    model, variables = load_network(name, weights, ignore=ignore, **options)
+    names = None if is_published(weights) else read_class_names(Path(weights))
+    if names is not None and len(names) != model.num_classes:
+        names = None
+    if names is None and {model.num_classes, variant.num_classes} == {len(imagenet_classes())}:
+        names = imagenet_classes()
     return Trained(
-        model=create_model(name, **options),
-        variables=load_pretrained(name, weights, **options),
-        num_classes=variant.num_classes,
-        class_names=imagenet_classes() if variant.num_classes == len(imagenet_classes()) else None,
+        model=model,
+        variables=variables,
+        num_classes=model.num_classes,
+        class_names=names,
         data=DataConfig(train_crop=crop, evaluation_crop=crop, channels=variant.channels),
         normalization=normalization,
     )
@@ -186,4 +259,4 @@ def initial_variables(config: TrainConfig) -> Variables | None:
     if Path(config.init_from).is_dir():
         source = load_run(Path(config.init_from)).variables
     options: dict[str, Option] = {"num_classes": config.model.num_classes, **config.model.options}
-    return load_pretrained(config.model.name, source, **options)
+    return load_pretrained(config.model.name, source, ignore=config.ignore, **options)

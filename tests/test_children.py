@@ -21,6 +21,7 @@ time.sleep(600)
 PARENT = f"""
 import os, signal, subprocess, sys, time
 from jaxcnn.children import Children
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
 with Children() as children:
     workers = [
         children.start([sys.executable, "-S", "-c", {WORKER!r}], stdout=subprocess.PIPE, text=True) for _ in range(2)

@@ -80,7 +80,7 @@ def test_json_round_trip_keeps_everything():
         ),
         (
             lambda: from_json('{"optimizer": {"kind": "newton"}}'),
-            r"^optimizer has the kind 'newton', .*: choose from 'adamw', 'lamb', 'rmsprop', 'sgd'$",
+            r"^optimizer has the kind 'newton', .*: choose from 'adamw', 'lamb', 'rmsprop', 'sgd'",  # and others'
         ),
         (lambda: from_json('{"optimizer": {"kind": ["sgd"]}}'), r"^optimizer has the kind \['sgd'\], which neither"),
         (lambda: from_json('{"augmentations": [{}]}'), r"^augmentations.0 has no kind: choose from 'aug_mix', "),

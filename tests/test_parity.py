@@ -10,12 +10,18 @@ import safetensors.numpy
 
 import jaxcnn
 from jaxcnn.weights.errors import WeightsError
+from jaxcnn.weights.published import all_published
 from tests.parity import parity_weights
 
 PARITY = Path(__file__).parent / "parity"
 
 # Files that are not a network of ours with its own options: its name, and the options that make it theirs.
 NETWORKS = {
+    entry.names[-1].rpartition(".")[0]: (model, dict(entry.options))
+    for model, entries in all_published()["timm"].items()
+    for entry in entries
+} | {
+    "efficientnet_pytorch/efficientnet-b0": ("efficientnet_b0", {"padding": "same", "batch_norm_epsilon": 1e-3}),
     "tf_efficientnet_b0": ("efficientnet_b0", {"padding": "same", "batch_norm_epsilon": 1e-3}),
     "nasnetalarge": ("nasnet_a_large", {"count_padding": True}),
     "nasnetamobile": ("nasnet_a_mobile", {}),
@@ -26,7 +32,8 @@ NETWORKS = {
 # and 6e-3 (EfficientNet-B3) from the same network's in float64, ours 2.5e-4 and 5e-3; so both are checked in double
 # precision too, and EfficientNet-B5, whose reference is 0.67 from its own in float64, only so.
 TOLERANCES = {"regnet_y_1_6gf": 1e-3, "efficientnet_b3": 2e-2}
-# Most are beside fixtures of their families that run by default; NASNet is dear in any size.
+# Most are beside fixtures of their families that run by default; NASNet is dear in any size. What timm calls the
+# parameters of each family is held by default in tests/weights/test_names.py, by names and shapes.
 SLOW = (
     "convnext_base",
     "convnext_small_75_double",
@@ -34,6 +41,7 @@ SLOW = (
     "efficientnet_b3",
     "efficientnet_b3_161_double",
     "efficientnet_b5_113_double",
+    "efficientnet_pytorch_efficientnet-b0_64",
     "nasnetalarge",
     "nasnetamobile",
     "regnet_x_1_6gf",
@@ -43,6 +51,13 @@ SLOW = (
     "resnet34",
     "resnext50_32x4d",
     "tf_efficientnet_b0",
+    "timm_convnext_tiny_64",
+    "timm_densenet121_64",
+    "timm_efficientnet_b0_64",
+    "timm_inception_v3_139",
+    "timm_regnetx_004_64",
+    "timm_resnet18_64",
+    "timm_vgg11_64",
     "vgg16",
     "vgg16_bn",
     "wide_resnet50_2",
@@ -102,7 +117,7 @@ def without(state, key):
         ),
         (
             lambda s: s | {"extra.weight": s["fc.bias"]},
-            "weights of another network: it has no variable for extra.weight; check the network's name and options$",
+            "fill the network and hold more: it has no variable for extra.weight; check .* --ignore extra.weight$",
         ),
         (
             lambda s: without(s, "fc.bias") | {"fc.gamma": s["fc.bias"]},

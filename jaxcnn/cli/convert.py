@@ -1,6 +1,6 @@
 """Writes pretrained weights of a model under our names, as one safetensors file or as an orbax checkpoint.
 
-jaxcnn convert MODEL SOURCE OUT [--format orbax]
+jaxcnn convert MODEL SOURCE OUT [--format orbax] [--class-names FILE] [--ignore PATTERN]
 """
 
 import dataclasses
@@ -9,7 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from jaxcnn.weights.load import load_pretrained
+from jaxcnn.loading import check_names, read_names
+from jaxcnn.models.registry import get_variant
+from jaxcnn.weights.load import load_network
 from jaxcnn.weights.published import find_published, is_published
 from jaxcnn.weights.save import Format, save_variables
 
@@ -21,17 +23,26 @@ class Arguments:
     model: tyro.conf.Positional[str]
     """A model's name."""
     source: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SOURCE")]]
-    """A .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 for published weights."""
+    """A .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 to lite2 for published weights."""
     out: tyro.conf.Positional[Path]
     """The file, or for orbax the folder, to write; jaxcnn.load_pretrained takes it."""
     format: Format = "safetensors"
+    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
+    """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
+    class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A file with the name of each class on a line, in the order of the logits, to be kept with the variables."""
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, prog="jaxcnn convert", args=arguments)
-    options = find_published(chosen.model, chosen.source).options if is_published(chosen.source) else {}
-    save_variables(load_pretrained(chosen.model, chosen.source, **options), chosen.out, chosen.format)
+    options = dict(find_published(chosen.model, chosen.source).options) if is_published(chosen.source) else {}
+    names = read_names(chosen.class_names) if chosen.class_names else None
+    model, variables = load_network(chosen.model, chosen.source, ignore=chosen.ignore, **options)
+    check_names(names, model.num_classes)
+    save_variables(variables, chosen.out, chosen.format, names)
+    if model.num_classes != get_variant(chosen.model).num_classes:
+        options |= {"num_classes": model.num_classes}
     shown = ", ".join([repr(chosen.model), *(f"{option}={value!r}" for option, value in options.items())])
     print(f"{chosen.out} holds the variables of create_model({shown})")
     return 0

@@ -2,6 +2,7 @@
 
     jaxcnn evaluate RUN_FOLDER [--checkpoint best] [--weights-of ema] [--data.OPTION VALUE ...]
     jaxcnn evaluate MODEL --weights SOURCE --data.name folder:PATH [views:ten-crop --views.size 227]
+    jaxcnn evaluate MODEL --weights SOURCE [--class-names FILE] [--ignore PATTERN]
     jaxcnn evaluate MODEL --weights SOURCE --also MODEL --also RUN_FOLDER ...
     jaxcnn evaluate RUN_FOLDER --distributed auto                    several processes: see docs/distributed.md
 
@@ -11,6 +12,7 @@ normalization.
 """
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
@@ -33,8 +35,12 @@ class Source:
     also: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="NETWORK")] = ()
     """A further network, which is averaged with the first; may be given several times."""
     weights: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="SOURCE")] = ()
-    """The weights of a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 if published.
+    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2.
     They are given once for all models, or once for each in their order."""
+    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
+    """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
+    class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A file with the name of each class on a line, in the order of the logits; by default those that are known."""
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
@@ -62,7 +68,10 @@ def main(arguments: list[str]) -> int:
 
 def _evaluate(source: Source, rest: list[str]) -> int:
     names = (source.network, *source.also)
-    networks = loading.load_several(names, source.weights, source.checkpoint, source.weights_of)
+    class_names = loading.read_names(source.class_names) if source.class_names else None
+    networks = loading.load_several(
+        *(names, source.weights, source.checkpoint, source.weights_of), ignore=source.ignore, class_names=class_names
+    )
     default = Options(networks[0].data, networks[0].normalization, Measurement())
     chosen = tyro.cli(Options, prog=f"{PROG} {source.network}", default=default, args=rest)
     facts = {"networks": list(names), "weights": list(source.weights)}

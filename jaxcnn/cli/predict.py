@@ -1,7 +1,7 @@
 """Names what is in image files.
 
 jaxcnn predict PHOTO... [--model RUN_FOLDER] [--checkpoint best] [--weights-of ema] [--top-k 5]
-jaxcnn predict PHOTO... --model MODEL --weights SOURCE
+jaxcnn predict PHOTO... --model MODEL --weights SOURCE [--class-names FILE] [--ignore PATTERN]
 
 A photograph is turned upright as its orientation in EXIF says. The exit code is 0, or 2 where some file could not be
 read; the others are named all the same.
@@ -31,7 +31,11 @@ class Arguments:
     model: str = "runs/lenet_digits"
     """A run folder, or a model's name."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights of a model: a .pth or .safetensors file, or torchvision[/NAME], timm[/NAME] or lite0 if published."""
+    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
+    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
+    """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
+    class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A file with the name of each class on a line, in the order of the logits; by default those that are known."""
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
@@ -49,7 +53,10 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, prog="jaxcnn predict", args=arguments)
     if not chosen.images:
         raise UserError("no image file is given: name at least one, as in `jaxcnn predict PHOTO.jpg`")
-    network = loading.load(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of)
+    names = loading.read_names(chosen.class_names) if chosen.class_names else None
+    network = loading.load(
+        *(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of), ignore=chosen.ignore, class_names=names
+    )
     if chosen.max_pixels is not None:
         data = dataclasses.replace(network.data, max_pixels=chosen.max_pixels)
         network = dataclasses.replace(network, data=data)

@@ -46,7 +46,7 @@ class Arguments:
     network: tyro.conf.Positional[str | None] = None
     """A model's name."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights, torchvision[/NAME], timm[/NAME] or lite0; by default the first published of the network."""
+    """The weights, torchvision[/NAME], timm[/NAME] or lite0 to lite2; by default the first published of the network."""
     data: Data = Data()
     batch_size: int = EvaluationConfig().batch_size
     """The number of images that the network takes together."""

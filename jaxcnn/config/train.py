@@ -173,6 +173,9 @@ class TrainConfig:
     init_from: str | None = None
     """The weights that training starts from, instead of random ones: the name of published weights, a file, or a run
     folder. The classifier starts anew where its number of classes differs."""
+    ignore: tuple[str, ...] = ()
+    """Patterns of the names of tensors that are left out of the weights that ``init_from`` names, as a shell matches:
+    ``total_*``. One without a dot is matched with each part of a name."""
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augmentations: tuple[Augmentation, ...] = ()

@@ -94,8 +94,7 @@ class ConvNeXt(Network):
         return Head(self.num_classes, norm, dense, name="classifier")(x)
 
 
-# The names are torchvision's.
-_RULES = (
+_TORCHVISION_RULES = (
     Rule(r"features\.0\.0", "stem_conv"),
     Rule(r"features\.0\.1", "stem_norm"),
     # The stages are features 1, 3, 5 and 7; features 2, 4 and 6 halve the resolution before them.
@@ -116,10 +115,52 @@ _RULES = (
     Rule(r"classifier\.2", "classifier/dense"),
 )
 
+# timm and the authors count the stages from 0.
+_TIMM_RULES = (
+    Rule(r"stem\.0", "stem_conv"),
+    Rule(r"stem\.1", "stem_norm"),
+    *(
+        Rule(rf"stages\.{stage - 1}\.blocks\.(\d+){module}", rf"stage{stage}_block\1{ours}")
+        for stage in range(1, 5)
+        for module, ours in (
+            ("", ""),
+            (r"\.conv_dw", "/depthwise_conv"),
+            (r"\.norm", "/norm"),
+            (r"\.mlp\.fc1", "/expand"),
+            (r"\.mlp\.fc2", "/project"),
+        )
+    ),
+    *(Rule(rf"stages\.{stage - 1}\.downsample\.0", f"stage{stage}_downsample_norm") for stage in range(2, 5)),
+    *(Rule(rf"stages\.{stage - 1}\.downsample\.1", f"stage{stage}_downsample_conv") for stage in range(2, 5)),
+    Rule(r"head\.norm", "classifier/norm"),
+    Rule(r"head\.fc", "classifier/dense"),
+)
+
+_AUTHORS_RULES = (
+    Rule(r"downsample_layers\.0\.0", "stem_conv"),
+    Rule(r"downsample_layers\.0\.1", "stem_norm"),
+    *(
+        Rule(rf"stages\.{stage - 1}\.(\d+){module}", rf"stage{stage}_block\1{ours}")
+        for stage in range(1, 5)
+        for module, ours in (
+            ("", ""),
+            (r"\.dwconv", "/depthwise_conv"),
+            (r"\.norm", "/norm"),
+            (r"\.pwconv1", "/expand"),
+            (r"\.pwconv2", "/project"),
+        )
+    ),
+    *(Rule(rf"downsample_layers\.{stage - 1}\.0", f"stage{stage}_downsample_norm") for stage in range(2, 5)),
+    *(Rule(rf"downsample_layers\.{stage - 1}\.1", f"stage{stage}_downsample_conv") for stage in range(2, 5)),
+    Rule(r"norm", "classifier/norm"),
+    Rule(r"head", "classifier/dense"),
+)
+
 
 def _variant(size: str, stage_sizes: tuple[int, ...], width: int, rate: float, *published: Published) -> Variant:
     arguments = {"stage_sizes": stage_sizes, "width": width, "default_drop_path_rate": rate}
-    return Variant(f"convnext_{size}", "convnext", ConvNeXt, arguments, published=published, rules=_RULES)
+    rules = (*_TORCHVISION_RULES, *_TIMM_RULES, *_AUTHORS_RULES)
+    return Variant(f"convnext_{size}", "convnext", ConvNeXt, arguments, published=published, rules=rules)
 
 
 def _paper(top1_accuracy: float, training: str = "") -> Published:

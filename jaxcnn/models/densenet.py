@@ -126,8 +126,8 @@ class DenseNet(BatchNormNetwork):
         return max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
 
-# The names are torchvision's. A layer's own modules are ``norm1`` and ``conv2`` in its networks, and ``norm.1`` and
-# ``conv.2`` in its published files.
+# The names are torchvision's, and timm's too. A layer's own modules are ``norm1`` and ``conv2`` in their networks, and
+# ``norm.1`` and ``conv.2`` in torchvision's published files.
 _RULES = (
     Rule(r"features\.conv0", "stem_conv"),
     Rule(r"features\.norm0", "stem_norm"),

@@ -134,10 +134,10 @@ class EfficientNet(BatchNormNetwork):
     Lite     same      1e-3          0.99           the authors', as timm's ``tf_efficientnet_lite*``
     ======== ========= ============= ============== ======================================================
 
-    For the authors' own B0 to B7 (timm's ``tf_efficientnet_b*``) give ``padding="same"``, ``batch_norm_epsilon=1e-3``
-    and ``batch_norm_momentum=0.99``; for timm's own ``efficientnet_lite0``, trained in PyTorch, ``"symmetric"``, 1e-5
-    and 0.9. `load_pretrained` checks this for weights that are given by their publisher's name; weights from a file
-    load with the wrong choice too, which costs accuracy.
+    For the authors' own B0 to B7 (timm's ``tf_efficientnet_b*``, and EfficientNet_PyTorch's) give ``padding="same"``,
+    ``batch_norm_epsilon=1e-3`` and ``batch_norm_momentum=0.99``; for timm's own ``efficientnet_b5`` and
+    ``efficientnet_lite0``, trained in PyTorch, ``"symmetric"``, 1e-5 and 0.9. `load_pretrained` checks this for weights
+    that are given by their publisher's name; weights from a file load with the wrong choice too, which costs accuracy.
 
     The Lite networks have no squeeze and excitation, ReLU6 in place of SiLU, and a stem, head, first and last stage
     that are not scaled (the first and last stage in depth only).

@@ -219,7 +219,7 @@ class InceptionV3(BatchNormNetwork):
         return (logits, *auxiliary) if train and auxiliary else logits
 
 
-# The names are torchvision's.
+# The names are torchvision's, and timm's too.
 _RULES = (
     *(
         Rule(rf"{theirs}\.{layer}", f"{ours}/{name}")

@@ -3,6 +3,7 @@
 import functools
 import itertools
 import math
+from collections.abc import Iterator
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -153,8 +154,7 @@ class RegNet(BatchNormNetwork):
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
 
 
-# The names are torchvision's.
-_RULES = (
+_TORCHVISION_RULES = (
     Rule(r"stem\.0", "stem_conv"),
     Rule(r"stem\.1", "stem_norm"),
     *(
@@ -175,6 +175,22 @@ _RULES = (
     Rule(r"fc", "classifier/dense"),
 )
 
+
+def _timm_rules(depth: int) -> Iterator[Rule]:
+    """Returns timm's rules for a network of that many blocks; it counts the blocks of a stage from 1."""
+    yield Rule(r"stem\.conv", "stem_conv")
+    yield Rule(r"stem\.bn", "stem_norm")
+    for index in range(depth):
+        theirs, ours = rf"s(\d)\.b{index + 1}", rf"stage\1_block{index}"
+        yield Rule(rf"{theirs}\.downsample\.conv", f"{ours}/shortcut_conv")
+        yield Rule(rf"{theirs}\.downsample\.bn", f"{ours}/shortcut_norm")
+        yield Rule(rf"{theirs}\.conv(\d)\.conv", rf"{ours}/conv\2")
+        yield Rule(rf"{theirs}\.conv(\d)\.bn", rf"{ours}/norm\2")
+        yield Rule(rf"{theirs}\.se\.fc1", f"{ours}/squeeze_excite/reduce")
+        yield Rule(rf"{theirs}\.se\.fc2", f"{ours}/squeeze_excite/expand")
+    yield Rule(r"head\.fc", "classifier/dense")
+
+
 Numbers = tuple[int, int, float, float, int]
 """The depth, w_0, w_a, w_m and the group width of each network."""
 
@@ -191,7 +207,8 @@ def _variant(
         arguments["widths"] = "paper"
     protocol = "centre crop 224 of 256, ILSVRC-2012 validation, mean of 5 runs"
     paper = Published(top1_error, top5_error, protocol, "arXiv:2003.13678 and pycls; widths='paper'")
-    return Variant(name, "regnet", RegNet, arguments, published=(paper,), rules=_RULES)
+    rules = (*_TORCHVISION_RULES, *_timm_rules(numbers[0]))
+    return Variant(name, "regnet", RegNet, arguments, published=(paper,), rules=rules)
 
 
 VARIANTS = (

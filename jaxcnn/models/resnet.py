@@ -151,7 +151,7 @@ class ResNet(BatchNormNetwork):
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
 
 
-# The names are torchvision's.
+# The names are torchvision's, and timm's too.
 _RULES = (
     Rule(r"conv1", "conv1"),
     Rule(r"bn1", "norm1"),

@@ -102,7 +102,10 @@ A, B, D, E = (1, 1, 2, 2, 2), (2, 2, 2, 2, 2), (2, 2, 3, 3, 3), (2, 2, 4, 4, 4)
 
 
 def _rules(stage_sizes: tuple[int, ...], batch_norm: bool) -> tuple[Rule, ...]:
-    """Returns torchvision's rules: it counts convolutions, normalizations, activations and poolings together."""
+    """Returns the rules of torchvision and timm, whose names of the dense layers differ.
+
+    Both count convolutions, normalizations, activations and poolings together.
+    """
     rules, index = [], 0
     for stage, size in enumerate(stage_sizes, 1):
         for number in range(1, size + 1):
@@ -113,8 +116,11 @@ def _rules(stage_sizes: tuple[int, ...], batch_norm: bool) -> tuple[Rule, ...]:
                 index += 1
             index += 1  # the activation
         index += 1  # the pooling
-    dense = ((0, "fc6"), (3, "fc7"), (6, "fc8"))
-    return (*rules, *(Rule(rf"classifier\.{index}", f"classifier/{name}") for index, name in dense))
+    for theirs, ours in (("0", "fc6"), ("3", "fc7"), ("6", "fc8")):
+        rules.append(Rule(rf"classifier\.{theirs}", f"classifier/{ours}"))
+    for theirs, ours in ((r"pre_logits\.fc1", "fc6"), (r"pre_logits\.fc2", "fc7"), (r"head\.fc", "fc8")):
+        rules.append(Rule(theirs, f"classifier/{ours}"))
+    return tuple(rules)
 
 
 def _variant(

@@ -66,7 +66,7 @@ def published_errors(entry: PublishedWeights) -> dict[int, float]:
 
 
 def _protocol(entry: PublishedWeights) -> str:
-    return f"centre crop {entry.crop} of {entry.resize}, {entry.interpolation}"
+    return f"{entry.protocol}, {entry.interpolation}"
 
 
 def reproduce(model: str, weights: str | None, data: DataConfig, batch_size: int) -> Reproduction:

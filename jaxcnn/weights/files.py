@@ -1,5 +1,7 @@
 """Files of weights, which are told apart by their content and not by their names."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import flax.traverse_util
@@ -8,26 +10,25 @@ import numpy as np
 
 from jaxcnn.weights import torch_file
 from jaxcnn.weights.errors import FileError, WeightsError
-from jaxcnn.weights.torch_pickle import shown
-
-_LONGEST_NAME = 256
-"""The number of characters that a tensor's name may have."""
+from jaxcnn.weights.save import CLASS_NAMES
+from jaxcnn.weights.state_dicts import find_state
 
 
-def read_file(path: Path) -> dict[str, np.ndarray]:
+def read_file(path: Path, find: torch_file.Find = find_state) -> Mapping[str, np.ndarray]:
     """Reads a file that ``torch.save`` or safetensors wrote, or a folder that `jaxcnn.weights.save` wrote with orbax.
 
+    Args:
+        path: the path of the file or folder.
+        find: the function that finds the state dict in what the file holds.
+
     Returns:
-        The arrays by their names, in the file's shapes and dtypes; see `jaxcnn.weights.torch_file.read_state`.
+        The state dict, in the file's shapes and dtypes; see `jaxcnn.weights.torch_file.read_state`.
 
     Raises:
         WeightsError: there is no such file, or it is not a whole file of weights.
     """
     try:
-        state = _read(path)
-        for name in state:
-            if not name.isprintable() or len(name) > _LONGEST_NAME:
-                raise FileError(f"holds a tensor of the name {shown(name)}, which no module has: do not trust it")
+        return _read(path, find)
     except WeightsError:
         raise
     except FileError as error:
@@ -37,23 +38,42 @@ def read_file(path: Path) -> dict[str, np.ndarray]:
     except Exception as error:  # damaged bytes raise many kinds inside zipfile, zlib, pickletools and safetensors
         reason = ascii(str(error) or type(error).__name__)[1:-1]
         raise WeightsError(f"{path} is not a whole file of weights ({reason[:200]}): fetch it again") from None
-    return state
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def read_class_names(path: Path) -> tuple[str, ...] | None:
+    """Returns the class names that `jaxcnn.weights.save.save_variables` wrote with a network; None if there are none.
+
+    Args:
+        path: the path of a file or folder that `read_file` reads.
+    """
+    try:
+        if path.is_dir():
+            names = json.loads((path / f"{CLASS_NAMES}.json").read_text(encoding="utf-8"))
+        else:
+            import safetensors
+
+            with safetensors.safe_open(path, "numpy") as file:
+                names = json.loads((file.metadata() or {})[CLASS_NAMES])
+    except Exception:  # what it is not has been said by `read_file`, or is of no matter
+        return None
+    is_list = isinstance(names, list) and all(isinstance(name, str) and name.isprintable() for name in names)
+    return tuple(names) if is_list else None
+
+
+def _read(path: Path, find: torch_file.Find) -> Mapping[str, np.ndarray]:
     if path.is_dir():
         if not (path / "_METADATA").is_file():
             raise FileError("is a folder, and not an orbax checkpoint: give the path of a .pth or .safetensors file")
-        return _read_orbax(path)
+        return find(_read_orbax(path))
     if not path.is_file():  # a pipe or a device is no file either
         raise WeightsError(f"there is no file {path}: give the path of a .pth or .safetensors file")
     with path.open("rb") as file:
         start = file.read(512)
         file.seek(0)
         if start[8:9] == b"{":
-            return _read_safetensors(path)
+            return find(_read_safetensors(path))
         if start.startswith((torch_file.ZIP, torch_file.LEGACY)):
-            return torch_file.read_state(file)
+            return torch_file.read_state(file, find)
     raise FileError(_not_weights(start))
 
 

@@ -19,19 +19,25 @@ from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.models.variant import Rule, Variant
 from jaxcnn.types import Option, PyTree, Variables
-from jaxcnn.weights.errors import WeightsError
+from jaxcnn.weights.errors import FileError, WeightsError
 from jaxcnn.weights.files import read_file
+from jaxcnn.weights.mismatch import sentence
 from jaxcnn.weights.published import find_published, is_published
+from jaxcnn.weights.state_dicts import find_state, listing
 
 _LOG = logging.getLogger(__name__)
 
 Source = str | Path | Mapping[str, PyTree]
 """The name of published weights, the path of a file, or a mapping from names to arrays."""
+Ignore = str | Iterable[str]
+"""A pattern of the names of tensors that are left out of weights, or several."""
 Shapes = Mapping[str, jax.ShapeDtypeStruct]
 """The shapes of a network's variables, by their paths: ``params/conv1/kernel``."""
 
 
-def load_pretrained(name: str, source: Source, *, key: jax.Array | None = None, **options: Option) -> Variables:
+def load_pretrained(
+    name: str, source: Source, *, key: jax.Array | None = None, ignore: Ignore = (), **options: Option
+) -> Variables:
     """Returns a network's variables, filled from pretrained weights.
 
     Every tensor of the source must fill a variable, and every variable must be filled by a tensor. There is one
@@ -49,8 +55,10 @@ def load_pretrained(name: str, source: Source, *, key: jax.Array | None = None, 
             - a mapping from names to arrays, or variables as ``init`` makes them.
 
             Names and layouts are PyTorch's (those of torchvision or timm; convolutions OIHW, dense layers OI), or ours:
-            ``params/conv1/kernel``.
+            ``params/conv1/kernel``. The state dict is found under any key, beside anything else, and prefixes of
+            wrappers are taken off its names: see `jaxcnn.weights.state_dicts.find_state`.
         key: for a classifier that is initialized anew; by default ``jax.random.key(0)``.
+        ignore: patterns of the names of tensors that are left out: see `jaxcnn.weights.state_dicts.is_ignored`.
         **options: as for `create_model`.
 
     Returns:
@@ -62,7 +70,32 @@ def load_pretrained(name: str, source: Source, *, key: jax.Array | None = None, 
         ModelError: the name or an option is unknown.
     """
     model = create_model(name, **options)
-    return load_variables(model, name, source, key=key, new_classifier="num_classes" in options)
+    return load_variables(model, name, source, key=key, new_classifier="num_classes" in options, ignore=ignore)
+
+
+def load_network(name: str, source: Source, *, ignore: Ignore = (), **options: Option) -> tuple[Network, Variables]:
+    """Returns a network with as many classes as the weights have, and its variables.
+
+    Args:
+        name: one of ``jaxcnn.list_models()``.
+        source: as for `load_pretrained`.
+        ignore: as for `load_pretrained`.
+        **options: as for `create_model`, without ``num_classes``.
+
+    Raises:
+        WeightsError: as for `load_pretrained`.
+        ModelError: the name or an option is unknown, or there is no such network of that number of classes.
+    """
+    model, variant = create_model(name, **options), get_variant(name)
+    shape = _image_shape(variant)
+    wanted = _shapes(model, shape)
+    state, rules = _read(model, variant, source, wanted, ignore)
+    classes = _num_classes(state, rules, wanted, _head(model, shape, wanted))
+    if classes not in (None, model.num_classes):
+        _LOG.info("%s has %d classes, as the weights have", name, classes)
+        model = create_model(name, num_classes=classes, **options)
+        wanted = _shapes(model, shape)
+    return model, _unflattened(convert(state, rules, wanted))
 
 
 def load_variables(
@@ -73,6 +106,7 @@ def load_variables(
     image_shape: tuple[int, int, int] | None = None,
     key: jax.Array | None = None,
     new_classifier: bool = True,
+    ignore: Ignore = (),
 ) -> Variables:
     """Returns the variables of a network that is made already, filled from pretrained weights.
 
@@ -88,6 +122,7 @@ def load_variables(
             The variables of some auxiliary heads depend on it.
         key: for a classifier that is initialized anew; by default ``jax.random.key(0)``.
         new_classifier: False makes another number of classes an error.
+        ignore: as for `load_pretrained`.
 
     Returns:
         ``{"params": ..., "batch_stats": ...}``, float32, for ``model.apply``.
@@ -97,22 +132,21 @@ def load_variables(
         ModelError: there is no network of that name.
     """
     variant = get_variant(name)
-    state, rules = _read(model, variant, source)
     shape = image_shape or _image_shape(variant)
     wanted = _shapes(model, shape)
+    state, rules = _read(model, variant, source, wanted, ignore)
     head = _head(model, shape, wanted) if new_classifier else {}
     found = convert(state, rules, wanted, head)
     anew = sorted(wanted.keys() - found.keys())
     if anew:
         _LOG.info(
             "%s starts with a new classifier of %d classes, because the weights have another number: %s",
-            *(name, model.num_classes, _listing(anew)),
+            *(name, model.num_classes, listing(anew)),
         )
     elif head:
         _LOG.info("%s starts with the classifier of %d classes that the weights have", name, model.num_classes)
     initial = _initialized(model, shape, jax.random.key(0) if key is None else key, anew) if anew else {}
-    variables = {path: jnp.asarray(initial[path] if path in initial else found[path]) for path in wanted}
-    return flax.traverse_util.unflatten_dict(variables, sep="/")
+    return _unflattened({path: initial[path] if path in initial else found[path] for path in wanted})
 
 
 def variable_shapes(name: str, options: Mapping[str, Option]) -> Shapes:
@@ -153,7 +187,7 @@ def convert(
     for name, tensor in state.items():
         if name.endswith("num_batches_tracked"):
             continue
-        value = np.asarray(tensor)
+        value = _on_host(tensor)
         paths = paths_of(name, value.ndim) if paths_of else {name}
         if len(paths) > 1:
             raise WeightsError(
@@ -180,28 +214,37 @@ def convert(
             )
     missing = sorted(wanted.keys() - found.keys() - passed_over)
     if unknown or missing:
-        clauses = [f"it has no variable for {_listing(unknown)}"] if unknown else []
-        clauses += [f"nothing in them fills {_listing(missing)}"] if missing else []
-        raise WeightsError(
-            f"these are weights of another network: {', and '.join(clauses)}; check the network's name and options"
-        )
+        raise WeightsError(sentence(unknown, missing, [name for name in state if name not in unknown]))
     if passed_over and passed_over != head.keys():
         raise WeightsError(
-            f"the classifiers of these weights have several numbers of classes: {_listing(sorted(passed_over))} do not "
-            f"fit the network and {_listing(sorted(head.keys() - passed_over))} do; give weights of one number"
+            f"the classifiers of these weights have several numbers of classes: {listing(sorted(passed_over))} do not "
+            f"fit the network and {listing(sorted(head.keys() - passed_over))} do; give weights of one number"
         )
     return found
 
 
-def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str, ArrayLike], tuple[Rule, ...]]:
+def _read(
+    model: Network, variant: Variant, source: Source, wanted: Shapes, ignore: Ignore
+) -> tuple[Mapping[str, ArrayLike], tuple[Rule, ...]]:
     """Returns the arrays of a source by their names, and the rules for these names: none where they are ours."""
     if is_published(source):
         published = find_published(variant.name, source)
         published.check(model)
         source = published.path()
-    state = source if isinstance(source, Mapping) else read_file(Path(source))
-    if any(isinstance(value, Mapping) for value in state.values()):
-        state = flax.traverse_util.flatten_dict(state, sep="/")
+    by_rules = _renaming(variant.rules)
+
+    def paths_of(name: str, dimensions: int) -> set[str]:
+        return by_rules(name, dimensions) if by_rules and "/" not in name else {name}
+
+    patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
+    find = functools.partial(find_state, paths_of=paths_of, wanted=wanted, ignore=patterns)
+    if isinstance(source, Mapping):
+        try:
+            state = find(_flattened(source)) if source else {}
+        except FileError as error:
+            raise WeightsError(f"the mapping {error}") from None
+    else:
+        state = read_file(Path(source), find)
     if any("/" in name for name in state):
         return state, ()
     if not variant.rules:
@@ -210,6 +253,42 @@ def _read(model: Network, variant: Variant, source: Source) -> tuple[Mapping[str
             "that jaxcnn saved"
         )
     return state, variant.rules
+
+
+def _flattened(source: Mapping[str, PyTree]) -> Mapping[str, PyTree]:
+    """Returns variables as Flax has them by their paths, and any other mapping as it is."""
+    if not isinstance(source.get("params"), Mapping):
+        return source
+    flat = {"/".join(map(str, keys)): leaf for keys, leaf in flax.traverse_util.flatten_dict(source).items()}
+    # Our names have no dots, and those of a network in PyTorch have some.
+    return source if any("." in name for name in flat) else flat
+
+
+def _unflattened(found: Mapping[str, ArrayLike]) -> Variables:
+    return flax.traverse_util.unflatten_dict({path: jnp.asarray(value) for path, value in found.items()}, sep="/")
+
+
+def _on_host(tensor: ArrayLike) -> np.ndarray:
+    """Returns a tensor as NumPy's; one of PyTorch may be on a device, need a gradient, or be in bfloat16."""
+    detach = getattr(tensor, "detach", None)
+    if detach is not None:
+        tensor = detach().cpu()
+        tensor = tensor.float() if tensor.is_floating_point() else tensor
+    return np.asarray(tensor)
+
+
+def _num_classes(
+    state: Mapping[str, ArrayLike], rules: Iterable[Rule], wanted: Shapes, head: Mapping[str, int]
+) -> int | None:
+    """Returns the number of classes that weights have by the size of their classifier; None if they have none."""
+    paths_of = _renaming(rules)
+    for name, tensor in state.items():
+        value = _on_host(tensor)
+        for path in (paths_of(name, value.ndim) if paths_of else {name}) & head.keys():
+            arranged = _arranged(value, wanted[path].shape) if paths_of else value
+            if not _auxiliary(path) and arranged.ndim == len(wanted[path].shape):
+                return arranged.shape[head[path]]
+    return None
 
 
 def _image_shape(variant: Variant) -> tuple[int, int, int]:
@@ -276,7 +355,7 @@ def _renaming(rules: Iterable[Rule]) -> Callable[[str, int], set[str]] | None:
                 collection, leaf = "params", "kernel" if dimensions > 1 else "scale"
             case "bias":
                 collection, leaf = "params", "bias"
-            case "layer_scale":
+            case "layer_scale" | "gamma":  # torchvision's name, and that of timm and ConvNeXt's authors
                 collection, leaf = "params", "layer_scale/scale"
             case "running_mean" | "running_var":
                 collection, leaf = "batch_stats", tensor.removeprefix("running_")
@@ -296,8 +375,10 @@ def _auxiliary(path: str) -> bool:
 
 
 def _arranged(value: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
-    """Turns OIHW to HWIO, O11 (layer scales) to O, OI to IO, and dense layers over flattened CHW to convolutions."""
+    """Turns OIHW to HWIO, O11 (layer scales) to O, OI and OI11 to IO, and dense layers over CHW to convolutions."""
     match value.ndim, len(wanted):
+        case 4, 2 if value.shape[2:] == (1, 1):
+            return value[:, :, 0, 0].T
         case 2, 4 if value.shape == (wanted[3], math.prod(wanted[:3])):
             return value.reshape(wanted[3], wanted[2], *wanted[:2]).transpose(2, 3, 1, 0)
         case 4, _:
@@ -307,8 +388,3 @@ def _arranged(value: np.ndarray, wanted: tuple[int, ...]) -> np.ndarray:
         case 2, _:
             return value.T
     return value
-
-
-def _listing(names: list[str]) -> str:
-    shown = ", ".join(names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"

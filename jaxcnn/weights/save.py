@@ -1,6 +1,8 @@
 """Writes variables under our own names, which `load_pretrained` reads without weight rules."""
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,7 +16,13 @@ from jaxcnn.weights.errors import WeightsError
 Format = Literal["safetensors", "orbax"]
 
 
-def save_variables(variables: Variables, path: Path, format: Format = "safetensors") -> None:
+CLASS_NAMES = "class_names"
+"""The key of the class names, as JSON, in the metadata of a safetensors file; the name of their file beside orbax's."""
+
+
+def save_variables(
+    variables: Variables, path: Path, format: Format = "safetensors", class_names: Sequence[str] | None = None
+) -> None:
     """Writes a network's variables.
 
     Args:
@@ -22,6 +30,7 @@ def save_variables(variables: Variables, path: Path, format: Format = "safetenso
         path: the path of the file, whose tensors are named ``params/conv1/kernel``; for orbax that of the folder.
         format: ``safetensors`` writes one file that any reader of safetensors opens, ``orbax`` a checkpoint that orbax
             restores as this tree.
+        class_names: the name of each class, in the order of the logits, which `jaxcnn.load` finds again.
 
     Raises:
         WeightsError: there is something at that path already, or it cannot be written.
@@ -29,6 +38,7 @@ def save_variables(variables: Variables, path: Path, format: Format = "safetenso
     if path.exists():
         raise WeightsError(f"there is {path} already: remove it, or give another path")
     host = jax.device_get(variables)
+    names = None if class_names is None else json.dumps(list(class_names))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if format == "orbax":
@@ -36,12 +46,15 @@ def save_variables(variables: Variables, path: Path, format: Format = "safetenso
 
             with orbax.checkpoint.StandardCheckpointer() as checkpointer:
                 checkpointer.save(path.absolute(), host)
+            if names is not None:
+                (path / f"{CLASS_NAMES}.json").write_text(names, encoding="utf-8")
         else:
             import safetensors.numpy
 
             flat = flax.traverse_util.flatten_dict(host, sep="/")
             partial = path.with_name(f".{path.name}.partial")
-            safetensors.numpy.save_file({name: np.ascontiguousarray(value) for name, value in flat.items()}, partial)
+            arrays = {name: np.ascontiguousarray(value) for name, value in flat.items()}
+            safetensors.numpy.save_file(arrays, partial, None if names is None else {CLASS_NAMES: names})
             os.replace(partial, path)
     except OSError as error:
         raise WeightsError(f"{path} cannot be written: {error.strerror or error}") from None

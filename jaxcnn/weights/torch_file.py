@@ -9,13 +9,15 @@ import io
 import math
 import os
 import zipfile
-from collections.abc import Callable
-from typing import BinaryIO, TypeGuard
+from collections.abc import Callable, Mapping
+from typing import BinaryIO, TypeAlias
 
 import numpy as np
 
-from jaxcnn.weights.errors import FileError
-from jaxcnn.weights.torch_pickle import Storage, Tensor, run, shown
+from jaxcnn.types import PyTree
+from jaxcnn.weights.errors import FileError, shown
+from jaxcnn.weights.state_dicts import find_state
+from jaxcnn.weights.torch_pickle import Storage, Tensor, run
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -26,21 +28,16 @@ MAX_EXPANSION = 10
 shrink."""
 MAX_DIMENSIONS = 32
 
-_CONTAINERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-"""The names under which training scripts (timm's and torchvision's ``references``) keep a state dict, the averaged one
-first."""
+Find: TypeAlias = Callable[[PyTree], Mapping[str, PyTree]]
+"""A function that finds the state dict in what a file holds: see `jaxcnn.weights.state_dicts.find_state`."""
 
 
-def read_state(file: BinaryIO) -> dict[str, np.ndarray]:
-    """Reads a state dict.
-
-    The state dict is the file's object, if that is a dictionary of nothing but tensors. Otherwise it is what the object
-    holds under the first of ``state_dict_ema``, ``model_ema``, ``state_dict`` and ``model`` that it has. Only its
-    tensors are read. The prefix ``module.``, which networks have that were trained on several GPUs or averaged, is
-    taken off, and the average's count is dropped.
+def read_state(file: BinaryIO, find: Find = find_state) -> dict[str, np.ndarray]:
+    """Reads a state dict. Only its tensors are read, of all that the file holds.
 
     Args:
         file: a whole file in either format, positioned at its beginning.
+        find: the function that finds the state dict in the file's object.
 
     Returns:
         The arrays by their names, in the file's shapes and dtypes; read-only, and views of one storage where the file
@@ -54,13 +51,13 @@ def read_state(file: BinaryIO) -> dict[str, np.ndarray]:
     start = file.read(len(LEGACY))
     file.seek(0)
     if start.startswith(ZIP):
-        return _read_zip(file)
+        return _read_zip(file, find)
     if start == LEGACY:
-        return _read_legacy(file)
+        return _read_legacy(file, find)
     raise FileError("does not begin as PyTorch's files do: fetch it again")
 
 
-def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read_zip(file: BinaryIO, find: Find) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
         entries = _entries(archive, file.seek(0, os.SEEK_END))
 
@@ -85,7 +82,7 @@ def _read_zip(file: BinaryIO) -> dict[str, np.ndarray]:
         if "byteorder" in entries and read("byteorder", len(b"little")) != b"little":
             raise FileError("was written on a big-endian machine: save it on a little-endian one")
         value, _ = run(io.BytesIO(read("data.pkl", MAX_PICKLE_BYTES)))
-        return _arrays(_state_of(value), read_storage)
+        return _arrays(find(value), read_storage)
 
 
 def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
@@ -107,7 +104,7 @@ def _entries(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.ZipInfo]:
     return entries
 
 
-def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
+def _read_legacy(file: BinaryIO, find: Find) -> dict[str, np.ndarray]:
     # The pickles are read from memory, so that no instruction can ask for more bytes than these.
     pickles = io.BytesIO(file.read(MAX_PICKLE_BYTES))
     (_, _), (protocol, _), (system, _), (value, storages), (keys, _) = (run(pickles) for _ in range(5))
@@ -135,32 +132,10 @@ def _read_legacy(file: BinaryIO) -> dict[str, np.ndarray]:
         file.seek(starts[storage.key])
         return file.read(storage.size * storage.dtype.itemsize)
 
-    return _arrays(_state_of(value), read_storage)
+    return _arrays(find(value), read_storage)
 
 
-def _is_state(value: object) -> TypeGuard[dict[object, Tensor]]:
-    return type(value) is dict and all(isinstance(tensor, Tensor) for tensor in value.values())
-
-
-def _state_of(value: object) -> dict[str, Tensor]:
-    """Returns the state dict in what a file holds."""
-    if not _is_state(value) and isinstance(value, dict):
-        value = next((value[name] for name in _CONTAINERS if name in value), None)
-    if not _is_state(value):
-        raise FileError(
-            f"holds no state dict, nor one under {', '.join(_CONTAINERS[:-1])} or {_CONTAINERS[-1]}: save "
-            "model.state_dict()"
-        )
-    named = {name: tensor for name, tensor in value.items() if isinstance(name, str)}
-    if len(named) < len(value):
-        raise FileError("holds tensors without names: save model.state_dict()")
-    counted = {name: tensor for name, tensor in named.items() if name != "n_averaged"}
-    if all(name.startswith("module.") for name in counted):
-        return {name.removeprefix("module."): tensor for name, tensor in counted.items()}
-    return named
-
-
-def _arrays(state: dict[str, Tensor], read: Callable[[Storage], bytes]) -> dict[str, np.ndarray]:
+def _arrays(state: Mapping[str, Tensor], read: Callable[[Storage], bytes]) -> dict[str, np.ndarray]:
     storages: dict[str, np.ndarray] = {}
 
     def array(name: str, tensor: Tensor) -> np.ndarray:

@@ -1,41 +1,28 @@
 """PyTorch's pickles, run by a machine that makes containers and describes tensors, and calls nothing else.
 
 A pickle is a program, and Python's own interpreter of it imports and calls whatever the program names. This one knows
-the instructions that ``torch.save`` writes (pickle protocol 2) and a closed table of names, all of which stand for
-functions of this file. It refuses every other instruction and every other name, and its message says which.
+the instructions that ``torch.save`` writes (pickle protocol 2) and a closed table of names. A few of these stand for
+functions of this file; the others (`jaxcnn.weights.torch_names`) for objects that are not read, whatever the program
+does with them. It refuses every other instruction and every other name, and its message says which.
 """
 
 import dataclasses
 import pickletools
 from collections.abc import Callable, Iterable
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeAlias, TypeVar
 
-import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.weights.errors import FileError
+from jaxcnn.weights.errors import FileError, shown
+from jaxcnn.weights.torch_names import DICTIONARIES, OPAQUE, STORAGES
 
 MAX_INSTRUCTIONS = 1 << 20
 """The number of instructions that a pickle may have. A state dict takes about 35 for each tensor, a whole training
 checkpoint of NASNet-A large about 200,000."""
 
-Key = str | int | float | bool | None
-"""What a dictionary or a set may hold as a key."""
+_LONGEST_KEY = 16
+"""The number of items that a tuple may have as a key."""
 Container = TypeVar("Container", list, dict)
-
-_STORAGES = {
-    "HalfStorage": "<f2",
-    "FloatStorage": "<f4",
-    "DoubleStorage": "<f8",
-    "BFloat16Storage": jnp.bfloat16,
-    "BoolStorage": "?",
-    "ByteStorage": "u1",
-    "CharStorage": "i1",
-    "ShortStorage": "<i2",
-    "IntStorage": "<i4",
-    "LongStorage": "<i8",
-}
-_DTYPES = ("float16", "float32", "float64", "bfloat16", "bool", "uint8", "int8", "int16", "int32", "int64")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,10 +61,8 @@ class _Name:
     text: str
 
 
-_INERT = frozenset(f"torch.{name}" for name in _DTYPES)
-_STORAGE_NAMES = {
-    f"{module}.{name}": np.dtype(d) for module in ("torch", "torch.cuda") for name, d in _STORAGES.items()
-}
+Key: TypeAlias = "str | int | float | Unread | _Name | tuple[Key, ...] | None"
+"""What a dictionary or a set may hold as a key."""
 
 
 def _are_counts(values: Iterable[object]) -> bool:
@@ -86,8 +71,12 @@ def _are_counts(values: Iterable[object]) -> bool:
 
 
 def _tensor(
-    storage: object = None, offset: object = None, shape: object = None, strides: object = None, *_: object
+    storage: object = None, offset: object = None, shape: object = None, strides: object = None, *more: object
 ) -> Tensor:
+    match more:
+        # PyTorch negates and conjugates some views only when they are read, and notes that in the last argument.
+        case [_, _, dict(notes), *_] if any(notes.values()):
+            raise FileError("holds a tensor that is yet to be negated or conjugated: save tensor.resolve_neg()")
     match storage, offset, shape, strides:
         case Storage(), int(), tuple(), tuple() if _are_counts([offset, *shape, *strides]):
             if len(shape) == len(strides):
@@ -99,6 +88,20 @@ def _parameter(tensor: object = None, *_: object) -> Tensor:
     if not isinstance(tensor, Tensor):
         raise FileError("holds a parameter that is not a tensor: fetch it again")
     return tensor
+
+
+def _of_type(function: object = None, kind: object = None, arguments: object = None, *_: object) -> Tensor:
+    """Makes a tensor of a class of its own, or with attributes: ``(function, class, arguments, attributes)``."""
+    match function, arguments:
+        case _Name(text=("torch._utils._rebuild_tensor_v2" | "torch._utils._rebuild_parameter") as name), tuple():
+            made = _FUNCTIONS[name](*arguments)
+            assert isinstance(made, Tensor)
+            return made
+    raise FileError("holds a tensor of a class of its own that is made in an unknown way: save a plain state dict")
+
+
+def _empty(*_: object) -> dict[Key, object]:
+    return {}
 
 
 def _mapping(items: object = (), *_: object) -> dict[Key, object]:
@@ -123,26 +126,25 @@ def _sequence(make: type) -> Callable[..., object]:
 _FUNCTIONS: dict[str, Callable[..., object]] = {
     "collections.OrderedDict": _mapping,
     "collections.Counter": _mapping,  # learning rate schedules have one
+    "collections.defaultdict": _empty,  # the argument is what makes a missing value
     "torch.Size": _sequence(tuple),
     "builtins.set": _sequence(set),
     "__builtin__.set": _sequence(set),
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_parameter": _parameter,
+    "torch._utils._rebuild_parameter_with_state": _parameter,
+    "torch._tensor._rebuild_from_type_v2": _of_type,
 }
-_UNREAD = frozenset({"argparse.Namespace"})  # the options of torchvision's and timm's training scripts
 
 
-def _key(value: object) -> Key:
-    # Tuples are refused: the hash of one that is nested a million deep would overflow the interpreter's stack.
-    if value is None or isinstance(value, str | int | float):
+def _key(value: object, depth: int = 2) -> Key:
+    if value is None or isinstance(value, str | int | float | Unread | _Name):
         return value
+    # Longer and deeper tuples are refused: hashing them may take for ever, or overflow the interpreter's stack.
+    if isinstance(value, tuple) and len(value) <= _LONGEST_KEY and depth:
+        return tuple(_key(item, depth - 1) for item in value)
     raise FileError("holds a dictionary or set of other things than names and numbers: fetch it again")
-
-
-def shown(name: str) -> str:
-    """Returns a name from a file in a form that is safe to print: quoted, escaped, and not endless."""
-    return ascii(name if len(name) <= 80 else f"{name[:77]}...")
 
 
 def run(program: BinaryIO) -> tuple[object, dict[str, Storage]]:
@@ -191,8 +193,10 @@ class _Machine:
         return items
 
     def top(self, kind: type[Container]) -> Container:
-        """Returns the container that is to be filled, which stays on the stack."""
+        """Returns the container that is to be filled, which stays on the stack; one to drop for what is not read."""
         container = self.stack[-1] if self.stack else None
+        if isinstance(container, Unread):
+            return kind()
         if not isinstance(container, kind):
             raise ValueError(f"an instruction fills a {kind.__name__} where there is none")
         return container
@@ -246,8 +250,9 @@ class _Machine:
                 self.stack.append(_call(instruction, name, arguments))
             case "BUILD":
                 # These are attributes: a state dict's versions of its modules, a Namespace's options. They are dropped.
-                state = self.pop()
-                if not self.stack or type(state) is not dict or type(self.stack[-1]) not in (dict, Unread):
+                state, target = self.pop(), self.stack[-1] if self.stack else None
+                attributes = (dict,) if type(target) is dict else (dict, tuple) if isinstance(target, Unread) else ()
+                if type(state) not in attributes:
                     raise FileError("sets attributes of what has none in a file of weights: do not trust it")
             case "BINPERSID":
                 storage = _storage(self.pop())
@@ -260,7 +265,7 @@ class _Machine:
 
 
 def _allowed(name: str) -> _Name:
-    if name not in _FUNCTIONS and name not in _STORAGE_NAMES and name not in _UNREAD | _INERT:
+    if name not in _FUNCTIONS and name not in STORAGES and name not in OPAQUE | DICTIONARIES:
         raise FileError(
             f"names {shown(name)}, which is no part of weights, and was not called: if you trust the file, load it in "
             "PyTorch and save model.state_dict() alone"
@@ -271,9 +276,12 @@ def _allowed(name: str) -> _Name:
 def _call(instruction: str, name: object, arguments: object) -> object:
     """Makes what PyTorch would make by calling a name."""
     if type(name) is _Name and type(arguments) is tuple:
-        if instruction == "REDUCE" and name.text in _FUNCTIONS:
-            return _FUNCTIONS[name.text](*arguments)
-        if instruction == "NEWOBJ" and name.text in _UNREAD:
+        if name.text in _FUNCTIONS:
+            if instruction == "REDUCE":
+                return _FUNCTIONS[name.text](*arguments)
+        elif name.text in DICTIONARIES:
+            return {}
+        elif name.text in OPAQUE:
             return Unread()
     raise FileError("calls what cannot be called in a file of weights: do not trust it")
 
@@ -285,11 +293,11 @@ def _storage(identity: object) -> Storage:
     """
     match identity:
         case ("storage", _Name(text=name), str(key), str(), int(size), *view) if (
-            name in _STORAGE_NAMES and _are_counts([size]) and len(view) <= 1
+            name in STORAGES and _are_counts([size]) and len(view) <= 1
         ):
             match view:
                 case [] | [None]:
-                    return Storage(_STORAGE_NAMES[name], key, size, 0, size)
+                    return Storage(STORAGES[name], key, size, 0, size)
                 case [(str(), int(start), int(length))] if _are_counts([start, length]) and start + length <= size:
-                    return Storage(_STORAGE_NAMES[name], key, size, start, length)
+                    return Storage(STORAGES[name], key, size, start, length)
     raise FileError("refers to something outside itself that is not a tensor's storage: fetch it again")

@@ -107,10 +107,10 @@ def test_predict_takes_the_weights_it_is_told(monkeypatch, capsys):
     asked = []
 
     class Network:
-        def predict(self, paths, top_k):
-            return [[("tench", 0.75)] * top_k for _ in paths]
+        def predict_each(self, paths, top_k, *, upright):
+            return ([("tench", 0.75)] * top_k for _ in paths)
 
-    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments: asked.append(arguments) or Network())
+    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments, **_: asked.append(arguments) or Network())
     options = ("--model", "runs/a", "--checkpoint", "best", "--weights-of", "ema")
     assert main(["predict", "photo.jpg", *options]) == 0
     assert main(["predict", "photo.jpg", "--model", "lenet", "--weights", "w.pth"]) == 0
@@ -151,6 +151,36 @@ def test_convert_writes_what_predict_reads(tmp_path, monkeypatch, capsys):
         == 0
     )
     assert "0.1000" in capsys.readouterr().out
+
+
+def test_the_number_of_classes_is_the_files_and_a_file_names_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shapes = load.variable_shapes("resnet20_cifar", {"num_classes": 3})
+    state = {name: np.zeros(leaf.shape, np.float16) for name, leaf in shapes.items()}
+    safetensors.numpy.save_file(state | {"total_ops": np.zeros(1)}, tmp_path / "theirs.safetensors")
+    (tmp_path / "names.txt").write_text("\ufeffbig cat\r\ndog\r\nfish [pike]\r\n\r\n", encoding="utf-8")
+    (tmp_path / "two.txt").write_text("cat\ndog\n")
+    for name in ("big cat", "dog", "fish [pike]"):
+        (tmp_path / "photos" / "val" / name).mkdir(parents=True)
+        Image.new("RGB", (40, 40)).save(tmp_path / "photos" / "val" / name / "photo.png")
+    photo = "photos/val/dog/photo.png"
+    theirs = ("resnet20_cifar", "theirs.safetensors", "ours.safetensors", "--ignore", "total_*")
+    assert main(["convert", *theirs[:3]]) == 2
+    assert "no variable for total_ops; check the network's name and options, or leave" in capsys.readouterr().err
+    assert main(["convert", *theirs, "--class-names", "two.txt"]) == 2
+    assert "--class-names names 2 classes, and the network has 3: name each of them" in capsys.readouterr().err
+    assert main(["convert", *theirs, "--class-names", "names.txt"]) == 0
+    said = "ours.safetensors holds the variables of create_model('resnet20_cifar', num_classes=3)\n"
+    assert capsys.readouterr().out == said
+    given = ("--model", "resnet20_cifar", "--weights")
+    assert main(["predict", photo, *given, "ours.safetensors", "--top-k", "3"]) == 0
+    assert "big cat" in capsys.readouterr().out
+    options = ("--weights", "theirs.safetensors", "--ignore", "total_*", "--data.name", "folder:photos", "--top-k", "1")
+    assert main(["evaluate", "resnet20_cifar", *options, "--class-names", "names.txt"]) == 0
+    assert capsys.readouterr().out.endswith("3 images\n")
+    (tmp_path / "names.txt").write_text("a\n\nb\n")
+    assert main(["predict", photo, *given, "ours.safetensors", "--class-names", "names.txt"]) == 2
+    assert "names.txt has an empty line 2: give the name of a class on each line" in capsys.readouterr().err
 
 
 def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, monkeypatch, capsys):

@@ -27,16 +27,25 @@ TORCHVISION = (
 )
 # The other publishers' in jaxcnn/weights/published.json.
 OTHERS = (
+    (232, 224, "bicubic"),
+    (235, 224, "bicubic"),
+    (256, 256, "bicubic"),
     (272, 240, "bicubic"),
     (292, 260, "bicubic"),
+    (303, 288, "bicubic"),
+    (320, 320, "bicubic"),
     (331, 300, "bicubic"),
     (331, 300, "bilinear"),
+    (341, 299, "bicubic"),
     (363, 331, "bicubic"),
     (412, 380, "bicubic"),
     (413, 380, "bilinear"),
     (488, 456, "bicubic"),
     (560, 528, "bicubic"),
     (632, 600, "bicubic"),
+    # The whole image, scaled to the crop: timm's "squash".
+    (None, 384, "bicubic"),
+    (None, 448, "bicubic"),
 )
 PREPROCESSINGS = TORCHVISION + OTHERS
 

@@ -25,11 +25,14 @@ from torchvision.transforms._presets import ImageClassification  # noqa: E402
 FAMILIES = ("alexnet", "convnext", "densenet", "efficientnet", "googlenet", "inception", "regnet", "res", "vgg", "wide")
 
 
-def cropped(image: np.ndarray, resize: int, crop: int, interpolation: str) -> np.ndarray:
-    """By the preset, whose normalization is the identity here."""
+def cropped(image: np.ndarray, resize: int | None, crop: int, interpolation: str) -> np.ndarray:
+    """By the preset, whose normalization is the identity here; without a size before the crop, by a resizing alone."""
     grey = image.shape[-1] == 1
     channels = {"mean": (0.0,), "std": (1.0,)} if grey else {"mean": (0.0,) * 3, "std": (1.0,) * 3}
     mode = InterpolationMode(interpolation)
+    if resize is None:
+        whole = Image.fromarray(image[..., 0] if grey else image)
+        return np.asarray(functional.resize(whole, [crop, crop], mode)).reshape(crop, crop, -1)
     preset = ImageClassification(crop_size=crop, resize_size=resize, interpolation=mode, **channels)
     answer = preset(Image.fromarray(image[..., 0] if grey else image))
     return (answer * 255).round().to(torch.uint8).numpy().transpose(1, 2, 0)

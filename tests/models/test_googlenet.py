@@ -164,7 +164,8 @@ def test_transform_input_takes_imagenets_normalization(name):
 
 @pytest.mark.parametrize(("name", "needed"), [("googlenet", True), ("inception_v3", True), ("resnet18", None)])
 def test_published_weights_get_the_input_they_need(name, needed, monkeypatch):
-    monkeypatch.setattr(loading, "load_pretrained", lambda name, weights, **options: {})
+    made = lambda name, weights, ignore, **options: (jaxcnn.create_model(name, **options), {})  # noqa: E731
+    monkeypatch.setattr(loading, "load_network", made)
     assert getattr(loading.load_published(name, Path("w")).model, "transform_input", None) is needed
 
 

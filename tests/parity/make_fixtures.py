@@ -1,7 +1,8 @@
-"""Makes fixtures for test_parity.py from an installed torchvision or timm.
+"""Makes fixtures for test_parity.py from an installed torchvision, timm, or EfficientNet package for PyTorch.
 
     python tests/parity/make_fixtures.py torchvision resnet34 --size 161 --double
     python tests/parity/make_fixtures.py timm tf_efficientnet_lite1
+    python tests/parity/make_fixtures.py efficientnet_pytorch efficientnet-b0
 
 A fixture holds the reference's logits in evaluation mode, with every parameter and buffer set by
 `parity_weights.weight` and the input by `parity_weights.images`, and the names and shapes of its state dict. With
@@ -16,21 +17,21 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tests.parity import parity_weights
+from tests.parity import parity_weights, torchvision_operators  # noqa: F401
 
 HERE = Path(__file__).parent
 
 
 def build(library: str, name: str) -> torch.nn.Module:
     """The reference, without weights."""
-    # torchvision's compiled operators may be missing beside a CPU build of PyTorch; classification does not use them.
-    operators = torch.library.Library("torchvision", "DEF")
-    operators.define("nms(Tensor a, Tensor b, float c) -> Tensor")
-    operators.define("qnms(Tensor a, Tensor b, float c) -> Tensor")
     if library == "timm":
         import timm
 
         return timm.create_model(name)
+    if library == "efficientnet_pytorch":
+        import efficientnet_pytorch
+
+        return efficientnet_pytorch.EfficientNet.from_name(name)
     import torchvision
 
     # These two would spend minutes on an initialization that is thrown away.
@@ -40,7 +41,7 @@ def build(library: str, name: str) -> torch.nn.Module:
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("library", choices=["torchvision", "timm"])
+    parser.add_argument("library", choices=["torchvision", "timm", "efficientnet_pytorch"])
     parser.add_argument("names", nargs="+")
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--batch", type=int, default=2)
@@ -54,10 +55,12 @@ def main() -> None:
         images = torch.from_numpy(parity_weights.images(chosen.batch, chosen.size))
         with torch.no_grad():
             logits = model.to(precision)(images.to(precision)).numpy()
-        path = HERE / f"{name}_{chosen.size}{'_double' if chosen.double else ''}.npz"
+        # torchvision and timm give some networks the same name, and their modules others.
+        prefix = "" if chosen.library == "torchvision" else f"{chosen.library}_"
+        path = HERE / f"{prefix}{name}_{chosen.size}{'_double' if chosen.double else ''}.npz"
         np.savez_compressed(
             path,
-            network=name,
+            network=name if chosen.library == "torchvision" else f"{chosen.library}/{name}",
             logits=logits,
             state_dict=json.dumps(shapes),
             parameters=sum(value.numel() for value in model.parameters()),

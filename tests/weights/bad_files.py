@@ -93,6 +93,23 @@ def executing(sentinel):
             altered(state(weight=tensor()), number(6), call + b"0" + number(6)),
             untouched,
         ),
+        "inside_what_is_not_read": (
+            b"\x80\x02" + name("decimal", "Decimal") + b"(" + call + b"tR.",
+            untouched,
+        ),
+        "attributes_of_what_is_not_read": (
+            b"\x80\x02" + name("argparse", "Namespace") + b")\x81}" + text("x") + call + b"sb.",
+            untouched,
+        ),
+        "items_of_what_is_not_read": (
+            b"\x80\x02" + name("collections", "deque") + b"]\x85R(" + call + b"e.",
+            untouched,
+        ),
+        "key_of_a_dictionary": (b"\x80\x02}" + call + b"Ns.", untouched),
+        "missing_value": (
+            b"\x80\x02" + name("collections", "defaultdict") + system + b"\x85R0" + call + b".",
+            untouched,
+        ),
         "inside_an_ordered_dict": (
             b"\x80\x02" + name("collections", "OrderedDict") + b"(](" + call + b"etR.",
             untouched,
@@ -161,6 +178,28 @@ def machine():
         "call_a_storage_class": (b"\x80\x02" + storage + b"(" + number(1 << 40) + b"tR.", no_call),
         "call_a_number": (b"\x80\x02" + number(1) + b")R.", no_call),
         "call_an_ordered_dict_anew": (b"\x80\x02" + ordered + b")\x81.", no_call),
+        "names_beside_the_table": (
+            b"\x80\x02" + name("numpy", "load") + b"(" + text("x.npy") + b"tR.", r"names 'numpy\.load'",
+        ),
+        "bytes_of_another_file": (
+            b"\x80\x02" + name("torch.storage", "_load_from_bytes") + b"(Nt.",
+            r"names 'torch\.storage\._load_from_bytes'",
+        ),
+        "attribute_of_a_name": (b"\x80\x02" + name("datetime", "date.max") + b")R.", r"names 'datetime\.date\.max'"),
+        "a_state_dict_anew": (b"\x80\x02" + name("collections", "defaultdict") + b")\x81.", no_call),
+        "attributes_of_a_name": (b"\x80\x02" + name("datetime", "date") + b"}b.", no_set),
+        "wide_key": (b"\x80\x02}(" + b"N" * 17 + b"tNs.", "other things than names and numbers"),
+        "keys_of_keys": (
+            b"\x80\x02](" + b"N" * 16 + b"tq\x00a(" + b"h\x00" * 16 + b"tq\x01a}(" + b"h\x01" * 16 + b"tNs.",
+            "other things than names and numbers",
+        ),
+        "to_be_negated": (
+            state(weight=altered(tensor(), b")Rt", b")R}" + text("neg") + b"\x88st")), "yet to be negated",
+        ),
+        "a_tensor_of_its_own_class": (
+            b"\x80\x02" + name("torch._tensor", "_rebuild_from_type_v2") + b"("
+            + name("decimal", "Decimal") + name("torch", "Tensor") + b")Nt" + b"R.", "is made in an unknown way",
+        ),
         "persistent_module": (
             b"\x80\x02(" + text("module") + ordered + text("x.py") + text("import os") + b"tQ.",
             "refers to something outside itself",

@@ -53,7 +53,9 @@ def test_a_compressed_file_is_read(tmp_path):
     [
         (("module.a", "module.b"), {"a", "b"}),
         (("module.a", "n_averaged"), {"a"}),
-        (("module.a", "b"), {"module.a", "b"}),
+        (("module.a", "b"), {"a", "b"}),
+        (("module.a", "a"), {"module.a", "a"}),
+        (("module._orig_mod.a", "b.module.0.model.c"), {"a", "b.0.c"}),
     ],
 )
 def test_the_prefix_of_several_gpus_is_taken_off(names, expected, tmp_path):
@@ -77,6 +79,36 @@ def test_the_averaged_weights_of_a_checkpoint_come_first(held, taken, tmp_path):
         entries.append(text(name) + b"}" + text(f"in_{name}") + bad_files.tensor() + b"s")
     (tmp_path / "w.pth").write_bytes(bad_files.zipped(b"\x80\x02}(" + b"".join(entries) + b"u."))
     assert read_file(tmp_path / "w.pth").keys() == {f"in_{taken}"}
+
+
+def test_what_is_harmless_is_passed_over_and_not_made(tmp_path):
+    """Python itself would take a terabyte for these, read a file, and know no such class."""
+    name, number, text = bad_files.name, bad_files.number, bad_files.text
+    values = {
+        "bytes": name("__builtin__", "bytearray") + b"(" + number(1 << 40) + b"tR",
+        "range": name("__builtin__", "xrange") + b"(" + number(1 << 40) + b"tR",
+        "path": name("pathlib", "PosixPath") + b"(" + text("/dev/zero") + b"tR",
+        "number": name("numpy.core.multiarray", "scalar")
+        + b"("
+        + name("numpy", "dtype")
+        + b"("
+        + text("no")
+        + b"tRNtR",
+        "options": name("omegaconf.dictconfig", "DictConfig") + b")\x81}" + text("x") + b"Nsb",
+        "items": name("easydict", "EasyDict") + b")\x81}" + text("x") + b"Nsb" + text("y") + b"Ns",
+        "queue": name("collections", "deque") + b"]\x85RNa(NNe",
+        "default": name("collections", "defaultdict") + name("__builtin__", "list") + b"\x85R" + text("y") + b"Ns",
+    }
+    entries = b"".join(text(key) + value for key, value in values.items())
+    program = b"\x80\x02}(" + text("model") + b"}" + text("a") + bad_files.tensor() + b"s" + entries + b"u."
+    (tmp_path / "w.pth").write_bytes(bad_files.zipped(program))
+    tracemalloc.start()
+    try:
+        found = read_file(tmp_path / "w.pth")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert found.keys() == {"a"}
 
 
 @pytest.mark.parametrize("case", NAMES)
