@@ -128,7 +128,7 @@ class Trained:
                 for best, row in zip(predictions.top(top_k), predictions.probabilities(), strict=True)
             )
         errors = {
-            index: UserError(f"{path} {reason}: give image files")
+            index: UserError(f"{path} {reason}")
             for index, (path, reason) in zip(split.unreadable, split.bad, strict=True)
         }
         for index in range(split.size):
