@@ -21,7 +21,13 @@ from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.networks import check_image_shape, check_normalization, make_evaluator, make_model
+from jaxcnn.networks import (
+    check_batch_statistics,
+    check_image_shape,
+    check_normalization,
+    make_evaluator,
+    make_model,
+)
 from jaxcnn.training.ema import make_average
 from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer, warmup_steps
@@ -165,6 +171,8 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     # This refuses images that are too small for the network.
     abstract_state = jax.eval_shape(make_state)
     check_image_shape(model, abstract_state.variables, data.evaluation.image_shape)
+    parts = parallel.batch_norm_groups(config.parallel.batch_norm) * config.parallel.micro_batches
+    check_batch_statistics(model, abstract_state.variables, shape, config.data.batch_size, parts)
     state_shardings = jax.tree.map(lambda leaf: parallel.replicated, abstract_state)
     if config.parallel.shard_optimizer:
         sharded = parallel.sharded(abstract_state.optimizer_state)

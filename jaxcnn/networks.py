@@ -1,6 +1,7 @@
 """A network made from a config, and the images that it can be measured on."""
 
 import dataclasses
+import functools
 from pathlib import Path
 from typing import Literal
 
@@ -132,6 +133,49 @@ def check_image_shape(
         size = "x".join(map(str, shape))
         reason = str(error).splitlines()[0].split(" (http")[0]
         raise UserError(f"images of {size} ({options}) do not fit this network: {reason}") from None
+
+
+def check_batch_statistics(
+    model: nn.Module, variables: Variables, shape: tuple[int, ...], batch_size: int, parts: int
+) -> None:
+    """Refuses a batch in which batch normalization would see one value a channel, without computing anything.
+
+    Args:
+        model: the network.
+        variables: its variables, or their shapes.
+        shape: the training images' (height, width, channels).
+        batch_size: the number of images in a batch.
+        parts: the number of parts of a batch that are normalized separately.
+
+    Raises:
+        UserError: a part is one image, of which the network makes a map of one pixel. The message names a batch and a
+            size that work.
+    """
+    if batch_size // parts > 1:
+        return  # then there are two values at least
+    height, width, channels = shape
+
+    def trains(times: int) -> bool:
+        images = jax.ShapeDtypeStruct((1, times * height, times * width, channels), jnp.float32)
+        rngs = {"dropout": jax.random.key(0)}
+        train = functools.partial(model.apply, train=True, mutable=["batch_stats"], rngs=rngs)
+        try:
+            jax.eval_shape(train, variables, images)
+        except (UserError, ValueError, flax.errors.FlaxError):
+            return False
+        return True
+
+    if trains(1):
+        return
+    # A network whose dense layers are made for one size takes none of these.
+    times = next(filter(trains, (2, 4, 8)), None)
+    larger = f", or train on images of {times * height}x{times * width}" if times else ""
+    separately = "" if parts == 1 else f", in {parts} parts that are normalized separately"
+    raise UserError(
+        f"batch normalization in training takes statistics over several values, and images of {height}x{width} leave "
+        f"one a channel at a data.batch_size of {batch_size}{separately}: set data.batch_size to {2 * batch_size}"
+        f"{larger}"
+    )
 
 
 def check_views(
