@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import inspect
-import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import flax.linen as nn
 import jax
@@ -29,6 +29,7 @@ from jaxcnn.networks import (
     make_model,
 )
 from jaxcnn.training.ema import make_average
+from jaxcnn.training.epochs import whole_steps
 from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer, warmup_steps
 from jaxcnn.training.state import TrainState, create_state
@@ -117,15 +118,15 @@ class Assembly:
         return Feed.for_evaluation(self.data.evaluation, self.parallel, self.config.evaluation.batch_size)
 
     @property
-    def steps_per_epoch(self) -> float:
+    def steps_per_epoch(self) -> Fraction:
         """The number of steps in an epoch; it need not be whole, because a batch may extend into the next epoch."""
-        return self.data.train.size / self.config.data.batch_size
+        return Fraction(self.data.train.size, self.config.data.batch_size)
 
     @property
     def evaluation_steps(self) -> frozenset[int]:
         """The steps after which to evaluate."""
-        every, last = self.config.evaluation.every_epochs, math.floor(self.config.epochs)
-        steps = {math.ceil(epoch * self.steps_per_epoch) for epoch in range(every, last + 1, every)}
+        every, last = self.config.evaluation.every_epochs, int(self.config.epochs)
+        steps = {whole_steps(epoch, self.steps_per_epoch) for epoch in range(every, last + 1, every)}
         return frozenset(step for step in steps if step < self.total_steps) | {self.total_steps}
 
     @property
@@ -155,8 +156,8 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     model_config = dataclasses.replace(config.model, num_classes=num_classes)
     config = dataclasses.replace(config, model=model_config, evaluation=evaluation)
     model = make_model(config.model, num_classes)
-    steps_per_epoch = data.train.size / config.data.batch_size
-    total_steps = math.ceil(config.epochs * steps_per_epoch)
+    steps_per_epoch = Fraction(data.train.size, config.data.batch_size)
+    total_steps = whole_steps(config.epochs, steps_per_epoch)
     learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps)
     init_key, augment_key, dropout_key = split_seed(config.seed)
     height, width, channels = data.train.image_shape

@@ -10,7 +10,16 @@ import jax
 
 from jaxcnn.assembly import state_maker
 from jaxcnn.augment.compose import augmented_shape
-from jaxcnn.config import CenterCrop, ConfigError, Crop, DataConfig, Normalization, Resize, TrainConfig
+from jaxcnn.config import (
+    CenterCrop,
+    ConfigError,
+    Crop,
+    DataConfig,
+    Normalization,
+    Resize,
+    ScheduleConfig,
+    TrainConfig,
+)
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.models.network import Network
@@ -181,7 +190,8 @@ def restore_state(folder: Path, checkpoint: Which = "latest") -> Restored:
 
 def _restore(folder: Path, config: TrainConfig, checkpoint: Which, weights_of: WeightsOf) -> tuple[Network, Restored]:
     model = make_model(config.model, 1)  # a run's config has its number of classes
-    _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
+    # Only the layout of its state is needed, which is the same with any schedule.
+    _, optimizer = make_optimizer(dataclasses.replace(config.optimizer, schedule=ScheduleConfig()), 1, 1)
     size = config.data.train_crop.size
     shape = augmented_shape((size, size, config.data.channels), config.augmentations)
     target = jax.eval_shape(state_maker(config, model, optimizer, jax.random.key(0), shape))

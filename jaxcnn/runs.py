@@ -208,7 +208,7 @@ def _reporter(workdir: Path, assembly: Assembly, restored: Restored | None, cons
         evaluated=_is_evaluated(restored),
         total_steps=assembly.total_steps,
         epochs=assembly.config.epochs,
-        steps_per_epoch=assembly.steps_per_epoch,
+        steps_per_epoch=float(assembly.steps_per_epoch),
         console=console,
         writes=is_writer(),
     )

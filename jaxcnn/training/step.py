@@ -15,6 +15,7 @@ from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.ops.lowering_rules import rules_backend
 from jaxcnn.training.ema import Average
 from jaxcnn.training.loss_scale import LossScale
+from jaxcnn.training.optimizer import at_step
 from jaxcnn.training.state import TrainState
 from jaxcnn.types import PyTree
 
@@ -66,8 +67,9 @@ def make_train_step(
     The state is donated: its buffers become those of the next state. Totals are summed on the device.
 
     A step is bad if its loss, its gradient or the batch statistics that it leaves are not finite. Then the parameters,
-    the batch statistics, the optimizer's state (which counts the steps of the learning rate's schedule) and the moving
-    average stay as they are; only ``step``, the counts of bad steps and the scale of the loss change.
+    the batch statistics, the optimizer's state and the moving average stay as they are; only ``step``, the counts of
+    bad steps and the scale of the loss change. Whatever is scheduled is a function of ``step``, so it moves on: the
+    rates of the optimizer (see `at_step`), the moving average's decay, and the ``step_arguments``.
 
     Args:
         apply: ``model.apply``. Where ``parallel`` maps an axis, batch normalization must be given that axis's name.
@@ -135,7 +137,8 @@ def make_train_step(
         shared = state.params, state.batch_stats, loss_scale, state.step, key
         gradients, sums, batch_stats = parallel.over_devices(gradient)(shared, (images, targets))
 
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
+        before = at_step(state.optimizer_state, state.step)
+        updates, optimizer_state = optimizer.update(gradients, before, state.params)
         new = dataclasses.replace(
             state,
             step=state.step + 1,
