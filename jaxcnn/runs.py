@@ -5,7 +5,7 @@ import dataclasses
 import importlib.metadata
 import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeGuard
 
@@ -27,7 +27,7 @@ from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.loop import STEPS_IN_FLIGHT, Plan, fit
 from jaxcnn.training.manifest import saved_steps
 from jaxcnn.training.profile import Profile
-from jaxcnn.training.report import Reporter
+from jaxcnn.training.report import Reporter, read_metrics
 from jaxcnn.training.state import TrainState
 from jaxcnn.types import JsonObject, Variables
 
@@ -94,7 +94,7 @@ def train(
         if restored:
             reporter.say(f"going on from step {restored.step} of {assembly.total_steps}")
         state = restored.state if restored else _initial_state(assembly, variables)
-        report_bad_files = _BadFiles(assembly.data, reporter)
+        report_bad_files = _BadFiles(assembly.data, reporter, read_metrics(workdir / "metrics.jsonl"))
         first_step = int(state.step)
         reporter.log("start", first_step, _facts(assembly, state) | {"damaged_checkpoints": damage})
         report_bad_files(first_step)
@@ -114,6 +114,7 @@ def train(
             max_bad_steps=assembly.config.max_bad_steps,
             learning_rate=assembly.learning_rate,
             evaluated=Result.from_metrics(restored.metrics) if _is_evaluated(restored) else None,
+            sums=restored.sums if restored else {},
             profile=profile,
         )
         if profile is not None:
@@ -229,11 +230,16 @@ def _facts(assembly: Assembly, state: TrainState) -> JsonObject:
 
 
 class _BadFiles:
-    """Reports the images that could not be read, each once."""
+    """Reports the images that could not be read, each once in a run: not again after an interruption."""
 
-    def __init__(self, data: Data, reporter: Reporter) -> None:
+    def __init__(self, data: Data, reporter: Reporter, logged: Iterable[JsonObject]) -> None:
         self._data, self._reporter = data, reporter
-        self._reported: set[tuple[str, str, str]] = set()
+        self._reported = {
+            (line["split"], each["file"], each["reason"])
+            for line in logged
+            if line["kind"] == "bad_files"
+            for each in line["files"]
+        }
 
     def __call__(self, step: int) -> None:
         for split in (self._data.train, self._data.evaluation):

@@ -1,4 +1,4 @@
-"""Shows that a killed run ends in the same bits: kills a recipe's training at random moments and starts it again.
+"""Shows that a killed run ends in the same bits, and in the same log: kills a recipe's training at random moments.
 
 jaxcnn interrupt [RECIPE] [--kills 20] [--signal KILL|TERM] [-- --OPTION VALUE ...]
 """
@@ -41,7 +41,9 @@ def main(arguments: list[str]) -> int:
             number=number,
             seed=chosen.seed,
         )
-    print(f"{outcome.kills} times SIG{chosen.signal}, going on from steps {', '.join(map(str, outcome.resumed_after))}")
+    between = f", {outcome.between_lines} times between two lines of the log" if outcome.between_lines else ""
+    steps = ", ".join(map(str, outcome.resumed_after))
+    print(f"{outcome.kills} times SIG{chosen.signal}, going on from steps {steps}{between}")
     same = "bit-identical to" if not outcome.differing else "NOT the same as"
     print(f"{outcome.finished_runs} finished runs: final state and metrics {same} the uninterrupted run's")
     for name in outcome.differing:

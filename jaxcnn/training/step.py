@@ -40,8 +40,19 @@ def zero_totals() -> Totals:
     They are the loss, the wrong top-1 answers and the images of the good steps, each summed; the number of bad steps;
     and the number of the latest steps that were bad in a row.
     """
-    counts = ("top1", "images", "bad_steps", "bad_in_row")
-    return {"loss": jnp.zeros(()), **{name: jnp.zeros((), jnp.int32) for name in counts}}
+    return totals_of({})
+
+
+def totals_of(sums: Mapping[str, float]) -> Totals:
+    """Returns totals that go on from the numbers of earlier ones; those that are missing are zero."""
+    types = {
+        "loss": jnp.float32,
+        "top1": jnp.int32,
+        "images": jnp.int32,
+        "bad_steps": jnp.int32,
+        "bad_in_row": jnp.int32,
+    }
+    return {name: jnp.asarray(sums.get(name, 0), dtype) for name, dtype in types.items()}
 
 
 def _all_finite(tree: PyTree) -> jax.Array:

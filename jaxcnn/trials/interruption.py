@@ -1,4 +1,7 @@
-"""A trial of whether a run that is killed at random moments, and started again, ends in the bits of one that is not."""
+"""A trial of whether a run that is killed at random moments, and started again, ends as one that is not.
+
+It must end in the same bits, and leave the same log.
+"""
 
 import dataclasses
 import json
@@ -18,6 +21,11 @@ from jaxcnn.children import Children
 from jaxcnn.loading import restore_state
 from jaxcnn.recipes import load_recipe
 from jaxcnn.training.interrupt import EXIT_STOPPED
+from jaxcnn.training.report import read_metrics
+from jaxcnn.types import JsonObject
+
+TIMES = ("images_per_second", "data_wait_share")
+"""The values in a line of ``metrics.jsonl`` that depend on how long something took."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,13 +39,16 @@ class Outcome:
     finished_runs: int
     """The number of interrupted runs that ended."""
     differing: tuple[str, ...]
-    """The leaves of the final states that differ in some bit from the uninterrupted run's: there should be none."""
+    """The leaves of the final states that differ in some bit from the uninterrupted run's, and the lines of the logs
+    that differ in more than times: there should be none."""
+    between_lines: int = 0
+    """The number of times that a run went on from a step between two lines of the log, whose sums it had to keep."""
 
 
 def interrupt_repeatedly(
     arguments: Sequence[str], folder: Path, *, kills: int, number: signal.Signals, seed: int = 0
 ) -> Outcome:
-    """Trains once without interruption, then again with signals at random moments, and compares the final states.
+    """Trains once without interruption, then again with signals at random moments, and compares states and logs.
 
     Each interrupted run is started again until it ends by itself; if signals are still due then, another run begins. A
     signal comes at a moment drawn uniformly from the time that the quickest run so far took, imports and compilation
@@ -61,7 +72,8 @@ def interrupt_repeatedly(
     started = time.monotonic()
     _run([*command, "--workdir", str(folder / "uninterrupted")], None, number)
     duration = time.monotonic() - started
-    expected = _final_state(folder / "uninterrupted")
+    expected = _outcome(folder / "uninterrupted")
+    lines_after = {0, *(line["step"] for line in _lines(folder / "uninterrupted"))}
 
     sent, finished, resumed, differing = 0, 0, [], []
     while sent < kills:
@@ -77,13 +89,14 @@ def interrupt_repeatedly(
             resumed.append(
                 max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()), default=0)
             )
-        found = _final_state(workdir)
+        found = _outcome(workdir)
         differing += [
             f"{workdir.name}: {name}" for name in sorted(expected | found) if expected.get(name) != found.get(name)
         ]
         finished += 1
         shutil.rmtree(workdir)
-    return Outcome(sent, tuple(resumed), finished, tuple(differing))
+    between = sum(step not in lines_after for step in resumed)
+    return Outcome(sent, tuple(resumed), finished, tuple(differing), between)
 
 
 def _run(command: list[str], delay: float | None, number: signal.Signals) -> bool:
@@ -102,9 +115,19 @@ def _run(command: list[str], delay: float | None, number: signal.Signals) -> boo
     return process.returncode != 0
 
 
-def _final_state(workdir: Path) -> dict[str, bytes]:
-    """Returns the bits of every leaf of the last checkpoint, and what was measured there."""
+def _outcome(workdir: Path) -> dict[str, bytes]:
+    """Returns the bits of every leaf of the last checkpoint, what was measured there, and the lines of the log."""
     restored = restore_state(workdir)
     leaves = jax.tree_util.tree_leaves_with_path(restored.state)
     bits = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf).tobytes() for path, leaf in leaves}
-    return bits | {"metrics": json.dumps(restored.metrics).encode()}
+    lines = {f"line {number} of metrics.jsonl": json.dumps(line) for number, line in enumerate(_lines(workdir), 1)}
+    return bits | {name: text.encode() for name, text in {"metrics": json.dumps(restored.metrics), **lines}.items()}
+
+
+def _lines(workdir: Path) -> list[JsonObject]:
+    """Returns the lines of a run's log without times, and without the line that each of its processes begins with."""
+    return [
+        {name: value for name, value in line.items() if name not in TIMES}
+        for line in read_metrics(workdir / "metrics.jsonl")
+        if line["kind"] != "start"
+    ]
