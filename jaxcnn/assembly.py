@@ -18,6 +18,7 @@ from jaxcnn.config import (
 from jaxcnn.data.pipeline import Data, open_data
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.models.network import BatchNormNetwork
@@ -139,6 +140,7 @@ class Assembly:
         )
 
 
+@own_settings()
 def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParallel | None = None) -> Assembly:
     """Makes the parts of a run and joins them; refuses all that can be refused before anything is compiled.
 

@@ -20,6 +20,7 @@ from jaxcnn.config import (
     ScheduleConfig,
     TrainConfig,
 )
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.models.network import Network
@@ -151,6 +152,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     return names
 
 
+@own_settings()
 def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf = "raw") -> Trained:
     """Loads the network that a run has trained.
 
@@ -179,6 +181,7 @@ def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf =
     )
 
 
+@own_settings()
 def restore_state(folder: Path, checkpoint: Which = "latest") -> Restored:
     """Returns the whole training state of a run, with its step and metrics.
 
@@ -203,6 +206,7 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Which, weights_of: W
     return model, restored
 
 
+@own_settings()
 def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Trained:
     """Loads published weights, or those of a file, into a network of `list_models`.
 

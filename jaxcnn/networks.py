@@ -14,6 +14,7 @@ from jaxcnn.augment.compose import normalize
 from jaxcnn.config import ConfigError, DataConfig, Dense, FixedViews, ModelConfig, Normalization, SingleCrop, Views
 from jaxcnn.data.pipeline import SINGLE_CROP
 from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.models.network import Network
@@ -178,6 +179,7 @@ def check_batch_statistics(
     )
 
 
+@own_settings()
 def check_views(
     model: nn.Module, variables: Variables, normalization: Normalization, data: DataConfig, views: Views
 ) -> None:

@@ -17,6 +17,7 @@ from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, from_j
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import Result, ranked_metrics
 from jaxcnn.loading import initial_variables
@@ -35,6 +36,7 @@ LARGE_BATCH = 1 << 20
 """The size in bytes of a uint8 batch above which a step's buffers are worth keeping (see `keep_freed_memory`)."""
 
 
+@own_settings()
 def train(
     config: TrainConfig | str | Path,
     workdir: str | Path,

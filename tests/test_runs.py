@@ -322,6 +322,25 @@ def test_a_checkpoint_without_sums_goes_on_as_those_of_earlier_releases(finished
     assert (expected[differing]["step"], found[differing]["images"]) == (12, 2 * 64)
 
 
+def test_settings_of_jax_change_no_bit_of_a_run(finished, tmp_path):
+    workdir, result = finished
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("strict"),
+        jax.default_prng_impl("rbg"),
+        jax.threefry_partitionable(False),
+    ):
+        assert run(tiny(), tmp_path / "run") == result
+        assert jax.config.jax_enable_x64
+        state = final_state(tmp_path / "run")
+        network = loading.load(str(tmp_path / "run"))
+        assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == result.errors
+        predicted = network.predict([np.zeros((8, 8, 1), np.uint8)], 1)
+    assert_same(state, final_state(workdir))
+    assert lines(tmp_path / "run") == lines(workdir)
+    assert loading.load(str(workdir)).predict([np.zeros((8, 8, 1), np.uint8)], 1) == predicted
+
+
 @pytest.mark.parametrize("log_every_steps", [3, 1000])
 def test_too_many_bad_steps_in_a_row_stop_the_run(tmp_path, monkeypatch, log_every_steps):
     poison(monkeypatch, 0, [64 * step for step in (2, 3, 5, 6, 7, 8)])

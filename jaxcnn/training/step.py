@@ -172,11 +172,16 @@ def make_train_step(
             "bad_steps": jnp.where(good, 0, 1),
             "bad_in_row": jnp.where(good, -totals["bad_in_row"], one_more),
         }
-        return new, jax.tree.map(jnp.add, totals, added)
+        return _with_types_of(state, new), _with_types_of(totals, jax.tree.map(jnp.add, totals, added))
 
     if state_shardings is None:
         return jax.jit(step, donate_argnums=0)
     return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, parallel.replicated))
+
+
+def _with_types_of(before: PyTree, after: PyTree) -> PyTree:
+    """Returns the second tree in the first one's dtypes: a step that is compiled once takes what it has returned."""
+    return jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), before, after)
 
 
 def _interleaved(x: jax.Array, count: int) -> jax.Array:

@@ -152,6 +152,35 @@ def test_what_is_scheduled_is_a_function_of_the_step_however_many_were_undone(co
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
 
 
+def test_a_step_keeps_the_types_of_what_it_is_given():
+    """It is compiled for these, and called with what it has returned: with 64 bits switched on too."""
+
+    def apply(variables, images, *, train, mutable, rngs):
+        mean = np.float64(0.5) * variables["batch_stats"]["mean"]  # as a network or optimizer of a recipe may do it
+        return images @ variables["params"], {"batch_stats": {"mean": mean}}
+
+    _, optimizer = make_optimizer(AdamW(), 10.0, 100)
+    step = make_train_step(
+        apply=apply,
+        prepare=lambda batch: batch,
+        loss=softmax_cross_entropy,
+        optimizer=optimizer,
+        dropout_key=jax.random.key(0),
+        average=make_average(EMAConfig(decay=0.9), batch_size=4, epochs=1.0, warmup_steps=0),
+    )
+    with jax.enable_x64(True):
+        params = jnp.ones((3, 3), jnp.float32)
+        state = TrainState(
+            jnp.zeros((), jnp.int32), params, {"mean": jnp.ones((), jnp.float32)}, optimizer.init(params)
+        )
+        state = state.replace(ema=jax.tree.map(jnp.copy, state.variables), loss_scale=initial_loss_scale())
+        arguments = state, zero_totals(), (IMAGES, LABELS)
+        returned = jax.eval_shape(step, *arguments)
+        assert [leaf.dtype for leaf in jax.tree.leaves(returned)] == [
+            leaf.dtype for leaf in jax.tree.leaves(arguments[:2])
+        ]
+
+
 def float16_network(variables, images, *, train, mutable, rngs):
     return (images.astype(jnp.float16) @ variables["params"].astype(jnp.float16)).astype(jnp.float32), {}
 
