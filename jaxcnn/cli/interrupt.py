@@ -1,6 +1,6 @@
 """Shows that a killed run ends in the same bits, and in the same log: kills a recipe's training at random moments.
 
-jaxcnn interrupt [RECIPE] [--kills 20] [--signal KILL|TERM] [-- --OPTION VALUE ...]
+jaxcnn interrupt [RECIPE] [--kills 20] [--signal KILL|TERM] [--between-lines] [-- --OPTION VALUE ...]
 """
 
 import dataclasses
@@ -26,6 +26,8 @@ class Arguments:
     """The signal: SIGKILL ends the process at once; SIGTERM lets it finish the step and save."""
     seed: int = 0
     """The seed from which the moments are drawn."""
+    between_lines: bool = False
+    """Send each signal once a step between two lines of the log is saved, and not at a random moment."""
 
 
 def main(arguments: list[str]) -> int:
@@ -40,6 +42,7 @@ def main(arguments: list[str]) -> int:
             kills=chosen.kills,
             number=number,
             seed=chosen.seed,
+            between_lines=chosen.between_lines,
         )
     between = f", {outcome.between_lines} times between two lines of the log" if outcome.between_lines else ""
     steps = ", ".join(map(str, outcome.resumed_after))
