@@ -18,6 +18,7 @@ from jaxcnn.data.images import ImageLike, given, split_of_images
 from jaxcnn.data.pipeline import SINGLE_CROP, Split, open_split
 from jaxcnn.devices.feed import Feed
 from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.evaluation.metrics import telling_top_k
@@ -255,6 +256,7 @@ class Trained:
         )
         return dataclasses.replace(self, data=data)
 
+    @own_settings()
     def _predictions(self, split: Split, views: int, *, whole_batches: bool = False) -> Predictions:
         """Returns the scores of a split; whole batches have one shape, however few images a split has."""
         parallel = DataParallel.over_all_devices()

@@ -42,7 +42,7 @@ ALLOWED = {
         "networks": "config ops models data augment devices evaluation",
         "assembly": "config models data augment devices evaluation training networks",
         "trained": "config weights data devices evaluation networks",
-        "loading": "config recipes models weights augment evaluation training networks assembly trained",
+        "loading": "config recipes models weights augment devices evaluation training networks assembly trained",
         "runs": "config recipes data devices evaluation training assembly loading",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",

@@ -13,7 +13,7 @@ from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.conv import ConvNormAct
 from jaxcnn.layers.layer import Layer
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
@@ -166,9 +166,9 @@ class GoogLeNet(BatchNormNetwork):
     """Whether there are two more classifiers, on modules 4a and 4d. With them, training returns ``(logits, auxiliary1,
     auxiliary2)``; evaluation returns the logits alone. The paper adds their losses with weight 0.3. In the paper's form
     their parameters are for images of one size."""
-    dropout_rate: float | None = None
+    dropout_rate: Rate | None = None
     """The dropout rate before the classifier; None is the form's own."""
-    auxiliary_dropout_rate: float = 0.7
+    auxiliary_dropout_rate: Rate = 0.7
     """The dropout rate before the last layer of an auxiliary head."""
     transform_input: bool = False
     """Whether to take images normalized by ImageNet's mean and deviation, as torchvision's transforms make them, and to

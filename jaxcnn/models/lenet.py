@@ -9,7 +9,7 @@ from jax.nn.initializers import Initializer
 from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation, scaled_tanh
 from jaxcnn.layers.conv import he_normal, symmetric_uniform
-from jaxcnn.models.network import Network
+from jaxcnn.models.network import Count, Network, Rate
 from jaxcnn.models.variant import Published, Variant
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.pool import average_pool, max_pool
@@ -22,9 +22,9 @@ class LeNet(Network):
     16 pixels a side; 32 give the 400 features of the lecture.
     """
 
-    num_classes: int = 10
+    num_classes: Count = 10
     activation: Activation = "relu"
-    dropout_rate: float = 0.0
+    dropout_rate: Rate = 0.0
     """The dropout rate before each of the two hidden dense layers."""
 
     @property
@@ -101,7 +101,7 @@ class LeNet5(Network):
     The network has 60,000 trainable parameters. Images have 32x32 pixels and any number of channels (the paper's one).
     """
 
-    num_classes: int = 10
+    num_classes: Count = 10
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
