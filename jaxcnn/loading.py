@@ -26,7 +26,7 @@ from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import get_variant
 from jaxcnn.networks import make_model
-from jaxcnn.recipes import load_config
+from jaxcnn.recipes import load_config, run_folder
 from jaxcnn.trained import Trained
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
@@ -95,7 +95,7 @@ def load_several(
     Raises:
         UserError: as `load` does; or the number of weights is neither one nor that of the models.
     """
-    models = [name for name in names if not Path(name).is_dir()]
+    models = [name for name in names if not run_folder(name)]
     if len(models) == len(names) and (checkpoint, weights_of) != ("latest", "raw"):
         raise UserError(
             f"--checkpoint and --weights-of choose from what a run has kept, and {names[0]} is not a run folder: leave "
@@ -108,8 +108,8 @@ def load_several(
         )
     sources = iter(weights if len(weights) > 1 else [weights[0] if weights else None] * len(models))
     networks = [
-        load_run(Path(name), checkpoint, weights_of)
-        if Path(name).is_dir()
+        load_run(folder, checkpoint, weights_of)
+        if (folder := run_folder(name))
         else load_published(name, next(sources), ignore=ignore)
         for name in names
     ]
@@ -270,7 +270,7 @@ def initial_variables(config: TrainConfig) -> Variables | None:
     if config.init_from is None:
         return None
     source: Source = config.init_from
-    if Path(config.init_from).is_dir():
-        source = load_run(Path(config.init_from)).variables
+    if folder := run_folder(config.init_from):
+        source = load_run(folder).variables
     options: dict[str, Option] = {"num_classes": config.model.num_classes, **config.model.options}
     return load_pretrained(config.model.name, source, ignore=config.ignore, **options)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import Literal
 
 import flax.errors
@@ -21,6 +20,7 @@ from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
+from jaxcnn.paths import expanded
 from jaxcnn.types import Variables
 
 
@@ -47,7 +47,7 @@ def _lowering(name: str) -> Lowering:
         if name == known:
             return known
     try:
-        return read_tuned(Path(name))
+        return read_tuned(expanded(name))
     except (OSError, ValueError) as error:
         choices = nearest(name, names)
         raise ConfigError(

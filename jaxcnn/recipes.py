@@ -1,8 +1,8 @@
 """Recipes: Python files with the options of a run, found by name or by path, or kept in a run folder.
 
 A recipe sets ``config = TrainConfig(...)``. It may also register what it trains with, such as a network family of its
-own. Therefore it is executed only once in a process, however often it is loaded; and a run folder keeps its source, so
-that the same things are registered when the run is loaded later.
+own. Therefore it is executed only once in a process, however often it is loaded; and a run folder keeps its source, and
+that of the modules beside it which it imports, so that the same things are registered when the run is loaded later.
 """
 
 import ast
@@ -10,16 +10,21 @@ import dataclasses
 import fnmatch
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 
 from jaxcnn.config import ConfigError, TrainConfig, from_json
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.neighbours import importing, neighbours
+from jaxcnn.paths import expanded
 
 CONFIG_FILE = "config.json"
 """The file of a run folder that holds the run's options, everything resolved."""
 RECIPE_FILE = "recipe.py"
 """The file of a run folder that holds the source of the recipe that was trained."""
+MODULES_FOLDER = "recipe_modules"
+"""The folder of a run folder that holds the modules which the recipe imports from beside it."""
 
 
 def _shipped() -> Path:
@@ -28,8 +33,6 @@ def _shipped() -> Path:
     return package / "configs" if (package / "configs").is_dir() else package.parent / "configs"
 
 
-_EXECUTED: set[str] = set()
-"""The code, beside their configs, of the recipes that this process has executed."""
 SHIPPED = _shipped()
 """The folder of the recipes that come with this package: `load_recipe` finds them by name."""
 
@@ -43,6 +46,8 @@ class Recipe:
     config: TrainConfig
     source: str | None
     """The text of the recipe's file, for the run folder to keep; None where there is a config without a recipe."""
+    modules: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """The texts of the modules beside the recipe that it imports, by their paths: ``{"layers/mine.py": "..."}``."""
     run: Path | None = None
     """The run folder, where one was named; None for a recipe or a config file."""
 
@@ -67,28 +72,37 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
     Args:
         name_or_path: the name of a recipe of `find_recipes`, such as ``resnet50_imagenet``; the path of a recipe's
-            file, a run folder, or a ``.json`` file such as a run's config.json. A string without a directory part is
-            first taken for a name, whatever the working directory holds; ``./resnet50_imagenet`` and every `Path` are
-            paths. A ``recipe.py`` beside a config is executed first, because the config may name what it registers.
+            file, a run folder, or a ``.json`` file; the config.json of a run folder stands for the folder. A string
+            without a directory part is first taken for a name, whatever the working directory holds;
+            ``./resnet50_imagenet`` and every `Path` are paths. A ``recipe.py`` beside a config is executed first,
+            because the config may name what it registers.
 
     Raises:
         UserError: there is no such recipe, file or folder, or it holds no config.
         ConfigError: an option in it is wrong.
     """
-    path = Path(name_or_path)
+    path = expanded(name_or_path)
     may_be_name = isinstance(name_or_path, str) and path.name == name_or_path
     if may_be_name and (shipped := SHIPPED / f"{name_or_path}.py").is_file():
         return _load_file(shipped)
-    if path.is_dir():
-        if not (path / CONFIG_FILE).is_file():
-            raise UserError(f"{path} is not a run folder: it has no {CONFIG_FILE}")
-        return dataclasses.replace(_load_json(path / CONFIG_FILE), run=path)
+    if folder := run_folder(path):
+        if not (folder / CONFIG_FILE).is_file():
+            raise UserError(f"{folder} is not a run folder: it has no {CONFIG_FILE}")
+        return dataclasses.replace(_load_json(folder / CONFIG_FILE), run=folder)
     if path.is_file():
         return _load_json(path) if path.suffix == ".json" else _load_file(path)
     way_out = "give the path of a recipe or of a run folder, or a name that `jaxcnn recipes` lists"
     if may_be_name:
         way_out = nearest(name_or_path, _names())
     raise UserError(f"there is no recipe or run folder {name_or_path}: {way_out}")
+
+
+def run_folder(name_or_path: str | Path) -> Path | None:
+    """Returns the folder that is meant by a run folder's path or by that of its config.json; None for anything else."""
+    path = expanded(name_or_path)
+    if path.is_dir():
+        return path
+    return path.parent if path.name == CONFIG_FILE and path.is_file() else None
 
 
 def same_code(source: str, other: str) -> bool:
@@ -131,24 +145,32 @@ def _names(folder: Path = SHIPPED) -> list[str]:
 
 def _load_file(path: Path) -> Recipe:
     source = _read(path)
-    config = vars(_executed(source, path)).get("config")
+    modules = neighbours(source, path.parent)
+    config = vars(_executed(source, path, modules, path.parent)).get("config")
     if not isinstance(config, TrainConfig):
         raise UserError(f"{path} is not a recipe: it must set config = TrainConfig(...)")
-    return Recipe(path.stem, config, source)
+    return Recipe(path.stem, config, source, modules)
 
 
 def _load_json(path: Path) -> Recipe:
-    source = None
+    source, modules = None, {}
     if (recipe := path.parent / RECIPE_FILE).is_file():
-        source = _read(recipe)
+        source, folder = _read(recipe), path.parent / MODULES_FOLDER
+        modules = neighbours(source, folder)
         # What a recipe of the same code has registered, whatever its config and comments, is registered already.
-        if _code(source) not in _EXECUTED:
-            _executed(source, recipe)
+        if not any(same_code(source, done.source) and _same_modules(modules, done.modules) for done in _EXECUTIONS):
+            try:
+                _executed(source, recipe, modules, folder)
+            except ModuleNotFoundError as error:
+                raise UserError(
+                    f"{recipe} imports {error.name!r}, which neither the run folder keeps nor this Python has: install "
+                    f"it, or put it into {folder}"
+                ) from error
     try:
         config = from_json(_read(path))
     except UserError as error:
         raise ConfigError(f"{path}: {error}") from None
-    return Recipe(config.name, config, source)
+    return Recipe(config.name, config, source, modules)
 
 
 def _read(path: Path) -> str:
@@ -159,20 +181,48 @@ def _read(path: Path) -> str:
         raise UserError(f"{path} cannot be read: {reason}") from None
 
 
-def _executed(source: str, path: Path) -> ModuleType:
-    """Returns the module that a recipe's source makes; it is the same one wherever the same text is read from."""
-    name = f"jaxcnn_recipe_{hashlib.sha256(source.encode()).hexdigest()}"
-    if name not in sys.modules:
-        module = ModuleType(name)
-        module.__file__ = str(path)
-        # Dataclasses, pydantic and Flax look up a class's annotations in the module that sys.modules has for it.
-        sys.modules[name] = module
-        try:
+def _same_modules(some: Mapping[str, str], others: Mapping[str, str]) -> bool:
+    return some.keys() == others.keys() and all(
+        text == others[name] or same_code(text, others[name]) for name, text in some.items()
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Execution:
+    """A recipe that this process has executed."""
+
+    source: str
+    modules: Mapping[str, str]
+    module: ModuleType
+
+
+_EXECUTIONS: list[_Execution] = []
+
+
+def _executed(source: str, path: Path, modules: Mapping[str, str], folder: Path) -> ModuleType:
+    """Returns the module that a recipe's source makes; it is the same one wherever the same texts are read from.
+
+    Args:
+        source: the text of the recipe.
+        path: its file.
+        modules: the texts of the modules that it imports from a folder.
+        folder: that folder.
+    """
+    for done in _EXECUTIONS:
+        if done.source == source and done.modules == modules:
+            return done.module
+    texts = "\0".join([source, *(text for item in sorted(modules.items()) for text in item)])
+    module = ModuleType(f"jaxcnn_recipe_{hashlib.sha256(texts.encode()).hexdigest()}")
+    module.__file__ = str(path)
+    # Dataclasses, pydantic and Flax look up a class's annotations in the module that sys.modules has for it.
+    sys.modules[module.__name__] = module
+    try:
+        with importing(modules, folder):
             exec(compile(source, str(path), "exec", dont_inherit=True), vars(module))
-        except BaseException as error:
-            del sys.modules[name]
-            if isinstance(error, UserError):
-                raise ConfigError(f"{path}: {error}") from None
-            raise
-        _EXECUTED.add(_code(source))
-    return sys.modules[name]
+    except BaseException as error:
+        del sys.modules[module.__name__]
+        if isinstance(error, UserError):
+            raise ConfigError(f"{path}: {error}") from None
+        raise
+    _EXECUTIONS.append(_Execution(source, modules, module))
+    return module

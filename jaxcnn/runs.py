@@ -4,16 +4,15 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import math
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TypeGuard
 
 import jax
 import rich.console
 
 from jaxcnn.assembly import Assembly, assemble
-from jaxcnn.config import ConfigError, TrainConfig, differences, flatten, from_json, to_json
+from jaxcnn.config import TrainConfig, flatten, to_json
+from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
@@ -21,7 +20,10 @@ from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import Result, ranked_metrics
 from jaxcnn.loading import initial_variables
-from jaxcnn.recipes import CONFIG_FILE, RECIPE_FILE, load_recipe, same_code
+from jaxcnn.paths import expanded
+from jaxcnn.recipes import Recipe, load_recipe
+from jaxcnn.run_changes import with_whole_paths
+from jaxcnn.run_folder import RunFolder
 from jaxcnn.text import say
 from jaxcnn.training.checkpoint import Checkpoints, Restored
 from jaxcnn.training.interrupt import StopRequest
@@ -42,14 +44,16 @@ def train(
     workdir: str | Path,
     *,
     console: rich.console.Console | None = None,
-    source: str | None = None,
+    recipe: Recipe | None = None,
+    override: bool = False,
     profile_steps: int | None = None,
 ) -> Result | None:
     """Trains, or goes on training, in a run folder.
 
-    The folder holds ``config.json``, ``recipe.py``, ``metrics.jsonl``, ``tensorboard/`` and ``checkpoints/``. If it
-    already holds a run of the same config, that run goes on from its newest whole checkpoint, and ends in the same bits
-    as if it had never been interrupted.
+    The folder holds ``config.json``, ``recipe.py``, ``data.json``, ``metrics.jsonl``, ``tensorboard/`` and
+    ``checkpoints/``. If it already holds a run of the same config, that run goes on from its newest whole checkpoint,
+    and ends in the same bits as if it had never been interrupted. One training at a time can be in a folder. Where it
+    is called in another thread than the main one, no signal stops it.
 
     Several processes may train together (see `jaxcnn.devices.processes`): all call this function with the same run
     folder, which they share, and get the same result. Process 0 alone writes and prints.
@@ -58,30 +62,35 @@ def train(
         config: the options of the run; or the name or path of a recipe, as `jaxcnn.recipes.load_recipe` takes it.
         workdir: the run folder, which is made if need be.
         console: what progress is printed to; by default the terminal.
-        source: the text of the recipe that made the config. The folder keeps it as ``recipe.py``, because what it
-            registers is needed again to evaluate the run.
+        recipe: the recipe that made the config. The folder keeps its code, because what it registers is needed again to
+            evaluate the run.
+        override: whether a run may go on with other ``epochs``, another learning rate, and what else
+            `jaxcnn.run_changes.OVERRIDABLE` names. The folder keeps a record of it in ``overrides.json``.
         profile_steps: the number of steps to trace into ``profile/``; by default none.
 
     Returns:
         The last evaluation, or None if SIGTERM or SIGINT asked to stop; everything is saved in both cases.
 
     Raises:
-        UserError: the config asks for something impossible, or the folder holds a run of another config.
+        UserError: the config asks for something impossible; or the folder holds a run of another config or of other
+            images, is in use, or cannot be written.
+        MachineError: the disk is full, or fails; what was saved before stays whole.
     """
     if not isinstance(config, TrainConfig):
         recipe = load_recipe(config)
-        config, source = recipe.config, recipe.source
-    workdir = Path(workdir)
+        config = recipe.config
+    workdir, config = expanded(workdir), with_whole_paths(config)
     if console is None or not is_writer():
         console = rich.console.Console(quiet=not is_writer(), markup=False, emoji=False)
     profile = Profile(workdir / "profile", profile_steps) if profile_steps is not None else None
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(StopRequest())
+        folder = stack.enter_context(RunFolder(workdir))
         assembly = assemble(config)
         keep_memory(assembly)
         stop = _agreed(asked, assembly)
         variables = None if saved_steps(workdir / "checkpoints") else initial_variables(assembly.config)
-        _claim(workdir, assembly.config, source)
+        folder.claim(assembly.config, recipe, _fingerprints(assembly.data), override=override)
         for option, value in flatten(assembly.config).items():
             say(console, f"{option} = {value}")
 
@@ -90,15 +99,21 @@ def train(
         checkpoints = Checkpoints(workdir / "checkpoints", keep=keep, ranked=ranked, on_damage=damage.append)
         stack.enter_context(checkpoints)
         restored = checkpoints.restore(assembly.abstract_state)
-        reporter = stack.enter_context(_reporter(workdir, assembly, restored, console))
+        evaluated = _evaluated(restored, assembly.config)
+        first_step = restored.step if restored else 0
+        _check_step(first_step, evaluated, assembly, folder)
+        folder.begin(first_step)
+        reporter = stack.enter_context(_reporter(folder, assembly, first_step, evaluated, console))
         for sentence in damage:
             reporter.say(sentence)
         if restored:
             reporter.say(f"going on from step {restored.step} of {assembly.total_steps}")
+        for option, (old, new) in folder.overrides.items():
+            reporter.say(f"overridden from step {first_step} on: {option} is {new!r} and was {old!r}")
         state = restored.state if restored else _initial_state(assembly, variables)
         report_bad_files = _BadFiles(assembly.data, reporter, read_metrics(workdir / "metrics.jsonl"))
-        first_step = int(state.step)
-        reporter.log("start", first_step, _facts(assembly, state) | {"damaged_checkpoints": damage})
+        facts = {"damaged_checkpoints": damage, "overrides": folder.past_overrides()}
+        reporter.log("start", first_step, _facts(assembly, state) | facts)
         report_bad_files(first_step)
 
         def evaluate(state: TrainState) -> Result:
@@ -115,7 +130,7 @@ def train(
             save_every_steps=assembly.config.checkpoint.every_steps,
             max_bad_steps=assembly.config.max_bad_steps,
             learning_rate=assembly.learning_rate,
-            evaluated=Result.from_metrics(restored.metrics) if _is_evaluated(restored) else None,
+            evaluated=evaluated,
             sums=restored.sums if restored else {},
             profile=profile,
         )
@@ -153,41 +168,6 @@ def _agreed(asked: StopRequest, assembly: Assembly) -> Callable[[], bool]:
     return AgreedStop(asked, assembly.parallel, STEPS_IN_FLIGHT)
 
 
-def _claim(workdir: Path, config: TrainConfig, source: str | None) -> None:
-    """Writes config.json and the recipe's source, or makes sure that those in the folder are the same."""
-    if (workdir / CONFIG_FILE).exists():
-        kept = workdir / RECIPE_FILE
-        if source is not None and kept.is_file() and not same_code(source, kept.read_text(encoding="utf-8")):
-            raise UserError(
-                f"the recipe's own code has changed since the run in {workdir} began: go on with `jaxcnn train "
-                f"{workdir}`, which uses the recipe that the folder keeps, or choose another --workdir"
-            )
-        # The kept recipe is not executed, because everything is registered already. The published figures are taken
-        # from the new config, because they may have been corrected.
-        stored = dataclasses.replace(from_json((workdir / CONFIG_FILE).read_text()), published=config.published)
-        changed = differences(stored, config)
-        if changed:
-            option, (old, new) = next(iter(changed.items()))
-            others = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
-            raise ConfigError(
-                f"{workdir} holds a run of another config, in which {option} is {old!r} and not {new!r}{others}: "
-                "choose another --workdir, or delete the folder"
-            )
-    elif is_writer():
-        options = to_json(config)  # what cannot be stored is refused before there is a folder
-        workdir.mkdir(parents=True, exist_ok=True)
-        if source is not None:
-            _write_whole(workdir / RECIPE_FILE, source)
-        _write_whole(workdir / CONFIG_FILE, options)
-
-
-def _write_whole(file: Path, text: str) -> None:
-    """Writes a file so that it is whole or absent at every moment."""
-    scratch = file.with_suffix(".tmp")
-    scratch.write_text(text)
-    os.replace(scratch, file)
-
-
 def _initial_state(assembly: Assembly, variables: Variables | None) -> TrainState:
     """Returns the state before the first step, with the variables that the config starts from, if there are any."""
     state = assembly.make_state()
@@ -200,20 +180,47 @@ def _initial_state(assembly: Assembly, variables: Variables | None) -> TrainStat
     return dataclasses.replace(state, params=variables["params"], batch_stats=variables["batch_stats"], ema=average)
 
 
-def _is_evaluated(restored: Restored | None) -> TypeGuard[Restored]:
-    return restored is not None and "images" in restored.metrics
+def _fingerprints(data: Data) -> dict[str, Fingerprint]:
+    """Returns the fingerprints of the splits, after checking that all processes have the same."""
+    found = {"training": data.train.fingerprint(), "evaluation": data.evaluation.fingerprint()}
+    check_same("data set", {use: each.to_json() for use, each in found.items()})
+    return found
 
 
-def _reporter(workdir: Path, assembly: Assembly, restored: Restored | None, console: rich.console.Console) -> Reporter:
+def _evaluated(restored: Restored | None, config: TrainConfig) -> Result | None:
+    """Returns the evaluation of a checkpoint, where it has one that counts the errors of this config."""
+    if restored is None or "images" not in restored.metrics:
+        return None
+    result = Result.from_metrics(restored.metrics)
+    return result if set(result.errors) == set(config.evaluation.top_k) else None
+
+
+def _check_step(step: int, evaluated: Result | None, assembly: Assembly, folder: RunFolder) -> None:
+    """Refuses to go on beyond the end of training, or before it where nothing can be written."""
+    if step > assembly.total_steps:
+        raise UserError(
+            f"{folder.path} is at step {step}, and {assembly.config.epochs:g} epochs end at step "
+            f"{assembly.total_steps}: raise epochs"
+        )
+    if not folder.writable and (step < assembly.total_steps or evaluated is None):
+        raise UserError(
+            f"{folder.path} cannot be written, and the run there is at step {step} of {assembly.total_steps}: make it "
+            "writable, or copy it"
+        )
+
+
+def _reporter(
+    folder: RunFolder, assembly: Assembly, first_step: int, evaluated: Result | None, console: rich.console.Console
+) -> Reporter:
     return Reporter(
-        workdir,
-        first_step=restored.step if restored else 0,
-        evaluated=_is_evaluated(restored),
+        folder.path,
+        first_step=first_step,
+        evaluated=evaluated is not None,
         total_steps=assembly.total_steps,
         epochs=assembly.config.epochs,
         steps_per_epoch=float(assembly.steps_per_epoch),
         console=console,
-        writes=is_writer(),
+        writes=is_writer() and folder.writable,
     )
 
 

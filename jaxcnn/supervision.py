@@ -8,10 +8,10 @@ from pathlib import Path
 from types import FrameType
 
 from jaxcnn.errors import EXIT_USER_ERROR, UserError
-from jaxcnn.training.interrupt import EXIT_STOPPED
+from jaxcnn.paths import expanded
+from jaxcnn.training.interrupt import EXIT_STOPPED, STOPPING, handled
 from jaxcnn.training.manifest import saved_steps
 
-_PASSED_ON = (signal.SIGTERM, signal.SIGINT)
 _LOOKS_A_SECOND = 10
 """The number of times a second that a supervisor which pauses checks whether it was asked to stop."""
 
@@ -67,12 +67,8 @@ class Supervisor:
         Raises:
             UserError: the program cannot be run.
         """
-        previous = {number: signal.signal(number, self._pass_on) for number in _PASSED_ON}
-        try:
+        with handled(STOPPING, self._pass_on):
             return self._run()
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
 
     def _run(self) -> int:
         failures, before = 0, self._newest_step()
@@ -82,7 +78,7 @@ class Supervisor:
                 return code
             if self._asked:
                 # The signal may have come before the command was ready to handle it.
-                return EXIT_STOPPED if -code in _PASSED_ON or code == EXIT_STOPPED else _of_shell(code)
+                return EXIT_STOPPED if -code in STOPPING or code == EXIT_STOPPED else _of_shell(code)
             now = self._newest_step()
             failures = failures + 1 if now == before else 1
             before = now
@@ -131,7 +127,7 @@ def named_workdir(command: Sequence[str]) -> Path:
     for argument, following in zip(command, [*command[1:], ""], strict=True):
         name, _, value = argument.partition("=")
         if name == "--workdir" and (folder := value or following):
-            return Path(folder)
+            return expanded(folder)
     raise UserError("the command has no --workdir, in which its progress could be seen: add --workdir FOLDER")
 
 

@@ -21,6 +21,7 @@ from jaxcnn.recipes import load_recipe
 from jaxcnn.weights.published import published_errors
 
 MINE = Path(__file__).parent / "recipes" / "mine.py"
+BESIDE = MINE.with_name("ramp_classes.py")
 
 
 def run_command(*arguments, folder, **options):
@@ -35,15 +36,18 @@ def trained(tmp_path_factory):
     """A finished run of the recipe, which is gone from where it was."""
     folder = tmp_path_factory.mktemp("mine")
     shutil.copy(MINE, folder / "brought.py")
+    shutil.copy(BESIDE, folder)
     answer = run_command("train", "brought.py", "--workdir", "run", folder=folder)
     assert answer.returncode == 0, answer.stderr
     (folder / "brought.py").unlink()
+    (folder / BESIDE.name).unlink()
     return folder, answer.stdout
 
 
 def test_it_trains_and_the_folder_keeps_the_recipe(trained):
     folder, output = trained
     assert (folder / "run" / "recipe.py").read_text() == MINE.read_text()
+    assert (folder / "run" / "recipe_modules" / BESIDE.name).read_text() == BESIDE.read_text()
     stored = json.loads((folder / "run" / "config.json").read_text())
     assert stored["optimizer"]["kind"] == "sign_sgd"
     assert stored["augmentations"] == [{"levels": 4, "kind": "tilt"}]
@@ -54,6 +58,7 @@ def test_it_trains_and_the_folder_keeps_the_recipe(trained):
 def test_interrupted_and_resumed_it_ends_in_the_same_bits(trained, tmp_path):
     folder, _ = trained
     shutil.copy(MINE, tmp_path / "brought.py")
+    shutil.copy(BESIDE, tmp_path)
     command = [sys.executable, "-m", "jaxcnn", "train", "brought.py", "--workdir", "run"]
     environment = os.environ | {"PYTHONPATH": str(Path(jaxcnn.__file__).parents[1]), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -62,6 +67,7 @@ def test_interrupted_and_resumed_it_ends_in_the_same_bits(trained, tmp_path):
                 process.send_signal(signal.SIGKILL)
                 break
     (tmp_path / "brought.py").unlink()
+    (tmp_path / BESIDE.name).unlink()
     answer = run_command("train", "run", folder=tmp_path)  # by what the folder keeps
     assert answer.returncode == 0, answer.stderr
     resumed = re.search(r"going on from step (\d+) of 48", answer.stdout)
@@ -116,10 +122,11 @@ def test_a_recipe_whose_code_changed_does_not_go_on_with_the_run(trained, tmp_pa
     shutil.copytree(folder / "run", tmp_path / "run")
     changed = MINE.read_text().replace("optax.sign_sgd(learning_rate)", "optax.sgd(learning_rate)")
     (tmp_path / "brought.py").write_text(changed)
+    shutil.copy(BESIDE, tmp_path)
     answer = run_command("train", "brought.py", "--workdir", "run", folder=tmp_path)
     assert answer.returncode == 2
     assert "error: " in answer.stderr
-    assert "go on with `jaxcnn train run`, which uses the recipe that the folder keeps" in answer.stderr
+    assert "go on with `jaxcnn train run`, which uses the code that the folder keeps" in answer.stderr
     (tmp_path / "brought.py").write_text(f"# A comment.\n{MINE.read_text()}")
     answer = run_command("train", "brought.py", "--workdir", "run", folder=tmp_path)
     assert answer.returncode == 0, answer.stderr

@@ -14,22 +14,26 @@ TYPES_ONLY = "TYPE_CHECKING"
 
 # What holds a network from its config to its errors; the rooms that look at it from outside may import all of it.
 HOUSE = (
-    "config recipes ops layers models weights data augment devices evaluation training networks assembly trained "
-    "loading runs measuring"
+    "config neighbours recipes ops layers models weights data augment devices evaluation training networks assembly "
+    "trained loading run_changes run_folder runs measuring"
 )
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
-# What each part may import of ours. All may import `errors`, `lookahead`, `text` and `types`.
+# What all parts may import of ours, and what each may import besides.
+COMMON = {"errors", "lookahead", "paths", "strict_json", "text", "types"}
 ALLOWED = {
     part: set(others.split())
     for part, others in {
         "children": "",
         "errors": "",
         "lookahead": "",
+        "paths": "",
+        "strict_json": "",
         "text": "",
         "types": "",
         "config": "config",
-        "recipes": "config",
+        "neighbours": "",
+        "recipes": "config neighbours",
         "ops": "ops",
         "layers": "ops layers",
         "models": "ops layers models",
@@ -43,7 +47,9 @@ ALLOWED = {
         "assembly": "config models data augment devices evaluation training networks",
         "trained": "config weights data devices evaluation networks",
         "loading": "config recipes models weights augment devices evaluation training networks assembly trained",
-        "runs": "config recipes data devices evaluation training assembly loading",
+        "run_changes": "config recipes ops weights data",
+        "run_folder": "config recipes data devices training run_changes",
+        "runs": "config recipes data devices evaluation training assembly loading run_changes run_folder",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
         **{room: f"{HOUSE} children {room}" for room in ROOMS},
@@ -73,7 +79,7 @@ def test_imports_only_what_it_may(path):
     for module, at_top in imports(path):
         first, *rest = module.split(".")
         if first == "jaxcnn" and rest:
-            assert rest[0] in ALLOWED[part] | {"errors", "lookahead", "text", "types"}, f"{path} imports {module}"
+            assert rest[0] in ALLOWED[part] | COMMON, f"{path} imports {module}"
         assert first not in ("scripts", "configs", "tests"), f"{path} imports {module}"
         assert not (first in ("tensorflow", "torch", "torchvision") and at_top), f"{path} imports {module} at its top"
         assert part not in ("data",) or first != "jax", f"{path} imports {module}"

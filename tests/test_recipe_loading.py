@@ -169,7 +169,7 @@ def test_a_folder_that_is_no_run(here):
 def test_a_run_folder_and_its_config_file(here):
     config = TrainConfig(name="ours", seed=3)
     run = write_run(here / "run", config)
-    for named, folder in (("run", Path("run")), (run, run), ("run/config.json", None)):
+    for named, folder in (("run", Path("run")), (run, run), ("run/config.json", Path("run"))):
         recipe = load_recipe(named)
         assert (recipe.name, recipe.config, recipe.source, recipe.run) == ("ours", config, None, folder)
         assert recipe.summary == ""

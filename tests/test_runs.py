@@ -106,7 +106,8 @@ def monkeypatch_module():
 
 def test_what_a_run_leaves(finished):
     workdir, result = finished
-    assert {path.name for path in workdir.iterdir()} == {"config.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    left = {"config.json", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    assert {path.name for path in workdir.iterdir()} == left
     assert list((workdir / "tensorboard").iterdir())
     config = load_config(workdir)
     assert config.model.num_classes == 10  # resolved

@@ -44,7 +44,7 @@ def prepare(
         data_dir: the folder where tfds keeps its prepared data sets.
         allow_other_sizes: let archives pass that are not of the official sizes, such as a part of ILSVRC.
     """
-    report = prepare_imagenet2012(archives.expanduser(), data_dir, allow_other_sizes=allow_other_sizes)
+    report = prepare_imagenet2012(archives, data_dir, allow_other_sizes=allow_other_sizes)
     print(report)
     return 0 if report.whole else 1
 

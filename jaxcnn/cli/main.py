@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 
-from jaxcnn.errors import EXIT_USER_ERROR, UserError, nearest
+from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, nearest, of_the_machine
 from jaxcnn.text import escaping_streams
 
 EXIT_BROKEN_PIPE = 141
@@ -61,19 +61,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> int:
     """Runs a command's ``main``; returns its exit code.
 
-    The exit code is `EXIT_USER_ERROR` after a `UserError`, whose message goes to the standard error. So does what the
-    package logs at level INFO or above. Both streams escape what they cannot encode.
+    The exit code is `EXIT_USER_ERROR` after a `UserError` and `EXIT_MACHINE_ERROR` after a `MachineError`. Their
+    messages go to the standard error, and so does what the package logs at level INFO or above. Both streams
+    escape what they cannot encode.
     """
-    with escaping_streams(), _logging():
+    from jaxcnn.config.command_line import PATHS  # tyro, which only commands need
+
+    with escaping_streams(), _logging(), PATHS:
         try:
             return command(arguments)
-        except UserError as error:
+        except (UserError, MachineError) as error:
             print(f"error: {error}", file=sys.stderr)
-            return EXIT_USER_ERROR
+            return exit_code(error)
         except BrokenPipeError:
             # The reader of the output has gone, as `head` does; Python would complain again when it flushes at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return EXIT_BROKEN_PIPE
+        except OSError as error:
+            if (failure := of_the_machine(error)) is None:
+                raise
+            print(f"error: {failure}", file=sys.stderr)
+            return exit_code(failure)
 
 
 @contextlib.contextmanager

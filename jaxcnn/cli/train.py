@@ -12,8 +12,8 @@ With `--optimizer.kind adamw` another optimizer takes the recipe's place, with i
 A recipe is a name that `jaxcnn recipes` lists, or the path of a file; by default it is lenet_digits. With --dry-run the
 command prints what the training would take: memory, steps, time, and which error was published; ILSVRC-2012 need not be
 prepared for that. The exit code is 0 where the run was trained and evaluated; 2 where the recipe or the command asks
-for something impossible, which one sentence names; 75 where SIGTERM or SIGINT has stopped it with everything saved: run
-it again to go on.
+for something impossible, which one sentence names; 74 where the disk is full, or fails; 75 where SIGTERM or SIGINT has
+stopped it with everything saved. After 74 and 75 the same command goes on.
 """
 
 import dataclasses
@@ -42,6 +42,10 @@ class Arguments:
     config: Annotated[TrainConfig, tyro.conf.arg(name="")]
     workdir: Path | None = None
     """The run folder; by default runs/NAME, or the one named as first argument."""
+    override: bool = False
+    """Go on with a run although epochs, or an option of the optimizer, the loss, the moving average or the
+    augmentations, is another now. Schedules go on as if the new values had held from the beginning. The run folder
+    keeps a record of it in overrides.json."""
     profile: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Trace N steps, after the first few, into the run folder's profile/, for XProf and Perfetto."""
     dry_run: bool = False
@@ -72,7 +76,9 @@ def main(arguments: list[str]) -> int:
         return 0
     workdir = chosen.workdir or Path("runs") / chosen.config.name
     with chosen.processes.joined():
-        result = runs.train(chosen.config, workdir, source=recipe.source, profile_steps=chosen.profile)
+        result = runs.train(
+            chosen.config, workdir, recipe=recipe, override=chosen.override, profile_steps=chosen.profile
+        )
         if is_writer():
             stopped = f"stopped as asked, everything is saved; go on with: jaxcnn train {workdir}"
             print(stopped if result is None else result)

@@ -1,16 +1,42 @@
-"""How the command line chooses among kinds, and how tyro, which parses it, reads a recipe's own."""
+"""How the command line chooses among kinds, and how tyro, which parses it, reads paths and a recipe's own kinds."""
 
 import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
+from tyro.constructors import (
+    ConstructorRegistry,
+    PrimitiveConstructorSpec,
+    PrimitiveTypeInfo,
+    StructConstructorSpec,
+    StructFieldSpec,
+    StructTypeInfo,
+)
 
 from jaxcnn.config.options import ConfigError, is_option_group
 from jaxcnn.config.registry import Role
 from jaxcnn.config.train import TrainConfig
 from jaxcnn.errors import nearest
+from jaxcnn.paths import expanded
+
+PATHS = ConstructorRegistry()
+"""The context in which every command parses its arguments: a path in them is `jaxcnn.paths.expanded`."""
+
+
+@PATHS.primitive_rule
+def _path(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Path] | None:
+    if info.type is not Path:
+        return None
+    return PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH",
+        instance_from_str=lambda words: expanded(words[0]),
+        is_instance=lambda value: isinstance(value, Path),
+        str_from_instance=lambda path: [str(path)],
+    )
+
 
 ROLES = ConstructorRegistry()
 """What `tyro.cli` takes as ``registry``, so that ``--help`` describes each augmentation of a recipe."""

@@ -6,7 +6,7 @@ import pydantic
 from pydantic import Field
 
 from jaxcnn.config.augmentation import Augmentation
-from jaxcnn.config.options import Interpolation, Interval, PositiveInt, Probability, option_group
+from jaxcnn.config.options import IS_PATH, Interpolation, Interval, PositiveInt, Probability, option_group
 
 
 @option_group
@@ -88,7 +88,7 @@ class DataConfig:
     name: str = "digits"
     """The data set: ``digits``, ``tfds:NAME[/CONFIG][:VERSION]``, ``folder:PATH``, ``synthetic[:CLASSES]``, or
     ``KIND[:REST]`` of a kind that the recipe adds with `jaxcnn.data.sources.register_source`."""
-    data_dir: str | None = None
+    data_dir: Annotated[str | None, IS_PATH] = None
     """The folder where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or
     ``~/tensorflow_datasets``."""
     train_split: str | None = None

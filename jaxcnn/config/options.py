@@ -13,6 +13,7 @@ from pydantic import Field
 from pydantic_core import ErrorDetails
 
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.paths import absolute
 
 PositiveInt = Annotated[int, Field(gt=0)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -32,6 +33,10 @@ Interval = Annotated[tuple[PositiveFloat, PositiveFloat], pydantic.AfterValidato
 ShareInterval = Annotated[tuple[Probability, Probability], pydantic.AfterValidator(_in_order)]
 SignedInterval = Annotated[tuple[FiniteFloat, FiniteFloat], pydantic.AfterValidator(_in_order)]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+
+
+IS_PATH = object()
+"""The mark of an option that is a path, which a run keeps as an absolute one: ``Annotated[str | None, IS_PATH]``."""
 
 
 class ConfigError(UserError):
@@ -72,6 +77,11 @@ def as_config_error(cls: type, error: pydantic.ValidationError) -> ConfigError:
     return ConfigError("; ".join(_sentence(cls, item) for item in error.errors()))
 
 
+_CHECKS = pydantic.ConfigDict(
+    extra="forbid",
+    strict=True,
+    allow_inf_nan=False,  # JSON, in which a run keeps its options, has no such numbers
+)
 _T = TypeVar("_T")
 _GROUPS: weakref.WeakSet[type] = weakref.WeakSet()
 _SHARING: weakref.WeakSet[type] = weakref.WeakSet()
@@ -92,7 +102,7 @@ def shared_options(cls: type[_T]) -> type[_T]:
 def option_group(cls: type[_T]) -> type[_T]:
     """Makes a class a frozen dataclass whose fields are checked, strictly, when it is made; raises `ConfigError`."""
     _take_over_shared_options(cls)
-    checked = pydantic.dataclasses.dataclass(frozen=True, config=pydantic.ConfigDict(extra="forbid", strict=True))(cls)
+    checked = pydantic.dataclasses.dataclass(frozen=True, config=_CHECKS)(cls)
     construct = checked.__init__
 
     @functools.wraps(construct)
@@ -105,6 +115,29 @@ def option_group(cls: type[_T]) -> type[_T]:
     checked.__init__ = __init__
     _GROUPS.add(checked)
     return typing.cast("type[_T]", checked)
+
+
+def with_absolute_paths(group: _T) -> _T:
+    """Returns an option group in which the paths, in itself and in the groups within it, are absolute.
+
+    Raises:
+        UserError: a path begins in the home folder of an unknown user.
+    """
+
+    def walk(value: Any, is_path: bool) -> Any:
+        if isinstance(value, str):
+            return str(absolute(value)) if is_path else value
+        if isinstance(value, tuple):
+            return tuple(walk(item, is_path) for item in value)
+        return with_absolute_paths(value) if is_option_group(type(value)) else value
+
+    found = {}
+    for name, field in typing.cast("Any", group).__pydantic_fields__.items():
+        before = getattr(group, name)
+        after = walk(before, any(mark is IS_PATH for mark in field.metadata))
+        if after != before:
+            found[name] = after
+    return dataclasses.replace(typing.cast("Any", group), **found) if found else group
 
 
 def is_option_group(cls: type) -> bool:

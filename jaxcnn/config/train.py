@@ -162,8 +162,9 @@ class PublishedConfig:
 class TrainConfig:
     """Everything that a run depends on; the run is a pure function of it."""
 
-    name: Annotated[str, Field(pattern=r"^[\w.-]+$")] = "run"
-    """The name of the run, whose folder is ``runs/NAME`` unless ``--workdir`` names another."""
+    name: Annotated[str, Field(pattern=r"^\w[\w.-]*$", max_length=100)] = "run"
+    """The name of the run, whose folder is ``runs/NAME`` unless ``--workdir`` names another. It begins with a letter, a
+    digit or ``_``; ``.`` and ``-`` may follow."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     epochs: PositiveFloat = 10.0
     log_every_steps: PositiveInt = 50
@@ -189,6 +190,23 @@ class TrainConfig:
     checkpoint: CheckpointConfig = CheckpointConfig()
     published: PublishedConfig = PublishedConfig()
 
+
+CHANGES_NO_BITS = frozenset(
+    {
+        "name",
+        "log_every_steps",
+        "max_bad_steps",
+        "data.workers",
+        "data.max_bad_share",
+        "evaluation.batch_size",
+        "evaluation.every_epochs",
+        "evaluation.top_k",
+        "checkpoint.every_steps",
+        "checkpoint.keep",
+    }
+)
+"""The options that change no bit of what a run trains: when and how it reports, measures and saves, and what it puts up
+with. ``published`` and where the data set lies are others."""
 
 _ADAPTER = pydantic.TypeAdapter(TrainConfig)
 

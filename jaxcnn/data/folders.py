@@ -10,6 +10,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 from jaxcnn.errors import UserError
+from jaxcnn.paths import expanded
 
 _LOG = logging.getLogger(__name__)
 _INCOMPLETE = re.compile(r"incomplete\.[A-Z0-9]{6}_[\d.]+")
@@ -18,7 +19,7 @@ _INCOMPLETE = re.compile(r"incomplete\.[A-Z0-9]{6}_[\d.]+")
 
 def data_root(data_dir: str | None) -> Path:
     """Returns tfds's folder of prepared data sets: ``data_dir``, ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``."""
-    return Path(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+    return expanded(data_dir or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets")
 
 
 @contextlib.contextmanager

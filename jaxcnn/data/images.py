@@ -13,6 +13,7 @@ from jaxcnn.data.decode import decode
 from jaxcnn.data.pipeline import Split, streamed_split
 from jaxcnn.data.sources import Source
 from jaxcnn.errors import UserError
+from jaxcnn.paths import expanded
 
 ImageLike = str | Path | np.ndarray | Image.Image
 """A path to an image file; uint8 pixels of shape (height, width) or (height, width, 1 or 3); or a Pillow image."""
@@ -44,7 +45,7 @@ def given(images: Sequence[ImageLike], *, upright: bool = True) -> list[Given]:
 
 def _given(image: ImageLike, name: str, upright: bool) -> Given:
     if isinstance(image, str | Path):
-        return Given(str(image), Path(image))
+        return Given(str(image), expanded(image))
     if isinstance(image, Image.Image):
         image = ImageOps.exif_transpose(image) if upright else image
         image = np.asarray(image if image.mode == "L" else image.convert("RGB"))

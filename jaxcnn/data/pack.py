@@ -20,6 +20,7 @@ from jaxcnn.data.progress import Progress
 from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source
 from jaxcnn.data.threads import map_ahead
 from jaxcnn.errors import UserError
+from jaxcnn.paths import absolute
 from jaxcnn.text import escaped
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def pack(
 def _default_name(name: str, short_side: int, format: Format) -> str:
     """Returns ``imagenet2012_256_jpeg`` for ``tfds:imagenet2012:5.1.0``; for a folder, its own name instead."""
     kind, _, rest = name.partition(":")
-    base = Path(rest).expanduser().absolute().name if kind == "folder" else rest.partition(":")[0] or kind
+    base = absolute(rest).name if kind == "folder" else rest.partition(":")[0] or kind
     return re.sub(r"\W+", "_", f"{base}_{short_side}_{format}".lower(), flags=re.ASCII)
 
 

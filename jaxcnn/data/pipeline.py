@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 
 from jaxcnn.config import Crop, DataConfig, Dense, FixedViews, SingleCrop, Views
 from jaxcnn.data.crop import is_random
+from jaxcnn.data.fingerprint import Fingerprint, fingerprint
 from jaxcnn.data.loader import Loader
 from jaxcnn.data.numbering import image_numbers, valid_labels, without
 from jaxcnn.data.order import epoch_order, image_rng, sample_of
@@ -76,6 +77,10 @@ class Split:
     def bad(self) -> list[tuple[str, str]]:
         """The images found to be unreadable, each as (path or record, reason); a stream finds them as it reads."""
         return self._loader.bad
+
+    def fingerprint(self) -> Fingerprint:
+        """Returns what can be known of all the split's images without reading them."""
+        return fingerprint(self._loader.source)
 
     def refuse_bad(self, bad: Sequence[tuple[str, str]]) -> None:
         """Refuses the split if these images, which several processes may have found, are too many.

@@ -21,7 +21,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from jaxcnn.devices.parallel import DataParallel
-from jaxcnn.errors import EXIT_USER_ERROR, UserError
+from jaxcnn.errors import UserError, exit_code
 from jaxcnn.lookahead import Delay
 from jaxcnn.types import Json
 
@@ -80,7 +80,7 @@ class Processes:
             grace = _GRACE_SECONDS if is_writer() else 0.0
             yield
         except BaseException as error:
-            atexit.register(_leave, EXIT_USER_ERROR if isinstance(error, UserError) else 1, grace)
+            atexit.register(_leave, exit_code(error), grace)
             raise
 
     def _several(self) -> bool:

@@ -1,6 +1,5 @@
 """What is quoted beside an error: its confidence interval, the errors of the classes, and which are confused."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float64, Int, Int64
 
+from jaxcnn import strict_json
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.types import Json
@@ -107,7 +107,7 @@ def save_details(
     report = {**facts, **result.metrics(), **intervals, "interval": "95 %, Wilson's score", "classes": classes}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "result.json").write_text(json.dumps(report, indent=2) + "\n")
+        (folder / "result.json").write_text(strict_json.dumps(report, indent=2) + "\n")
         np.savez_compressed(
             folder / "details.npz",
             confusion=confusion_matrix(labels, top[:, 0], count),

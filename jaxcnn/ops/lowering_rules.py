@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple, get_args
 
 import jax
 
+from jaxcnn import strict_json
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
 from jaxcnn.types import Json
 
@@ -59,7 +60,7 @@ def read_tuned(path: Path) -> TunedLowerings:
 def write_tuned(path: Path, tuned: TunedLowerings) -> None:
     """Writes a table as JSON, one convolution a line."""
     rows = [{"shape": dataclasses.asdict(shape), "lowerings": names._asdict()} for shape, names in tuned.winners]
-    path.write_text("[\n" + ",\n".join(map(json.dumps, rows)) + "\n]\n")
+    path.write_text("[\n" + ",\n".join(map(strict_json.dumps, rows)) + "\n]\n")
 
 
 def _tuples(value: Json) -> Json:

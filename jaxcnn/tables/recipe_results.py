@@ -8,15 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from jaxcnn.config import differences
+from jaxcnn.config.train import CHANGES_NO_BITS
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import Result
 from jaxcnn.recipes import find_recipes, load_config
+from jaxcnn.run_changes import with_whole_paths
+from jaxcnn.run_folder import OVERRIDES_FILE
 from jaxcnn.tables.stored import in_percent, markdown, read_results, write_result
 from jaxcnn.training.epochs import whole_steps
 from jaxcnn.training.report import read_metrics
-
-_OF_THE_MACHINE = {"data.data_dir", "data.workers"}
-"""The options that change no result."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,11 +46,15 @@ def result_of(run: Path, recipes: Path) -> RecipeResult:
     Raises:
         UserError: there is no such run or recipe, or the run changes its recipe or is not at its end.
     """
+    if (record := run / OVERRIDES_FILE).exists():
+        raise UserError(
+            f"{run} was changed while it ran ({record}): it is no result of its recipe; train the recipe anew"
+        )
     config = load_config(run)
     recipe = load_config(recipes / f"{config.name}.py")
     # What the recipe leaves to the data set is resolved in the run.
     resolved = {"model.num_classes"} if recipe.model.num_classes is None else set()
-    if changed := differences(recipe, config).keys() - _OF_THE_MACHINE - resolved:
+    if changed := differences(with_whole_paths(recipe), config).keys() - CHANGES_NO_BITS - {"data.data_dir"} - resolved:
         raise UserError(
             f"{run} is not of the recipe {config.name} as it stands, because it changes {', '.join(sorted(changed))}: "
             "give it a recipe of its own"

@@ -1,13 +1,13 @@
 """Measured results, each kept in a small JSON file, and the document whose tables are written from them."""
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import pydantic
 
+from jaxcnn import strict_json
 from jaxcnn.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def write_result(result: "DataclassInstance", path: Path) -> Path:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dataclasses.asdict(result), indent=2) + "\n")
+        path.write_text(strict_json.dumps(dataclasses.asdict(result), indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror}") from None
     return path

@@ -34,8 +34,9 @@ from jax.experimental import multihost_utils
 from jax.typing import ArrayLike
 
 from jaxcnn.devices.processes import gather, is_writer
-from jaxcnn.errors import UserError
+from jaxcnn.errors import MachineError, UserError
 from jaxcnn.evaluation.result import ranked_metrics
+from jaxcnn.paths import expanded
 from jaxcnn.training.manifest import (
     MANIFEST,
     Damage,
@@ -54,7 +55,11 @@ RANKED = ranked_metrics((1,))
 
 
 class CheckpointError(UserError):
-    """An error for a checkpoint that cannot be written, or where no whole checkpoint can be restored."""
+    """An error for where no whole checkpoint can be restored."""
+
+
+class SaveError(MachineError):
+    """An error for a checkpoint that cannot be written, as on a full disk; those before it stay whole."""
 
 
 class CheckpointMismatch(CheckpointError):
@@ -101,7 +106,7 @@ class Checkpoints:
 
     def __init__(
         self,
-        directory: str | os.PathLike[str],
+        directory: str | Path,
         *,
         keep: int = 3,
         ranked: Sequence[str] = RANKED,
@@ -109,7 +114,7 @@ class Checkpoints:
     ) -> None:
         if keep < 1:
             raise ValueError(f"keep must be at least 1, not {keep}")
-        self._directory = Path(directory).absolute()
+        self._directory = expanded(directory).absolute()
         self._keep = keep
         self._ranked = tuple(ranked)
         self._on_damage = on_damage
@@ -152,8 +157,7 @@ class Checkpoints:
                 numbers, () float32 or int32, and are kept in the manifest.
 
         Raises:
-            CheckpointError: this save or the one before failed, for example on a full disk. Older checkpoints stay
-                whole.
+            SaveError: this save or the one before failed, for example on a full disk. Older checkpoints stay whole.
         """
         self.wait()
         state, sums = _on_host(state), _on_host(dict(sums or {}))
@@ -203,8 +207,8 @@ class Checkpoints:
 
         Raises:
             CheckpointMismatch: the checkpoint's leaves are not the target's; the message names the first difference.
-            CheckpointError: there are checkpoints, but not that one, or none that is whole; or a save that was still
-                under way has failed.
+            CheckpointError: there are checkpoints, but not that one, or none that is whole.
+            SaveError: a save that was still under way has failed.
         """
         metric = metric or self._ranked[0]
         self.wait()
@@ -246,7 +250,7 @@ class Checkpoints:
         """Waits until the last save is committed.
 
         Raises:
-            CheckpointError: the save failed.
+            SaveError: the save failed.
         """
         pending, self._pending = self._pending, None
         if pending is not None:
@@ -256,7 +260,7 @@ class Checkpoints:
         """Waits for the last save and ends the background thread.
 
         Raises:
-            CheckpointError: the last save failed.
+            SaveError: the last save failed.
         """
         try:
             self.wait()
@@ -296,7 +300,10 @@ class Checkpoints:
         except Exception as error:
             shutil.rmtree(self._directory / f"tmp.{step}", ignore_errors=True)
             reason = next(iter(str(error).splitlines()), type(error).__name__)
-            raise CheckpointError(f"checkpoint {step} could not be saved in {self._directory}: {reason}") from error
+            raise SaveError(
+                f"checkpoint {step} could not be saved in {self._directory}: {reason}: make room, and run the same "
+                "command again, which goes on from the checkpoint before"
+            ) from error
 
     def _sweep(self) -> None:
         """Removes what a killed process left behind; does so only once."""

@@ -2,20 +2,23 @@
 
 import contextlib
 import json
+import math
 import os
 import time
 from pathlib import Path
 
 import rich.console
 import rich.progress
-from tensorboardX import SummaryWriter
 
+from jaxcnn import strict_json
+from jaxcnn.errors import writing
 from jaxcnn.text import say
+from jaxcnn.training.tensorboard import ScalarLog
 from jaxcnn.types import JsonObject
 
 
 class MetricsLog:
-    """Appends JSON objects to a file, one a line.
+    """Appends JSON objects to a file, one a line. A number that is not finite, as in a diverging run, is ``null``.
 
     When a run goes on from a step, what was logged after that step is dropped first. So the file of a run that was
     killed reads like that of a run that was not.
@@ -29,24 +32,41 @@ class MetricsLog:
             return line["step"] < resume_step or at_resume
 
         kept = [line for line in read_metrics(path) if happened(line)]
-        scratch = path.with_suffix(".tmp")
-        scratch.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        os.replace(scratch, path)
+        replace_whole(path, "".join(strict_json.dumps(line) + "\n" for line in kept))
 
     def write(self, kind: str, step: int, values: JsonObject) -> None:
         """Appends ``{"kind": kind, "step": step, **values}``."""
         with self._path.open("a") as file:
-            file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
+            file.write(strict_json.dumps({"kind": kind, "step": step, **values}) + "\n")
+
+
+def replace_whole(path: Path, text: str) -> None:
+    """Writes a file so that at every moment it is whole, absent or as it was before, even where the disk is full.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    scratch = path.with_name(f"{path.name}.tmp")
+    try:
+        scratch.write_text(text, encoding="utf-8")
+        os.replace(scratch, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        raise
 
 
 def read_metrics(path: Path) -> list[JsonObject]:
-    """Returns the lines of a ``metrics.jsonl``, without one that a kill has cut short."""
+    """Returns the lines of a ``metrics.jsonl``, without one that a kill has cut short.
+
+    A number that was not finite is NaN.
+    """
     if not path.exists():
         return []
     lines = []
     for line in path.read_text().splitlines():
         with contextlib.suppress(json.JSONDecodeError):
-            lines.append(json.loads(line))
+            lines.append({name: math.nan if value is None else value for name, value in json.loads(line).items()})
     return lines
 
 
@@ -62,6 +82,8 @@ class Reporter:
         steps_per_epoch: the number of steps in an epoch, which need not be whole.
         console: what is printed to: a progress bar if it is a terminal, else lines.
         writes: whether to write to the folder, as one of several processes does.
+
+    Every method that writes raises `MachineError` or `UserError` where the folder cannot be written.
     """
 
     def __init__(
@@ -76,13 +98,17 @@ class Reporter:
         console: rich.console.Console,
         writes: bool = True,
     ) -> None:
-        log = workdir / "metrics.jsonl"
-        self._log = MetricsLog(log, resume_step=first_step, evaluated=evaluated) if writes else None
+        self._workdir = workdir
+        self._log: MetricsLog | None = None
+        self._scalars: ScalarLog | None = None
+        if writes:
+            with self._writing():
+                self._log = MetricsLog(workdir / "metrics.jsonl", resume_step=first_step, evaluated=evaluated)
+                self._scalars = ScalarLog(workdir / "tensorboard", first_step)
         self._console = console
         self._total_steps = total_steps
         self._steps_per_epoch = steps_per_epoch
         self._epochs = epochs
-        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=first_step + 1, write_to_disk=writes)
         columns = (
             rich.progress.TextColumn("epoch {task.fields[epoch]:>5.1f}/{task.fields[epochs]:g}", markup=False),
             rich.progress.BarColumn(),
@@ -104,7 +130,8 @@ class Reporter:
 
     def __exit__(self, *_: object) -> None:
         self._progress.stop()
-        self._writer.close()
+        if self._scalars is not None:
+            self._scalars.close()
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -113,7 +140,8 @@ class Reporter:
     def log(self, kind: str, step: int, values: JsonObject) -> None:
         """Writes a line to ``metrics.jsonl`` and prints nothing."""
         if self._log is not None:
-            self._log.write(kind, step, values)
+            with self._writing():
+                self._log.write(kind, step, values)
 
     def advance(self, step: int) -> None:
         """Moves the progress bar to a step."""
@@ -145,5 +173,9 @@ class Reporter:
 
     def _record(self, kind: str, step: int, values: dict[str, float]) -> None:
         self.log(kind, step, {"epoch": self._epoch(step), **values})
-        for name, value in values.items():
-            self._writer.add_scalar(f"{kind}/{name}", value, step)
+        if self._scalars is not None:
+            with self._writing():
+                self._scalars.write(kind, step, values)
+
+    def _writing(self) -> contextlib.AbstractContextManager[None]:
+        return writing(self._workdir, "choose another --workdir")

@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
+from jaxcnn.paths import expanded
 from jaxcnn.weights.errors import WeightsError
 
 _CHUNK = 1 << 20
@@ -28,7 +29,7 @@ _ANNOUNCED = "X-Linked-ETag"
 
 def folder() -> Path:
     """Returns where published files are kept: ``$JAXCNN_CACHE``, by default ``~/.cache/jaxcnn``."""
-    return Path(os.environ.get("JAXCNN_CACHE") or Path.home() / ".cache" / "jaxcnn")
+    return expanded(os.environ.get("JAXCNN_CACHE") or "~/.cache/jaxcnn")
 
 
 def cached(url: str, sha256: str | None, name: str) -> Path:

@@ -18,6 +18,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.models.variant import Rule, Variant
+from jaxcnn.paths import expanded
 from jaxcnn.types import Option, PyTree, Variables
 from jaxcnn.weights.errors import FileError, WeightsError
 from jaxcnn.weights.files import read_file
@@ -244,7 +245,7 @@ def _read(
         except FileError as error:
             raise WeightsError(f"the mapping {error}") from None
     else:
-        state = read_file(Path(source), find)
+        state = read_file(expanded(source), find)
     if any("/" in name for name in state):
         return state, ()
     if not variant.rules:

@@ -1,4 +1,7 @@
-"""A recipe that brings everything: a family of networks, an augmentation, a data source, an optimizer, a protocol."""
+"""A recipe that brings everything: a family of networks, an augmentation, a data source, an optimizer, a protocol.
+
+A module beside it, which it imports, is brought too.
+"""
 
 from typing import Literal
 
@@ -6,6 +9,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 import optax
+from ramp_classes import CLASSES
 
 from jaxcnn.augment import register_augmentation
 from jaxcnn.config import (
@@ -30,7 +34,6 @@ from jaxcnn.models.registry import register
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.training.optimizer import register_optimizer
 
-CLASSES = ("down", "flat", "up")
 SIZES = {"train": 192, "test": 60}
 
 

@@ -13,6 +13,7 @@ A recipe adds a kind of its own with `register_source`.
 
 from jaxcnn.data.sources.registry import (
     SourceRequest,
+    absolute_name,
     evaluation_split,
     open_source,
     register_source,
@@ -24,6 +25,7 @@ from jaxcnn.data.sources.source import Source, check_same_classes, refuse_bad
 __all__ = [
     "Source",
     "SourceRequest",
+    "absolute_name",
     "check_same_classes",
     "evaluation_split",
     "open_source",

@@ -10,6 +10,7 @@ from jaxcnn.data.sources.source import Source, SourceRequest
 from jaxcnn.data.sources.synthetic import open_synthetic, synthetic_splits
 from jaxcnn.data.sources.tfds import open_tfds, tfds_splits
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.paths import absolute
 from jaxcnn.text import escaped
 
 _LOG = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class _Kind:
     splits: Callable[[str, str | None], Sequence[str]]
     example: str
     sliced: bool
+    located: bool
 
 
 _KINDS: dict[str, _Kind] = {}
@@ -38,6 +40,7 @@ def register_source(
     splits: Callable[[str, str | None], Sequence[str]],
     example: str | None = None,
     sliced: bool = False,
+    located: bool = False,
 ) -> None:
     """Adds a kind of data set: from then on ``data.name`` may be ``KIND`` or ``KIND:REST``.
 
@@ -51,6 +54,7 @@ def register_source(
         example: an example of such a name, for messages: ``folder:PATH``; by default ``kind``.
         sliced: whether a split may be something else than one of these names, such as ``train[:1000]``; ``open`` then
             refuses splits that do not exist.
+        located: whether what follows the colon is a path, which a run keeps as an absolute one.
 
     Raises:
         UserError: the kind is not an identifier, or is registered already.
@@ -59,7 +63,7 @@ def register_source(
         raise UserError(f"{kind!r} cannot be a kind of data set: take an identifier, such as 'photographs'")
     if kind in _KINDS:
         raise UserError(f"there is a kind of data set named {kind!r} already: register yours under another name")
-    _KINDS[kind] = _Kind(open, splits, example or kind, sliced)
+    _KINDS[kind] = _Kind(open, splits, example or kind, sliced, located)
 
 
 def source_kinds() -> list[str]:
@@ -73,6 +77,16 @@ def _find(name: str) -> tuple[_Kind, str]:
     if kind not in _KINDS:
         raise UserError(f"{name!r} is not a data set: {nearest(name, (each.example for each in _KINDS.values()))}")
     return _KINDS[kind], rest
+
+
+def absolute_name(name: str) -> str:
+    """Returns a data set's name that means the same in every working directory.
+
+    Raises:
+        UserError: there is no such kind of data set.
+    """
+    kind, rest = _find(name)
+    return f"{name.partition(':')[0]}:{absolute(rest or '.')}" if kind.located else name
 
 
 def split_names(name: str, data_dir: str | None = None) -> tuple[str, ...]:
@@ -149,6 +163,6 @@ def _instead(source: Source) -> str:
 
 
 register_source("digits", open=open_digits, splits=digits_splits)
-register_source("folder", open=open_folder, splits=folder_splits, example="folder:PATH")
+register_source("folder", open=open_folder, splits=folder_splits, example="folder:PATH", located=True)
 register_source("synthetic", open=open_synthetic, splits=synthetic_splits)
 register_source("tfds", open=open_tfds, splits=tfds_splits, example="tfds:NAME", sliced=True)

@@ -1,0 +1,3 @@
+"""What the recipe beside it imports."""
+
+CLASSES = ("down", "flat", "up")
