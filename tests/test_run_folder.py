@@ -415,7 +415,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(here, original, monkeyp
             monkeypatch.setattr(*full_part.get(what, (ScalarLog, "write")), full)
 
     monkeypatch.setattr(Reporter, "advance", filling)
-    saved = contents(here / "half/checkpoints/2")
+    saved = contents(here / "half/checkpoints/2/state")
     assert run_command(train.main, ["half", "--log-every-steps", "1"]) == 74
     (sentence,) = capsys.readouterr().err.splitlines()
     said = (
@@ -423,7 +423,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(here, original, monkeyp
     )
     sentence_said = rf"error: {said}: .*No space left on device: make room, and run the same command again.*"
     assert re.fullmatch(sentence_said, sentence), sentence
-    assert contents(here / "half/checkpoints/2") == saved
+    assert contents(here / "half/checkpoints/2/state") == saved
     left = {path.name for path in (here / "half").iterdir()} | {
         path.name for path in (here / "half/checkpoints").iterdir()
     }
@@ -437,6 +437,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(here, original, monkeyp
 
 def test_files_that_may_not_grow_as_a_person_meets_them(here, original):
     """`ulimit -f` in blocks of 1,024 bytes, of which the state needs more."""
+    shutil.copy(TINY, here / "half/recipe.py")
     before = contents(here / "half/checkpoints")
     command = f"ulimit -f 1; exec {sys.executable} -m jaxcnn train half"
     environment = os.environ | {"PYTHONPATH": str(Path(jaxcnn.__file__).parents[1]), "JAX_COMPILATION_CACHE_DIR": ""}
