@@ -1,5 +1,7 @@
 """Batch normalization."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
@@ -50,7 +52,7 @@ class BatchNorm(nn.Module):
         if not self.train:
             return affine_norm(x, scale, bias, running_mean.value, running_var.value, epsilon=self.epsilon)
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
-        count = x.size // x.shape[-1] * devices // self.groups
+        count = math.prod(x.shape[:-1]) * devices // self.groups
         if count == 1 and not self.is_initializing():
             parts = f"each of the {self.groups} parts of a batch" if self.groups > 1 else "a batch"
             raise UserError(

@@ -17,6 +17,7 @@ from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
+from jaxcnn.ops.symbolic import at_most
 from jaxcnn.ops.window import Pair
 
 
@@ -191,7 +192,7 @@ class GoogLeNet(BatchNormNetwork):
         """
         self.check(images, stages=1 + len(MODULES))
         heads = self.auxiliary_heads and (train or self.is_initializing())
-        if heads and self.form == "paper" and min(images.shape[1:3]) < 79:
+        if heads and self.form == "paper" and any(at_most(length, 78) for length in images.shape[1:3]):
             raise UserError(
                 f"images of {images.shape[1]}x{images.shape[2]} pixels are too small for the auxiliary heads of "
                 "GoogLeNet: give at least 79x79, or auxiliary_heads=False"

@@ -15,6 +15,7 @@ from jaxcnn.models.googlenet import to_half_normalization
 from jaxcnn.models.network import BatchNormNetwork, Momentum, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.symbolic import at_most
 
 Step = tuple[int, int, int]
 """A convolution: its features and its kernel's height and width."""
@@ -181,7 +182,7 @@ class InceptionV3(BatchNormNetwork):
         """
         self.check(images, stages=1 + len(MODULES))
         heads = self.auxiliary_heads and (train or self.is_initializing())
-        if heads and min(images.shape[1:3]) < 299:
+        if heads and any(at_most(length, 298) for length in images.shape[1:3]):
             raise UserError(
                 f"images of {images.shape[1]}x{images.shape[2]} pixels are too small for the auxiliary head of "
                 "InceptionV3: give at least 299x299, or auxiliary_heads=False"

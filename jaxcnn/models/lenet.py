@@ -13,6 +13,7 @@ from jaxcnn.models.network import Count, Network, Rate
 from jaxcnn.models.variant import Published, Variant
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.symbolic import is_symbolic
 
 
 class LeNet(Network):
@@ -34,8 +35,17 @@ class LeNet(Network):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
+        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels).
+
+        Raises:
+            UserError: height or width is a symbol, of which the number of features is unknown.
+        """
         self.check(images, stages=2)
+        if is_symbolic(images.shape[1:3]):
+            raise UserError(
+                f"images of {images.shape[1]}x{images.shape[2]} pixels have no number of features for the dense layers "
+                f"of {type(self).__name__}: give their height and width as numbers"
+            )
         activate = activation(self.activation)
         x = images
         for index, features in enumerate((6, 16), start=1):

@@ -15,6 +15,7 @@ from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.layer import Layer
 from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.ops.lowering_rules import Lowering
+from jaxcnn.ops.symbolic import at_most
 from jaxcnn.types import Option
 
 Settings = TypeVar("Settings", bound=NamedTuple)
@@ -60,7 +61,7 @@ class Network(nn.Module, kw_only=True):
             UserError: the images are too small, or ``remat`` names a stage that the network does not have.
         """
         height, width = images.shape[1:3]
-        if min(height, width) < self.smallest_size:
+        if any(at_most(length, self.smallest_size - 1) for length in (height, width)):
             raise UserError(
                 f"images of {height}x{width} pixels are too small for the strides of {type(self).__name__}: "
                 f"give at least {self.smallest_size}x{self.smallest_size}"
