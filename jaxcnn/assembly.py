@@ -3,8 +3,8 @@
 import dataclasses
 import functools
 import inspect
-import math
 from collections.abc import Callable
+from fractions import Fraction
 
 import flax.linen as nn
 import jax
@@ -18,11 +18,19 @@ from jaxcnn.config import (
 from jaxcnn.data.pipeline import Data, open_data
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.networks import check_image_shape, check_normalization, make_evaluator, make_model
+from jaxcnn.networks import (
+    check_batch_statistics,
+    check_image_shape,
+    check_normalization,
+    make_evaluator,
+    make_model,
+)
 from jaxcnn.training.ema import make_average
+from jaxcnn.training.epochs import whole_steps
 from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer, warmup_steps
 from jaxcnn.training.state import TrainState, create_state
@@ -111,15 +119,15 @@ class Assembly:
         return Feed.for_evaluation(self.data.evaluation, self.parallel, self.config.evaluation.batch_size)
 
     @property
-    def steps_per_epoch(self) -> float:
+    def steps_per_epoch(self) -> Fraction:
         """The number of steps in an epoch; it need not be whole, because a batch may extend into the next epoch."""
-        return self.data.train.size / self.config.data.batch_size
+        return Fraction(self.data.train.size, self.config.data.batch_size)
 
     @property
     def evaluation_steps(self) -> frozenset[int]:
         """The steps after which to evaluate."""
-        every, last = self.config.evaluation.every_epochs, math.floor(self.config.epochs)
-        steps = {math.ceil(epoch * self.steps_per_epoch) for epoch in range(every, last + 1, every)}
+        every, last = self.config.evaluation.every_epochs, int(self.config.epochs)
+        steps = {whole_steps(epoch, self.steps_per_epoch) for epoch in range(every, last + 1, every)}
         return frozenset(step for step in steps if step < self.total_steps) | {self.total_steps}
 
     @property
@@ -132,6 +140,7 @@ class Assembly:
         )
 
 
+@own_settings()
 def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParallel | None = None) -> Assembly:
     """Makes the parts of a run and joins them; refuses all that can be refused before anything is compiled.
 
@@ -149,8 +158,8 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     model_config = dataclasses.replace(config.model, num_classes=num_classes)
     config = dataclasses.replace(config, model=model_config, evaluation=evaluation)
     model = make_model(config.model, num_classes)
-    steps_per_epoch = data.train.size / config.data.batch_size
-    total_steps = math.ceil(config.epochs * steps_per_epoch)
+    steps_per_epoch = Fraction(data.train.size, config.data.batch_size)
+    total_steps = whole_steps(config.epochs, steps_per_epoch)
     learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps)
     init_key, augment_key, dropout_key = split_seed(config.seed)
     height, width, channels = data.train.image_shape
@@ -165,6 +174,8 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     # This refuses images that are too small for the network.
     abstract_state = jax.eval_shape(make_state)
     check_image_shape(model, abstract_state.variables, data.evaluation.image_shape)
+    parts = parallel.batch_norm_groups(config.parallel.batch_norm) * config.parallel.micro_batches
+    check_batch_statistics(model, abstract_state.variables, shape, config.data.batch_size, parts)
     state_shardings = jax.tree.map(lambda leaf: parallel.replicated, abstract_state)
     if config.parallel.shard_optimizer:
         sharded = parallel.sharded(abstract_state.optimizer_state)

@@ -10,7 +10,17 @@ import jax
 
 from jaxcnn.assembly import state_maker
 from jaxcnn.augment.compose import augmented_shape
-from jaxcnn.config import CenterCrop, ConfigError, Crop, DataConfig, Normalization, Resize, TrainConfig
+from jaxcnn.config import (
+    CenterCrop,
+    ConfigError,
+    Crop,
+    DataConfig,
+    Normalization,
+    Resize,
+    ScheduleConfig,
+    TrainConfig,
+)
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.models.network import Network
@@ -142,6 +152,7 @@ def read_names(path: Path) -> tuple[str, ...]:
     return names
 
 
+@own_settings()
 def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf = "raw") -> Trained:
     """Loads the network that a run has trained.
 
@@ -170,6 +181,7 @@ def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf =
     )
 
 
+@own_settings()
 def restore_state(folder: Path, checkpoint: Which = "latest") -> Restored:
     """Returns the whole training state of a run, with its step and metrics.
 
@@ -181,7 +193,8 @@ def restore_state(folder: Path, checkpoint: Which = "latest") -> Restored:
 
 def _restore(folder: Path, config: TrainConfig, checkpoint: Which, weights_of: WeightsOf) -> tuple[Network, Restored]:
     model = make_model(config.model, 1)  # a run's config has its number of classes
-    _, optimizer = make_optimizer(config.optimizer, 1.0, 1 << 30)  # only the layout of its state is needed
+    # Only the layout of its state is needed, which is the same with any schedule.
+    _, optimizer = make_optimizer(dataclasses.replace(config.optimizer, schedule=ScheduleConfig()), 1, 1)
     size = config.data.train_crop.size
     shape = augmented_shape((size, size, config.data.channels), config.augmentations)
     target = jax.eval_shape(state_maker(config, model, optimizer, jax.random.key(0), shape))
@@ -193,6 +206,7 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Which, weights_of: W
     return model, restored
 
 
+@own_settings()
 def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Trained:
     """Loads published weights, or those of a file, into a network of `list_models`.
 

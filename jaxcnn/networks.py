@@ -1,6 +1,7 @@
 """A network made from a config, and the images that it can be measured on."""
 
 import dataclasses
+import functools
 from typing import Literal
 
 import flax.errors
@@ -12,6 +13,7 @@ from jaxcnn.augment.compose import normalize
 from jaxcnn.config import ConfigError, DataConfig, Dense, FixedViews, ModelConfig, Normalization, SingleCrop, Views
 from jaxcnn.data.pipeline import SINGLE_CROP
 from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.models.network import Network
@@ -134,6 +136,50 @@ def check_image_shape(
         raise UserError(f"images of {size} ({options}) do not fit this network: {reason}") from None
 
 
+def check_batch_statistics(
+    model: nn.Module, variables: Variables, shape: tuple[int, ...], batch_size: int, parts: int
+) -> None:
+    """Refuses a batch in which batch normalization would see one value a channel, without computing anything.
+
+    Args:
+        model: the network.
+        variables: its variables, or their shapes.
+        shape: the training images' (height, width, channels).
+        batch_size: the number of images in a batch.
+        parts: the number of parts of a batch that are normalized separately.
+
+    Raises:
+        UserError: a part is one image, of which the network makes a map of one pixel. The message names a batch and a
+            size that work.
+    """
+    if batch_size // parts > 1:
+        return  # then there are two values at least
+    height, width, channels = shape
+
+    def trains(times: int) -> bool:
+        images = jax.ShapeDtypeStruct((1, times * height, times * width, channels), jnp.float32)
+        rngs = {"dropout": jax.random.key(0)}
+        train = functools.partial(model.apply, train=True, mutable=["batch_stats"], rngs=rngs)
+        try:
+            jax.eval_shape(train, variables, images)
+        except (UserError, ValueError, flax.errors.FlaxError):
+            return False
+        return True
+
+    if trains(1):
+        return
+    # A network whose dense layers are made for one size takes none of these.
+    times = next(filter(trains, (2, 4, 8)), None)
+    larger = f", or train on images of {times * height}x{times * width}" if times else ""
+    separately = "" if parts == 1 else f", in {parts} parts that are normalized separately"
+    raise UserError(
+        f"batch normalization in training takes statistics over several values, and images of {height}x{width} leave "
+        f"one a channel at a data.batch_size of {batch_size}{separately}: set data.batch_size to {2 * batch_size}"
+        f"{larger}"
+    )
+
+
+@own_settings()
 def check_views(
     model: nn.Module, variables: Variables, normalization: Normalization, data: DataConfig, views: Views
 ) -> None:

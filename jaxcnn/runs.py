@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import importlib.metadata
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import jax
@@ -16,6 +16,7 @@ from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import Result, ranked_metrics
 from jaxcnn.loading import initial_variables
@@ -29,7 +30,7 @@ from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.loop import STEPS_IN_FLIGHT, Plan, fit
 from jaxcnn.training.manifest import saved_steps
 from jaxcnn.training.profile import Profile
-from jaxcnn.training.report import Reporter
+from jaxcnn.training.report import Reporter, read_metrics
 from jaxcnn.training.state import TrainState
 from jaxcnn.types import JsonObject, Variables
 
@@ -37,6 +38,7 @@ LARGE_BATCH = 1 << 20
 """The size in bytes of a uint8 batch above which a step's buffers are worth keeping (see `keep_freed_memory`)."""
 
 
+@own_settings()
 def train(
     config: TrainConfig | str | Path,
     workdir: str | Path,
@@ -109,7 +111,7 @@ def train(
         for option, (old, new) in folder.overrides.items():
             reporter.say(f"overridden from step {first_step} on: {option} is {new!r} and was {old!r}")
         state = restored.state if restored else _initial_state(assembly, variables)
-        report_bad_files = _BadFiles(assembly.data, reporter)
+        report_bad_files = _BadFiles(assembly.data, reporter, read_metrics(workdir / "metrics.jsonl"))
         facts = {"damaged_checkpoints": damage, "overrides": folder.past_overrides()}
         reporter.log("start", first_step, _facts(assembly, state) | facts)
         report_bad_files(first_step)
@@ -129,6 +131,7 @@ def train(
             max_bad_steps=assembly.config.max_bad_steps,
             learning_rate=assembly.learning_rate,
             evaluated=evaluated,
+            sums=restored.sums if restored else {},
             profile=profile,
         )
         if profile is not None:
@@ -215,7 +218,7 @@ def _reporter(
         evaluated=evaluated is not None,
         total_steps=assembly.total_steps,
         epochs=assembly.config.epochs,
-        steps_per_epoch=assembly.steps_per_epoch,
+        steps_per_epoch=float(assembly.steps_per_epoch),
         console=console,
         writes=is_writer() and folder.writable,
     )
@@ -236,11 +239,16 @@ def _facts(assembly: Assembly, state: TrainState) -> JsonObject:
 
 
 class _BadFiles:
-    """Reports the images that could not be read, each once."""
+    """Reports the images that could not be read, each once in a run: not again after an interruption."""
 
-    def __init__(self, data: Data, reporter: Reporter) -> None:
+    def __init__(self, data: Data, reporter: Reporter, logged: Iterable[JsonObject]) -> None:
         self._data, self._reporter = data, reporter
-        self._reported: set[tuple[str, str, str]] = set()
+        self._reported = {
+            (line["split"], each["file"], each["reason"])
+            for line in logged
+            if line["kind"] == "bad_files"
+            for each in line["files"]
+        }
 
     def __call__(self, step: int) -> None:
         for split in (self._data.train, self._data.evaluation):

@@ -18,6 +18,7 @@ from jaxcnn.data.images import ImageLike, given, split_of_images
 from jaxcnn.data.pipeline import SINGLE_CROP, Split, open_split
 from jaxcnn.devices.feed import Feed
 from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.evaluation.metrics import telling_top_k
@@ -128,7 +129,7 @@ class Trained:
                 for best, row in zip(predictions.top(top_k), predictions.probabilities(), strict=True)
             )
         errors = {
-            index: UserError(f"{path} {reason}: give image files")
+            index: UserError(f"{path} {reason}")
             for index, (path, reason) in zip(split.unreadable, split.bad, strict=True)
         }
         for index in range(split.size):
@@ -255,6 +256,7 @@ class Trained:
         )
         return dataclasses.replace(self, data=data)
 
+    @own_settings()
     def _predictions(self, split: Split, views: int, *, whole_batches: bool = False) -> Predictions:
         """Returns the scores of a split; whole batches have one shape, however few images a split has."""
         parallel = DataParallel.over_all_devices()

@@ -17,6 +17,7 @@ from jaxcnn.config import (
     HorizontalFlip,
     LossConfig,
     ModelConfig,
+    Normalization,
     Optimizer,
     PublishedConfig,
     RandomAffine,
@@ -67,6 +68,7 @@ def test_json_round_trip_keeps_everything():
     [
         (lambda: DataConfig(batch_size=-3), r"^batch_size must be greater than 0, not -3$"),
         (lambda: DataConfig(batch_size="64"), r"^batch_size must be a valid integer, not '64'$"),
+        (lambda: Normalization(mean=(float("nan"),)), r"^mean.0 must be a finite number, not nan$"),
         (lambda: DataConfig(batch_sise=64), r"^batch_sise is not an option: did you mean 'batch_size'\?$"),
         (
             lambda: ScheduleConfig(kind="cosin"),

@@ -46,7 +46,7 @@ ALLOWED = {
         "networks": "config ops models data augment devices evaluation",
         "assembly": "config models data augment devices evaluation training networks",
         "trained": "config weights data devices evaluation networks",
-        "loading": "config recipes models weights augment evaluation training networks assembly trained",
+        "loading": "config recipes models weights augment devices evaluation training networks assembly trained",
         "run_changes": "config recipes ops weights data",
         "run_folder": "config recipes data devices training run_changes",
         "runs": "config recipes data devices evaluation training assembly loading run_changes run_folder",

@@ -37,7 +37,9 @@ from jaxcnn.evaluation.result import Result
 from jaxcnn.recipes import load_config
 from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.loop import TrainingError
+from jaxcnn.training.manifest import read_manifest, write_manifest
 from jaxcnn.training.report import read_metrics
+from jaxcnn.trials.interruption import TIMES
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -63,6 +65,28 @@ def final_state(workdir):
 
 def assert_same(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def lines(workdir):
+    """The lines of a run's log, without times, and without the line that each process begins with."""
+    return [
+        {name: value for name, value in line.items() if name not in TIMES}
+        for line in read_metrics(workdir / "metrics.jsonl")
+        if line["kind"] != "start"
+    ]
+
+
+def stop_after(monkeypatch, step):
+    """Has a run get SIGTERM after a step; returns the function that ends this."""
+    advance = runs.Reporter.advance
+
+    def advance_and_stop(self, now):
+        advance(self, now)
+        if now == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(runs.Reporter, "advance", advance_and_stop)
+    return lambda: monkeypatch.setattr(runs.Reporter, "advance", advance)
 
 
 @pytest.fixture(scope="module")
@@ -158,11 +182,8 @@ def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(finished, tmp_path,
     assert run(tiny(), tmp_path / "run") == result
     assert_same(final_state(tmp_path / "run"), final_state(workdir))
     assert signal.getsignal(number) == handler
-
-    def evaluations(folder):
-        return [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "evaluation"]
-
-    assert evaluations(tmp_path / "run") == evaluations(workdir)
+    # A line is due after every third step, and the run went on from the tenth.
+    assert lines(tmp_path / "run") == lines(workdir)
 
 
 def test_a_signal_in_evaluation_saves_and_the_evaluation_is_made_later(finished, tmp_path, monkeypatch):
@@ -265,6 +286,60 @@ def test_bad_steps_are_undone_and_counted(tmp_path, monkeypatch):
     assert [line["images"] for line in training[:3]] == [192, 128, 64]
     assert all(np.isfinite(line["loss"]) for line in training)
     assert "2 steps not finite and undone" in (tmp_path / "output.txt").read_text()
+
+
+def test_an_interruption_loses_no_bad_step_and_no_count_of_those_in_a_row(tmp_path, monkeypatch):
+    poison(monkeypatch, 0, [64 * step for step in (7, 9, 10, 11)])
+    config = tiny(epochs=0.7, max_bad_steps=4)
+    run(config, tmp_path / "whole")
+    go_on = stop_after(monkeypatch, 11)
+    assert run(config, tmp_path / "run") is None
+    go_on()
+    run(config, tmp_path / "run")
+    assert lines(tmp_path / "run") == lines(tmp_path / "whole")
+    found = {line["step"]: line["bad_steps"] for line in lines(tmp_path / "run") if line.get("bad_steps")}
+    assert found == {9: 1, 12: 3}
+    # Three in a row are too many for this one, which is interrupted after two.
+    config = tiny(epochs=0.7, max_bad_steps=3)
+    go_on = stop_after(monkeypatch, 11)
+    assert run(config, tmp_path / "other") is None
+    go_on()
+    with pytest.raises(TrainingError, match="by step 12, 3 steps in a row"):
+        run(config, tmp_path / "other")
+
+
+def test_a_checkpoint_without_sums_goes_on_as_those_of_earlier_releases(finished, tmp_path, monkeypatch):
+    workdir, result = finished
+    go_on = stop_after(monkeypatch, 10)
+    assert run(tiny(), tmp_path / "run") is None
+    go_on()
+    newest = tmp_path / "run/checkpoints/10"
+    written = {name: part for name, part in read_manifest(newest).items() if name != "sums"}
+    write_manifest(newest / "manifest.json", written)
+    assert run(tiny(), tmp_path / "run") == result
+    assert_same(final_state(tmp_path / "run"), final_state(workdir))
+    found, expected = lines(tmp_path / "run"), lines(workdir)
+    [differing] = [index for index, line in enumerate(expected) if line != found[index]]
+    assert (expected[differing]["step"], found[differing]["images"]) == (12, 2 * 64)
+
+
+def test_settings_of_jax_change_no_bit_of_a_run(finished, tmp_path):
+    workdir, result = finished
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("strict"),
+        jax.default_prng_impl("rbg"),
+        jax.threefry_partitionable(False),
+    ):
+        assert run(tiny(), tmp_path / "run") == result
+        assert jax.config.jax_enable_x64
+        state = final_state(tmp_path / "run")
+        network = loading.load(str(tmp_path / "run"))
+        assert network.evaluate(network.data, batch_size=100, top_k=(1, 5)).errors == result.errors
+        predicted = network.predict([np.zeros((8, 8, 1), np.uint8)], 1)
+    assert_same(state, final_state(workdir))
+    assert lines(tmp_path / "run") == lines(workdir)
+    assert loading.load(str(workdir)).predict([np.zeros((8, 8, 1), np.uint8)], 1) == predicted
 
 
 @pytest.mark.parametrize("log_every_steps", [3, 1000])

@@ -146,9 +146,9 @@ def _jitted(shape: ConvShape, direction: Direction, name: LoweringName) -> Calla
             case "forward":
                 return LOWERINGS[name](images, kernel, shape)
             case "input_gradient":
-                return input_gradient(cotangent, images, kernel, shape, name)
+                return input_gradient(cotangent, kernel, shape, name)
             case "weight_gradient":
-                return weight_gradient(cotangent, images, kernel, shape, name)
+                return weight_gradient(cotangent, images, shape, name)
 
     return jax.jit(run)
 

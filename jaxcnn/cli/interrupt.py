@@ -1,6 +1,6 @@
-"""Shows that a killed run ends in the same bits: kills a recipe's training at random moments and starts it again.
+"""Shows that a killed run ends in the same bits, and in the same log: kills a recipe's training at random moments.
 
-jaxcnn interrupt [RECIPE] [--kills 20] [--signal KILL|TERM] [-- --OPTION VALUE ...]
+jaxcnn interrupt [RECIPE] [--kills 20] [--signal KILL|TERM] [--between-lines] [-- --OPTION VALUE ...]
 """
 
 import dataclasses
@@ -26,6 +26,8 @@ class Arguments:
     """The signal: SIGKILL ends the process at once; SIGTERM lets it finish the step and save."""
     seed: int = 0
     """The seed from which the moments are drawn."""
+    between_lines: bool = False
+    """Send each signal once a step between two lines of the log is saved, and not at a random moment."""
 
 
 def main(arguments: list[str]) -> int:
@@ -40,8 +42,11 @@ def main(arguments: list[str]) -> int:
             kills=chosen.kills,
             number=number,
             seed=chosen.seed,
+            between_lines=chosen.between_lines,
         )
-    print(f"{outcome.kills} times SIG{chosen.signal}, going on from steps {', '.join(map(str, outcome.resumed_after))}")
+    between = f", {outcome.between_lines} times between two lines of the log" if outcome.between_lines else ""
+    steps = ", ".join(map(str, outcome.resumed_after))
+    print(f"{outcome.kills} times SIG{chosen.signal}, going on from steps {steps}{between}")
     same = "bit-identical to" if not outcome.differing else "NOT the same as"
     print(f"{outcome.finished_runs} finished runs: final state and metrics {same} the uninterrupted run's")
     for name in outcome.differing:

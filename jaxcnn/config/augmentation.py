@@ -1,6 +1,6 @@
 """The base class of augmentations, whose kinds stand beside their functions in `jaxcnn.augment`; and normalization."""
 
-from jaxcnn.config.options import PositiveFloat, option_group
+from jaxcnn.config.options import FiniteFloat, PositiveFloat, option_group
 from jaxcnn.config.registry import Role
 
 
@@ -17,5 +17,5 @@ class Augmentation(Role):
 class Normalization:
     """``(pixel / 255 - mean) / std``, with one value for each channel, or one for all. The defaults are ILSVRC's."""
 
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    mean: tuple[FiniteFloat, ...] = (0.485, 0.456, 0.406)
     std: tuple[PositiveFloat, ...] = (0.229, 0.224, 0.225)

@@ -170,7 +170,7 @@ class TrainConfig:
     log_every_steps: PositiveInt = 50
     max_bad_steps: PositiveInt = 10
     """The number of steps in a row with a loss or gradient that is not finite at which the run stops. Such a step
-    changes nothing and is counted."""
+    changes nothing and is counted; what is scheduled moves on."""
     init_from: str | None = None
     """The weights that training starts from, instead of random ones: the name of published weights, a file, or a run
     folder. The classifier starts anew where its number of classes differs."""

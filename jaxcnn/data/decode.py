@@ -11,6 +11,7 @@ from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
 
 # Images are opened by format, and not by `Image.open`, which checks a limit on pixels that is global state, and which
 # would also start other programs; `max_pixels` is checked instead.
+Image.init()  # loads all plugins, which would otherwise wait for the first file of an unusual format
 _USUAL = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF")
 """The formats, by Pillow's names, that are tried first."""
 _NEVER = frozenset({"EPS", "WMF", "MPEG", "IPTC", "BUFR", "GRIB", "HDF5"})
@@ -93,16 +94,13 @@ class DecodeError(ValueError):
 def _formats() -> Iterator[str]:
     """Yields the names of the formats that the installed Pillow can decode; those without first bytes come last."""
     yield from _USUAL
-    Image.init()
     others = [name for name in Image.ID if name not in _USUAL and name not in _NEVER]
     yield from sorted(others, key=lambda name: Image.OPEN[name][1] is None)
 
 
 def _accepts(name: str, first_bytes: bytes) -> bool | None:
     """Returns whether first bytes are those of a format that Pillow can decode; None where it has none."""
-    if name not in Image.OPEN:
-        Image.init()
-    if name not in Image.OPEN:
+    if name not in Image.OPEN:  # an older Pillow lacks it
         return False
     accept = Image.OPEN[name][1]
     if accept is None:

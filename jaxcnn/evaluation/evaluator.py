@@ -16,6 +16,7 @@ from jaxtyping import Array, Float32, Int32, UInt8
 from jaxcnn.config import Average
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.evaluation.predictions import Collector, Predictions
@@ -71,6 +72,7 @@ class Evaluator:
         self._add_sums = replicated(self._sums_added, static_argnames="top_k")
         self._answers = replicated(self._answers_of)
 
+    @own_settings()
     def results(
         self,
         feed: Feed,
@@ -107,6 +109,7 @@ class Evaluator:
             results.append(Result(images, float(found["loss"]) / images, errors))
         return results
 
+    @own_settings()
     def predictions(
         self, feed: Feed, *variables: Variables, stop: Callable[[], bool] = lambda: False
     ) -> list[Predictions]:

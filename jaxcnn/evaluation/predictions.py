@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
 
 from jaxcnn.config import Average
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.evaluation.result import Result
@@ -69,6 +70,7 @@ class Predictions:
     known: Bool[np.ndarray, " images"]
     """Whether each image has scores, bool (images,); False where it cannot be read."""
 
+    @own_settings()
     def ranks(self) -> Int32[np.ndarray, " known"]:
         """Returns `rank_of_label` of each known image, int32."""
         scores, labels = self.scores[self.known], self.labels[self.known]

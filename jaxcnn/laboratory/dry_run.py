@@ -15,6 +15,7 @@ from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.data.stand_in import stand_in
 from jaxcnn.devices.feed import Batch
 from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.runs import keep_memory
@@ -220,6 +221,7 @@ def data_or_stand_in(config: DataConfig) -> tuple[Data, bool]:
     return open_data(config), False
 
 
+@own_settings()
 def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun:
     """Returns what a run of this config would take; compiles its step, and writes nothing.
 

@@ -17,6 +17,7 @@ from jaxcnn.layers.conv import Conv
 from jaxcnn.ops.lowering_rules import Lowering
 from jaxcnn.ops.pool import adaptive_average_pool
 from jaxcnn.ops.precision import wide
+from jaxcnn.ops.symbolic import at_most
 
 
 class Classifier(nn.Module):
@@ -78,7 +79,7 @@ class FullyConnectedClassifier(nn.Module):
         """
         if not self.fully_convolutional:
             x = adaptive_average_pool(x, self.size)
-        elif x.shape[1] < self.size[0] or x.shape[2] < self.size[1]:
+        elif any(at_most(length, least - 1) for length, least in zip(x.shape[1:3], self.size, strict=True)):
             raise UserError(
                 f"the images leave a map of {x.shape[1]}x{x.shape[2]}, and the classifier covers "
                 f"{self.size[0]}x{self.size[1]}: give larger images, or fully_convolutional=False"

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, Real
 from jaxcnn.layers.layer import Layer
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.lowering_rules import Lowering
+from jaxcnn.ops.symbolic import at_most
 from jaxcnn.ops.window import Padding, Pair
 
 # He et al. 2015 (arXiv:1502.01852): variance 2 / fan_out, as the ResNets were trained and torchvision sets it.
@@ -68,7 +69,7 @@ class Conv(nn.Module):
             groups=self.groups,
             lowering=self.lowering,
         )
-        if not all(outputs.shape[1:3]):
+        if any(at_most(length, 0) for length in outputs.shape[1:3]):
             size = images.shape[1:3]
             raise ValueError(f"kernel {self.kernel_size} is larger than the image {size} with padding {self.padding}")
         if self.use_bias:

@@ -1,5 +1,7 @@
 """Batch normalization."""
 
+import math
+
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
@@ -7,6 +9,7 @@ from jax.nn.initializers import Initializer
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
+from jaxcnn.errors import UserError
 from jaxcnn.ops.norm import affine_norm, batch_norm
 
 
@@ -35,7 +38,11 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "*axes channels"]) -> Float[Array, "*axes channels"]:
-        """Normalizes (..., channels); the output has ``dtype``."""
+        """Normalizes (..., channels); the output has ``dtype``.
+
+        Raises:
+            UserError: it trains, and a channel's statistics would be those of one value, which would become 0.
+        """
         features = x.shape[-1:]
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
@@ -44,13 +51,19 @@ class BatchNorm(nn.Module):
         x = x.astype(self.dtype)
         if not self.train:
             return affine_norm(x, scale, bias, running_mean.value, running_var.value, epsilon=self.epsilon)
+        devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
+        count = math.prod(x.shape[:-1]) * devices // self.groups
+        if count == 1 and not self.is_initializing():
+            parts = f"each of the {self.groups} parts of a batch" if self.groups > 1 else "a batch"
+            raise UserError(
+                f"batch normalization in training takes statistics over several values, and {'/'.join(self.path)} has "
+                f"one a channel, of one image: train on at least 2 images in {parts}, or on larger images"
+            )
         normalized, mean, var = batch_norm(
             x, scale, bias, epsilon=self.epsilon, axis_name=self.axis_name, groups=self.groups
         )
         if not self.is_initializing():
-            devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
-            count = x.size // x.shape[-1] * devices // self.groups
-            unbiased = var * (count / max(count - 1, 1))
+            unbiased = var * (count / (count - 1))
             for running, value in ((running_mean, mean), (running_var, unbiased)):
                 running.value = (self.momentum * running.value + (1 - self.momentum) * value).astype(jnp.float32)
         return normalized

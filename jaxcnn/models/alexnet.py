@@ -13,7 +13,7 @@ import jax
 from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.blocks import FullyConnectedClassifier, Initializers
 from jaxcnn.layers.conv import symmetric_uniform
-from jaxcnn.models.network import Network
+from jaxcnn.models.network import Network, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import max_pool
@@ -68,7 +68,7 @@ class AlexNet(Network):
     """What dropout drops: the inputs of the first two dense layers, or their outputs."""
     initialization: Initialization
     activation: Activation = "relu"
-    dropout_rate: float = 0.5
+    dropout_rate: Rate = 0.5
     fully_convolutional: bool = False
     """Whether images of other sizes than the network's own pass through the dense layers at every position of the map,
     and the logits are averaged. Otherwise the map is pooled to the 6x6 that the dense layers are made for, as in

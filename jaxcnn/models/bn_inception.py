@@ -10,7 +10,7 @@ from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.conv import ConvNormAct
 from jaxcnn.models.googlenet import Inception, Widths
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Momentum, Rate
 from jaxcnn.models.variant import Published, Variant
 from jaxcnn.ops.pool import average_pool, max_pool
 
@@ -61,9 +61,9 @@ class BNInception(BatchNormNetwork):
     projections: Literal["paper", "slim"] = "paper"
     """The features of modules 4c and 4d after the pooling: the figure's or TF-Slim's."""
     activation: Activation = "relu"
-    dropout_rate: float = 0.0
+    dropout_rate: Rate = 0.0
     """The dropout rate before the classifier."""
-    batch_norm_momentum: float = 0.9
+    batch_norm_momentum: Momentum = 0.9
     """The share of the running statistics that each step keeps. The paper does not say; TF-Slim keeps 0.9997."""
 
     @nn.compact

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import LayerScale, StochasticDepth
 from jaxcnn.layers.layer import Layer
-from jaxcnn.models.network import Network
+from jaxcnn.models.network import Network, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.precision import wide
 
@@ -60,7 +60,7 @@ class ConvNeXt(Network):
     default_drop_path_rate: float
     """The variant's own rate of stochastic depth: the paper's for training on ILSVRC, or for xlarge, which is not
     trained on it alone, the authors' for fine-tuning."""
-    drop_path_rate: float | None = None
+    drop_path_rate: Rate | None = None
     """The rate of stochastic depth at the last block; it grows from 0 at the first by equal steps. None is the
     variant's own."""
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.layer import Layer
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import average_pool, max_pool
 
@@ -86,7 +86,7 @@ class DenseNet(BatchNormNetwork):
     """Whether each 3x3 convolution has a 1x1 convolution before it."""
     compression: float
     """The features after a transition over those before it; the paper's theta."""
-    dropout_rate: float = 0.0
+    dropout_rate: Rate = 0.0
     """The dropout rate after each convolution but the first, as the authors have it; there is none before the
     classifier. The paper's is 0.2 on CIFAR without augmentation, and 0 elsewhere. (Torchvision drops only after the 3x3
     convolutions.)"""

@@ -11,7 +11,7 @@ import jax
 from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
 from jaxcnn.layers.layer import Layer
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Epsilon, Momentum, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops import window
 
@@ -150,15 +150,15 @@ class EfficientNet(BatchNormNetwork):
     lite: bool
     defaults: Defaults
     """The variant's own values of the options that are None."""
-    dropout_rate: float | None = None
+    dropout_rate: Rate | None = None
     """The dropout rate before the classifier; None is the variant's own, 0.2 to 0.5."""
-    drop_path_rate: float = 0.2
+    drop_path_rate: Rate = 0.2
     """The rate of stochastic depth: it grows from 0 at the first block by equal steps, and would be this after the
     last."""
     padding: Padding | None = None
     """The padding of all convolutions; None is the variant's own, here and below."""
-    batch_norm_epsilon: float | None = None
-    batch_norm_momentum: float | None = None
+    batch_norm_epsilon: Epsilon | None = None
+    batch_norm_momentum: Momentum | None = None
     """The share of the running statistics that each step keeps: 1 minus PyTorch's momentum."""
 
     @nn.compact

@@ -13,10 +13,11 @@ from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.conv import ConvNormAct
 from jaxcnn.layers.layer import Layer
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
+from jaxcnn.ops.symbolic import at_most
 from jaxcnn.ops.window import Pair
 
 
@@ -166,9 +167,9 @@ class GoogLeNet(BatchNormNetwork):
     """Whether there are two more classifiers, on modules 4a and 4d. With them, training returns ``(logits, auxiliary1,
     auxiliary2)``; evaluation returns the logits alone. The paper adds their losses with weight 0.3. In the paper's form
     their parameters are for images of one size."""
-    dropout_rate: float | None = None
+    dropout_rate: Rate | None = None
     """The dropout rate before the classifier; None is the form's own."""
-    auxiliary_dropout_rate: float = 0.7
+    auxiliary_dropout_rate: Rate = 0.7
     """The dropout rate before the last layer of an auxiliary head."""
     transform_input: bool = False
     """Whether to take images normalized by ImageNet's mean and deviation, as torchvision's transforms make them, and to
@@ -191,7 +192,7 @@ class GoogLeNet(BatchNormNetwork):
         """
         self.check(images, stages=1 + len(MODULES))
         heads = self.auxiliary_heads and (train or self.is_initializing())
-        if heads and self.form == "paper" and min(images.shape[1:3]) < 79:
+        if heads and self.form == "paper" and any(at_most(length, 78) for length in images.shape[1:3]):
             raise UserError(
                 f"images of {images.shape[1]}x{images.shape[2]} pixels are too small for the auxiliary heads of "
                 "GoogLeNet: give at least 79x79, or auxiliary_heads=False"

@@ -12,9 +12,10 @@ from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.conv import ConvNormAct
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.googlenet import to_half_normalization
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Momentum, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.symbolic import at_most
 
 Step = tuple[int, int, int]
 """A convolution: its features and its kernel's height and width."""
@@ -158,9 +159,9 @@ class InceptionV3(BatchNormNetwork):
     auxiliary_heads: bool = False
     """Whether there is one more classifier, on module 6e. With it, training returns ``(logits, auxiliary1)``;
     evaluation returns the logits alone. TF-Slim adds its loss with weight 0.4."""
-    dropout_rate: float = 0.5
+    dropout_rate: Rate = 0.5
     """The dropout rate before the classifier."""
-    batch_norm_momentum: float = 0.9
+    batch_norm_momentum: Momentum = 0.9
     """The share of the running statistics that each step keeps: 1 minus torchvision's 0.1. TF-Slim keeps 0.9997."""
     count_padding: bool = True
     """Whether the average pooling in the modules counts the zeros at the border, as in torchvision."""
@@ -181,7 +182,7 @@ class InceptionV3(BatchNormNetwork):
         """
         self.check(images, stages=1 + len(MODULES))
         heads = self.auxiliary_heads and (train or self.is_initializing())
-        if heads and min(images.shape[1:3]) < 299:
+        if heads and any(at_most(length, 298) for length in images.shape[1:3]):
             raise UserError(
                 f"images of {images.shape[1]}x{images.shape[2]} pixels are too small for the auxiliary head of "
                 "InceptionV3: give at least 299x299, or auxiliary_heads=False"

@@ -9,10 +9,11 @@ from jax.nn.initializers import Initializer
 from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation, scaled_tanh
 from jaxcnn.layers.conv import he_normal, symmetric_uniform
-from jaxcnn.models.network import Network
+from jaxcnn.models.network import Count, Network, Rate
 from jaxcnn.models.variant import Published, Variant
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.symbolic import is_symbolic
 
 
 class LeNet(Network):
@@ -22,9 +23,9 @@ class LeNet(Network):
     16 pixels a side; 32 give the 400 features of the lecture.
     """
 
-    num_classes: int = 10
+    num_classes: Count = 10
     activation: Activation = "relu"
-    dropout_rate: float = 0.0
+    dropout_rate: Rate = 0.0
     """The dropout rate before each of the two hidden dense layers."""
 
     @property
@@ -34,8 +35,17 @@ class LeNet(Network):
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
-        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
+        """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels).
+
+        Raises:
+            UserError: height or width is a symbol, of which the number of features is unknown.
+        """
         self.check(images, stages=2)
+        if is_symbolic(images.shape[1:3]):
+            raise UserError(
+                f"images of {images.shape[1]}x{images.shape[2]} pixels have no number of features for the dense layers "
+                f"of {type(self).__name__}: give their height and width as numbers"
+            )
         activate = activation(self.activation)
         x = images
         for index, features in enumerate((6, 16), start=1):
@@ -101,7 +111,7 @@ class LeNet5(Network):
     The network has 60,000 trainable parameters. Images have 32x32 pixels and any number of channels (the paper's one).
     """
 
-    num_classes: int = 10
+    num_classes: Count = 10
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:

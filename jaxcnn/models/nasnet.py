@@ -12,7 +12,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers.blocks import Classifier, StochasticDepth
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.nasnet_cells import NORMAL, REDUCTION, Cell, Genotype
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Epsilon, Momentum, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import average_pool
 from jaxcnn.types import Option
@@ -108,13 +108,13 @@ class NASNet(BatchNormNetwork):
     """Whether there is an auxiliary head, at the end of the second stage."""
     count_padding: bool = False
     """Whether average pools at stride 2 divide by the padding too, as timm's port of the large network does."""
-    dropout_rate: float | None = None
+    dropout_rate: Rate | None = None
     """The dropout rate before the classifier; None is the variant's own, here and below."""
-    drop_path_rate: float | None = None
+    drop_path_rate: Rate | None = None
     """The drop-path rate of every operation of the last cell at the end of training; it grows by equal steps from the
     first cell."""
-    batch_norm_epsilon: float | None = None
-    batch_norm_momentum: float | None = None
+    batch_norm_epsilon: Epsilon | None = None
+    batch_norm_momentum: Momentum | None = None
     """The share of the running statistics that each step keeps: 1 minus PyTorch's momentum."""
 
     @property

@@ -2,32 +2,46 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple, Self, TypeVar
+from typing import Annotated, NamedTuple, Self, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
+from pydantic import Field
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.layer import Layer
 from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.ops.lowering_rules import Lowering
+from jaxcnn.ops.symbolic import at_most
 from jaxcnn.types import Option
 
 Settings = TypeVar("Settings", bound=NamedTuple)
 
+# The ranges of a network's options, which `jaxcnn.models.registry.create_model` checks.
+Count = Annotated[int, Field(ge=1)]
+Rate = Annotated[float, Field(ge=0, lt=1)]
+"""The share of values that are dropped: 1 would leave none, and what is left is divided by 1 minus the rate."""
+Momentum = Annotated[float, Field(ge=0, lt=1)]
+"""The share of the running statistics that a step keeps: 1 would keep the initial ones for ever."""
+Epsilon = Annotated[float, Field(gt=0, lt=1)]
+"""What is added to a variance before it divides."""
+
 
 class Network(nn.Module, kw_only=True):
-    """The options of all networks. A family adds its own options and its `smallest_size`."""
+    """The options of all networks. A family adds its own options and its `smallest_size`.
 
-    num_classes: int = 1000
+    The type of an option says which values `create_model` takes for it; that of a number says its range.
+    """
+
+    num_classes: Count = 1000
     dtype: DTypeLike = jnp.float32
     """The data type of the computation; parameters, statistics and logits are float32."""
     lowering: Lowering = "auto"
     """The way the convolutions are lowered: see `jaxcnn.ops.conv`."""
-    remat: tuple[int, ...] = ()
+    remat: tuple[Count, ...] = ()
     """The stages, counted from 1, whose activations are not kept for the backward pass but computed a second time:
     block by block, or whole where a stage has no blocks."""
 
@@ -47,7 +61,7 @@ class Network(nn.Module, kw_only=True):
             UserError: the images are too small, or ``remat`` names a stage that the network does not have.
         """
         height, width = images.shape[1:3]
-        if min(height, width) < self.smallest_size:
+        if any(at_most(length, self.smallest_size - 1) for length in (height, width)):
             raise UserError(
                 f"images of {height}x{width} pixels are too small for the strides of {type(self).__name__}: "
                 f"give at least {self.smallest_size}x{self.smallest_size}"
@@ -81,7 +95,7 @@ class BatchNormNetwork(Network, kw_only=True):
 
     batch_norm_axis: str | None = None
     """The mapped axis that the batch is split over, if there is one."""
-    batch_norm_groups: int = 1
+    batch_norm_groups: Count = 1
     """The number of parts of the batch that are normalized separately: see `BatchNorm`."""
 
     def norm(self, train: bool, **settings: Option) -> Layer:

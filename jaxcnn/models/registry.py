@@ -3,6 +3,7 @@
 import dataclasses
 import fnmatch
 import inspect
+import math
 import typing
 
 import jax.numpy as jnp
@@ -122,8 +123,8 @@ def get_variant(name: str) -> Variant:
 
 
 def options_of(variant: Variant) -> dict[str, TypeHint]:
-    """Returns the options that `create_model` takes for a variant, and their types."""
-    hints = typing.get_type_hints(variant.module)
+    """Returns the options that `create_model` takes for a variant, and their types, with the ranges of numbers."""
+    hints = typing.get_type_hints(variant.module, include_extras=True)
     return {name: hints[name] for name in _fields(variant) if name not in variant.arguments}
 
 
@@ -143,7 +144,7 @@ def create_model(name: str, **options: Option) -> Network:
         images, train=...)`` returns float32 logits (batch, num_classes) for images (batch, height, width, channels).
 
     Raises:
-        ModelError: the name or an option is unknown, or an option has the wrong type.
+        ModelError: the name or an option is unknown, or an option has the wrong type or is out of its range.
     """
     variant = get_variant(name)
     known = options_of(variant)
@@ -152,10 +153,19 @@ def create_model(name: str, **options: Option) -> Network:
             raise ModelError(f"{name} has no option {option!r}: {nearest(option, known)}")
         try:
             if option == "dtype":
-                jnp.dtype(value)
+                _check_floating(value)
+            elif isinstance(value, float) and not math.isfinite(value):
+                raise TypeError("it must be a finite number")
             else:
                 pydantic.TypeAdapter(known[option]).validate_python(value, strict=True)
         except (pydantic.ValidationError, TypeError) as error:
-            reason = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else error
+            reason = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else str(error)
+            reason = reason.replace("Input should be", "it must be")
             raise ModelError(f"option {option!r} of {name} cannot be {value!r}: {reason}") from None
     return variant.module(**variant.arguments, **{"num_classes": variant.num_classes, **options})
+
+
+def _check_floating(dtype: Option) -> None:
+    """Raises TypeError for a data type that a network cannot be computed in."""
+    if not jnp.issubdtype(jnp.dtype(dtype), jnp.floating):
+        raise TypeError("it must be a type of floating-point numbers, such as 'bfloat16'")

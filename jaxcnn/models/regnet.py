@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
 from jaxcnn.layers.layer import Layer
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.types import Option
 
@@ -120,9 +120,9 @@ class RegNet(BatchNormNetwork):
     """The channels of each group."""
     squeeze_excite: bool
     """Whether blocks have squeeze and excitation, as in RegNetY."""
-    dropout_rate: float = 0.0
+    dropout_rate: Rate = 0.0
     """The dropout rate before the classifier; the paper has none."""
-    drop_path_rate: float = 0.0
+    drop_path_rate: Rate = 0.0
     """The share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has
     none."""
     widths: Widths = "torchvision"

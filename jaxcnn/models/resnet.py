@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxcnn.layers.blocks import Classifier, StochasticDepth
 from jaxcnn.layers.layer import Layer
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import max_pool
 from jaxcnn.types import Option
@@ -105,9 +105,9 @@ class ResNet(BatchNormNetwork):
     stride_in_first_conv: bool = False
     """Whether a bottleneck's stride is in its first 1x1 convolution, as in the ResNet paper. By default it is in the
     3x3, because the published weights were trained so, and ResNeXt by its authors too."""
-    dropout_rate: float = 0.0
+    dropout_rate: Rate = 0.0
     """The dropout rate before the classifier; the paper has none."""
-    drop_path_rate: float = 0.0
+    drop_path_rate: Rate = 0.0
     """The share of images that skip the last block in training; it grows linearly from 0 at the first. The paper has
     none; "ResNet strikes back" (arXiv:2110.00476) has 0.05 in its longer procedures."""
     zero_init_residual: bool = False

@@ -8,7 +8,7 @@ import jax
 
 from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.blocks import FullyConnectedClassifier, Initializers
-from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import max_pool
@@ -43,7 +43,7 @@ class VGG(BatchNormNetwork):
     batch_norm: bool
     """Whether batch normalization follows each convolution, which keeps its bias."""
     activation: Activation = "relu"
-    dropout_rate: float = 0.5
+    dropout_rate: Rate = 0.5
     """The dropout rate of the outputs of the two hidden dense layers."""
     fully_convolutional: bool = False
     """Whether images of other sizes than 224 pass through the dense layers at every position of the map, and the logits

@@ -6,9 +6,15 @@ of the three is lowered on its own.
 """
 
 import functools
+import itertools
+from typing import Literal, get_args
 
 import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.custom_derivatives import SymbolicZero
 
+from jaxcnn.ops.linear import linear_map
 from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose, rules_backend
 from jaxcnn.ops.lowerings import (
     LOWERINGS,
@@ -20,8 +26,9 @@ from jaxcnn.ops.lowerings import (
     depthwise_shift_input_gradient,
     xla,
 )
-from jaxcnn.ops.sharding import vary_like
-from jaxcnn.ops.window import Padding, Pair, resolve_padding, sizes
+from jaxcnn.ops.sharding import vary_alike
+from jaxcnn.ops.symbolic import at_most, is_symbolic
+from jaxcnn.ops.window import Padding, Pair, Sizes, resolve_padding, sizes
 
 
 def conv2d(
@@ -62,56 +69,77 @@ def conv2d(
     if images.dtype != kernel.dtype:
         raise ValueError(f"images are {images.dtype} and the kernel is {kernel.dtype}: cast one of them")
     padding = resolve_padding(padding, images.shape[1:3], kernel.shape[:2], strides, dilation)
+    if is_symbolic(itertools.chain(*padding)):  # XLA's convolution takes numbers
+        images = lax.pad(images, jnp.zeros((), images.dtype), ((0, 0, 0), *((*pair, 0) for pair in padding), (0, 0, 0)))
+        padding = ((0, 0), (0, 0))
     shape = ConvShape(sizes(images.shape), sizes(kernel.shape), strides, padding, dilation, groups, images.dtype.name)
-    if not all(shape.size):
+    if any(at_most(length, 0) for length in shape.size):
         # The empty output is computed from the operands, so that the derivatives are zeros of the right shapes.
         return xla(images, kernel, shape)
-    return _conv2d(images, vary_like(kernel, images), shape, choose(lowering, rules_backend(), shape))
+    images, kernel = vary_alike(images, kernel)
+    return _product(images, kernel, "outputs", shape, choose(lowering, rules_backend(), shape))
 
 
-def _forward(images: jax.Array, kernel: jax.Array, shape: ConvShape, lowerings: Lowerings) -> jax.Array:
-    return LOWERINGS[lowerings.forward](images, kernel, shape)
+Role = Literal["outputs", "images", "kernel"]
+ROLES: tuple[Role, ...] = get_args(Role)
 
 
-_conv2d = jax.custom_vjp(_forward, nondiff_argnums=(2, 3))
+def _others(role: Role) -> tuple[Role, Role]:
+    first, second = (other for other in ROLES if other != role)
+    return first, second
 
 
-def _save(images: jax.Array, kernel: jax.Array, shape: ConvShape, lowerings: Lowerings):
-    return _forward(images, kernel, shape, lowerings), (images, kernel)
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _product(first: jax.Array, second: jax.Array, of: Role, shape: ConvShape, lowerings: Lowerings) -> jax.Array:
+    """Returns one of the three products of a convolution, from the other two arrays, in the order of `ROLES`.
+
+    A convolution and its gradients are the three ways to contract one trilinear form of outputs, images and kernel. So
+    each is linear in both of its arguments, each is the transpose of the others, and the derivatives of any order are
+    again these three.
+    """
+    match of:
+        case "outputs":
+            return LOWERINGS[lowerings.forward](first, second, shape)
+        case "images":
+            return input_gradient(first, second, shape, lowerings.input_gradient)
+        case "kernel":
+            return weight_gradient(first, second, shape, lowerings.weight_gradient)
 
 
-def _pull_back(shape: ConvShape, lowerings: Lowerings, saved: tuple[jax.Array, jax.Array], cotangent: jax.Array):
-    images, kernel = saved
-    return (
-        input_gradient(cotangent, images, kernel, shape, lowerings.input_gradient),
-        weight_gradient(cotangent, images, kernel, shape, lowerings.weight_gradient),
-    )
+def _differentiate(of: Role, shape: ConvShape, lowerings: Lowerings, arrays, tangents):
+    terms = []
+    for role, tangent, fixed in zip(_others(of), tangents, reversed(arrays), strict=True):
+        if not isinstance(tangent, SymbolicZero):
+            along = functools.partial(_along, shape=shape, lowerings=lowerings)
+            apply = functools.partial(along, moving=role, of=of)
+            transpose = functools.partial(along, moving=of, of=role)
+            terms += linear_map(apply, transpose, (fixed,), (tangent,))
+    return _product(*arrays, of, shape, lowerings), functools.reduce(jnp.add, terms)
 
 
-_conv2d.defvjp(_save, _pull_back)
+_product.defjvp(_differentiate, symbolic_zeros=True)
 
 
-def input_gradient(
-    cotangent: Outputs,
-    images: Images,
-    kernel: Kernel,
-    shape: ConvShape,
-    lowering: LoweringName,
-) -> Images:
+def _along(constants, operands, *, moving: Role, of: Role, shape: ConvShape, lowerings: Lowerings):
+    """Returns the product of a moving array and a fixed one, whose roles are those that are not ``of``'s."""
+    arrays = (*operands, *constants) if moving == _others(of)[0] else (*constants, *operands)
+    return (_product(*arrays, of, shape, lowerings),)
+
+
+def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowering: LoweringName) -> Images:
     """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels)."""
     if lowering == "shift" and shape.depthwise and shape.strides == (1, 1) and shape.kernel[3] == shape.groups:
         return depthwise_shift_input_gradient(cotangent, kernel, shape)
     forward = functools.partial(LOWERINGS[lowering], kernel=kernel, shape=shape)
-    return jax.linear_transpose(forward, images)(cotangent)[0]
+    return jax.linear_transpose(forward, _like(cotangent, shape.images))(cotangent)[0]
 
 
-def weight_gradient(
-    cotangent: Outputs,
-    images: Images,
-    kernel: Kernel,
-    shape: ConvShape,
-    lowering: LoweringName,
-) -> Kernel:
+def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, lowering: LoweringName) -> Kernel:
     """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape."""
     forward = functools.partial(LOWERINGS[lowering], images, shape=shape)
-    return jax.linear_transpose(forward, kernel)(cotangent)[0]
+    return jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
+
+
+def _like(array: jax.Array, shape: Sizes) -> jax.ShapeDtypeStruct:
+    """Returns the type of an array of another shape that varies over the same mapped axes."""
+    return jax.ShapeDtypeStruct(shape, array.dtype, manual_axis_type=jax.typeof(array).manual_axis_type)

@@ -13,6 +13,7 @@ import jax
 
 from jaxcnn import strict_json
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
+from jaxcnn.ops.symbolic import at_most, is_symbolic
 from jaxcnn.types import Json
 
 Direction = Literal["forward", "input_gradient", "weight_gradient"]
@@ -104,9 +105,29 @@ def rules_of(backend: str) -> Generator[None]:
 def choose(lowering: Lowering, backend: str, shape: ConvShape) -> Lowerings:
     """Resolves the ``lowering`` that `conv2d` was given into three names.
 
+    Where height or width is a symbol, this is followed as far as symbols allow: see `_for_symbols`.
+
     Raises:
         ValueError: there is no such lowering.
     """
+    lowerings = _resolve(lowering, backend, shape)
+    return _for_symbols(lowerings, shape) if is_symbolic(shape.images[1:3]) else lowerings
+
+
+def _for_symbols(lowerings: Lowerings, shape: ConvShape) -> Lowerings:
+    """Returns the lowerings that can be used where height or width is a symbol.
+
+    Slices need sizes of which is known that the taps lie inside; otherwise everything is left to XLA. XLA's convolution
+    has no gradients in JAX where its padding would be a symbol, and a Toeplitz matrix needs a number of columns.
+    """
+    if not shape.sliceable:
+        return Lowerings("xla", "xla", "xla")
+    forward, *gradients = lowerings
+    input_gradient, weight_gradient = (name if name in ("gemm", "shift") else "shift" for name in gradients)
+    return Lowerings("xla" if forward == "toeplitz" else forward, input_gradient, weight_gradient)
+
+
+def _resolve(lowering: Lowering, backend: str, shape: ConvShape) -> Lowerings:
     if isinstance(lowering, TunedLowerings):
         return lowering.find(shape) or automatic(backend, shape)
     if lowering == "auto":
@@ -143,7 +164,7 @@ def automatic(backend: str, shape: ConvShape) -> Lowerings:
 def _grouped_on_cpu(shape: ConvShape) -> Lowerings:
     _, height, width, channels = shape.images
     pixels = height * width
-    if pixels * channels > 350_000 or (channels > 128 and pixels * channels > 200_000):
+    if not at_most(pixels * channels, 200_000 if channels > 128 else 350_000):
         input_gradient = "shift"
     else:
         input_gradient = "dense" if channels <= 128 else "gemm"
@@ -158,15 +179,15 @@ def _grouped_on_cpu(shape: ConvShape) -> Lowerings:
 
 def _dense_on_cpu(shape: ConvShape) -> Lowerings:
     _, height, width, channels = shape.images
-    if channels <= 8 and width <= 40 and shape.strides == (1, 1):
+    if channels <= 8 and at_most(width, 40) and shape.strides == (1, 1):
         return Lowerings("toeplitz", "toeplitz", "toeplitz")  # LeNet's patches would make thin matrices
     # Patches cost little where they do not overlap, are short, or are few.
-    few_patches = shape.strides == shape.kernel[:2] or shape.taps * channels <= 64 or shape.size[0] <= 7
-    if channels <= 8 or height <= 14:
+    few_patches = shape.strides == shape.kernel[:2] or shape.taps * channels <= 64 or at_most(shape.size[0], 7)
+    if channels <= 8 or at_most(height, 14):
         input_gradient = "gemm"
     else:
-        input_gradient = "xla" if height < 40 and shape.strides == (1, 1) else "shift"
-    overlapping = shape.strides == (1, 1) and height >= 14 and channels > 8
+        input_gradient = "xla" if at_most(height, 39) and shape.strides == (1, 1) else "shift"
+    overlapping = shape.strides == (1, 1) and not at_most(height, 13) and channels > 8
     return Lowerings(
         forward="gemm" if few_patches else "xla",
         input_gradient=input_gradient,

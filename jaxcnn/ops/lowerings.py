@@ -18,7 +18,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxcnn.ops.precision import wide
-from jaxcnn.ops.window import Pair, Sizes, output_length, sizes, tap
+from jaxcnn.ops.symbolic import Length, at_most
+from jaxcnn.ops.window import Pair, Size, Sizes, output_length, sizes, tap
 
 LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz"]
 
@@ -38,7 +39,7 @@ class ConvShape:
     dtype: str = "float32"
 
     @functools.cached_property
-    def size(self) -> Pair:
+    def size(self) -> Size:
         """The height and width of the output; 0 where the kernel does not fit."""
         lengths = (self.images[1 + i] + sum(self.padding[i]) for i in (0, 1))
         height, width = map(output_length, lengths, self.kernel[:2], self.strides, self.dilation)
@@ -60,7 +61,18 @@ class ConvShape:
         return self.kernel[2] == 1 and self.groups > 1
 
     @property
-    def multiply_adds(self) -> int:
+    def sliceable(self) -> bool:
+        """Whether it is known that each tap sees pixels of the image and its padding, which symbols may leave open."""
+        lengths = (self.images[1 + i] + sum(self.padding[i]) for i in (0, 1))
+        return all(
+            at_most(1, count) and at_most((taps - 1) * gap + (count - 1) * stride + 1, length)
+            for count, taps, gap, stride, length in zip(
+                self.size, self.kernel[:2], self.dilation, self.strides, lengths, strict=True
+            )
+        )
+
+    @property
+    def multiply_adds(self) -> Length:
         """The number of multiply-adds of the forward pass, which is also that of each of the two gradients."""
         return math.prod(self.outputs) * math.prod(self.kernel[:3])
 

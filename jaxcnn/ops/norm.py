@@ -1,14 +1,18 @@
 """Normalization over a batch, and over neighbouring channels."""
 
 import functools
+import itertools
+import math
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from jaxcnn.ops.linear import linear_map
 from jaxcnn.ops.precision import wide
-from jaxcnn.ops.sharding import vary_like
+from jaxcnn.ops.sharding import vary_alike
 
 
 def batch_norm(
@@ -23,8 +27,8 @@ def batch_norm(
     """Normalizes by the batch's own statistics (Ioffe and Szegedy, arXiv:1502.03167, algorithm 1).
 
     The statistics are computed in float32 at least, in two passes: the one-pass form E[x^2] - E[x]^2 loses all digits
-    where the mean is much larger than the deviation. The gradient is the closed form of the paper's section 3. It reads
-    x twice, where differentiating the two passes would read it four times.
+    where the mean is much larger than the deviation. The derivative is the closed form of the paper's section 3. It
+    reads x twice, where differentiating the two passes would read it four times.
 
     Args:
         x: (batch, ..., channels).
@@ -37,9 +41,9 @@ def batch_norm(
 
     Returns:
         The normalized x, in its dtype; and the mean and the biased variance, averaged over the groups, (channels,)
-        float32. The statistics carry no gradient.
+        float32. The statistics carry no derivative.
     """
-    scale, bias = vary_like(scale, x), vary_like(bias, x)
+    x, scale, bias = vary_alike(x, scale, bias)
     if axis_name is not None:
         normalized, mean, var = _batch_norm(x, scale, bias, epsilon, axis_name, groups)
         if groups > 1:
@@ -61,31 +65,64 @@ def _forward(x, scale, bias, epsilon, axis_name, groups):
     return affine_norm(x, scale, bias, mean, var, epsilon=epsilon), mean, var
 
 
-_batch_norm = jax.custom_vjp(_forward, nondiff_argnames=("epsilon", "axis_name", "groups"))
+_batch_norm = jax.custom_jvp(_forward, nondiff_argnums=(3, 4, 5))
 
 
-def _save(x, scale, bias, epsilon, axis_name, groups):
-    outputs = _, mean, var = _forward(x, scale, bias, epsilon, axis_name, groups)
-    return outputs, (x, scale, mean, var)
+def _differentiate(epsilon, axis_name, groups, arrays, tangents):
+    x, scale, _ = arrays
+    # Not by `_batch_norm`: for the next derivative the statistics are functions of x like any other.
+    outputs = _, mean, var = _forward(*arrays, epsilon, axis_name, groups)
+    moving = tuple(not isinstance(tangent, SymbolicZero) for tangent in tangents)
+    options = {"moving": moving, "epsilon": epsilon, "axis_name": axis_name, "groups": groups}
+    (tangent,) = linear_map(
+        functools.partial(_push_forward, **options),
+        functools.partial(_pull_back, **options),
+        (x, scale, mean, var),
+        tuple(itertools.compress(tangents, moving)),
+    )
+    return outputs, (tangent, SymbolicZero(jax.typeof(mean)), SymbolicZero(jax.typeof(var)))
 
 
-def _pull_back(epsilon, axis_name, groups, saved, cotangents):
-    x, scale, mean, var = saved
+_batch_norm.defjvp(_differentiate, symbolic_zeros=True)
+
+
+def _push_forward(constants, tangents, *, moving, epsilon, axis_name, groups):
+    """Returns the tangent of the normalized x, from those of x, scale and bias that are moving."""
+    x, scale, mean, var = constants
+    given = iter(tangents)
+    x_tangent, scale_tangent, bias_tangent = (wide(next(given)) if moves else None for moves in moving)
+    axes = tuple(range(x.ndim - 1))
+    inverse = lax.rsqrt(var + epsilon)
+    centred = wide(x) - _broadcast(mean, x)
+    terms = []
+    if x_tangent is not None:
+        offset = _average(x_tangent.mean(axes), axis_name, groups)
+        slope = _average((x_tangent * centred).mean(axes), axis_name, groups) * jnp.square(inverse)
+        change = x_tangent - _broadcast(offset, x) - centred * _broadcast(slope, x)
+        terms.append(change * _broadcast(scale * inverse, x))
+    if scale_tangent is not None:
+        terms.append(centred * _broadcast(inverse * scale_tangent, x))
+    if bias_tangent is not None:
+        terms.append(jnp.broadcast_to(_broadcast(bias_tangent, x), x.shape))
+    return (functools.reduce(jnp.add, terms).astype(x.dtype),)
+
+
+def _pull_back(constants, cotangents, *, moving, epsilon, axis_name, groups):
+    """Returns the gradients of those of x, scale and bias that are moving."""
+    x, scale, mean, var = constants
     axes = tuple(range(x.ndim - 1))
     cotangent = wide(cotangents[0])
     inverse = lax.rsqrt(var + epsilon)
     centred = wide(x) - _broadcast(mean, x)
     bias_gradient = cotangent.sum(axes)
     scale_gradient = (cotangent * centred).sum(axes) * inverse
-    count = x.size // x.shape[-1]
+    count = math.prod(x.shape[:-1])
     offset = _average(bias_gradient / count, axis_name, groups)
     slope = _average(scale_gradient / count, axis_name, groups) * inverse
     x_gradient = cotangent - _broadcast(offset, x) - centred * _broadcast(slope, x)
     x_gradient = (x_gradient * _broadcast(scale * inverse, x)).astype(x.dtype)
-    return x_gradient, scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
-
-
-_batch_norm.defvjp(_save, _pull_back)
+    gradients = x_gradient, scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
+    return tuple(itertools.compress(gradients, moving))
 
 
 def affine_norm(
@@ -155,22 +192,27 @@ def _divide(x, size, alpha, beta, k):
     return (values * factor).astype(x.dtype)
 
 
-_local_response_norm = jax.custom_vjp(_divide, nondiff_argnums=(1, 2, 3, 4))
+_local_response_norm = jax.custom_jvp(_divide, nondiff_argnums=(1, 2, 3, 4))
 
 
-def _divide_and_save(x, size, alpha, beta, k):
-    return _divide(x, size, alpha, beta, k), x
+@_local_response_norm.defjvp
+def _differentiate_division(size, alpha, beta, k, arrays, tangents):
+    options = {"size": size, "alpha": alpha, "beta": beta, "k": k}
+    forward, backward = (functools.partial(_along, turned=turned, **options) for turned in (False, True))
+    return _local_response_norm(*arrays, size, alpha, beta, k), *linear_map(forward, backward, arrays, tangents)
 
 
-def _divide_backward(size, alpha, beta, k, x, cotangent):
+def _along(constants, operands, *, turned, size, alpha, beta, k):
+    """Returns the tangent of the normalized x, or the gradient of x where the windows are turned round."""
+    x, along = constants[0], wide(operands[0])
     values, base, factor = _respond(x, size, alpha, beta, k)
-    cotangent = wide(cotangent)
-    # A value lies in the windows of its neighbours, which are those in the window turned round.
-    shared = _window_sum(cotangent * values * factor / base, size // 2, (size - 1) // 2)
-    return ((cotangent * factor - 2 * alpha * beta * values * shared).astype(x.dtype),)
-
-
-_local_response_norm.defvjp(_divide_and_save, _divide_backward)
+    before, after = (size - 1) // 2, size // 2
+    if turned:
+        # A value lies in the windows of its neighbours, which are those in the window turned round.
+        outer, shared = values, _window_sum(along * values * factor / base, after, before)
+    else:
+        outer, shared = values * factor / base, _window_sum(along * values, before, after)
+    return ((along * factor - 2 * alpha * beta * outer * shared).astype(x.dtype),)
 
 
 def _window_sum(x: jax.Array, before: int, after: int) -> jax.Array:

@@ -1,14 +1,18 @@
 """Max and average pooling with explicit padding, ceil mode and a chosen divisor; average pooling to a given size."""
 
+import functools
 import itertools
-import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
+from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from jaxcnn.ops.linear import linear_map
+from jaxcnn.ops.symbolic import Length, is_symbolic
 from jaxcnn.ops.window import Padding, Pair, resolve_padding, tap
 
 
@@ -39,8 +43,11 @@ def max_pool(
         ValueError: the window is larger than the padded image; in ceil mode, by as much as the strides or more.
     """
     strides = strides or window
-    (padding, size), _ = _geometry(images.shape, window, strides, padding, ceil_mode)
-    return _max_pool(images, window, strides, padding, size)
+    asked = resolve_padding(padding, images.shape[1:3], window, strides)
+    if is_symbolic(images.shape[1:3]):
+        return _reduce_windows(images, lax.max, -np.inf, window, strides, _covering(asked, window, strides, ceil_mode))
+    best, _ = _winners(images, window, strides, *_geometry(images.shape, window, strides, asked, ceil_mode))
+    return best
 
 
 def average_pool(
@@ -70,7 +77,17 @@ def average_pool(
         ValueError: the window is larger than the padded image.
     """
     strides = strides or window
-    (padded, size), asked = _geometry(images.shape, window, strides, padding, ceil_mode)
+    asked = resolve_padding(padding, images.shape[1:3], window, strides)
+    if is_symbolic(images.shape[1:3]):
+        pairs = _covering(asked, window, strides, ceil_mode)
+        counted = jnp.ones((1, *images.shape[1:3], 1), images.dtype)
+        rest = pairs
+        if count_padding:
+            counted = _pad(counted, 1, asked)
+            rest = [(0, after - counted_after) for (_, after), (_, counted_after) in zip(pairs, asked, strict=True)]
+        total = _reduce_windows(images, lax.add, 0, window, strides, pairs)
+        return total / _reduce_windows(counted, lax.add, 0, window, strides, rest)
+    padded, size = _geometry(images.shape, window, strides, asked, ceil_mode)
     total = _sum_pool(images, window, strides, padded, size)
     counts = []
     for axis in (0, 1):
@@ -103,52 +120,86 @@ def adaptive_average_pool(
     # A bin is a rectangle, so its mean is the mean over columns of the means over rows.
     for axis, bins in enumerate(size, start=1):
         length = images.shape[axis]
-        if length != bins:
+        if is_symbolic([length]):
+            pooled = jnp.moveaxis(jnp.tensordot(_bins(length, bins, wide), pooled.astype(wide), (1, axis)), 0, axis)
+        elif length != bins:
             bounds = [(i * length // bins, -(-(i + 1) * length // bins)) for i in range(bins)]
             slices = [lax.slice_in_dim(pooled, start, end, axis=axis) for start, end in bounds]
             pooled = jnp.stack([each.mean(axis, dtype=wide) for each in slices], axis)
     return pooled.astype(images.dtype)
 
 
+def _bins(length: Length, bins: int, dtype: jnp.dtype) -> jax.Array:
+    """Returns the share that each pixel of a symbolic length has in the mean of each bin, (bins, length)."""
+    pixel, index = jnp.arange(length)[None], jnp.arange(bins)[:, None]
+    # A pixel [p, p + 1) is in the i-th bin if it meets [i L / n, (i + 1) L / n).
+    inside = ((pixel + 1) * bins > index * length) & (pixel * bins < (index + 1) * length)
+    return inside / inside.sum(1, dtype=dtype, keepdims=True)
+
+
 def _sum(images, window, strides, padding, size):
-    images = lax.pad(images, jnp.zeros((), images.dtype), _edges(padding))
+    images = _pad(images, 0, padding)
     return sum(images[:, rows, columns] for rows, columns in _taps(window, strides, size))
 
 
-_sum_pool = jax.custom_vjp(_sum, nondiff_argnums=(1, 2, 3, 4))
+def _sum_pool(images, window, strides, padding, size):
+    def forward(_, operands):
+        return (_sum(*operands, window, strides, padding, size),)
+
+    def backward(_, cotangents):
+        return (_scatter(lambda _, share: share, cotangents, window, strides, padding),)
+
+    return linear_map(forward, backward, (), (images,))[0]
 
 
-def _sum_pool_forward(images, window, strides, padding, size):
-    return _sum(images, window, strides, padding, size), None
+def _reduce_windows(images, reduce, fill, window, strides, pairs):
+    """Reduces each window by XLA's own operation: slices of symbolic sizes cannot always be decided."""
+    initial = np.array(fill, images.dtype)
+    return lax.reduce_window(_pad(images, fill, pairs), initial, reduce, (1, *window, 1), (1, *strides, 1), "VALID")
 
 
-def _sum_pool_backward(window, strides, padding, size, _, cotangent):
-    return (_scatter(lambda _, share: share, (cotangent,), window, strides, padding),)
+def _covering(asked, window, strides, ceil_mode):
+    """Returns the padding with which whole windows are those that are asked for."""
+    if not ceil_mode:
+        return asked
+    return tuple(
+        # With stride - 1 pixels more, a last window is whole that lacks as many.
+        (before, _reached(after, taps, stride) + stride - 1)
+        for (before, after), taps, stride in zip(asked, window, strides, strict=True)
+    )
 
 
-_sum_pool.defvjp(_sum_pool_forward, _sum_pool_backward)
+def _pad(images, value, pairs):
+    return lax.pad(images, jnp.array(value, images.dtype), _edges(pairs))
 
 
-def _geometry(shape, window, strides, padding, ceil_mode):
-    """Returns ((the padding that leaves whole windows and nothing else, the output size), the padding asked for).
+def _reached(after, window, stride):
+    """Returns how much of the last padding ceil mode's windows may start in front of.
 
-    The first padding is negative after the last window where pixels are left over.
+    The last window starts inside the image or its leading padding. It would not only if the padding behind were longer
+    than window - stride, which can be decided without knowing the image's length.
     """
-    asked = resolve_padding(padding, shape[1:3], window, strides)
+    return min(after, window - stride)
+
+
+def _geometry(shape, window, strides, asked, ceil_mode):
+    """Returns the padding that leaves whole windows and nothing else, and the output size.
+
+    The padding is negative after the last window where pixels are left over.
+    """
     size, padded = [], []
     for axis in (0, 1):
         before, after = asked[axis]
-        length = shape[1 + axis]
-        steps = (length + before + after - window[axis]) / strides[axis]
-        count = math.floor(steps) + 1
+        length, stride = before + shape[1 + axis], strides[axis]
         if ceil_mode:
-            count = math.ceil(steps) + 1
-            count -= (count - 1) * strides[axis] >= length + before
+            count = -(-(length + _reached(after, window[axis], stride) - window[axis]) // stride) + 1
+        else:
+            count = (length + after - window[axis]) // stride + 1
         if count < 1:
             raise ValueError(f"pooling window {window} is larger than the padded image {shape[1:3]} + {asked}")
         size.append(count)
-        padded.append((before, (count - 1) * strides[axis] + window[axis] - length - before))
-    return (tuple(padded), tuple(size)), asked
+        padded.append((before, (count - 1) * stride + window[axis] - length))
+    return tuple(padded), tuple(size)
 
 
 def _edges(padding):
@@ -161,9 +212,10 @@ def _taps(window: Pair, strides: Pair, size: Pair):
         yield tap(i, size[0], strides[0]), tap(j, size[1], strides[1])
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3, 4))
 def _winners(images, window, strides, padding, size):
     """Returns each window's maximum, and the index of the tap that holds it, in row-major order."""
-    images = lax.pad(images, jnp.array(-jnp.inf, images.dtype), _edges(padding))
+    images = _pad(images, -np.inf, padding)
     taps = enumerate(images[:, rows, columns] for rows, columns in _taps(window, strides, size))
     _, best = next(taps)
     winner = jnp.zeros(best.shape, jnp.int16)
@@ -173,25 +225,23 @@ def _winners(images, window, strides, padding, size):
     return best, winner
 
 
-def _maximum(images, window, strides, padding, size):
-    return _winners(images, window, strides, padding, size)[0]
+@functools.partial(_winners.defjvp, symbolic_zeros=True)
+def _differentiate_maximum(window, strides, padding, size, arrays, tangents):
+    def gather(constants, operands):
+        padded = _pad(*operands, 0, padding)
+        taps = enumerate(padded[:, rows, columns] for rows, columns in _taps(window, strides, size))
+        return (sum(_where_wins(index, *constants, pixels) for index, pixels in taps),)
+
+    def scatter(constants, cotangents):
+        return (_scatter(_where_wins, (*constants, *cotangents), window, strides, padding),)
+
+    best, winner = _winners(*arrays, window, strides, padding, size)
+    (tangent,) = linear_map(gather, scatter, (winner,), tangents)
+    return (best, winner), (tangent, SymbolicZero(jax.typeof(winner).to_tangent_aval()))
 
 
-_max_pool = jax.custom_vjp(_maximum, nondiff_argnums=(1, 2, 3, 4))
-
-
-def _max_pool_forward(images, window, strides, padding, size):
-    return _winners(images, window, strides, padding, size)
-
-
-def _max_pool_backward(window, strides, padding, size, winner, cotangent):
-    def share(index, winner, cotangent):
-        return jnp.where(winner == index, cotangent, jnp.zeros((), cotangent.dtype))
-
-    return (_scatter(share, (winner, cotangent), window, strides, padding),)
-
-
-_max_pool.defvjp(_max_pool_forward, _max_pool_backward)
+def _where_wins(index, winner, values):
+    return jnp.where(winner == index, values, jnp.zeros((), values.dtype))
 
 
 def _scatter(

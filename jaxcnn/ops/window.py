@@ -3,19 +3,24 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from jaxcnn.ops.symbolic import Length, at_most
+
 Pair = tuple[int, int]
-Sizes = tuple[int, int, int, int]
+Size = tuple[Length, Length]
+Sizes = tuple[Length, Length, Length, Length]
 Padding = Literal["same", "valid"] | tuple[Pair, Pair]
 
 
 def resolve_padding(
     padding: Padding,
-    size: Sequence[int],
+    size: Sequence[Length],
     window: Sequence[int],
     strides: Sequence[int],
     dilation: Sequence[int] = (1, 1),
-) -> tuple[Pair, Pair]:
+) -> tuple[Size, Size]:
     """Returns explicit (before, after) padding for height and width.
+
+    That of ``"same"`` is symbolic where a size is, and the stride is not 1.
 
     Args:
         padding: explicit pairs, ``"valid"`` (none), or ``"same"``. The last is TensorFlow's, which gives ceil(size /
@@ -33,7 +38,10 @@ def resolve_padding(
     if padding == "same":
         pairs = []
         for length, taps, stride, gap in zip(size, window, strides, dilation, strict=True):
-            total = max((-(-length // stride) - 1) * stride + (taps - 1) * gap + 1 - length, 0)
+            reach = (taps - 1) * gap + 1
+            total = (-(-length // stride) - 1) * stride + reach - length
+            if reach < stride:  # Then it may be negative, for 0: we count the numbers from 1 on that it reaches.
+                total = sum((total - number + stride) // stride for number in range(1, reach))
             pairs.append((total // 2, total - total // 2))
         vertical, horizontal = pairs
         return vertical, horizontal
@@ -45,7 +53,7 @@ def resolve_padding(
     return (top, bottom), (left, right)
 
 
-def sizes(shape: Sequence[int]) -> Sizes:
+def sizes(shape: Sequence[Length]) -> Sizes:
     """Returns the shape of a 4-D array as four numbers.
 
     Raises:
@@ -55,11 +63,15 @@ def sizes(shape: Sequence[int]) -> Sizes:
     return first, second, third, fourth
 
 
-def output_length(length: int, window: int, stride: int, dilation: int = 1) -> int:
-    """Returns the number of windows that fit into a padded ``length``; 0 where the window is longer."""
-    return max((length - (window - 1) * dilation - 1) // stride + 1, 0)
+def output_length(length: Length, window: int, stride: int, dilation: int = 1) -> Length:
+    """Returns the number of windows that fit into a padded ``length``; 0 where the window is longer.
+
+    Into a symbol it fits, unless it is known not to.
+    """
+    count = (length - (window - 1) * dilation - 1) // stride + 1
+    return 0 if at_most(count, 0) else count
 
 
-def tap(start: int, count: int, stride: int) -> slice:
+def tap(start: int, count: Length, stride: int) -> slice:
     """Returns the slice of ``count`` pixels that one tap of the window sees."""
     return slice(start, start + (count - 1) * stride + 1, stride)

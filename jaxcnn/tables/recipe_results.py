@@ -3,8 +3,8 @@
 import collections
 import dataclasses
 import datetime
-import math
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 
 from jaxcnn.config import differences
@@ -15,6 +15,7 @@ from jaxcnn.recipes import find_recipes, load_config
 from jaxcnn.run_changes import with_whole_paths
 from jaxcnn.run_folder import OVERRIDES_FILE
 from jaxcnn.tables.stored import in_percent, markdown, read_results, write_result
+from jaxcnn.training.epochs import whole_steps
 from jaxcnn.training.report import read_metrics
 
 
@@ -60,7 +61,8 @@ def result_of(run: Path, recipes: Path) -> RecipeResult:
         )
     lines = read_metrics(run / "metrics.jsonl")
     starts, evaluations = ([line for line in lines if line["kind"] == kind] for kind in ("start", "evaluation"))
-    steps = math.ceil(config.epochs * starts[-1]["training_images"] / config.data.batch_size) if starts else 0
+    per_epoch = Fraction(starts[-1]["training_images"] if starts else 0, config.data.batch_size)
+    steps = whole_steps(config.epochs, per_epoch)
     if not evaluations or evaluations[-1]["step"] != steps:
         raise UserError(f"{run} is not at its end, so it has no result yet: go on with `jaxcnn train {run}`")
     found = Result.from_metrics(evaluations[-1])

@@ -4,7 +4,7 @@ A directory of checkpoints holds one folder for each step::
 
     checkpoints/
       1200/
-        manifest.json    step, metrics, the tree's leaves, size and SHA-256 of every file, SHA-256 of itself
+        manifest.json    step, metrics, sums, the tree's leaves, size and SHA-256 of every file, SHA-256 of itself
         state/           what orbax wrote
       tmp.1300/          being written; becomes 1300/ by one rename
       trash.900/         being deleted
@@ -31,6 +31,7 @@ import jax.numpy as jnp
 import numpy as np
 import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
+from jax.typing import ArrayLike
 
 from jaxcnn.devices.processes import gather, is_writer
 from jaxcnn.errors import MachineError, UserError
@@ -72,11 +73,13 @@ class Restored(NamedTuple):
         step: the step at which it was saved.
         state: the tree, with the layout and the shardings of the target.
         metrics: the metrics that were measured at that step.
+        sums: the sums that were saved with the state; empty where there were none.
     """
 
     step: int
     state: PyTree
     metrics: dict[str, float]
+    sums: dict[str, float]
 
 
 def _warn(message: str) -> None:
@@ -131,7 +134,13 @@ class Checkpoints:
     def __exit__(self, *exception: object) -> None:
         self.close()
 
-    def save(self, step: int, state: PyTree, metrics: Mapping[str, float] | None = None) -> None:
+    def save(
+        self,
+        step: int,
+        state: PyTree,
+        metrics: Mapping[str, float] | None = None,
+        sums: Mapping[str, ArrayLike] | None = None,
+    ) -> None:
         """Saves a state; returns as soon as its arrays may be donated, and commits in the background.
 
         It first waits for a save that is still under way. Where the step has a whole checkpoint already, only the
@@ -144,12 +153,14 @@ class Checkpoints:
             step: the number of steps taken.
             state: any pytree of arrays.
             metrics: what was measured; the lowest value of each of the ranked ones makes a checkpoint the best.
+            sums: what was added up since the last line of the log, which is a part of what a run goes on from. They are
+                numbers, () float32 or int32, and are kept in the manifest.
 
         Raises:
             SaveError: this save or the one before failed, for example on a full disk. Older checkpoints stay whole.
         """
         self.wait()
-        state = _on_host(state)
+        state, sums = _on_host(state), _on_host(dict(sums or {}))
         if not is_writer():
             return
         measured = {name: float(value) for name, value in (metrics or {}).items()}
@@ -165,7 +176,8 @@ class Checkpoints:
                     return
             temporary.mkdir()
             self._orbax.save(self._plain(temporary) / _STATE, args=ocp.args.StandardSave(state))
-        manifest = {"step": int(step), "metrics": measured, "tree": _leaves(state)}
+        added_up = {name: float(value) for name, value in sums.items()}
+        manifest = {"step": int(step), "metrics": measured, "sums": added_up, "tree": _leaves(state)}
         self._pending = self._background.submit(self._commit, step, manifest)
 
     def steps(self) -> list[int]:
@@ -232,7 +244,7 @@ class Checkpoints:
         if difference := _difference(manifest["tree"], _leaves(target)):
             raise CheckpointMismatch(f"checkpoint {candidate} in {self._directory} is of another model: {difference}")
         state = self._read(self._directory / str(candidate) / _STATE, target)
-        return Restored(candidate, state, manifest["metrics"])
+        return Restored(candidate, state, manifest["metrics"], manifest.get("sums", {}))
 
     def wait(self) -> None:
         """Waits until the last save is committed.

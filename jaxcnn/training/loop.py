@@ -19,7 +19,7 @@ from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
-from jaxcnn.training.step import Totals, TrainStep, zero_totals
+from jaxcnn.training.step import Totals, TrainStep, totals_of
 
 STEPS_IN_FLIGHT = 3
 """The number of steps that the host may run ahead: enough that the devices never wait, with few batches in their
@@ -46,6 +46,8 @@ class Plan:
     """The learning rate by step, for the log."""
     evaluated: Result | None = None
     """The evaluation of the state that training goes on from, where it was made before the run was interrupted."""
+    sums: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    """The totals since the last line of the log, where training goes on from a step between two lines."""
     profile: Profile | None = None
     """A trace of some of the steps, where one is asked for."""
 
@@ -83,7 +85,7 @@ def fit(
     first_step, evaluated = int(state.step), plan.evaluated
     batches = feed.training(first_step, plan.total_steps)
     compiled, earlier = None, Delay[Totals](STEPS_IN_FLIGHT)
-    totals, meter = zero_totals(), _Meter()
+    totals, meter = totals_of(plan.sums), _Meter(images=int(plan.sums.get("images", 0)))
     for now in range(first_step, plan.total_steps + 1):
         due = now in plan.evaluation_steps and not (now == first_step and evaluated is not None)
         if due:
@@ -96,7 +98,7 @@ def fit(
         stopping = stop()
         asked_for = plan.save_every_steps and now > first_step and now % plan.save_every_steps == 0
         if due or stopping or asked_for:
-            checkpoints.save(now, state, evaluated.metrics() if due and evaluated else None)
+            checkpoints.save(now, state, evaluated.metrics() if due and evaluated else None, totals)
         if stopping:
             return state, None
         if now == plan.total_steps:
@@ -124,15 +126,20 @@ def fit(
                     f"{in_row} had a loss or gradient that is not finite: lower optimizer.learning_rate, lengthen "
                     "optimizer.schedule.warmup_epochs, or set optimizer.clip_norm"
                 )
-            totals = zero_totals() | {"bad_in_row": totals["bad_in_row"]}
+            totals = totals_of({}) | {"bad_in_row": totals["bad_in_row"]}
             meter.restart()
     return state, evaluated
 
 
 class _Meter:
-    """Measures time since it was last restarted, and the share of it spent waiting for data."""
+    """Measures time since it was last restarted, and the share of it spent waiting for data.
 
-    def __init__(self) -> None:
+    Args:
+        images: the number of images that the first line counts though an earlier process has seen them.
+    """
+
+    def __init__(self, images: int) -> None:
+        self._earlier_images = images
         self.restart()
 
     def restart(self) -> None:
@@ -148,11 +155,12 @@ class _Meter:
     def read(self, found: Mapping[str, np.ndarray], learning_rate: float) -> dict[str, float]:
         """Returns a line for the log: the means over the steps that were summed, and the last one's learning rate."""
         elapsed, images = time.perf_counter() - self._since, int(found["images"])
+        timed, self._earlier_images = images - self._earlier_images, 0
         return {
             "loss": float(found["loss"]) / images if images else math.nan,
             "top1_error": 100 * int(found["top1"]) / images if images else math.nan,
             "learning_rate": learning_rate,
-            "images_per_second": images / elapsed,
+            "images_per_second": timed / elapsed,
             "data_wait_share": self._waited / elapsed,
             "images": images,
             "bad_steps": int(found["bad_steps"]),

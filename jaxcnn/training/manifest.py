@@ -11,6 +11,8 @@ from jaxcnn.types import Json, JsonObject
 
 MANIFEST = "manifest.json"
 """The name of the manifest, which lies in the folder of the checkpoint."""
+_NUMBERS = ("metrics", "sums")
+"""The parts of a manifest whose values are floats; manifests of earlier releases have no sums."""
 
 
 class Damage(Exception):
@@ -44,8 +46,12 @@ def fingerprints(folder: Path) -> dict[str, JsonObject]:
 def _sealed(manifest: Mapping[str, Json]) -> str:
     """Returns a manifest's only valid text: its JSON, which ends with the SHA-256 of the rest."""
     # JSON has no numbers for NaN and infinities, so they are written as strings, which float() reads back.
-    metrics = {name: value if math.isfinite(value) else str(value) for name, value in manifest["metrics"].items()}
-    content = {**manifest, "metrics": metrics}
+    numbers = {
+        part: {name: value if math.isfinite(value) else str(value) for name, value in manifest[part].items()}
+        for part in _NUMBERS
+        if part in manifest
+    }
+    content = {**manifest, **numbers}
     seal = hashlib.sha256(json.dumps(content, allow_nan=False).encode()).hexdigest()
     return json.dumps({**content, "sha256": seal}, indent=1) + "\n"
 
@@ -65,7 +71,9 @@ def read_manifest(folder: Path) -> JsonObject:
         text = (folder / MANIFEST).read_bytes().decode()
         manifest = json.loads(text)
         del manifest["sha256"]
-        manifest["metrics"] = {name: float(value) for name, value in manifest["metrics"].items()}
+        for part in _NUMBERS:
+            if part in manifest:
+                manifest[part] = {name: float(value) for name, value in manifest[part].items()}
         whole = _sealed(manifest) == text
     except OSError as error:
         raise _unreadable(MANIFEST, error) from None

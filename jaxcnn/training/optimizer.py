@@ -6,17 +6,20 @@ The weight decay of SGD and RMSProp is coupled (it goes through the momentum), l
 
 import dataclasses
 import inspect
-import math
+from collections import Counter
 from collections.abc import Callable, Sequence
+from fractions import Fraction
 from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.typing import ArrayLike
 
 from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.registry import Kinds
+from jaxcnn.training.epochs import periods_over, whole_steps
 from jaxcnn.types import PyTree
 
 Mask = Callable[[PyTree], PyTree]
@@ -37,7 +40,8 @@ def register_optimizer(
             Literal["name"] = "name"``.
         make: a function of the options, the learning rate (a function of the step), and the mask of the parameters that
             weight decay applies to. It returns one Optax transformation, or several that are chained in this order,
-            from gradients to what is added to the parameters. Clipping by ``clip_norm`` is put before them.
+            from gradients to what is added to the parameters. Clipping by ``clip_norm`` is put before them. Schedules
+            of its own, such as one of the weight decay, run on the step too: see `at_step`.
 
     Raises:
         UserError: the class is not such a group, its kind is taken, or ``make`` does not take three arguments.
@@ -51,12 +55,14 @@ def register_optimizer(
     OPTIMIZERS.register(group, make)
 
 
-def warmup_steps(config: ScheduleConfig, steps_per_epoch: float) -> int:
+def warmup_steps(config: ScheduleConfig, steps_per_epoch: Fraction) -> int:
     """Returns the number of steps that warm-up takes."""
-    return math.ceil(config.warmup_epochs * steps_per_epoch)
+    return whole_steps(config.warmup_epochs, steps_per_epoch)
 
 
-def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, total_steps: int) -> optax.Schedule:
+def make_schedule(
+    config: ScheduleConfig, peak: float, steps_per_epoch: Fraction | float, total_steps: int
+) -> optax.Schedule:
     """Returns the learning rate as a function of the step, counted from 0.
 
     Args:
@@ -68,11 +74,13 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
     Raises:
         ConfigError: warm-up takes all of training, or the minimum is above the peak.
     """
+    steps_per_epoch = Fraction(steps_per_epoch)
     if config.moves == "every_epoch":
         # This is the same schedule with one step an epoch.
         epochs = max(round(total_steps / steps_per_epoch), 1)
-        of_epoch = make_schedule(dataclasses.replace(config, moves="every_step"), peak, 1.0, epochs)
-        return lambda step: of_epoch(_whole_periods(step, steps_per_epoch))
+        of_epoch = make_schedule(dataclasses.replace(config, moves="every_step"), peak, 1, epochs)
+        epochs_over = _periods_over(steps_per_epoch, total_steps)
+        return lambda step: of_epoch(epochs_over(step))
 
     warmup = warmup_steps(config, steps_per_epoch)
     if warmup >= total_steps:
@@ -88,10 +96,13 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
         case "constant":
             main = optax.constant_schedule(peak)
         case "step":
-            boundaries = [math.ceil(milestone * steps_per_epoch) - warmup for milestone in config.milestones]
-            main = optax.piecewise_constant_schedule(peak, dict.fromkeys(boundaries, config.factor))
+            # Several milestones may come to one step.
+            milestones = Counter(whole_steps(milestone, steps_per_epoch) - warmup for milestone in config.milestones)
+            factors = {step: config.factor**count for step, count in milestones.items()}
+            main = optax.piecewise_constant_schedule(peak, factors)
         case "exponential":
-            main = _exponential_schedule(peak, config.factor, config.every_epochs * steps_per_epoch, warmup)
+            period = Fraction(config.every_epochs) * steps_per_epoch
+            main = _exponential_schedule(peak, config.factor, period, warmup, total_steps)
         case "cosine":
             main = optax.cosine_decay_schedule(peak, total_steps - warmup, config.minimum_rate / peak)
     if not warmup:
@@ -99,14 +110,43 @@ def make_schedule(config: ScheduleConfig, peak: float, steps_per_epoch: float, t
     return optax.join_schedules([optax.linear_schedule(config.warmup_start * peak, peak, warmup), main], [warmup])
 
 
-def _exponential_schedule(peak: float, factor: float, period: float, warmup: int) -> optax.Schedule:
+def _exponential_schedule(
+    peak: float, factor: float, period: Fraction, warmup: int, total_steps: int
+) -> optax.Schedule:
     """Multiplies the rate by the factor at the end of each period, counted from the start of the warm-up."""
-    return lambda step: peak * factor ** _whole_periods(step + warmup, period)
+    over = _periods_over(period, total_steps)
+    return lambda step: peak * factor ** over(step + warmup).astype(float)
 
 
-def _whole_periods(step: ArrayLike, period: float) -> jax.Array:
-    """Returns the number of periods that end before the middle of a step, so that rounding cannot move a boundary."""
-    return jnp.floor((step + 0.5) / period)
+def _periods_over(period: Fraction, last_step: int) -> Callable[[ArrayLike], jax.Array]:
+    """Returns the number of periods that end before the middle of a step, as a function of the step.
+
+    It compares whole numbers and divides nothing, so rounding cannot move a boundary.
+    """
+    found = periods_over(period, last_step)
+    ends = np.array([*found], np.int32)
+    numbers = np.minimum([0, *found.values()], np.iinfo(np.int32).max).astype(np.int32)
+    return lambda step: jnp.asarray(numbers)[jnp.sum(jnp.asarray(step) >= ends, dtype=jnp.int32)]
+
+
+def at_step(state: optax.OptState, step: jax.Array) -> optax.OptState:
+    """Returns an optimizer's state whose schedules stand at this step of training.
+
+    Optax's schedules count for themselves how often the state was updated. Where a step is undone (see
+    `jaxcnn.training.step.make_train_step`), that is fewer times than there were steps: the rates would lag behind those
+    that the log shows, and come to no end. So the counts are set before each update. They are the states that hold a
+    ``count`` and nothing else, as those of `optax.scale_by_schedule`, `optax.add_decayed_weights` and
+    `optax.inject_hyperparams` do. A count beside the statistics that it corrects, such as Adam's, is of updates.
+
+    Args:
+        state: the state of any Optax transformation.
+        step: the step, () int32.
+    """
+
+    def is_count(node: PyTree) -> bool:
+        return isinstance(node, tuple) and getattr(node, "_fields", None) == ("count",)
+
+    return jax.tree.map(lambda node: type(node)(step) if is_count(node) else node, state, is_leaf=is_count)
 
 
 def decay_mask(decayed: str, params: PyTree) -> PyTree:
@@ -130,7 +170,7 @@ def decay_mask(decayed: str, params: PyTree) -> PyTree:
 
 
 def make_optimizer(
-    config: Optimizer, steps_per_epoch: float, total_steps: int
+    config: Optimizer, steps_per_epoch: Fraction | float, total_steps: int
 ) -> tuple[optax.Schedule, optax.GradientTransformation]:
     """Returns the learning rate as a function of the step, and the optimizer that follows it.
 

@@ -15,6 +15,7 @@ from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.ops.lowering_rules import rules_backend
 from jaxcnn.training.ema import Average
 from jaxcnn.training.loss_scale import LossScale
+from jaxcnn.training.optimizer import at_step
 from jaxcnn.training.state import TrainState
 from jaxcnn.types import PyTree
 
@@ -39,8 +40,19 @@ def zero_totals() -> Totals:
     They are the loss, the wrong top-1 answers and the images of the good steps, each summed; the number of bad steps;
     and the number of the latest steps that were bad in a row.
     """
-    counts = ("top1", "images", "bad_steps", "bad_in_row")
-    return {"loss": jnp.zeros(()), **{name: jnp.zeros((), jnp.int32) for name in counts}}
+    return totals_of({})
+
+
+def totals_of(sums: Mapping[str, float]) -> Totals:
+    """Returns totals that go on from the numbers of earlier ones; those that are missing are zero."""
+    types = {
+        "loss": jnp.float32,
+        "top1": jnp.int32,
+        "images": jnp.int32,
+        "bad_steps": jnp.int32,
+        "bad_in_row": jnp.int32,
+    }
+    return {name: jnp.asarray(sums.get(name, 0), dtype) for name, dtype in types.items()}
 
 
 def _all_finite(tree: PyTree) -> jax.Array:
@@ -66,8 +78,9 @@ def make_train_step(
     The state is donated: its buffers become those of the next state. Totals are summed on the device.
 
     A step is bad if its loss, its gradient or the batch statistics that it leaves are not finite. Then the parameters,
-    the batch statistics, the optimizer's state (which counts the steps of the learning rate's schedule) and the moving
-    average stay as they are; only ``step``, the counts of bad steps and the scale of the loss change.
+    the batch statistics, the optimizer's state and the moving average stay as they are; only ``step``, the counts of
+    bad steps and the scale of the loss change. Whatever is scheduled is a function of ``step``, so it moves on: the
+    rates of the optimizer (see `at_step`), the moving average's decay, and the ``step_arguments``.
 
     Args:
         apply: ``model.apply``. Where ``parallel`` maps an axis, batch normalization must be given that axis's name.
@@ -135,7 +148,8 @@ def make_train_step(
         shared = state.params, state.batch_stats, loss_scale, state.step, key
         gradients, sums, batch_stats = parallel.over_devices(gradient)(shared, (images, targets))
 
-        updates, optimizer_state = optimizer.update(gradients, state.optimizer_state, state.params)
+        before = at_step(state.optimizer_state, state.step)
+        updates, optimizer_state = optimizer.update(gradients, before, state.params)
         new = dataclasses.replace(
             state,
             step=state.step + 1,
@@ -158,11 +172,16 @@ def make_train_step(
             "bad_steps": jnp.where(good, 0, 1),
             "bad_in_row": jnp.where(good, -totals["bad_in_row"], one_more),
         }
-        return new, jax.tree.map(jnp.add, totals, added)
+        return _with_types_of(state, new), _with_types_of(totals, jax.tree.map(jnp.add, totals, added))
 
     if state_shardings is None:
         return jax.jit(step, donate_argnums=0)
     return jax.jit(step, donate_argnums=0, out_shardings=(state_shardings, parallel.replicated))
+
+
+def _with_types_of(before: PyTree, after: PyTree) -> PyTree:
+    """Returns the second tree in the first one's dtypes: a step that is compiled once takes what it has returned."""
+    return jax.tree.map(lambda old, new: jnp.asarray(new, old.dtype), before, after)
 
 
 def _interleaved(x: jax.Array, count: int) -> jax.Array:

@@ -1,4 +1,7 @@
-"""A trial of whether a run that is killed at random moments, and started again, ends in the bits of one that is not."""
+"""A trial of whether a run that is killed at random moments, and started again, ends as one that is not.
+
+It must end in the same bits, and leave the same log.
+"""
 
 import dataclasses
 import json
@@ -8,16 +11,26 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import jax
 import numpy as np
 
 from jaxcnn.children import Children
+from jaxcnn.errors import UserError
 from jaxcnn.loading import restore_state
 from jaxcnn.recipes import load_recipe
 from jaxcnn.training.interrupt import EXIT_STOPPED
+from jaxcnn.training.manifest import saved_steps
+from jaxcnn.training.report import read_metrics
+from jaxcnn.types import JsonObject
+
+TIMES = ("images_per_second", "data_wait_share")
+"""The values in a line of ``metrics.jsonl`` that depend on how long something took."""
+
+_LOOK_SECONDS = 0.02
+"""The time after which it is checked again whether a signal is due."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,17 +44,26 @@ class Outcome:
     finished_runs: int
     """The number of interrupted runs that ended."""
     differing: tuple[str, ...]
-    """The leaves of the final states that differ in some bit from the uninterrupted run's: there should be none."""
+    """The leaves of the final states that differ in some bit from the uninterrupted run's, and the lines of the logs
+    that differ in more than times: there should be none."""
+    between_lines: int = 0
+    """The number of times that a run went on from a step between two lines of the log, whose sums it had to keep."""
 
 
 def interrupt_repeatedly(
-    arguments: Sequence[str], folder: Path, *, kills: int, number: signal.Signals, seed: int = 0
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    kills: int,
+    number: signal.Signals,
+    seed: int = 0,
+    between_lines: bool = False,
 ) -> Outcome:
-    """Trains once without interruption, then again with signals at random moments, and compares the final states.
+    """Trains once without interruption, then again with signals at random moments, and compares states and logs.
 
     Each interrupted run is started again until it ends by itself; if signals are still due then, another run begins. A
     signal comes at a moment drawn uniformly from the time that the quickest run so far took, imports and compilation
-    included.
+    included; or as soon as the run has saved a step between two lines of the log.
 
     Args:
         arguments: the arguments of ``jaxcnn train``, the recipe first, without ``--workdir``.
@@ -49,6 +71,7 @@ def interrupt_repeatedly(
         kills: the number of signals to send.
         number: SIGKILL or SIGTERM.
         seed: the seed of the moments.
+        between_lines: whether signals come after such a step, and not at random moments.
 
     Raises:
         UserError: there is no such recipe.
@@ -59,42 +82,72 @@ def interrupt_repeatedly(
     moments = random.Random(seed)
     folder.mkdir(parents=True)
     started = time.monotonic()
-    _run([*command, "--workdir", str(folder / "uninterrupted")], None, number)
+    _run([*command, "--workdir", str(folder / "uninterrupted")], _never, number)
     duration = time.monotonic() - started
-    expected = _final_state(folder / "uninterrupted")
+    expected = _outcome(folder / "uninterrupted")
+    lines_after = {0, *(line["step"] for line in _lines(folder / "uninterrupted"))}
+    if between_lines and lines_after.issuperset(saved_steps(folder / "uninterrupted" / "checkpoints")[:-1]):
+        raise UserError("the run saves no step between two lines of its log: set --checkpoint.every-steps")
 
     sent, finished, resumed, differing = 0, 0, [], []
     while sent < kills:
         workdir = folder / f"interrupted{finished}"
         while True:
-            delay = moments.uniform(0, duration) if sent < kills else None
             started = time.monotonic()
-            if not _run([*command, "--workdir", str(workdir)], delay, number):
+            if sent == kills:
+                due = _never
+            elif between_lines:
+                due = _saved_between(workdir, lines_after)
+            else:
+                due = _after(moments.uniform(0, duration))
+            if not _run([*command, "--workdir", str(workdir)], due, number):
                 # It had less to do than the first, or the machine is faster now: later moments would come too late.
                 duration = min(duration, time.monotonic() - started)
                 break
             sent += 1
-            resumed.append(
-                max((int(path.name) for path in workdir.glob("checkpoints/*") if path.name.isdigit()), default=0)
-            )
-        found = _final_state(workdir)
+            resumed.append(_newest(workdir))
+        found = _outcome(workdir)
         differing += [
             f"{workdir.name}: {name}" for name in sorted(expected | found) if expected.get(name) != found.get(name)
         ]
         finished += 1
         shutil.rmtree(workdir)
-    return Outcome(sent, tuple(resumed), finished, tuple(differing))
+    between = sum(step not in lines_after for step in resumed)
+    return Outcome(sent, tuple(resumed), finished, tuple(differing), between)
 
 
-def _run(command: list[str], delay: float | None, number: signal.Signals) -> bool:
-    """Starts a run, interrupts it after a delay, and returns whether it was still running then."""
+def _never() -> bool:
+    return False
+
+
+def _after(seconds: float) -> Callable[[], bool]:
+    """Returns whether so many seconds are over since now."""
+    started = time.monotonic()
+    return lambda: time.monotonic() - started >= seconds
+
+
+def _saved_between(workdir: Path, lines_after: set[int]) -> Callable[[], bool]:
+    """Returns whether a run has saved a step since now after which no line of the log follows."""
+    before = _newest(workdir)
+    return lambda: (newest := _newest(workdir)) > before and newest not in lines_after
+
+
+def _newest(workdir: Path) -> int:
+    """Returns the newest step that a run has saved; 0 where there is none."""
+    return max(saved_steps(workdir / "checkpoints"), default=0)
+
+
+def _run(command: list[str], due: Callable[[], bool], number: signal.Signals) -> bool:
+    """Starts a run, interrupts it when that is due, and returns whether it was still running then."""
     with Children() as children:
         process = children.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-        try:
-            output, _ = process.communicate(timeout=delay)
-        except subprocess.TimeoutExpired:
-            process.send_signal(number)
-            output, _ = process.communicate()
+        output, sent = None, False
+        while output is None:
+            try:
+                output, _ = process.communicate(timeout=None if sent else _LOOK_SECONDS)
+            except subprocess.TimeoutExpired:
+                if sent := due():
+                    process.send_signal(number)
     # Before training has begun, SIGTERM ends the process as Python does by default: there is nothing to save yet.
     interrupted = {-number, EXIT_STOPPED} if number == signal.SIGTERM else {-number}
     if process.returncode not in {0, *interrupted}:
@@ -102,9 +155,19 @@ def _run(command: list[str], delay: float | None, number: signal.Signals) -> boo
     return process.returncode != 0
 
 
-def _final_state(workdir: Path) -> dict[str, bytes]:
-    """Returns the bits of every leaf of the last checkpoint, and what was measured there."""
+def _outcome(workdir: Path) -> dict[str, bytes]:
+    """Returns the bits of every leaf of the last checkpoint, what was measured there, and the lines of the log."""
     restored = restore_state(workdir)
     leaves = jax.tree_util.tree_leaves_with_path(restored.state)
     bits = {jax.tree_util.keystr(path, simple=True, separator="/"): np.asarray(leaf).tobytes() for path, leaf in leaves}
-    return bits | {"metrics": json.dumps(restored.metrics).encode()}
+    lines = {f"line {number} of metrics.jsonl": json.dumps(line) for number, line in enumerate(_lines(workdir), 1)}
+    return bits | {name: text.encode() for name, text in {"metrics": json.dumps(restored.metrics), **lines}.items()}
+
+
+def _lines(workdir: Path) -> list[JsonObject]:
+    """Returns the lines of a run's log without times, and without the line that each of its processes begins with."""
+    return [
+        {name: value for name, value in line.items() if name not in TIMES}
+        for line in read_metrics(workdir / "metrics.jsonl")
+        if line["kind"] != "start"
+    ]

@@ -363,7 +363,12 @@ def test_interrupt_counts_and_compares(monkeypatch, capsys):
     monkeypatch.setattr("jaxcnn.cli.interrupt.interrupt_repeatedly", trial)
     differing = ()
     assert main(["interrupt", "--kills", "2", "--", "--epochs", "1"]) == 0
-    assert asked == [(["resnet20_digits", "--epochs", "1"], {"kills": 2, "number": signal.SIGKILL, "seed": 0})]
+    assert asked == [
+        (
+            ["resnet20_digits", "--epochs", "1"],
+            {"kills": 2, "number": signal.SIGKILL, "seed": 0, "between_lines": False},
+        )
+    ]
     assert capsys.readouterr().out == (
         "2 times SIGKILL, going on from steps 0, 8\n"
         "1 finished runs: final state and metrics bit-identical to the uninterrupted run's\n"

@@ -1,3 +1,4 @@
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -7,6 +8,8 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec
 
+from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.errors import UserError
 from jaxcnn.layers.norm import BatchNorm
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -88,3 +91,46 @@ def test_groups_are_normalized_each_by_itself_with_an_axis_and_without(groups):
     for found in (with_gradient(functools.partial(run, groups=groups)), with_gradient(jax.jit(sharded))):
         wanted = (expected, statistics, *gradients(cotangent))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, wanted)
+
+
+def normalized(shape, train=True, **options):
+    """The shape of a batch normalization's output."""
+    layer = BatchNorm(train=train, name="norm", **options)
+    variables = {"params": {"scale": jnp.ones(3), "bias": jnp.zeros(3)}}
+    variables["batch_stats"] = {"mean": jnp.zeros(3), "var": jnp.ones(3)}
+    images = jax.ShapeDtypeStruct((*shape, 3), jnp.float32)
+    return jax.eval_shape(lambda images: layer.apply(variables, images, mutable=["batch_stats"]), images)[0].shape
+
+
+def test_one_value_a_channel_is_no_batch():
+    refused = pytest.raises(
+        UserError, match=r"^batch normalization in training .* one a channel, of one image: train on"
+    )
+    with refused:
+        normalized((1, 1, 1))
+    with refused:
+        normalized((1,))
+    with pytest.raises(UserError, match="at least 2 images in each of the 4 parts of a batch, or on larger images"):
+        normalized((4, 1, 1), groups=4)
+    for shape, options in (((2, 1, 1), {}), ((1, 1, 2), {}), ((4, 1, 1), {"groups": 2}), ((1, 1, 1), {"train": False})):
+        assert normalized(shape, **options) == (*shape, 3)
+    # Its own initialization is no training.
+    BatchNorm(train=True).init(jax.random.key(0), jnp.ones((1, 1, 1, 3)))
+
+
+@pytest.mark.parametrize("wrapper", ["shard_map", "pmap"])
+def test_one_value_a_channel_on_a_device_is_no_batch_where_statistics_are_its_own(wrapper):
+    parallel = dataclasses.replace(DataParallel.over(jax.devices()[:2]), wrapper=wrapper)
+    variables = BatchNorm(train=False).init(jax.random.key(0), jnp.ones((1, 3)))
+
+    def mean(batch, groups):
+        layer = BatchNorm(train=True, axis_name=parallel.axis_name, groups=groups)
+        return parallel.average(layer.apply(variables, batch, mutable=["batch_stats"])[0].mean())
+
+    def trace(batch_size, groups):
+        run = parallel.over_devices(lambda _, batch: mean(batch, groups))
+        return jax.eval_shape(jax.jit(run), (), jax.ShapeDtypeStruct((batch_size, 3), jnp.float32)).shape
+
+    assert trace(2, groups=1) == trace(4, groups=2) == ()
+    with pytest.raises(UserError, match="at least 2 images in each of the 2 parts of a batch"):
+        trace(2, groups=2)

@@ -1,4 +1,5 @@
 import json
+import re
 import types
 
 import flax.linen
@@ -371,6 +372,9 @@ def test_names():
         ("lenet", {"dropout": 0.5}, "lenet has no option 'dropout': did you mean 'dropout_rate'"),
         ("lenet", {"dropout_rate": "0.5"}, "option 'dropout_rate' of lenet cannot be '0.5'"),
         ("lenet", {"activation": "relo"}, "option 'activation' of lenet cannot be 'relo'"),
+        ("lenet", {"dropout_rate": 1.5}, "option 'dropout_rate' of lenet cannot be 1.5: it must be less than 1"),
+        ("lenet", {"num_classes": 0}, "'num_classes' of lenet cannot be 0: it must be greater than or equal to 1"),
+        ("lenet", {"dtype": "int8"}, "'dtype' of lenet cannot be 'int8': it must be a type of floating-point"),
         ("lenet", {"dtype": "float33"}, "option 'dtype' of lenet cannot be 'float33'"),
         ("resnet50", {"stage_sizes": (1, 1, 1, 1)}, "resnet50 has no option 'stage_sizes'"),
         ("resnet18", {"stride_in_first_conv": True}, "resnet18 has no option 'stride_in_first_conv'"),
@@ -418,3 +422,42 @@ def test_what_cannot_be_a_network_is_not_registered_nor_is_what_comes_with_it(va
 
 def test_options_are_the_modules_fields():
     assert {"num_classes", "dtype", "lowering", "zero_init_residual"} <= options_of(get_variant("resnet50")).keys()
+
+
+def numeric_options():
+    """A variant of each family's module, with each of its options that is a number, or a tuple of numbers."""
+    found = {}
+    for name in jaxcnn.list_models():
+        variant = get_variant(name)
+        for option, hint in options_of(variant).items():
+            if kind := next((kind for kind in ("float", "int") if re.search(rf"\b{kind}\b", str(hint))), None):
+                found.setdefault((variant.module, option), (name, option, kind, str(hint).startswith("tuple")))
+    return list(found.values())
+
+
+def test_every_number_among_the_options_of_a_network_has_its_range():
+    """No share of all, no momentum that never moves, no count of nothing, and nothing that is not finite."""
+    assert {option for _, option, _, _ in numeric_options()} == {
+        *("num_classes", "remat", "batch_norm_groups", "batch_norm_momentum", "batch_norm_epsilon"),
+        *("dropout_rate", "auxiliary_dropout_rate", "drop_path_rate"),
+    }
+    wrong = {"int": (0, -1, True, 1.5), "float": (-0.1, 1.0, 1.5, np.inf, -np.inf, np.nan, "0.5")}
+    for name, option, kind, is_tuple in numeric_options():
+        for value in wrong[kind]:
+            with pytest.raises(ModelError, match=f"option '{option}' of {name} cannot be "):
+                jaxcnn.create_model(name, **{option: (value,) if is_tuple else value})
+        right = 2 if kind == "int" else 0.25
+        jaxcnn.create_model(name, **{option: (right,) if is_tuple else right})
+
+
+class _Loose(LeNet):
+    """A family that says nothing of the range of its number."""
+
+    strength: float = 1.0
+
+
+def test_a_number_whose_range_a_family_does_not_say_is_finite():
+    register(Variant("loose_of_the_model_tests", "loose", _Loose, {}))
+    assert jaxcnn.create_model("loose_of_the_model_tests", strength=-7.0).strength == -7
+    with pytest.raises(ModelError, match=r"option 'strength' of loose\w+ cannot be nan: it must be a finite number"):
+        jaxcnn.create_model("loose_of_the_model_tests", strength=np.nan)

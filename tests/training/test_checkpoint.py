@@ -352,6 +352,21 @@ def test_metrics_of_a_step_that_exists(directory):
     assert {name for name in before if before[name] != after[name]} == {"manifest.json"}
 
 
+def test_sums_come_back_to_the_bit_and_may_be_missing(tmp_path):
+    sums = {"loss": jnp.float32(0.1), "images": jnp.int32(2**24 + 1), "greatest": jnp.float32(np.inf)}
+    with Checkpoints(tmp_path) as checkpoints:
+        checkpoints.save(1, {"kernel": jnp.zeros(1)})
+        checkpoints.save(2, {"kernel": jnp.zeros(1)}, {"top1_error": 0.5}, sums)
+        for step, expected in ((1, {}), (2, {name: float(value) for name, value in sums.items()})):
+            assert checkpoints.restore({"kernel": jnp.zeros(1)}, step).sums == expected
+        assert jnp.float32(expected["loss"]) == jnp.float32(0.1)
+        # As an earlier release wrote it.
+        written = {name: part for name, part in manifest.read_manifest(tmp_path / "2").items() if name != "sums"}
+        manifest.write_manifest(tmp_path / "2" / "manifest.json", written)
+        restored = checkpoints.restore({"kernel": jnp.zeros(1)})
+    assert (restored.step, restored.metrics, restored.sums) == (2, {"top1_error": 0.5}, {})
+
+
 @pytest.mark.parametrize(("module", "function"), [(os, "rename"), (manifest, "_sha256")])
 @pytest.mark.parametrize("learnt_at", ["save", "wait", "close"])
 def test_a_full_disk(directory, monkeypatch, module, function, learnt_at):

@@ -1,4 +1,6 @@
 import dataclasses
+import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
@@ -129,6 +131,17 @@ def test_decay_of_kernels_leaves_biases_and_scales_alone():
             ScheduleConfig(kind="step", milestones=(3.0,), warmup_epochs=1.0),
             {0: 0.0, 5: 0.2, 10: 0.4, 29: 0.4, 30: 0.04},
         ),
+        # Each milestone counts: two at one time, two that come to one step (the 13th), and one during warm-up.
+        (ScheduleConfig(kind="step", milestones=(1.0, 1.0), factor=0.5), {9: 0.4, 10: 0.1, 99: 0.1}),
+        (ScheduleConfig(kind="step", milestones=(6.0, 1.22, 1.28), factor=0.5), {12: 0.4, 13: 0.1, 59: 0.1, 60: 0.05}),
+        (
+            ScheduleConfig(kind="step", milestones=(1.2, 1.7, 3.0), factor=0.5, moves="every_epoch"),
+            {19: 0.4, 20: 0.1, 29: 0.1, 30: 0.05},
+        ),
+        (
+            ScheduleConfig(kind="step", milestones=(0.5, 0.5, 2.0), factor=0.5, warmup_epochs=1.0),
+            {5: 0.2, 10: 0.1, 19: 0.1, 20: 0.05},
+        ),
         (ScheduleConfig(kind="cosine", minimum_rate=0.1), {0: 0.4, 50: 0.25, 100: 0.1}),
         (ScheduleConfig(warmup_epochs=2.0, warmup_start=0.25), {0: 0.1, 10: 0.25, 20: 0.4, 60: 0.2}),
         (
@@ -179,6 +192,24 @@ def test_torchvisions_600_epochs_equal_pytorchs_schedulers():
     for epoch, rate in rates.items():
         for step in (round(epoch * steps), round((epoch + 1) * steps) - 1):
             np.testing.assert_allclose(schedule(step), rate, rtol=1e-5, atol=3e-8, err_msg=f"{epoch} {step}")
+
+
+def test_periods_end_where_whole_numbers_say_in_a_training_of_many_steps():
+    """350 epochs of 1,281,167 images in batches of 32: 14 million steps, of which float32 cannot tell halves."""
+    steps_per_epoch, total = Fraction(1_281_167, 32), 350 * 1_281_167 // 32
+    schedule = make_schedule(
+        ScheduleConfig(kind="exponential", every_epochs=2.4, factor=0.97), 0.1, steps_per_epoch, total
+    )
+    for number in (1, 2, 100, 144):
+        end = math.ceil(number * Fraction(12, 5) * steps_per_epoch - Fraction(1, 2))
+        before, after = (float(schedule(step)) for step in (end - 1, end))
+        assert (before, after) == pytest.approx((0.1 * 0.97 ** (number - 1), 0.1 * 0.97**number), rel=1e-5)
+
+
+def test_periods_shorter_than_a_step():
+    """An epoch of a quarter of a step: 2 are over in the middle of the first, 6 in that of the second."""
+    schedule = make_schedule(ScheduleConfig(kind="exponential", every_epochs=1.0, factor=0.5), 1.0, 0.25, 10)
+    assert [float(schedule(step)) for step in range(3)] == [2**-2, 2**-6, 2**-10]
 
 
 def test_a_minimum_above_the_rate_is_refused():

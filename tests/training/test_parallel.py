@@ -147,6 +147,36 @@ def test_what_cannot_be_divided_is_refused(parallel, sentence):
         assembled(recipe(), 8, **parallel)
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "count", "parallel", "sentence"),
+    [
+        (
+            1,
+            1,
+            {},
+            "images of 4x4 leave one a channel at a data.batch_size of 1: set data.batch_size to 2",
+        ),
+        (2, 1, {"micro_batches": 2}, "2, in 2 parts that are normalized separately: set data.batch_size to 4"),
+        (2, 2, {"batch_norm": "local"}, "2, in 2 parts that are normalized separately: set data.batch_size to 4"),
+        (2, 2, {}, None),
+        (4, 2, {"batch_norm": "local"}, None),
+    ],
+)
+def test_batch_normalization_over_one_value_a_channel_is_refused_before_anything_is_compiled(
+    batch_size, count, parallel, sentence
+):
+    """The last stage of this network makes one pixel of 4x4, and four of 8x8."""
+    data = dataclasses.replace(
+        recipe().data, batch_size=batch_size, train_crop=Resize(size=4), evaluation_crop=Resize(size=4)
+    )
+    config = dataclasses.replace(recipe(), data=data, model=ModelConfig(name="resnet20_cifar"))
+    if sentence is None:
+        assembled(config, count, **parallel)
+    else:
+        with pytest.raises(UserError, match=rf"{sentence}, or train on images of 8x8$"):
+            assembled(config, count, **parallel)
+
+
 def test_the_scope_of_batch_statistics_is_set_in_one_place():
     model = ModelConfig(name="tiny", options={"batch_norm_axis": "data"})
     with pytest.raises(ConfigError, match=r"batch_norm_axis follows from the devices: set parallel\.batch_norm"):

@@ -1,13 +1,17 @@
+import dataclasses
+from typing import Literal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from jaxcnn.config import EMAConfig
+from jaxcnn.config import LAMB, SGD, AdamW, EMAConfig, Optimizer, RMSProp, ScheduleConfig, option_group
 from jaxcnn.training.ema import make_average
 from jaxcnn.training.loss_scale import PATIENCE, LossScale, initial_loss_scale
 from jaxcnn.training.losses import softmax_cross_entropy
+from jaxcnn.training.optimizer import OPTIMIZERS, make_optimizer, register_optimizer
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import make_train_step, zero_totals
 
@@ -97,6 +101,84 @@ def test_a_step_that_is_not_finite_changes_nothing_but_is_counted(seed):
     for index, count in enumerate(in_row):
         streak = streak + 1 if index in poisoned else 0
         assert count == streak
+
+
+@option_group
+class Scheduled(Optimizer):
+    """SGD with what Optax can schedule."""
+
+    kind: Literal["scheduled"] = "scheduled"
+
+
+def scheduled(config, learning_rate, mask):
+    # Params are ones and the gradient is not zero: the decay alone would be seen.
+    decay = optax.add_decayed_weights(lambda step: 10.0 * learning_rate(step), mask)
+    return decay, optax.inject_hyperparams(optax.sgd)(learning_rate=learning_rate)
+
+
+OPTIMIZERS_TO_SCHEDULE = (SGD(), RMSProp(), AdamW(), LAMB(), Scheduled())
+
+
+@pytest.mark.parametrize("config", OPTIMIZERS_TO_SCHEDULE, ids=lambda config: config.kind)
+def test_what_is_scheduled_is_a_function_of_the_step_however_many_were_undone(config):
+    """The first good step after four that were undone is that of a run whose rate is constant at the fifth step's."""
+    images = np.full((5, 4, 3), np.nan, np.float32)
+    images[4] = IMAGES
+
+    def train(schedule, batches):
+        with OPTIMIZERS.temporarily():
+            register_optimizer(Scheduled, scheduled)
+            rate, optimizer = make_optimizer(dataclasses.replace(config, schedule=schedule), 1.0, 5)
+        step = make_train_step(
+            apply=lambda variables, images, *, train, mutable, rngs: (images @ variables["params"]["kernel"], {}),
+            prepare=lambda batch: (batch, jnp.asarray(LABELS)),
+            loss=softmax_cross_entropy,
+            optimizer=optimizer,
+            dropout_key=jax.random.key(0),
+        )
+        params = {"kernel": jnp.ones((3, 3))}
+        state = TrainState(jnp.zeros((), jnp.int32), params, {}, optimizer.init(params))
+        for batch in batches:
+            state, _ = step(state, zero_totals(), batch)
+        return float(rate(4)), np.asarray(state.params["kernel"]) - 1
+
+    # The rate falls by half at every step, and that of the log is the update's.
+    falling = ScheduleConfig(kind="exponential", every_epochs=1.0, factor=0.5)
+    rate, found = train(falling, images)
+    assert rate == pytest.approx(config.learning_rate / 16)
+    config = dataclasses.replace(config, learning_rate=rate)
+    _, expected = train(ScheduleConfig(kind="constant"), images[4:])
+    assert np.abs(expected).max() > 1e-6
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_step_keeps_the_types_of_what_it_is_given():
+    """It is compiled for these, and called with what it has returned: with 64 bits switched on too."""
+
+    def apply(variables, images, *, train, mutable, rngs):
+        mean = np.float64(0.5) * variables["batch_stats"]["mean"]  # as a network or optimizer of a recipe may do it
+        return images @ variables["params"], {"batch_stats": {"mean": mean}}
+
+    _, optimizer = make_optimizer(AdamW(), 10.0, 100)
+    step = make_train_step(
+        apply=apply,
+        prepare=lambda batch: batch,
+        loss=softmax_cross_entropy,
+        optimizer=optimizer,
+        dropout_key=jax.random.key(0),
+        average=make_average(EMAConfig(decay=0.9), batch_size=4, epochs=1.0, warmup_steps=0),
+    )
+    with jax.enable_x64(True):
+        params = jnp.ones((3, 3), jnp.float32)
+        state = TrainState(
+            jnp.zeros((), jnp.int32), params, {"mean": jnp.ones((), jnp.float32)}, optimizer.init(params)
+        )
+        state = state.replace(ema=jax.tree.map(jnp.copy, state.variables), loss_scale=initial_loss_scale())
+        arguments = state, zero_totals(), (IMAGES, LABELS)
+        returned = jax.eval_shape(step, *arguments)
+        assert [leaf.dtype for leaf in jax.tree.leaves(returned)] == [
+            leaf.dtype for leaf in jax.tree.leaves(arguments[:2])
+        ]
 
 
 def float16_network(variables, images, *, train, mutable, rngs):

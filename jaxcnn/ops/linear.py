@@ -1,0 +1,111 @@
+"""Linear maps whose transposes are given, which can be differentiated forward, in reverse, and any number of times.
+
+A derivative is a linear map. Reverse mode transposes it, and JAX's transpose of a fast map is often a slow one. So the
+operations here say both: a `jax.custom_jvp` rule returns the tangent as a `linear_map`, and the transpose is what
+reverse mode runs. `jax.custom_vjp` knows no forward mode, and `jax.custom_derivatives.linear_call` neither batches nor
+lets the map's own arguments be differentiated.
+"""
+
+import functools
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
+
+Arrays = tuple[jax.Array, ...]
+Apply = Callable[[Arrays, Arrays], Arrays]
+
+_linear_map = Primitive("linear_map")
+_linear_map.multiple_results = True
+
+
+def linear_map(apply: Apply, transpose: Apply, constants: Arrays, operands: Arrays) -> Arrays:
+    """Returns ``apply(constants, operands)``, which is linear in the operands and has this transpose.
+
+    All higher derivatives follow: with respect to the operands from the two functions, and with respect to the
+    constants by differentiating them. Until something runs, it is one operation, so that reverse mode keeps the
+    constants between the passes and nothing that is computed from them.
+
+    Args:
+        apply: ``apply(constants, operands)`` returns the outputs. It closes over no arrays.
+        transpose: ``transpose(constants, cotangents)`` returns an array for each operand, from one for each output.
+        constants: what the map depends on.
+        operands: what it is linear in. None may vary over fewer mapped axes than the outputs do (`vary_alike`).
+    """
+    found = _linear_map.bind(*constants, *operands, apply=apply, transpose=transpose, split=len(constants))
+    return tuple(found)
+
+
+@_linear_map.def_impl
+def _run(*arrays, apply: Apply, transpose: Apply, split: int):
+    del transpose
+    return list(apply(arrays[:split], arrays[split:]))
+
+
+@_linear_map.def_abstract_eval
+def _types(*types, apply: Apply, transpose: Apply, split: int):
+    run = functools.partial(_run, apply=apply, transpose=transpose, split=split)
+    return list(jax.make_jaxpr(run)(*types).out_avals)
+
+
+def _push_forward(arrays, tangents, *, apply: Apply, transpose: Apply, split: int):
+    bind = functools.partial(_linear_map.bind, apply=apply, transpose=transpose, split=split)
+    outputs = bind(*arrays)
+    terms = []
+    if not all(type(tangent) is ad.Zero for tangent in tangents[split:]):
+        terms.append(bind(*arrays[:split], *map(ad.instantiate_zeros, tangents[split:])))
+    # Constants may be whole numbers, such as indices, which have no tangents.
+    moving = [i for i in range(split) if jnp.issubdtype(arrays[i].dtype, jnp.inexact)]
+    moving = [i for i in moving if type(tangents[i]) is not ad.Zero]
+    if moving:
+
+        def of_moving(*values):
+            replaced = dict(zip(moving, values, strict=True))
+            return apply(tuple(replaced.get(i, arrays[i]) for i in range(split)), tuple(arrays[split:]))
+
+        _, term = jax.jvp(of_moving, [arrays[i] for i in moving], [tangents[i] for i in moving])
+        terms.append(term)
+    return outputs, [functools.reduce(jnp.add, each) for each in zip(*terms, strict=True)]
+
+
+def _pull_back(cotangents, *arrays, apply: Apply, transpose: Apply, split: int):
+    found = _linear_map.bind(
+        *arrays[:split],
+        *map(ad.instantiate_zeros, cotangents),
+        apply=transpose,
+        transpose=apply,
+        split=split,
+    )
+    # An operand whose value is known here is a zero that was written out: nothing depends on its gradient.
+    unknown = map(ad.is_undefined_primal, arrays[split:])
+    return [None] * split + [each if asked else None for each, asked in zip(found, unknown, strict=True)]
+
+
+def _batch(axis, arrays, axes, *, apply: Apply, transpose: Apply, split: int):
+    if all(each is None for each in axes):
+        found = _linear_map.bind(*arrays, apply=apply, transpose=transpose, split=split)
+        return found, [None] * len(found)
+    # All operands get the axis, so that the transpose gets it with all cotangents, and returns it with all gradients.
+    operands = [
+        jnp.broadcast_to(array, (axis.size, *array.shape)) if where is None else jnp.moveaxis(array, where, 0)
+        for array, where in zip(arrays[split:], axes[split:], strict=True)
+    ]
+    batched = functools.partial(_batched, in_axes=tuple(axes[:split]), axis=axis)
+    found = _linear_map.bind(
+        *arrays[:split], *operands, apply=batched(apply), transpose=batched(transpose), split=split
+    )
+    return found, [0] * len(found)
+
+
+def _batched(apply: Apply, in_axes: tuple[int | None, ...], axis) -> Apply:
+    return jax.vmap(
+        apply, (in_axes, 0), axis_size=axis.size, axis_name=axis.name, spmd_axis_name=axis.spmd_name or None
+    )
+
+
+ad.primitive_jvps[_linear_map] = _push_forward
+ad.primitive_transposes[_linear_map] = _pull_back
+batching.fancy_primitive_batchers[_linear_map] = _batch
+mlir.register_lowering(_linear_map, mlir.lower_fun(_run, multiple_results=True))

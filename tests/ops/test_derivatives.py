@@ -1,0 +1,148 @@
+"""Derivatives of both modes, and of one over the other, against those that JAX derives of plain operations."""
+
+import functools
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxcnn.ops.conv import conv2d
+from jaxcnn.ops.lowering_rules import Lowerings
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, xla
+from jaxcnn.ops.norm import batch_norm, local_response_norm
+from jaxcnn.ops.pool import average_pool, max_pool
+
+PADDING = ((1, 1), (0, 1))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def derivatives(function, arrays, tangents):
+    """Derivatives of a function of some arrays, along these tangents, by the names of the transformations."""
+    every = tuple(range(len(arrays)))
+
+    def scalar(*arrays):
+        return jnp.sum(jnp.sin(function(*arrays)))
+
+    def along(function, *arrays):
+        return jax.jvp(function, arrays, tangents)[1]
+
+    def scaled(factor):
+        return jax.jvp(function, arrays, tuple(factor * tangent for tangent in tangents))[1]
+
+    gradient = jax.grad(scalar, every)
+    return {
+        "reverse": gradient(*arrays),
+        "forward": along(function, *arrays),
+        "linearize": jax.linearize(function, *arrays)[1](*tangents),
+        "vmap of forward": jax.vmap(scaled)(jnp.arange(2.0)),
+        "forward over reverse": along(gradient, *arrays),
+        "reverse over forward": jax.grad(functools.partial(along, scalar), every)(*arrays),
+        "forward over forward": along(functools.partial(along, function), *arrays),
+        "reverse over reverse": jax.grad(lambda *arrays: sum(map(jnp.vdot, gradient(*arrays), tangents)), every)(
+            *arrays
+        ),
+    }
+
+
+def compare(ours, plain, *shapes):
+    random = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        arrays, tangents = (tuple(jnp.asarray(random.standard_normal(shape)) for shape in shapes) for _ in range(2))
+        found, expected = derivatives(ours, arrays, tangents), derivatives(plain, arrays, tangents)
+    for name in expected:
+        jax.tree.map(
+            functools.partial(np.testing.assert_allclose, rtol=1e-8, atol=1e-8, err_msg=name),
+            found[name],
+            expected[name],
+        )
+
+
+@pytest.mark.parametrize("lowering", [*LOWERINGS, Lowerings("shift", "gemm", "dense")], ids=str)
+@pytest.mark.parametrize("groups", [2, 4])
+def test_convolution(lowering, groups):
+    strides = (2, 1) if groups == 2 else (1, 1)  # depthwise at stride 1 has an input gradient of its own
+    images, kernel = (2, 5, 4, 4), (3, 2, 4 // groups, 4)
+    shape = ConvShape(images, kernel, strides, PADDING, (1, 1), groups, "float64")
+    ours = functools.partial(conv2d, strides=strides, padding=PADDING, groups=groups, lowering=lowering)
+    compare(ours, functools.partial(xla, shape=shape), images, kernel)
+
+
+def plain_batch_norm(x, scale, bias, axes=(0, 1, 2)):
+    scale, bias = (vector.reshape((1,) * (x.ndim - 1) + vector.shape) for vector in (scale, bias))
+    centred = x - x.mean(axes, keepdims=True)
+    return centred / jnp.sqrt(jnp.square(centred).mean(axes, keepdims=True) + 1e-3) * scale + bias
+
+
+def test_batch_normalization():
+    def ours(*arrays):
+        return batch_norm(*arrays, epsilon=1e-3)[0]
+
+    compare(ours, plain_batch_norm, (3, 2, 3, 2), (2,), (2,))
+
+
+def test_batch_normalization_in_groups():
+    def ours(*arrays):
+        return batch_norm(*arrays, epsilon=1e-3, groups=2)[0]
+
+    def plain(x, *parameters):
+        return jnp.concatenate([plain_batch_norm(part, *parameters) for part in jnp.split(x, 2)])
+
+    compare(ours, plain, (4, 2, 3, 2), (2,), (2,))
+
+
+def test_batch_normalization_over_a_mapped_axis():
+    def ours(x, scale, bias):
+        norm = functools.partial(batch_norm, epsilon=1e-3, axis_name="data")
+        return jax.vmap(norm, (0, None, None), axis_name="data")(x, scale, bias)[0]
+
+    compare(ours, functools.partial(plain_batch_norm, axes=(0, 1, 2, 3)), (2, 2, 2, 3, 2), (2,), (2,))
+
+
+def test_the_statistics_carry_no_derivative():
+    def statistics(x):
+        return batch_norm(x, jnp.ones(2), jnp.zeros(2), epsilon=1e-3)[1:]
+
+    x = jnp.arange(12.0).reshape(3, 2, 2)
+    for tangent in jax.jvp(statistics, (x,), (x,))[1]:
+        np.testing.assert_array_equal(tangent, jnp.zeros(2))
+
+
+@pytest.mark.parametrize("size", [3, 4])
+def test_local_response_normalization(size):
+    def plain(x):
+        padded = jnp.pad(x, ((0, 0), ((size - 1) // 2, size // 2)))
+        windows = sum(padded[:, i : i + x.shape[1]] ** 2 for i in range(size))
+        return x / (2 + 0.3 * windows) ** 0.75
+
+    compare(functools.partial(local_response_norm, size=size, alpha=0.3), plain, (2, 6))
+
+
+def taps(images, value):
+    """What each tap of a 3x2 window with strides (2, 1) sees, one array a tap."""
+    padded = jnp.pad(images, ((0, 0), *PADDING, (0, 0)), constant_values=value)
+    return jnp.stack([padded[:, i : i + 3 : 2, j : j + 4] for i, j in itertools.product(range(3), range(2))])
+
+
+@pytest.mark.parametrize(
+    ("pool", "plain"),
+    [
+        (max_pool, lambda images: taps(images, -jnp.inf).max(0)),
+        (average_pool, lambda images: taps(images, 0).sum(0) / taps(jnp.ones_like(images), 0).sum(0)),
+    ],
+)
+def test_pooling(pool, plain):
+    compare(functools.partial(pool, window=(3, 2), strides=(2, 1), padding=PADDING), plain, (2, 4, 4, 2))
+
+
+def test_of_equal_values_the_first_moves_the_maximum_in_both_modes_and_every_order():
+    def cubes(images):
+        return max_pool(images, (2, 2)) ** 3
+
+    images = jnp.ones((1, 2, 2, 1))
+    tangent = jnp.array([[1.0, 5], [7, 9]]).reshape(images.shape)
+    first, tangents = jax.jvp(cubes, (images,), (tangent,))
+    assert (first.item(), tangents.item()) == (1, 3)
+    along = jax.jvp(jax.grad(lambda images: cubes(images).sum()), (images,), (tangent,))[1]
+    assert along[0, :, :, 0].tolist() == [[6, 0], [0, 0]]
