@@ -10,7 +10,7 @@ from jaxcnn.cli.main import run_command
 from jaxcnn.config import DataConfig, ModelConfig, TrainConfig
 from jaxcnn.config.options import with_absolute_paths
 from jaxcnn.data.folders import data_root
-from jaxcnn.data.images import split_of_images
+from jaxcnn.data.images import given
 from jaxcnn.data.sources import absolute_name, split_names
 from jaxcnn.errors import UserError
 from jaxcnn.networks import make_model
@@ -81,11 +81,13 @@ def test_so_is_every_text_that_may_be_a_path(home, monkeypatch):
         lambda: loading.initial_variables(TrainConfig(init_from="~/no.pth", model=ModelConfig(num_classes=10))),
         lambda: loading.load("lenet", "~/no.pth"),
         lambda: make_model(ModelConfig(lowering="~/no.pth"), 10),
-        lambda: split_of_images(["~/no.pth"], DataConfig())._loader.source.describe(0) and load_config("~/no.pth"),
     ):
         with pytest.raises(UserError, match=f"{home}/no.pth|~/no.pth"):
             refused()
-    assert split_of_images(["~/x.png"], DataConfig()).bad == []
+    assert [image.content for image in given(["~/x.png", Path("~/y.png")], upright=True)] == [
+        home / "x.png",
+        home / "y.png",
+    ]
     with Checkpoints("~/saved") as checkpoints:
         checkpoints.save(1, {"a": 1.0 * jnp_one()})
     assert (home / "saved" / "1").is_dir()

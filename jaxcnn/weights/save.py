@@ -1,6 +1,5 @@
 """Writes variables under our own names, which `load_pretrained` reads without weight rules."""
 
-import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import flax.traverse_util
 import jax
 import numpy as np
 
+from jaxcnn import strict_json
 from jaxcnn.types import Variables
 from jaxcnn.weights.errors import WeightsError
 
@@ -38,7 +38,7 @@ def save_variables(
     if path.exists():
         raise WeightsError(f"there is {path} already: remove it, or give another path")
     host = jax.device_get(variables)
-    names = None if class_names is None else json.dumps(list(class_names))
+    names = None if class_names is None else strict_json.dumps(list(class_names))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if format == "orbax":
