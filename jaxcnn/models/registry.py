@@ -102,6 +102,10 @@ for _family in (
     register(*_family.VARIANTS)
 
 
+_OWN_TYPES = pydantic.ConfigDict(arbitrary_types_allowed=True)
+"""Lets options have types of which pydantic knows nothing, such as JAX's symbolic sizes in a lowering."""
+
+
 def list_models(pattern: str = "*") -> list[str]:
     """Returns the names that match a shell pattern, sorted.
 
@@ -157,7 +161,7 @@ def create_model(name: str, **options: Option) -> Network:
             elif isinstance(value, float) and not math.isfinite(value):
                 raise TypeError("it must be a finite number")
             else:
-                pydantic.TypeAdapter(known[option]).validate_python(value, strict=True)
+                pydantic.TypeAdapter(known[option], config=_OWN_TYPES).validate_python(value, strict=True)
         except (pydantic.ValidationError, TypeError) as error:
             reason = error.errors()[0]["msg"] if isinstance(error, pydantic.ValidationError) else str(error)
             reason = reason.replace("Input should be", "it must be")
