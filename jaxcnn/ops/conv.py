@@ -12,6 +12,7 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
 
 from jaxcnn.ops.linear import linear_map
@@ -140,6 +141,6 @@ def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, loweri
     return jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
 
 
-def _like(array: jax.Array, shape: Sizes) -> jax.ShapeDtypeStruct:
+def _like(array: jax.Array, shape: Sizes) -> ShapedArray:
     """Returns the type of an array of another shape that varies over the same mapped axes."""
-    return jax.ShapeDtypeStruct(shape, array.dtype, manual_axis_type=jax.typeof(array).manual_axis_type)
+    return jax.typeof(array).update(shape=shape)

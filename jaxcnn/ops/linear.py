@@ -7,11 +7,11 @@ lets the map's own arguments be differentiated.
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
-from jax.extend.core import Primitive
+from jax.extend.core import Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
 Arrays = tuple[jax.Array, ...]
@@ -34,24 +34,30 @@ def linear_map(apply: Apply, transpose: Apply, constants: Arrays, operands: Arra
         constants: what the map depends on.
         operands: what it is linear in. None may vary over fewer mapped axes than the outputs do (`vary_alike`).
     """
-    found = _linear_map.bind(*constants, *operands, apply=apply, transpose=transpose, split=len(constants))
-    return tuple(found)
+    return tuple(_bind(constants, operands, apply, transpose))
+
+
+def _bind(constants: Sequence[jax.Array], operands: Sequence[jax.Array], apply: Apply, transpose: Apply):
+    def run(*arrays):
+        return list(apply(arrays[: len(constants)], arrays[len(constants) :]))
+
+    # It is traced here, where the mesh and the mapped axes are known, and not when it is compiled.
+    jaxpr = jax.make_jaxpr(run)(*constants, *operands)
+    return _linear_map.bind(*constants, *operands, jaxpr=jaxpr, apply=apply, transpose=transpose, split=len(constants))
 
 
 @_linear_map.def_impl
-def _run(*arrays, apply: Apply, transpose: Apply, split: int):
-    del transpose
-    return list(apply(arrays[:split], arrays[split:]))
+def _run(*arrays, jaxpr, **_):
+    return jaxpr_as_fun(jaxpr)(*arrays)
 
 
 @_linear_map.def_abstract_eval
-def _types(*types, apply: Apply, transpose: Apply, split: int):
-    run = functools.partial(_run, apply=apply, transpose=transpose, split=split)
-    return list(jax.make_jaxpr(run)(*types).out_avals)
+def _types(*_, jaxpr, **__):
+    return jaxpr.out_avals
 
 
-def _push_forward(arrays, tangents, *, apply: Apply, transpose: Apply, split: int):
-    bind = functools.partial(_linear_map.bind, apply=apply, transpose=transpose, split=split)
+def _push_forward(arrays, tangents, *, jaxpr, apply: Apply, transpose: Apply, split: int):
+    bind = functools.partial(_linear_map.bind, jaxpr=jaxpr, apply=apply, transpose=transpose, split=split)
     outputs = bind(*arrays)
     terms = []
     if not all(type(tangent) is ad.Zero for tangent in tangents[split:]):
@@ -70,22 +76,17 @@ def _push_forward(arrays, tangents, *, apply: Apply, transpose: Apply, split: in
     return outputs, [functools.reduce(jnp.add, each) for each in zip(*terms, strict=True)]
 
 
-def _pull_back(cotangents, *arrays, apply: Apply, transpose: Apply, split: int):
-    found = _linear_map.bind(
-        *arrays[:split],
-        *map(ad.instantiate_zeros, cotangents),
-        apply=transpose,
-        transpose=apply,
-        split=split,
-    )
+def _pull_back(cotangents, *arrays, jaxpr, apply: Apply, transpose: Apply, split: int):
+    del jaxpr
+    found = _bind(arrays[:split], list(map(ad.instantiate_zeros, cotangents)), transpose, apply)
     # An operand whose value is known here is a zero that was written out: nothing depends on its gradient.
     unknown = map(ad.is_undefined_primal, arrays[split:])
     return [None] * split + [each if asked else None for each, asked in zip(found, unknown, strict=True)]
 
 
-def _batch(axis, arrays, axes, *, apply: Apply, transpose: Apply, split: int):
+def _batch(axis, arrays, axes, *, jaxpr, apply: Apply, transpose: Apply, split: int):
     if all(each is None for each in axes):
-        found = _linear_map.bind(*arrays, apply=apply, transpose=transpose, split=split)
+        found = _linear_map.bind(*arrays, jaxpr=jaxpr, apply=apply, transpose=transpose, split=split)
         return found, [None] * len(found)
     # All operands get the axis, so that the transpose gets it with all cotangents, and returns it with all gradients.
     operands = [
@@ -93,9 +94,7 @@ def _batch(axis, arrays, axes, *, apply: Apply, transpose: Apply, split: int):
         for array, where in zip(arrays[split:], axes[split:], strict=True)
     ]
     batched = functools.partial(_batched, in_axes=tuple(axes[:split]), axis=axis)
-    found = _linear_map.bind(
-        *arrays[:split], *operands, apply=batched(apply), transpose=batched(transpose), split=split
-    )
+    found = _bind(arrays[:split], operands, batched(apply), batched(transpose))
     return found, [0] * len(found)
 
 
