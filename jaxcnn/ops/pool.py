@@ -131,7 +131,8 @@ def adaptive_average_pool(
 
 def _bins(length: Length, bins: int, dtype: jnp.dtype) -> jax.Array:
     """Returns the share that each pixel of a symbolic length has in the mean of each bin, (bins, length)."""
-    pixel, index = jnp.arange(length)[None], jnp.arange(bins)[:, None]
+    # `jnp.arange` would ask whether the length is negative, over which JAX can think for minutes.
+    pixel, index = lax.broadcasted_iota(int, (1, length), 1), jnp.arange(bins)[:, None]
     # A pixel [p, p + 1) is in the i-th bin if it meets [i L / n, (i + 1) L / n).
     inside = ((pixel + 1) * bins > index * length) & (pixel * bins < (index + 1) * length)
     return inside / inside.sum(1, dtype=dtype, keepdims=True)
