@@ -22,7 +22,7 @@ import jaxcnn
 from jaxcnn import loading, run_folder, runs
 from jaxcnn.cli import train
 from jaxcnn.cli.main import run_command
-from jaxcnn.config import SGD, CheckpointConfig, ConfigError, EvaluationConfig, TrainConfig
+from jaxcnn.config import SGD, CheckpointConfig, ConfigError, EMAConfig, EvaluationConfig, TrainConfig
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import MachineError, UserError
 from jaxcnn.recipes import Recipe, load_config, load_recipe
@@ -71,9 +71,8 @@ def small(pictures="pics", **changes):
 
 
 def go(config, workdir, **options):
-    console = rich.console.Console(file=(Path(workdir).parent / "output.txt").open("a"), width=200)
-    with console.file:
-        return runs.train(config, workdir, console=console, **options)
+    with Path("output.txt").open("a") as file:
+        return runs.train(config, workdir, console=rich.console.Console(file=file, width=200), **options)
 
 
 def stop_after(monkeypatch, last):
@@ -253,10 +252,10 @@ def test_epochs_and_the_rate_may_with_override_which_is_written_down(here, capsy
     assert load_config("done").epochs == 3.0
 
 
-def test_an_optimizer_of_another_layout_cannot_go_on(here):
+def test_a_state_of_another_layout_cannot_go_on(here):
     before = contents(here / "half")
     with pytest.raises(UserError, match="is of another model: "):
-        go(small(optimizer=SGD(momentum=0.0)), "half", override=True)
+        go(small(ema=EMAConfig(decay=0.9)), "half", override=True)
     assert contents(here / "half") == before
 
 
