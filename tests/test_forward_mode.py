@@ -73,33 +73,21 @@ def test_both_modes_agree_in_training(dtype, tolerance):
     check_that_modes_agree(*small(dtype=jnp.dtype(dtype), batch_norm_groups=2), tolerance)
 
 
-def test_the_four_products_of_a_hessian_and_a_vector_agree():
+def test_the_product_of_a_hessian_and_a_vector_is_the_same_forward_over_reverse_and_reverse_over_forward():
     outputs, (params, images) = small()
-    labels = jnp.arange(4) % 3
 
     def loss(params):
-        return -jnp.mean(jax.nn.log_softmax(outputs(params, images))[jnp.arange(4), labels])
+        return -jnp.mean(jax.nn.log_softmax(outputs(params, images))[:, 0])
 
     @jax.jit
     def products(params, along):
         def slope(params):
             return jax.jvp(loss, (params,), (along,))[1]
 
-        def projected(params):
-            return sum(map(jnp.vdot, jax.tree.leaves(jax.grad(loss)(params)), jax.tree.leaves(along)))
+        return jax.jvp(jax.grad(loss), (params,), (along,))[1], jax.grad(slope)(params)
 
-        return (
-            jax.jvp(jax.grad(loss), (params,), (along,))[1],
-            jax.grad(slope)(params),
-            jax.grad(projected)(params),
-            jax.jvp(slope, (params,), (along,))[1],
-        )
-
-    along = draw(params, 5)
-    first, second, third, curvature = products(params, along)
+    first, second = products(params, draw(params, 5))
     jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), second, first)
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-4), third, first)
-    np.testing.assert_allclose(dot(along, first), curvature, rtol=1e-3, atol=1e-3)
 
 
 def test_jacobians_of_both_modes_agree():
