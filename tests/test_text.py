@@ -124,7 +124,7 @@ def test_predict_shows_the_names_it_was_given(tmp_path, monkeypatch, capsys):
             asked.extend(paths)
             return iter([[("[old] class", 0.75), ("[/b]", 0.25)] for _ in paths])
 
-    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments: Network())
+    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments, **options: Network())
     paths = ["[/b]/[old].jpg", f"{'deep/' * 30}[red]x[/red].jpg", f"{NOT_UTF8}.jpg"]
     assert main(["predict", *paths, "--model", "runs/a"]) == 0
     printed = capsys.readouterr().out

@@ -231,9 +231,14 @@ def test_the_classes():
 )
 def test_published_weights_bring_their_preprocessing_and_options(model, source, crop, mean, options, monkeypatch):
     loaded = []
-    monkeypatch.setattr(loading, "load_pretrained", lambda *arguments, **options: loaded.append((arguments, options)))
+
+    def load_network(name, source, *, ignore, **options):
+        loaded.append((name, source, options))
+        return jaxcnn.create_model(name, **options), {}
+
+    monkeypatch.setattr(loading, "load_network", load_network)
     network = loading.load(model, source)
-    assert loaded == [((model, source), options)]
+    assert loaded == [(model, source, options)]
     assert network.data.evaluation_crop == crop
     assert network.normalization.mean[0] == mean
     assert {option: getattr(network.model, option) for option in options} == options
