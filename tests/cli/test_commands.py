@@ -58,7 +58,7 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         ),
         (("train", "--dry-run", "--topology", "v0"), "error: there is no TPU topology 'v0' to compile for: name one"),
         (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder, so it needs weights"),
-        (("evaluate", "resnet18", "--weights", "timm"), "no weights 'timm' of resnet18: choose from 'torchvision/IM"),
+        (("evaluate", "alexnet", "--weights", "timm"), "no weights 'timm' of alexnet: choose from 'torchvision/IM"),
         (("submission", "nope", "--truth", "nope"), "error: the submission nope cannot be read: No such file"),
         (
             ("evaluate", "resnet18", "--also", "resnet34", *["--weights", "timm"] * 3),
@@ -340,7 +340,7 @@ def test_the_largest_image_is_an_option_of_each_command(tmp_path, monkeypatch, c
             assert self.data.max_pixels == limit
             return iter([[("tench", 0.75)]])
 
-    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments: Network())
+    monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments, **_: Network())
     assert main(["predict", "photos/test/black/a.png", *option]) == 0
 
 
