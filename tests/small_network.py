@@ -14,8 +14,13 @@ from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
 class Small(BatchNormNetwork):
     """One of each operation that has a derivative of its own."""
 
+    @property
+    def smallest_size(self):
+        return 5
+
     @nn.compact
     def __call__(self, images, *, train=False):
+        images = self.check(images, stages=0)
         unit = functools.partial(ConvNormAct, conv=self.conv(), norm=self.norm(train), activation=nn.silu)
         x = unit(4, (3, 3), strides=(2, 2), padding="same", name="stem")(images)
         x = local_response_norm(max_pool(x, (3, 3), strides=(1, 1), padding=((1, 1), (1, 1))))

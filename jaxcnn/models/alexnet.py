@@ -83,7 +83,7 @@ class AlexNet(Network):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        self.check(images, stages=len(STAGES))
+        images = self.check(images, stages=len(STAGES))
         x = images
         for number, layers in enumerate(STAGES, 1):
             x = self.stage(number, lambda network, x, layers=layers: network._convolve_and_pool(x, layers), x)

@@ -69,7 +69,7 @@ class BNInception(BatchNormNetwork):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        self.check(images, stages=1 + len(MODULES))
+        images = self.check(images, stages=1 + len(MODULES))
         unit = functools.partial(
             ConvNormAct,
             conv=self.conv(),

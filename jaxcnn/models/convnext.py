@@ -72,7 +72,7 @@ class ConvNeXt(Network):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        self.check(images, stages=len(self.stage_sizes))
+        images = self.check(images, stages=len(self.stage_sizes))
         conv = self.conv(use_bias=True, kernel_init=small_normal)
         # The variance is taken in two passes, as for batch normalization: E[x^2] - E[x]^2 loses digits where the mean
         # is large.

@@ -101,7 +101,7 @@ class DenseNet(BatchNormNetwork):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        self.check(images, stages=len(self.stage_sizes))
+        images = self.check(images, stages=len(self.stage_sizes))
         dropout = functools.partial(nn.Dropout, self.dropout_rate, deterministic=not train)
         layers = {"conv": self.conv(), "norm": self.norm(train), "dropout": dropout}
         x = self._stem(images, train)

@@ -166,7 +166,7 @@ class EfficientNet(BatchNormNetwork):
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
         settings = self.resolve(self.defaults)
         act = activation("relu6" if self.lite else "silu")
-        self.check(images, stages=len(STAGES))
+        images = self.check(images, stages=len(STAGES))
         conv = self.conv()
         norm = self.norm(train, epsilon=settings.batch_norm_epsilon, momentum=settings.batch_norm_momentum)
         squeeze_excite = functools.partial(SqueezeExcite, activation="silu", dtype=self.dtype, lowering=self.lowering)

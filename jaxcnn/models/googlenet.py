@@ -190,7 +190,7 @@ class GoogLeNet(BatchNormNetwork):
 
         In training with auxiliary heads it returns a tuple: these logits and those of the heads, of the same shape.
         """
-        self.check(images, stages=1 + len(MODULES))
+        images = self.check(images, stages=1 + len(MODULES))
         heads = self.auxiliary_heads and (train or self.is_initializing())
         if heads and self.form == "paper" and any(at_most(length, 78) for length in images.shape[1:3]):
             raise UserError(

@@ -180,7 +180,7 @@ class InceptionV3(BatchNormNetwork):
 
         In training with the auxiliary head it returns a pair: these logits and those of the head, of the same shape.
         """
-        self.check(images, stages=1 + len(MODULES))
+        images = self.check(images, stages=1 + len(MODULES))
         heads = self.auxiliary_heads and (train or self.is_initializing())
         if heads and any(at_most(length, 298) for length in images.shape[1:3]):
             raise UserError(

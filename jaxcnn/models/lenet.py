@@ -40,12 +40,12 @@ class LeNet(Network):
         Raises:
             UserError: height or width is a symbol, of which the number of features is unknown.
         """
-        self.check(images, stages=2)
         if is_symbolic(images.shape[1:3]):
             raise UserError(
                 f"images of {images.shape[1]}x{images.shape[2]} pixels have no number of features for the dense layers "
                 f"of {type(self).__name__}: give their height and width as numbers"
             )
+        images = self.check(images, stages=2)
         activate = activation(self.activation)
         x = images
         for index, features in enumerate((6, 16), start=1):
@@ -127,7 +127,7 @@ class LeNet5(Network):
             )
         if self.num_classes > len(DIGIT_PICTURES):
             raise UserError(f"lenet5 has pictures of ten digits, not of {self.num_classes} classes: use lenet")
-        self.check(images, stages=2)
+        images = self.check(images, stages=2)
         x = self.stage(1, lambda self, x: self._subsampling(self._convolution(x, 6, "c1"), "s2"), images)
         x = self.stage(2, lambda self, x: self._subsampling(self._sparse_convolution(x, "c3"), "s4"), x)
         x = self._convolution(x, 120, "c5").reshape(-1, 120)

@@ -140,7 +140,7 @@ class NASNet(BatchNormNetwork):
         Returns:
             float32 (batch, num_classes), or a pair of these.
         """
-        self.check(images, stages=3)
+        images = self.check(images, stages=3)
         settings = self.resolve(self.defaults)
         norm = self.norm(train, epsilon=settings.batch_norm_epsilon, momentum=settings.batch_norm_momentum)
         strides, padding = ((2, 2), "valid") if self.stem == "imagenet" else ((1, 1), "same")

@@ -7,6 +7,7 @@ from typing import Annotated, NamedTuple, Self, TypeVar
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jax.typing import DTypeLike
 from pydantic import Field
 
@@ -15,7 +16,7 @@ from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.layer import Layer
 from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.ops.lowering_rules import Lowering
-from jaxcnn.ops.symbolic import at_most
+from jaxcnn.ops.symbolic import at_least, at_most, is_symbolic
 from jaxcnn.types import Option
 
 Settings = TypeVar("Settings", bound=NamedTuple)
@@ -50,12 +51,18 @@ class Network(nn.Module, kw_only=True):
         """The smallest height and width of an image, in pixels, that the strides allow."""
         return 1
 
-    def check(self, images: jax.Array, stages: int) -> None:
+    def check(self, images: jax.Array, stages: int) -> jax.Array:
         """Refuses what the network cannot compute.
+
+        Where height or width is a symbol, an image is padded to `smallest_size` by values that are not numbers, and so
+        are its logits if it is smaller. From then on JAX knows that all windows fit.
 
         Args:
             images: (batch, height, width, channels).
             stages: the number of stages that the network has.
+
+        Returns:
+            The images.
 
         Raises:
             UserError: the images are too small, or ``remat`` names a stage that the network does not have.
@@ -71,6 +78,13 @@ class Network(nn.Module, kw_only=True):
                 raise UserError(
                     f"remat names stage {stage}, and {type(self).__name__} has stages 1 to {stages}: name one of these"
                 )
+        if not is_symbolic((height, width)):
+            return images
+        missing = [
+            (0, at_least(length, self.smallest_size) - length, 0) if is_symbolic([length]) else (0, 0, 0)
+            for length in (height, width)
+        ]
+        return lax.pad(images.astype(self.dtype), jnp.array(jnp.nan, self.dtype), ((0, 0, 0), *missing, (0, 0, 0)))
 
     def resolve(self, defaults: Settings) -> Settings:
         """Returns a variant's defaults, replaced by the options of the same names where these are not None."""

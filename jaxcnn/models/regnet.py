@@ -135,7 +135,7 @@ class RegNet(BatchNormNetwork):
         conv, norm = self.conv(), self.norm(train)
         squeeze_excite = functools.partial(SqueezeExcite, dtype=self.dtype, lowering=self.lowering)
         stages = quantized_stages(self.depth, self.initial_width, self.slope, self.ratio, self.group_width, self.widths)
-        self.check(images, stages=len(stages))
+        images = self.check(images, stages=len(stages))
         x = conv(32, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)), name="stem_conv")(images)
         x = nn.relu(norm(name="stem_norm")(x))
         rates = iter(np.linspace(0, self.drop_path_rate, self.depth))

@@ -117,7 +117,7 @@ class ResNet(BatchNormNetwork):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        self.check(images, stages=len(self.stage_sizes))
+        images = self.check(images, stages=len(self.stage_sizes))
         conv, norm = self.conv(), self.norm(train)
         if self.stem == "imagenet":
             x = conv(self.width, (7, 7), strides=(2, 2), padding=((3, 3), (3, 3)), name="conv1")(images)

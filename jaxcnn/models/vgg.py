@@ -58,7 +58,7 @@ class VGG(BatchNormNetwork):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
-        self.check(images, stages=len(self.stage_sizes))
+        images = self.check(images, stages=len(self.stage_sizes))
         x = images
         for number in range(1, len(self.stage_sizes) + 1):
             x = self.stage(number, lambda network, x, number=number: network._convolve_and_pool(x, number, train), x)

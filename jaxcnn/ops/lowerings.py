@@ -18,7 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxcnn.ops.precision import wide
-from jaxcnn.ops.symbolic import Length, at_most
+from jaxcnn.ops.symbolic import Length, known_at_most
 from jaxcnn.ops.window import Pair, Size, Sizes, output_length, sizes, tap
 
 LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz"]
@@ -65,7 +65,7 @@ class ConvShape:
         """Whether it is known that each tap sees pixels of the image and its padding, which symbols may leave open."""
         lengths = (self.images[1 + i] + sum(self.padding[i]) for i in (0, 1))
         return all(
-            at_most(1, count) and at_most((taps - 1) * gap + (count - 1) * stride + 1, length)
+            known_at_most(1, count) and known_at_most((taps - 1) * gap + (count - 1) * stride + 1, length)
             for count, taps, gap, stride, length in zip(
                 self.size, self.kernel[:2], self.dilation, self.strides, lengths, strict=True
             )

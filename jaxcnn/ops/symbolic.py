@@ -1,10 +1,12 @@
 """Sizes that are symbols, as in `jax.export.symbolic_shape`.
 
 JAX knows that a symbol is at least 1, and what the constraints of its scope say. What these do not decide, such as
-whether ``h <= 40``, cannot be asked in Python: JAX raises. So a symbol about which nothing is known counts as large
-here: it is not smaller than a bound, a window fits into it, and fast paths for small images are not taken.
+whether ``h <= 40``, cannot be asked in Python: JAX raises, and for nested expressions it may search for minutes. So a
+symbol counts as large here: it is not smaller than a bound, a window fits into it, and fast paths for small images are
+not taken.
 """
 
+import operator
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -24,13 +26,18 @@ def is_symbolic(lengths: Iterable[Length]) -> bool:
 
 
 def at_most(length: Length, bound: Length) -> bool:
-    """Returns whether ``length <= bound`` whatever the symbols in it stand for.
+    """Returns whether ``length <= bound``, which no symbol is."""
+    return not is_symbolic([length, bound]) and length <= bound
 
-    A length that has been divided more than once counts as large: JAX would think about it for minutes.
-    """
-    if not isinstance(length, int) and str(length).count("floordiv") > 1:
-        return False
+
+def known_at_most(length: Length, bound: Length) -> bool:
+    """Returns whether JAX knows that ``length <= bound`` whatever the symbols in it stand for."""
     try:
         return bool(length <= bound)
     except InconclusiveDimensionOperation:
         return False
+
+
+def at_least(length: Length, bound: int) -> Length:
+    """Returns the larger of a symbol and a number."""
+    return operator.methodcaller("max", bound)(length)

@@ -45,7 +45,7 @@ class Ramp(Network):
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits (batch, num_classes)."""
-        self.check(images, stages=1)
+        images = self.check(images, stages=1)
         x = nn.relu(self.conv()(self.features, (3, 3), padding=((1, 1), (1, 1)), name="conv")(images))
         return nn.Dense(self.num_classes, name="head")(x.mean((1, 2)))
 
