@@ -80,7 +80,7 @@ def make_schedule(
         epochs = max(round(total_steps / steps_per_epoch), 1)
         of_epoch = make_schedule(dataclasses.replace(config, moves="every_step"), peak, 1, epochs)
         epochs_over = _periods_over(steps_per_epoch, total_steps)
-        return lambda step: of_epoch(epochs_over(step))
+        return lambda step: of_epoch(epochs_over(step).astype(float))
 
     warmup = warmup_steps(config, steps_per_epoch)
     if warmup >= total_steps:
