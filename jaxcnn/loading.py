@@ -133,12 +133,16 @@ def check_names(class_names: Sequence[str] | None, num_classes: int) -> None:
         )
 
 
-def read_names(path: Path) -> tuple[str, ...]:
+def read_names(path: Path | None) -> tuple[str, ...] | None:
     """Reads the names of a network's classes from a file of text: one a line, in the order of the logits.
+
+    There are none, and None is returned, where no file is given.
 
     Raises:
         UserError: the file cannot be read or holds no text, or a line in it is empty.
     """
+    if path is None:
+        return None
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:

@@ -57,7 +57,7 @@ def both_modes(outputs, inputs, tangents, cotangent):
 
 
 def check_that_modes_agree(outputs, inputs, tolerance):
-    """Of each derivative J, for arbitrary u and v: u (J v) = (u J) v."""
+    """Each derivative J satisfies u (J v) = (u J) v, here for arbitrary u and v."""
     tangents = draw(inputs, 3)
     cotangent = draw(jax.eval_shape(outputs, *inputs), 4)
     value, tangent, linear, gradients = both_modes(outputs, inputs, tangents, cotangent)

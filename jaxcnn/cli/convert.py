@@ -37,7 +37,7 @@ def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, prog="jaxcnn convert", args=arguments)
     options = dict(find_published(chosen.model, chosen.source).options) if is_published(chosen.source) else {}
-    names = read_names(chosen.class_names) if chosen.class_names else None
+    names = read_names(chosen.class_names)
     model, variables = load_network(chosen.model, chosen.source, ignore=chosen.ignore, **options)
     check_names(names, model.num_classes)
     save_variables(variables, chosen.out, chosen.format, names)

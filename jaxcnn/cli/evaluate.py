@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
 
 def _evaluate(source: Source, rest: list[str]) -> int:
     names = (source.network, *source.also)
-    class_names = loading.read_names(source.class_names) if source.class_names else None
+    class_names = loading.read_names(source.class_names)
     networks = loading.load_several(
         *(names, source.weights, source.checkpoint, source.weights_of), ignore=source.ignore, class_names=class_names
     )

@@ -53,14 +53,14 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, prog="jaxcnn predict", args=arguments)
     if not chosen.images:
         raise UserError("no image file is given: name at least one, as in `jaxcnn predict PHOTO.jpg`")
-    names = loading.read_names(chosen.class_names) if chosen.class_names else None
+    names = loading.read_names(chosen.class_names)
     network = loading.load(
         *(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of), ignore=chosen.ignore, class_names=names
     )
     if chosen.max_pixels is not None:
         data = dataclasses.replace(network.data, max_pixels=chosen.max_pixels)
         network = dataclasses.replace(network, data=data)
-    exit_code = 0
+    exit_code, output = 0, console()
     answers = network.predict_each(chosen.images, chosen.top_k, upright=chosen.upright)
     for path, answer in zip(chosen.images, answers, strict=True):
         if isinstance(answer, UserError):
@@ -71,5 +71,5 @@ def main(arguments: list[str]) -> int:
         table = rich.table.Table("class", rich.table.Column("probability", justify="right"), title=title)
         for name, probability in answer:
             table.add_row(escaped(name), f"{probability:.4f}")
-        console().print(table)
+        output.print(table)
     return exit_code

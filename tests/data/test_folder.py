@@ -344,6 +344,14 @@ def test_a_path_that_cannot_be_is_a_sentence(name):
         split_names(f"folder:{name}")
 
 
+def test_differing_classes_are_named(photos):
+    train = open_source(f"folder:{photos}", "train")
+    check_same_classes(train, open_source(f"folder:{photos}", "val"))
+    (photos / "val" / "bee").rename(photos / "val" / "wasp")
+    with pytest.raises(UserError, match="only 'train' has 'bee' and only 'val' has 'wasp'"):
+        check_same_classes(train, open_source(f"folder:{photos}", "val"))
+
+
 def test_the_listing_tells_what_a_split_is_made_of(photos):
     before = list(open_source(f"folder:{photos}", "train").listing())
     assert before[0] == f"ant/0.png {len(png(0))}"

@@ -17,7 +17,6 @@ from jaxcnn.data.pipeline import open_data, open_split
 from jaxcnn.data.sources import (
     Source,
     SourceRequest,
-    check_same_classes,
     evaluation_split,
     open_source,
     refuse_bad,
@@ -89,16 +88,6 @@ def prepared(tmp_path_factory) -> str:
     for builder in (Tiny, Pixels, NoImage):
         builder(data_dir=folder, file_format="array_record").download_and_prepare()
     return folder
-
-
-@pytest.fixture
-def photos(tmp_path):
-    for split, classes in (("train", ("ant", "bee")), ("val", ("ant", "bee"))):
-        for label, name in enumerate(classes):
-            (tmp_path / split / name).mkdir(parents=True)
-            for index in range(3):
-                (tmp_path / split / name / f"{index}.png").write_bytes(png(10 * label + index))
-    return tmp_path
 
 
 def test_digits_are_the_same_for_good():
@@ -290,14 +279,6 @@ def test_tfds_without_random_access_names_the_conversion(prepared, tmp_path):
 def test_tfds_says_when_a_split_has_no_labels(prepared):
     with pytest.raises(UserError, match="has no labels"):
         open_source("tfds:tiny", "test", prepared)[0]
-
-
-def test_differing_classes_are_named(photos):
-    train = open_source(f"folder:{photos}", "train")
-    check_same_classes(train, open_source(f"folder:{photos}", "val"))
-    (photos / "val" / "bee").rename(photos / "val" / "wasp")
-    with pytest.raises(UserError, match="only 'train' has 'bee' and only 'val' has 'wasp'"):
-        check_same_classes(train, open_source(f"folder:{photos}", "val"))
 
 
 @pytest.mark.parametrize(
