@@ -1,6 +1,7 @@
 """ConvNeXt: Liu, Mao, Wu, Feichtenhofer, Darrell and Xie, "A ConvNet for the 2020s" (arXiv:2201.03545)."""
 
 import functools
+from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -94,73 +95,66 @@ class ConvNeXt(Network):
         return Head(self.num_classes, norm, dense, name="classifier")(x)
 
 
-_TORCHVISION_RULES = (
-    Rule(r"features\.0\.0", "stem_conv"),
-    Rule(r"features\.0\.1", "stem_norm"),
-    # The stages are features 1, 3, 5 and 7; features 2, 4 and 6 halve the resolution before them.
-    *(
-        Rule(rf"features\.{2 * stage - 1}\.(\d+){module}", rf"stage{stage}_block\1{ours}")
-        for stage in range(1, 5)
-        for module, ours in (
-            ("", ""),  # the layer scale is the block's own
-            (r"\.block\.0", "/depthwise_conv"),
-            (r"\.block\.2", "/norm"),
-            (r"\.block\.3", "/expand"),
-            (r"\.block\.5", "/project"),
-        )
-    ),
-    *(Rule(rf"features\.{2 * stage - 2}\.0", f"stage{stage}_downsample_norm") for stage in range(2, 5)),
-    *(Rule(rf"features\.{2 * stage - 2}\.1", f"stage{stage}_downsample_conv") for stage in range(2, 5)),
-    Rule(r"classifier\.0", "classifier/norm"),
-    Rule(r"classifier\.2", "classifier/dense"),
-)
+def _publishers_rules(
+    stem: str, blocks: Sequence[str], layers: Sequence[str], downsamples: Sequence[str], head: Sequence[str]
+) -> tuple[Rule, ...]:
+    """Returns the rules of one publisher, whose names are given as patterns.
 
-# timm and the authors count the stages from 0.
-_TIMM_RULES = (
-    Rule(r"stem\.0", "stem_conv"),
-    Rule(r"stem\.1", "stem_norm"),
-    *(
-        Rule(rf"stages\.{stage - 1}\.blocks\.(\d+){module}", rf"stage{stage}_block\1{ours}")
-        for stage in range(1, 5)
-        for module, ours in (
-            ("", ""),
-            (r"\.conv_dw", "/depthwise_conv"),
-            (r"\.norm", "/norm"),
-            (r"\.mlp\.fc1", "/expand"),
-            (r"\.mlp\.fc2", "/project"),
-        )
-    ),
-    *(Rule(rf"stages\.{stage - 1}\.downsample\.0", f"stage{stage}_downsample_norm") for stage in range(2, 5)),
-    *(Rule(rf"stages\.{stage - 1}\.downsample\.1", f"stage{stage}_downsample_conv") for stage in range(2, 5)),
-    Rule(r"head\.norm", "classifier/norm"),
-    Rule(r"head\.fc", "classifier/dense"),
-)
+    Args:
+        stem: the name that the stem's convolution and normalization are numbered below.
+        blocks: for each stage, the name that its blocks are numbered below. A block's layer scale is its own.
+        layers: the names below a block of its depthwise convolution, its normalization, and its two dense layers.
+        downsamples: for each stage but the first, the name that its downsampling's two layers are numbered below.
+        head: the names of the classifier's normalization and dense layer.
+    """
+    ours = ("", "/depthwise_conv", "/norm", "/expand", "/project")
+    theirs = ("", *(rf"\.{layer}" for layer in layers))
+    return (
+        Rule(rf"{stem}\.0", "stem_conv"),
+        Rule(rf"{stem}\.1", "stem_norm"),
+        *(
+            Rule(rf"{block}\.(\d+){layer}", rf"stage{stage}_block\1{path}")
+            for stage, block in enumerate(blocks, 1)
+            for layer, path in zip(theirs, ours, strict=True)
+        ),
+        *(Rule(rf"{name}\.0", f"stage{stage}_downsample_norm") for stage, name in enumerate(downsamples, 2)),
+        *(Rule(rf"{name}\.1", f"stage{stage}_downsample_conv") for stage, name in enumerate(downsamples, 2)),
+        Rule(head[0], "classifier/norm"),
+        Rule(head[1], "classifier/dense"),
+    )
 
-_AUTHORS_RULES = (
-    Rule(r"downsample_layers\.0\.0", "stem_conv"),
-    Rule(r"downsample_layers\.0\.1", "stem_norm"),
-    *(
-        Rule(rf"stages\.{stage - 1}\.(\d+){module}", rf"stage{stage}_block\1{ours}")
-        for stage in range(1, 5)
-        for module, ours in (
-            ("", ""),
-            (r"\.dwconv", "/depthwise_conv"),
-            (r"\.norm", "/norm"),
-            (r"\.pwconv1", "/expand"),
-            (r"\.pwconv2", "/project"),
-        )
+
+_RULES = (
+    # torchvision: features 1, 3, 5 and 7 are the stages, and 2, 4 and 6 halve the resolution before them.
+    *_publishers_rules(
+        r"features\.0",
+        [rf"features\.{index}" for index in (1, 3, 5, 7)],
+        (r"block\.0", r"block\.2", r"block\.3", r"block\.5"),
+        [rf"features\.{index}" for index in (2, 4, 6)],
+        (r"classifier\.0", r"classifier\.2"),
     ),
-    *(Rule(rf"downsample_layers\.{stage - 1}\.0", f"stage{stage}_downsample_norm") for stage in range(2, 5)),
-    *(Rule(rf"downsample_layers\.{stage - 1}\.1", f"stage{stage}_downsample_conv") for stage in range(2, 5)),
-    Rule(r"norm", "classifier/norm"),
-    Rule(r"head", "classifier/dense"),
+    # timm
+    *_publishers_rules(
+        "stem",
+        [rf"stages\.{index}\.blocks" for index in range(4)],
+        ("conv_dw", "norm", r"mlp\.fc1", r"mlp\.fc2"),
+        [rf"stages\.{index}\.downsample" for index in (1, 2, 3)],
+        (r"head\.norm", r"head\.fc"),
+    ),
+    # the authors
+    *_publishers_rules(
+        r"downsample_layers\.0",
+        [rf"stages\.{index}" for index in range(4)],
+        ("dwconv", "norm", "pwconv1", "pwconv2"),
+        [rf"downsample_layers\.{index}" for index in (1, 2, 3)],
+        ("norm", "head"),
+    ),
 )
 
 
 def _variant(size: str, stage_sizes: tuple[int, ...], width: int, rate: float, *published: Published) -> Variant:
     arguments = {"stage_sizes": stage_sizes, "width": width, "default_drop_path_rate": rate}
-    rules = (*_TORCHVISION_RULES, *_TIMM_RULES, *_AUTHORS_RULES)
-    return Variant(f"convnext_{size}", "convnext", ConvNeXt, arguments, published=published, rules=rules)
+    return Variant(f"convnext_{size}", "convnext", ConvNeXt, arguments, published=published, rules=_RULES)
 
 
 def _paper(top1_accuracy: float, training: str = "") -> Published:
