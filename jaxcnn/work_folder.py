@@ -238,5 +238,14 @@ def read_kept(file: Path, parse: Callable[[str], Json]) -> Json:
         raise ConfigError(f"{file} cannot be read: {said}; restore it, or {OTHER_FOLDER}") from error
 
 
+def kept_fingerprints(folder: Path) -> dict[str, Fingerprint]:
+    """Returns the fingerprints that such a folder keeps.
+
+    Raises:
+        ConfigError: it keeps none that can be read.
+    """
+    return read_kept(folder / DATA_FILE, _parse_fingerprints)
+
+
 def _parse_fingerprints(text: str) -> dict[str, Fingerprint]:
     return {use: Fingerprint.from_json(each) for use, each in json.loads(text).items()}

@@ -50,7 +50,7 @@ ALLOWED = {
         "run_changes": "config recipes ops weights work_folder data",
         "work_folder": "config recipes data devices training",
         "run_folder": "config recipes training run_changes work_folder",
-        "features": "config data augment devices evaluation training networks trained work_folder features",
+        "features": "config recipes data augment devices evaluation training networks trained work_folder features",
         "runs": "config recipes data devices evaluation training assembly loading run_changes run_folder",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",

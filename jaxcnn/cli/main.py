@@ -17,6 +17,8 @@ COMMANDS = {
     "train": "train a recipe, or go on with a run",
     "evaluate": "measure a run, or a model with published weights, on a data set",
     "predict": "name what is in image files",
+    "features": "extract features of images: what a network's layers put out",
+    "probe": "fit a linear classifier, or nearest neighbours, to features",
     "models": "list the networks: size, cost, published errors",
     "recipes": "list the recipes that come with this package",
     "convert": "write pretrained weights of a model under our names",

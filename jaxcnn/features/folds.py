@@ -111,8 +111,20 @@ def cross_validate(
                 answers = answer(np.flatnonzero(fold_of != fold), tested, candidate)
                 right = int((answers == labels[tested]).sum())
             trials[candidate, fold] = Trial(len(tested), right)
-    sums = [[trials[candidate, fold] for fold in range(folds)] for candidate in candidates]
-    return tuple(
-        Candidate(candidate, 100 * (1 - sum(each.right for each in done) / sum(each.tested for each in done)))
-        for candidate, done in zip(candidates, sums, strict=True)
-    )
+    return tabulate(trials, candidates, folds)
+
+
+def tabulate(trials: Trials, candidates: Sequence[float], folds: int) -> tuple[Candidate, ...]:
+    """Returns the error of each candidate over all folds, ascending; nothing where there is one candidate.
+
+    Args:
+        trials: the fits for all candidates and folds.
+        candidates: the candidates, of which the same may come twice.
+        folds: the number of folds.
+    """
+    ordered = sorted(set(candidates))
+    rows = []
+    for candidate in ordered if len(ordered) > 1 else ():
+        tested, right = np.sum([trials[candidate, fold] for fold in range(folds)], axis=0)
+        rows.append(Candidate(candidate, 100 * (1 - int(right) / int(tested))))
+    return tuple(rows)
