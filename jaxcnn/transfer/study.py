@@ -1,0 +1,348 @@
+"""A study of transfer: how well a network does on few images, trained from scratch, fine-tuned, or as features.
+
+It is the experiment of a lecture: a network that has learnt a thousand categories from a million images is to tell
+twenty others apart, of which there are twenty images each.
+"""
+
+import dataclasses
+import json
+import logging
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from jaxcnn import loading, runs, strict_json
+from jaxcnn.config import (
+    CenterCrop,
+    CheckpointConfig,
+    Crop,
+    EvaluationConfig,
+    FinetuneConfig,
+    TrainConfig,
+)
+from jaxcnn.config.features import ProbeConfig
+from jaxcnn.config.study import ASKED_FOR, Method, StudyConfig
+from jaxcnn.data.fingerprint import fingerprint
+from jaxcnn.data.sources import absolute_name
+from jaxcnn.errors import UserError, writing
+from jaxcnn.evaluation.evaluator import Interrupted
+from jaxcnn.features.extraction import extract
+from jaxcnn.features.probes import fit, predictions
+from jaxcnn.features.store import Features, file_of
+from jaxcnn.paths import absolute, expanded
+from jaxcnn.recipes import run_folder
+from jaxcnn.trained import Trained
+from jaxcnn.training.interrupt import StopRequest
+from jaxcnn.training.report import replace_whole
+from jaxcnn.transfer.draws import POOL, Drawn, Pool, draw, images_by_class, open_sources
+from jaxcnn.transfer.finetune import finetuning
+from jaxcnn.types import JsonObject
+from jaxcnn.weights.published import is_published
+from jaxcnn.work_folder import OTHER_FOLDER, WorkFolder
+
+_LOG = logging.getLogger(__name__)
+STUDY_FILE = "study.json"
+"""The file of a study's folder that holds its results."""
+MAX_FOLDS = 5
+SCRATCH_RATE_FACTOR = 5.0
+"""The learning rate from random weights over that of a fine-tuning, where none is given."""
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Piece:
+    """A result of a study: a classifier that is trained on some images of a split and measured on others."""
+
+    split: int
+    per_class: int
+    method: Method
+
+    @property
+    def name(self) -> str:
+        """The name of the piece's file and of its run folder."""
+        return f"{self.method}-{self.per_class}-{self.split}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """The results of a study."""
+
+    accuracies: Mapping[tuple[Method, int], Mapping[int, float]]
+    """The share of right answers in percent, by split, for each method and number of training images of a class."""
+
+    def mean(self, method: Method, per_class: int) -> float:
+        """Returns the mean accuracy over the splits, in percent."""
+        return statistics.fmean(self.accuracies[method, per_class].values())
+
+    def deviation(self, method: Method, per_class: int) -> float | None:
+        """Returns the standard deviation of the accuracy over the splits, in percent; None for one split."""
+        return _deviation(list(self.accuracies[method, per_class].values()))
+
+    def margin(self, method: Method, other: Method, per_class: int) -> tuple[float, float | None] | None:
+        """Returns how much more accurate a method is than another on the same splits: the mean and the deviation.
+
+        None where they have no split in common.
+        """
+        ours, theirs = self.accuracies.get((method, per_class), {}), self.accuracies.get((other, per_class), {})
+        both = sorted(ours.keys() & theirs.keys())
+        differences = [ours[split] - theirs[split] for split in both]
+        return (statistics.fmean(differences), _deviation(differences)) if both else None
+
+    @property
+    def methods(self) -> list[Method]:
+        """The methods that have results, in the order of `StudyConfig`'s."""
+        return [each for each in StudyConfig.methods if any(method == each for method, _ in self.accuracies)]
+
+    @property
+    def sizes(self) -> list[int]:
+        """The numbers of training images of a class for which there are results, ascending."""
+        return sorted({size for _, size in self.accuracies})
+
+    def to_json(self) -> JsonObject:
+        """Returns all results, their means, deviations and margins, as an object of JSON."""
+        rows = [
+            {
+                "method": method,
+                "images_per_class": size,
+                "accuracies": {str(split): value for split, value in sorted(found.items())},
+                "mean": self.mean(method, size),
+                "deviation": self.deviation(method, size),
+            }
+            for (method, size), found in sorted(self.accuracies.items())
+        ]
+        margins = [
+            {"method": one, "over": other, "images_per_class": size, "mean": found[0], "deviation": found[1]}
+            for size in self.sizes
+            for one in self.methods
+            for other in self.methods
+            if one != other and (found := self.margin(one, other, size))
+        ]
+        return {"unit": "share of right answers in %; deviation over splits", "results": rows, "margins": margins}
+
+    def __str__(self) -> str:
+        width = max(map(len, self.methods), default=0)
+        lines = [" " * width + "".join(f"{f'{size} a class':>18}" for size in self.sizes)]
+        for method in self.methods:
+            cells = (
+                _in_words(self.mean(method, size), self.deviation(method, size))
+                if (method, size) in self.accuracies
+                else ""
+                for size in self.sizes
+            )
+            lines.append(f"{method:{width}}" + "".join(f"{cell:>18}" for cell in cells))
+        lines.append("accuracy in %, mean and standard deviation over splits")
+        return "\n".join(lines)
+
+
+def _in_words(mean: float, deviation: float | None) -> str:
+    return f"{mean:.1f}" if deviation is None else f"{mean:.1f} +- {deviation:.1f}"
+
+
+def _deviation(values: list[float]) -> float | None:
+    return statistics.stdev(values) if len(values) > 1 else None
+
+
+def study(config: StudyConfig, workdir: str | Path) -> Summary | None:
+    """Makes a study, or goes on with one: what the folder holds already is not computed again.
+
+    The folder holds ``images/``, the folder data sets that were drawn; ``features/``; ``runs/``, a run folder for each
+    network that was trained; ``results/``, a file for each result; and ``study.json``.
+
+    Args:
+        config: the options. In a later call, other results may be asked for (`ASKED_FOR`); ``study.json`` then holds
+            those of all calls.
+        workdir: the folder, which is made if need be.
+
+    Returns:
+        The results; None if SIGTERM or SIGINT asked to stop, and everything so far is saved.
+
+    Raises:
+        UserError: the data set, the network or the weights do not exist or do not fit, a class has too few images, or
+            the folder holds another study, is in use, or cannot be written.
+        MachineError: the disk is full, or fails.
+    """
+    workdir, config = expanded(workdir), _with_whole_paths(config)
+    with StopRequest() as stop, WorkFolder(workdir, StudyConfig, "study", free=ASKED_FOR) as folder:
+        sources = open_sources(config)
+        prints = {source.split: fingerprint(source) for source in sources}
+        images, class_names = images_by_class(sources), sources[0].class_names
+        draws = [draw(list(map(len, images)), class_names, split, config) for split in range(config.splits)]
+        # This also refuses weights that are missing or another network's, before anything is computed.
+        network = _pretrained(config)
+        recipe = finetuning(config.network, config.weights, config.data.name)
+        folder.claim(config, prints, images_of=config.data.name)
+        folder.begin()
+        most = max(config.images_per_class)
+        pool = Pool(workdir / "images" / f"{config.splits}x{most}", sources, images)
+        for drawn in draws:
+            chosen = zip(drawn.of(most), drawn.test, strict=True)
+            pool.fill((label, image) for label, both in enumerate(chosen) for images in both for image in images)
+        probing = _Probing(network, workdir / "features", pool)
+        try:
+            for piece in _pieces(config):
+                done = workdir / "results" / f"{piece.name}.json"
+                if done.is_file():
+                    continue
+                if stop():
+                    raise Interrupted
+                drawn = draws[piece.split]
+                if piece.method in ("scratch", "finetuned"):
+                    data_set = pool.folder / f"split{piece.split}-{piece.per_class}"
+                    pool.link(drawn, piece.per_class, data_set)
+                    trained = _train_config(recipe.config, config, piece, data_set, len(class_names))
+                    result = runs.train(
+                        trained, workdir / "runs" / piece.name, recipe=dataclasses.replace(recipe, config=trained)
+                    )
+                    if result is None:
+                        raise Interrupted
+                    error = result.errors[1]
+                else:
+                    error = probing.error(piece, drawn, config, stop)
+                _LOG.info("%s, %d images a class, split %d: %.1f %%", *_said(piece), 100 - error)
+                with writing(done, OTHER_FOLDER):
+                    done.parent.mkdir(exist_ok=True)
+                    replace_whole(done, strict_json.dumps({**dataclasses.asdict(piece), "top1_error": error}) + "\n")
+        except Interrupted:
+            return None
+        summary = _read(workdir / "results")
+        facts = {"config": dataclasses.asdict(config), "classes": list(class_names)}
+        with writing(workdir / STUDY_FILE, OTHER_FOLDER):
+            replace_whole(workdir / STUDY_FILE, strict_json.dumps(facts | summary.to_json(), indent=1) + "\n")
+        return summary
+
+
+def _said(piece: Piece) -> tuple[str, int, int]:
+    return piece.method, piece.per_class, piece.split
+
+
+def _pieces(config: StudyConfig) -> Iterator[Piece]:
+    """Yields the pieces in the order in which they are computed: the quick ones first."""
+    trained = [method for method in config.methods if method in ("scratch", "finetuned")]
+    for methods in ([each for each in config.methods if each not in trained], trained):
+        for split in range(config.splits):
+            for per_class in sorted(set(config.images_per_class)):
+                for method in methods:
+                    yield Piece(split, per_class, method)
+
+
+def _with_whole_paths(config: StudyConfig) -> StudyConfig:
+    """Returns options whose paths mean the same in every working directory."""
+    data = dataclasses.replace(config.data, name=absolute_name(config.data.name))
+    weights = config.weights
+    if run_folder(weights) or not is_published(weights):
+        weights = str(absolute(weights))
+    return dataclasses.replace(config, data=data, weights=weights)
+
+
+def _pretrained(config: StudyConfig) -> Trained:
+    if (folder := run_folder(config.weights)) is not None:
+        return loading.load(folder)
+    return loading.load(config.network, config.weights)
+
+
+def _train_config(
+    base: TrainConfig, config: StudyConfig, piece: Piece, images: Path, num_classes: int
+) -> TrainConfig:
+    """Returns the options of a training, which takes as many steps on any number of images.
+
+    Args:
+        base: the options of a fine-tuning.
+        config: the options of the study.
+        piece: the result that it is for.
+        images: the folder of its images.
+        num_classes: the number of classes.
+    """
+    scratch = piece.method == "scratch"
+    fine = config.learning_rate or base.optimizer.learning_rate
+    rate = (config.scratch_rate or SCRATCH_RATE_FACTOR * fine) if scratch else fine
+    steps = config.scratch_steps if scratch else config.steps
+    epochs = steps * config.batch_size / (piece.per_class * num_classes)
+    crops = (base.data.train_crop, base.data.evaluation_crop)
+    train_crop, evaluation_crop = (_of_size(crop, config.image_size) for crop in crops)
+    return dataclasses.replace(
+        base,
+        name=piece.name,
+        seed=config.seed + piece.split,
+        epochs=epochs,
+        init_from=None if scratch else base.init_from,
+        finetune=FinetuneConfig() if scratch else base.finetune,
+        data=dataclasses.replace(
+            base.data,
+            name=f"folder:{images}",
+            train_split="train",
+            evaluation_split="test",
+            batch_size=config.batch_size,
+            train_crop=train_crop,
+            evaluation_crop=evaluation_crop,
+        ),
+        optimizer=dataclasses.replace(base.optimizer, learning_rate=rate),
+        # It is measured once, at the end.
+        evaluation=EvaluationConfig(batch_size=100, every_epochs=int(epochs) + 1, top_k=(1,)),
+        checkpoint=CheckpointConfig(every_steps=50, keep=1),
+    )
+
+
+def _of_size(crop: Crop, size: int | None) -> Crop:
+    """Returns a crop of another size, whose image is scaled in proportion before it is cut."""
+    if size is None:
+        return crop
+    if isinstance(crop, CenterCrop):
+        return dataclasses.replace(crop, size=size, resize=round(crop.resize * size / crop.size))
+    return dataclasses.replace(crop, size=size)
+
+
+class _Probing:
+    """Classifiers on features of the pool, which are extracted once, when the first classifier needs them."""
+
+    def __init__(self, network: Trained, folder: Path, pool: Pool) -> None:
+        data = dataclasses.replace(
+            network.data, name=f"folder:{pool.folder}", train_split=None, evaluation_split=None, data_dir=None
+        )
+        self._network = dataclasses.replace(network, data=data)
+        self._folder = folder / pool.folder.name
+        self._pool = pool
+        self._read: tuple[np.ndarray, dict[str, int]] | None = None
+
+    def error(self, piece: Piece, drawn: Drawn, config: StudyConfig, stop: Callable[[], bool]) -> float:
+        """Returns the share of wrong answers in percent."""
+        features, rows = self._features()
+        names = self._pool.sources[0].class_names
+
+        def of(images: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, np.ndarray]:
+            places = [(rows[str(self._pool.path(label, image))], label) for label in range(len(images)) for image in images[label]]
+            found, labels = map(np.array, zip(*places, strict=True))
+            return features[found], labels
+
+        choice = {"folds": min(MAX_FOLDS, piece.per_class)} if piece.per_class > 1 else {"regularization": (1.0,)}
+        probe_config = ProbeConfig(kind=piece.method, seed=config.seed + piece.split, **choice)
+        probe = fit(*of(drawn.of(piece.per_class)), probe_config, class_names=names, stop=stop)
+        tested, labels = of(drawn.test)
+        return predictions(probe.scores(tested), labels).result((1,)).errors[1]
+
+    def _features(self) -> tuple[np.ndarray, dict[str, int]]:
+        """Returns the features (images, values), and the row of each image by its path in the pool."""
+        if self._read is None:
+            if not extract(self._network, self._folder, (POOL,), name="study"):
+                raise Interrupted
+            found = Features(file_of(self._folder, POOL), POOL)
+            (layer,) = found.layers
+            unread = np.flatnonzero(~found.known)
+            if len(unread):
+                raise UserError(
+                    f"{found.names()[unread[0]]} in {self._pool.folder} cannot be read as an image, and {len(unread)} "
+                    "in all: take them out of the data set, and choose another --workdir"
+                )
+            rows = {name.removeprefix(f"{POOL}/"): row for row, name in enumerate(found.names())}
+            self._read = found.values(layer), rows
+        return self._read
+
+
+def _read(folder: Path) -> Summary:
+    """Returns all results in a folder."""
+    accuracies: dict[tuple[Method, int], dict[int, float]] = {}
+    for file in sorted(folder.glob("*.json")):
+        stored = json.loads(file.read_text(encoding="utf-8"))
+        found = accuracies.setdefault((stored["method"], stored["per_class"]), {})
+        found[stored["split"]] = 100 - stored["top1_error"]
+    return Summary(accuracies)
