@@ -25,6 +25,7 @@ from jaxcnn.config.evaluation import (
     TenCrop,
     Views,
 )
+from jaxcnn.config.finetune import FinetuneConfig
 from jaxcnn.config.optimizer import LAMB, SGD, AdamW, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.options import ConfigError, option_group
 from jaxcnn.config.train import (
@@ -87,6 +88,7 @@ __all__ = [
     "Dense",
     "EMAConfig",
     "EvaluationConfig",
+    "FinetuneConfig",
     "FixedViews",
     "GaussianBlur",
     "GooglenetCrops",
