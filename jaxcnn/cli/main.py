@@ -15,6 +15,7 @@ EXIT_BROKEN_PIPE = 141
 """The exit code of a command whose output nothing reads any more: the one that a shell gives for SIGPIPE."""
 COMMANDS = {
     "train": "train a recipe, or go on with a run",
+    "finetune": "train a network with pretrained weights on other images",
     "evaluate": "measure a run, or a model with published weights, on a data set",
     "predict": "name what is in image files",
     "features": "extract features of images: what a network's layers put out",
