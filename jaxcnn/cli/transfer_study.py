@@ -29,12 +29,14 @@ class Arguments:
     workdir: Path | None = None
     """The folder of the study, where it goes on; by default studies/NETWORK."""
     plot: Path | None = None
-    """The picture (.png, .svg or .pdf) to draw: accuracy against training images of a class. It needs the extra plot."""
+    """The picture (.png, .svg or .pdf) to draw, of accuracy against training images; it needs the extra plot."""
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    chosen = tyro.cli(Arguments, prog="jaxcnn transfer-study", args=arguments)
+    # The network, which alone has no default, comes first.
+    config = (tyro.conf.PositionalRequiredArgs,)
+    chosen = tyro.cli(Arguments, prog="jaxcnn transfer-study", args=arguments, config=config)
     workdir = chosen.workdir or Path("studies") / chosen.config.network
     summary = study(chosen.config, workdir)
     if summary is None:

@@ -18,8 +18,8 @@ class StudyConfig:
 
     network: str
     """The name of the network: one of ``jaxcnn.list_models()``."""
-    weights: str
-    """Its pretrained weights: published ones, a file or a run folder."""
+    weights: str | None = None
+    """Its pretrained weights, which must be named: published ones, a file or a run folder."""
     data: DataConfig = DataConfig()
     """The data set. The images of ``train_split`` and ``evaluation_split`` are drawn from together."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("scratch", "finetuned", "svm", "softmax", "knn")

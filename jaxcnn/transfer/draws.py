@@ -139,7 +139,9 @@ class Pool:
                 content, _ = source.read(place.index)
             except OSError as error:
                 what = source.describe(place.index)
-                raise UserError(f"{what} cannot be read ({error.strerror or error}): mend it, or take it away") from None
+                raise UserError(
+                    f"{what} cannot be read ({error.strerror or error}): mend it, or take it away"
+                ) from None
             with writing(self.folder, OTHER_FOLDER):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 replace_whole(path, content if isinstance(content, bytes) else _as_png(content))

@@ -7,8 +7,7 @@ twenty others apart, of which there are twenty images each.
 import dataclasses
 import json
 import logging
-import statistics
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.report import replace_whole
 from jaxcnn.transfer.draws import POOL, Drawn, Pool, draw, images_by_class, open_sources
 from jaxcnn.transfer.finetune import finetuning
-from jaxcnn.types import JsonObject
+from jaxcnn.transfer.summary import Summary
 from jaxcnn.weights.published import is_published
 from jaxcnn.work_folder import OTHER_FOLDER, WorkFolder
 
@@ -62,85 +61,6 @@ class Piece:
     def name(self) -> str:
         """The name of the piece's file and of its run folder."""
         return f"{self.method}-{self.per_class}-{self.split}"
-
-
-@dataclasses.dataclass(frozen=True)
-class Summary:
-    """The results of a study."""
-
-    accuracies: Mapping[tuple[Method, int], Mapping[int, float]]
-    """The share of right answers in percent, by split, for each method and number of training images of a class."""
-
-    def mean(self, method: Method, per_class: int) -> float:
-        """Returns the mean accuracy over the splits, in percent."""
-        return statistics.fmean(self.accuracies[method, per_class].values())
-
-    def deviation(self, method: Method, per_class: int) -> float | None:
-        """Returns the standard deviation of the accuracy over the splits, in percent; None for one split."""
-        return _deviation(list(self.accuracies[method, per_class].values()))
-
-    def margin(self, method: Method, other: Method, per_class: int) -> tuple[float, float | None] | None:
-        """Returns how much more accurate a method is than another on the same splits: the mean and the deviation.
-
-        None where they have no split in common.
-        """
-        ours, theirs = self.accuracies.get((method, per_class), {}), self.accuracies.get((other, per_class), {})
-        both = sorted(ours.keys() & theirs.keys())
-        differences = [ours[split] - theirs[split] for split in both]
-        return (statistics.fmean(differences), _deviation(differences)) if both else None
-
-    @property
-    def methods(self) -> list[Method]:
-        """The methods that have results, in the order of `StudyConfig`'s."""
-        return [each for each in StudyConfig.methods if any(method == each for method, _ in self.accuracies)]
-
-    @property
-    def sizes(self) -> list[int]:
-        """The numbers of training images of a class for which there are results, ascending."""
-        return sorted({size for _, size in self.accuracies})
-
-    def to_json(self) -> JsonObject:
-        """Returns all results, their means, deviations and margins, as an object of JSON."""
-        rows = [
-            {
-                "method": method,
-                "images_per_class": size,
-                "accuracies": {str(split): value for split, value in sorted(found.items())},
-                "mean": self.mean(method, size),
-                "deviation": self.deviation(method, size),
-            }
-            for (method, size), found in sorted(self.accuracies.items())
-        ]
-        margins = [
-            {"method": one, "over": other, "images_per_class": size, "mean": found[0], "deviation": found[1]}
-            for size in self.sizes
-            for one in self.methods
-            for other in self.methods
-            if one != other and (found := self.margin(one, other, size))
-        ]
-        return {"unit": "share of right answers in %; deviation over splits", "results": rows, "margins": margins}
-
-    def __str__(self) -> str:
-        width = max(map(len, self.methods), default=0)
-        lines = [" " * width + "".join(f"{f'{size} a class':>18}" for size in self.sizes)]
-        for method in self.methods:
-            cells = (
-                _in_words(self.mean(method, size), self.deviation(method, size))
-                if (method, size) in self.accuracies
-                else ""
-                for size in self.sizes
-            )
-            lines.append(f"{method:{width}}" + "".join(f"{cell:>18}" for cell in cells))
-        lines.append("accuracy in %, mean and standard deviation over splits")
-        return "\n".join(lines)
-
-
-def _in_words(mean: float, deviation: float | None) -> str:
-    return f"{mean:.1f}" if deviation is None else f"{mean:.1f} +- {deviation:.1f}"
-
-
-def _deviation(values: list[float]) -> float | None:
-    return statistics.stdev(values) if len(values) > 1 else None
 
 
 def study(config: StudyConfig, workdir: str | Path) -> Summary | None:
@@ -230,20 +150,18 @@ def _with_whole_paths(config: StudyConfig) -> StudyConfig:
     """Returns options whose paths mean the same in every working directory."""
     data = dataclasses.replace(config.data, name=absolute_name(config.data.name))
     weights = config.weights
-    if run_folder(weights) or not is_published(weights):
+    if weights is not None and (run_folder(weights) or not is_published(weights)):
         weights = str(absolute(weights))
     return dataclasses.replace(config, data=data, weights=weights)
 
 
 def _pretrained(config: StudyConfig) -> Trained:
-    if (folder := run_folder(config.weights)) is not None:
+    if config.weights is not None and (folder := run_folder(config.weights)):
         return loading.load(folder)
     return loading.load(config.network, config.weights)
 
 
-def _train_config(
-    base: TrainConfig, config: StudyConfig, piece: Piece, images: Path, num_classes: int
-) -> TrainConfig:
+def _train_config(base: TrainConfig, config: StudyConfig, piece: Piece, images: Path, num_classes: int) -> TrainConfig:
     """Returns the options of a training, which takes as many steps on any number of images.
 
     Args:
@@ -292,6 +210,14 @@ def _of_size(crop: Crop, size: int | None) -> Crop:
     return dataclasses.replace(crop, size=size)
 
 
+def _probe_config(piece: Piece, seed: int) -> ProbeConfig:
+    """Returns the options of a classifier; of one image a class nothing can be left out to choose by."""
+    assert piece.method not in ("scratch", "finetuned")
+    if piece.per_class == 1:
+        return ProbeConfig(kind=piece.method, seed=seed, regularization=(1.0,))
+    return ProbeConfig(kind=piece.method, seed=seed, folds=min(MAX_FOLDS, piece.per_class))
+
+
 class _Probing:
     """Classifiers on features of the pool, which are extracted once, when the first classifier needs them."""
 
@@ -310,12 +236,15 @@ class _Probing:
         names = self._pool.sources[0].class_names
 
         def of(images: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, np.ndarray]:
-            places = [(rows[str(self._pool.path(label, image))], label) for label in range(len(images)) for image in images[label]]
+            places = [
+                (rows[str(self._pool.path(label, image))], label)
+                for label in range(len(images))
+                for image in images[label]
+            ]
             found, labels = map(np.array, zip(*places, strict=True))
             return features[found], labels
 
-        choice = {"folds": min(MAX_FOLDS, piece.per_class)} if piece.per_class > 1 else {"regularization": (1.0,)}
-        probe_config = ProbeConfig(kind=piece.method, seed=config.seed + piece.split, **choice)
+        probe_config = _probe_config(piece, config.seed + piece.split)
         probe = fit(*of(drawn.of(piece.per_class)), probe_config, class_names=names, stop=stop)
         tested, labels = of(drawn.test)
         return predictions(probe.scores(tested), labels).result((1,)).errors[1]

@@ -4,22 +4,25 @@ import dataclasses
 import json
 import statistics
 
-import jax
 import numpy as np
 import pytest
 import safetensors.numpy
 from PIL import Image
 
-import jaxcnn
 from jaxcnn.cli.main import main
 from jaxcnn.config import DataConfig
 from jaxcnn.config.study import StudyConfig
 from jaxcnn.errors import UserError
+from jaxcnn.models.lenet import LeNet
+from jaxcnn.models.registry import list_models, register
+from jaxcnn.models.variant import Variant
 from jaxcnn.transfer import study as study_module
 from jaxcnn.transfer.draws import POOL, draw
-from jaxcnn.transfer.study import Summary, study
+from jaxcnn.transfer.study import study
+from jaxcnn.transfer.summary import Summary
 from jaxcnn.weights import load
 
+MODEL = "lenet_of_the_study_tests"
 NAMES = ("dark", "light", "striped")
 
 
@@ -41,8 +44,10 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     """The weights of a LeNet for colour images, which has learnt nothing."""
+    if MODEL not in list_models():
+        register(Variant(MODEL, "tests", LeNet, {}, input_size=32, channels=3, num_classes=10))
     path, random = tmp_path_factory.mktemp("weights") / "lenet.safetensors", np.random.default_rng(1)
-    shapes = load.variable_shapes("lenet", {"num_classes": 10})
+    shapes = load.variable_shapes(MODEL, {"num_classes": 10})
     state = {name: 0.2 * random.standard_normal(leaf.shape, np.float32) for name, leaf in shapes.items()}
     safetensors.numpy.save_file(state, path)
     return str(path)
@@ -51,7 +56,7 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def config(images, weights):
     return StudyConfig(
-        network="lenet",
+        network=MODEL,
         weights=weights,
         data=DataConfig(name=f"folder:{images}"),
         methods=("svm", "knn"),
@@ -97,9 +102,7 @@ def test_networks_are_trained_as_many_steps_on_any_number_of_images(config, tmp_
             assert stored["seed"] == split
     data = tmp_path / "study/images/2x2/split0-2"
     assert sorted(path.name for path in (data / "train").iterdir()) == list(NAMES)
-    train, test = (
-        {link.resolve() for link in (data / split).rglob("*.png")} for split in ("train", "test")
-    )
+    train, test = ({link.resolve() for link in (data / split).rglob("*.png")} for split in ("train", "test"))
     assert (len(train), len(test), train & test) == (6, 9, set())
     # More is asked for: what there is stays.
     more = study(dataclasses.replace(config, splits=1, methods=("knn",), images_per_class=(4,)), tmp_path / "study")
@@ -115,7 +118,9 @@ def test_a_draw_is_a_function_of_its_seed_and_smaller_ones_are_parts_of_larger()
         assert sorted(drawn.train[label] + drawn.test[label]) == list(range(count))
         assert len(drawn.test[label]) == 3
         assert drawn.of(1)[label] == drawn.of(4)[label][:1]
-    with pytest.raises(UserError, match=r"the class 'b' has 6 images, and a split takes 3 to measure on and 4 to train"):
+    with pytest.raises(
+        UserError, match=r"the class 'b' has 6 images, and a split takes 3 to measure on and 4 to train"
+    ):
         draw([9, 6], ("a", "b"), 0, config)
 
 
@@ -127,14 +132,14 @@ def test_margins_are_of_the_same_splits():
     assert Summary({("svm", 5): {0: 90.0}}).deviation("svm", 5) is None
     assert str(summary) == (
         "                5 a class\n"
-        "scratch       37.5 +- 10.6\n"
-        "svm            85.0 +- 5.0\n"
+        "scratch      37.5 +- 10.6\n"
+        "svm           85.0 +- 5.0\n"
         "accuracy in %, mean and standard deviation over splits"
     )
 
 
 def test_another_study_and_a_class_of_too_few_images_are_refused(config, tmp_path, capsys):
-    command = ["transfer-study", "lenet", "--weights", config.weights, "--data.name", config.data.name]
+    command = ["transfer-study", MODEL, "--weights", config.weights, "--data.name", config.data.name]
     assert main([*command, "--workdir", str(tmp_path / "study")]) == 2
     assert "the class 'dark' has 9 images, and a split takes 10 to measure on" in capsys.readouterr().err
     assert not (tmp_path / "study").exists()
