@@ -1,5 +1,6 @@
 """The options of a study of transfer: how much a trained network helps where there are few images."""
 
+import dataclasses
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -7,6 +8,8 @@ from pydantic import Field
 from jaxcnn.config.data import DataConfig
 from jaxcnn.config.options import PositiveFloat, PositiveInt, option_group
 
+PLACEHOLDER = "{split}"
+"""The part of a data set's name that stands for the number of a split."""
 Method = Literal["scratch", "finetuned", "svm", "softmax", "knn"]
 """A way to a classifier: the network trained from random weights; the same trained from pretrained ones; or support
 vector machines, a softmax or nearest neighbours on features of the pretrained network."""
@@ -21,7 +24,12 @@ class StudyConfig:
     weights: str | None = None
     """Its pretrained weights, which must be named: published ones, a file or a run folder."""
     data: DataConfig = DataConfig()
-    """The data set. The images of ``train_split`` and ``evaluation_split`` are drawn from together."""
+    """The data set. ``{split}`` in its name stands for the number of the split, counted from 0, where each split has a
+    data set of its own, as ``jaxcnn data make-categories`` makes them with one seed after another."""
+    keep_splits: bool = False
+    """Whether a data set's own splits are kept: training images are then drawn from its training split, and all images
+    of its evaluation split are measured. Else both are drawn from together. Data sets with ``{split}`` in their name
+    are always kept."""
     methods: Annotated[tuple[Method, ...], Field(min_length=1)] = ("scratch", "finetuned", "svm", "softmax", "knn")
     """The methods that are compared."""
     images_per_class: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (1, 2, 5, 10)
@@ -29,7 +37,7 @@ class StudyConfig:
     splits: PositiveInt = 5
     """The number of times that training and test images are drawn."""
     tested_per_class: PositiveInt = 10
-    """The number of test images of each class in each split."""
+    """The number of test images of each class in each split, where the data set's own splits are not kept."""
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """The seed of the draws and of the initial weights; split i has the seed ``seed + i``."""
     batch_size: PositiveInt = 32
@@ -45,6 +53,19 @@ class StudyConfig:
     image_size: PositiveInt | None = None
     """The height and width, in pixels, of the images that are trained on and measured; by default those that the
     weights expect. Features are always of that size."""
+
+    @property
+    def keeps_splits(self) -> bool:
+        """Whether the data set's own splits are kept."""
+        return self.keep_splits or PLACEHOLDER in self.data.name
+
+    def data_of(self, split: int) -> DataConfig:
+        """Returns the data set of a split.
+
+        Args:
+            split: the number of the split, counted from 0.
+        """
+        return dataclasses.replace(self.data, name=self.data.name.replace(PLACEHOLDER, str(split)))
 
 
 ASKED_FOR = frozenset({"methods", "images_per_class", "splits"})

@@ -6,10 +6,11 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from jaxcnn.config import DataConfig
 from jaxcnn.config.study import StudyConfig
 from jaxcnn.data.sources import Source, evaluation_split, open_source, split_names
 from jaxcnn.errors import UserError, writing
@@ -45,13 +46,12 @@ class Drawn:
         return tuple(images[:per_class] for images in self.train)
 
 
-def open_sources(config: StudyConfig) -> list[Source]:
-    """Opens the splits whose images are drawn from.
+def open_sources(data: DataConfig) -> list[Source]:
+    """Opens the splits whose images are drawn from: the training split, and the one to measure on if there is one.
 
     Raises:
         UserError: there is no such data set, or its splits have different classes.
     """
-    data = config.data
     names = [data.train_split or "train"]
     if data.evaluation_split or len(split_names(data.name, data.data_dir)) > 1:
         names.append(data.evaluation_split or evaluation_split(data.name, data.data_dir))
@@ -75,11 +75,11 @@ def images_by_class(sources: Sequence[Source]) -> tuple[tuple[Image, ...], ...]:
     return tuple(tuple(found[label]) for label in range(len(sources[0].class_names)))
 
 
-def draw(counts: Sequence[int], class_names: Sequence[str], split: int, config: StudyConfig) -> Drawn:
-    """Draws a split: a pure function of the seed, the number of the split, and the number of images of each class.
+def draw(images: Sequence[Sequence[Image]], class_names: Sequence[str], split: int, config: StudyConfig) -> Drawn:
+    """Draws a split: a pure function of the seed, the number of the split, and the images of each class.
 
     Args:
-        counts: the number of images of each class.
+        images: the images of each class.
         class_names: the names of the classes, for the message.
         split: the number of the split, counted from 0.
         config: the options of the study.
@@ -87,18 +87,32 @@ def draw(counts: Sequence[int], class_names: Sequence[str], split: int, config: 
     Raises:
         UserError: a class has too few images.
     """
-    most = max(config.images_per_class)
-    train, test = [], []
-    for label, count in enumerate(counts):
-        if count < config.tested_per_class + most:
-            raise UserError(
-                f"the class {class_names[label]!r} has {count} images, and a split takes {config.tested_per_class} to "
-                f"measure on and {most} to train on: give fewer with --tested-per-class and --images-per-class"
-            )
-        order = np.random.default_rng([config.seed + split, label]).permutation(count).tolist()
-        test.append(tuple(order[: config.tested_per_class]))
-        train.append(tuple(order[config.tested_per_class :]))
+    most, train, test = max(config.images_per_class), [], []
+    for label, found in enumerate(images):
+        order = np.random.default_rng([config.seed + split, label]).permutation(len(found)).tolist()
+        if config.keeps_splits:
+            tested = [image for image, place in enumerate(found) if place.source > 0]
+            rest = [image for image in order if found[image].source == 0]
+        else:
+            tested, rest = order[: config.tested_per_class], order[config.tested_per_class :]
+        if len(rest) < most or not tested:
+            _refuse_few(found, class_names[label], config, most)
+        train.append(tuple(rest))
+        test.append(tuple(tested))
     return Drawn(tuple(train), tuple(test))
+
+
+def _refuse_few(found: Sequence[Image], name: str, config: StudyConfig, most: int) -> NoReturn:
+    if config.keeps_splits:
+        own = sum(place.source == 0 for place in found)
+        raise UserError(
+            f"the class {name!r} has {own} images to train on and {len(found) - own} to measure on, and a split takes "
+            f"{most} to train on: give fewer with --images-per-class, or more images"
+        )
+    raise UserError(
+        f"the class {name!r} has {len(found)} images, and a split takes {config.tested_per_class} to measure on and "
+        f"{most} to train on: give fewer with --tested-per-class and --images-per-class"
+    )
 
 
 @dataclasses.dataclass(frozen=True)

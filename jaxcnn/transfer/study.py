@@ -7,7 +7,7 @@ twenty others apart, of which there are twenty images each.
 import dataclasses
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ from jaxcnn.config import (
 from jaxcnn.config.features import ProbeConfig
 from jaxcnn.config.study import ASKED_FOR, Method, StudyConfig
 from jaxcnn.data.fingerprint import fingerprint
-from jaxcnn.data.sources import absolute_name
+from jaxcnn.data.sources import Source, absolute_name
 from jaxcnn.errors import UserError, writing
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.features.extraction import extract
@@ -84,21 +84,26 @@ def study(config: StudyConfig, workdir: str | Path) -> Summary | None:
     """
     workdir, config = expanded(workdir), _with_whole_paths(config)
     with StopRequest() as stop, WorkFolder(workdir, StudyConfig, "study", free=ASKED_FOR) as folder:
-        sources = open_sources(config)
-        prints = {source.split: fingerprint(source) for source in sources}
-        images, class_names = images_by_class(sources), sources[0].class_names
-        draws = [draw(list(map(len, images)), class_names, split, config) for split in range(config.splits)]
+        data_sets = {split: config.data_of(split) for split in range(config.splits)}
+        opened = {data.name: open_sources(data) for data in data_sets.values()}
+        images = {name: images_by_class(sources) for name, sources in opened.items()}
+        class_names = _same_classes(opened)
+        draws = {split: draw(images[data.name], class_names, split, config) for split, data in data_sets.items()}
+        prints = {source.title: fingerprint(source) for sources in opened.values() for source in sources}
         # This also refuses weights that are missing or another network's, before anything is computed.
         network = _pretrained(config)
         recipe = finetuning(config.network, config.weights, config.data.name)
         folder.claim(config, prints, images_of=config.data.name)
         folder.begin()
         most = max(config.images_per_class)
-        pool = Pool(workdir / "images" / f"{config.splits}x{most}", sources, images)
-        for drawn in draws:
-            chosen = zip(drawn.of(most), drawn.test, strict=True)
-            pool.fill((label, image) for label, both in enumerate(chosen) for images in both for image in images)
-        probing = _Probing(network, workdir / "features", pool)
+        probings = {}
+        for number, (name, sources) in enumerate(opened.items()):
+            pool = Pool(workdir / "images" / f"{config.splits}x{most}-{number}", sources, images[name])
+            probing = _Probing(network, workdir / "features", pool)
+            for split in (split for split, data in data_sets.items() if data.name == name):
+                chosen = zip(draws[split].of(most), draws[split].test, strict=True)
+                pool.fill((label, image) for label, both in enumerate(chosen) for some in both for image in some)
+                probings[split] = probing
         try:
             for piece in _pieces(config):
                 done = workdir / "results" / f"{piece.name}.json"
@@ -106,10 +111,10 @@ def study(config: StudyConfig, workdir: str | Path) -> Summary | None:
                     continue
                 if stop():
                     raise Interrupted
-                drawn = draws[piece.split]
+                drawn, probing = draws[piece.split], probings[piece.split]
                 if piece.method in ("scratch", "finetuned"):
-                    data_set = pool.folder / f"split{piece.split}-{piece.per_class}"
-                    pool.link(drawn, piece.per_class, data_set)
+                    data_set = probing.pool.folder / f"split{piece.split}-{piece.per_class}"
+                    probing.pool.link(drawn, piece.per_class, data_set)
                     trained = _train_config(recipe.config, config, piece, data_set, len(class_names))
                     result = runs.train(
                         trained, workdir / "runs" / piece.name, recipe=dataclasses.replace(recipe, config=trained)
@@ -130,6 +135,19 @@ def study(config: StudyConfig, workdir: str | Path) -> Summary | None:
         with writing(workdir / STUDY_FILE, OTHER_FOLDER):
             replace_whole(workdir / STUDY_FILE, strict_json.dumps(facts | summary.to_json(), indent=1) + "\n")
         return summary
+
+
+def _same_classes(opened: Mapping[str, Sequence[Source]]) -> tuple[str, ...]:
+    """Returns the names of the classes, which all data sets of a study share.
+
+    Raises:
+        UserError: they do not.
+    """
+    (first, sources), *others = opened.items()
+    for name, found in others:
+        if found[0].class_names != sources[0].class_names:
+            raise UserError(f"{first} and {name} have different classes: give data sets of the same classes")
+    return sources[0].class_names
 
 
 def _said(piece: Piece) -> tuple[str, int, int]:
@@ -227,17 +245,17 @@ class _Probing:
         )
         self._network = dataclasses.replace(network, data=data)
         self._folder = folder / pool.folder.name
-        self._pool = pool
+        self.pool = pool
         self._read: tuple[np.ndarray, dict[str, int]] | None = None
 
     def error(self, piece: Piece, drawn: Drawn, config: StudyConfig, stop: Callable[[], bool]) -> float:
         """Returns the share of wrong answers in percent."""
         features, rows = self._features()
-        names = self._pool.sources[0].class_names
+        names = self.pool.sources[0].class_names
 
         def of(images: tuple[tuple[int, ...], ...]) -> tuple[np.ndarray, np.ndarray]:
             places = [
-                (rows[str(self._pool.path(label, image))], label)
+                (rows[str(self.pool.path(label, image))], label)
                 for label in range(len(images))
                 for image in images[label]
             ]
@@ -259,7 +277,7 @@ class _Probing:
             unread = np.flatnonzero(~found.known)
             if len(unread):
                 raise UserError(
-                    f"{found.names()[unread[0]]} in {self._pool.folder} cannot be read as an image, and {len(unread)} "
+                    f"{found.names()[unread[0]]} in {self.pool.folder} cannot be read as an image, and {len(unread)} "
                     "in all: take them out of the data set, and choose another --workdir"
                 )
             rows = {name.removeprefix(f"{POOL}/"): row for row, name in enumerate(found.names())}

@@ -5,9 +5,9 @@ import json
 import statistics
 
 import numpy as np
+import PIL.Image
 import pytest
 import safetensors.numpy
-from PIL import Image
 
 from jaxcnn.cli.main import main
 from jaxcnn.config import DataConfig
@@ -17,7 +17,7 @@ from jaxcnn.models.lenet import LeNet
 from jaxcnn.models.registry import list_models, register
 from jaxcnn.models.variant import Variant
 from jaxcnn.transfer import study as study_module
-from jaxcnn.transfer.draws import POOL, draw
+from jaxcnn.transfer.draws import POOL, Image, draw
 from jaxcnn.transfer.study import study
 from jaxcnn.transfer.summary import Summary
 from jaxcnn.weights import load
@@ -37,7 +37,7 @@ def images(tmp_path_factory):
                 pixels = random.integers(0, 40, (32, 32, 3)) + 200 * (label == 1)
                 if label == 2:
                     pixels[:, ::4] += 200
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{index}.png")
+                PIL.Image.fromarray(pixels.astype(np.uint8)).save(folder / split / name / f"{index}.png")
     return folder
 
 
@@ -77,7 +77,7 @@ def test_features_are_extracted_once_and_what_is_there_is_not_computed_again(con
     stored = json.loads((tmp_path / "study/study.json").read_text())
     assert stored["classes"] == list(NAMES)
     assert {row["method"]: row["mean"] for row in stored["results"] if row["images_per_class"] == 4}["svm"] > 90
-    pool = tmp_path / "study/images/2x4"
+    pool = tmp_path / "study/images/2x4-0"
     assert sum(1 for _ in (pool / POOL).rglob("*.png")) <= 27
 
     def refuse(*_, **__):
@@ -100,7 +100,7 @@ def test_networks_are_trained_as_many_steps_on_any_number_of_images(config, tmp_
             stored = json.loads((run / "config.json").read_text())
             assert (stored["init_from"] is None) == (method == "scratch")
             assert stored["seed"] == split
-    data = tmp_path / "study/images/2x2/split0-2"
+    data = tmp_path / "study/images/2x2-0/split0-2"
     assert sorted(path.name for path in (data / "train").iterdir()) == list(NAMES)
     train, test = ({link.resolve() for link in (data / split).rglob("*.png")} for split in ("train", "test"))
     assert (len(train), len(test), train & test) == (6, 9, set())
@@ -110,10 +110,11 @@ def test_networks_are_trained_as_many_steps_on_any_number_of_images(config, tmp_
 
 
 def test_a_draw_is_a_function_of_its_seed_and_smaller_ones_are_parts_of_larger():
-    config = StudyConfig(network="lenet", weights="x", images_per_class=(1, 4), tested_per_class=3)
-    drawn = draw([9, 7], ("a", "b"), 1, config)
-    assert drawn == draw([9, 7], ("a", "b"), 1, config)
-    assert drawn != draw([9, 7], ("a", "b"), 2, config)
+    config = StudyConfig(network="lenet", images_per_class=(1, 4), tested_per_class=3)
+    images = [[Image(int(index > 5), index) for index in range(count)] for count in (9, 7)]
+    drawn = draw(images, ("a", "b"), 1, config)
+    assert drawn == draw(images, ("a", "b"), 1, config)
+    assert drawn != draw(images, ("a", "b"), 2, config)
     for label, count in enumerate((9, 7)):
         assert sorted(drawn.train[label] + drawn.test[label]) == list(range(count))
         assert len(drawn.test[label]) == 3
@@ -121,7 +122,21 @@ def test_a_draw_is_a_function_of_its_seed_and_smaller_ones_are_parts_of_larger()
     with pytest.raises(
         UserError, match=r"the class 'b' has 6 images, and a split takes 3 to measure on and 4 to train"
     ):
-        draw([9, 6], ("a", "b"), 0, config)
+        draw([images[0], images[1][:6]], ("a", "b"), 0, config)
+
+
+def test_the_splits_of_a_data_set_can_be_kept():
+    config = StudyConfig(network="lenet", images_per_class=(4,), data=DataConfig(name="folder:made{split}"))
+    assert [config.data_of(split).name for split in (0, 3)] == ["folder:made0", "folder:made3"]
+    images = [[Image(int(index > 5), index) for index in range(9)]]
+    for each in (config, dataclasses.replace(config, data=DataConfig(name="folder:made"), keep_splits=True)):
+        drawn = draw(images, ("a",), 0, each)
+        assert drawn.test == ((6, 7, 8),)
+        assert sorted(drawn.train[0]) == list(range(6))
+    with pytest.raises(
+        UserError, match="the class 'a' has 3 images to train on and 3 to measure on, and a split takes 4"
+    ):
+        draw([images[0][3:]], ("a",), 0, config)
 
 
 def test_margins_are_of_the_same_splits():
