@@ -60,7 +60,7 @@ def check(
     """Reads every image of a data set once, and says what is wrong with it; the exit code is 1 where something is.
 
     Args:
-        name: tfds:NAME, folder:PATH, digits or synthetic.
+        name: tfds:NAME, folder:PATH, idx:FOLDER, digits or synthetic.
         splits: the splits to read, by default train and the one to evaluate on.
         data_dir: the folder where tfds keeps its prepared data sets.
         workers: the number of threads.
@@ -87,7 +87,7 @@ def pack(
     """Writes a copy of a data set whose images are already small, as a tfds data set.
 
     Args:
-        name: tfds:NAME, folder:PATH, digits or synthetic.
+        name: tfds:NAME, folder:PATH, idx:FOLDER, digits or synthetic.
         short_side: the pixels of the short side, usually 256 or 320; smaller images stay as they are.
         format: jpeg, or raw for uint8 arrays, which need no decoding and take several times the space.
         quality: the quality of JPEG files, up to 100.
