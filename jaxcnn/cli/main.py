@@ -24,7 +24,7 @@ COMMANDS = {
     "models": "list the networks: size, cost, published errors",
     "recipes": "list the recipes that come with this package",
     "convert": "write pretrained weights of a model under our names",
-    "data": "prepare, check, pack or preview a data set",
+    "data": "prepare, check, pack, preview or make a data set",
     "reproduce": "measure published weights as their publisher does",
     "submission": "score an ILSVRC submission file",
     "supervise": "start a training again when it fails",

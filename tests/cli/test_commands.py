@@ -278,6 +278,7 @@ def test_recipes_are_listed(capsys):
     assert main(["recipes", "lenet*", "--markdown"]) == 0
     assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()[2:]] == [
         "| `lenet_digits`",
+        "| `lenet_fashion_mnist`",
         "| `lenet_mnist`",
     ]
 
@@ -285,7 +286,9 @@ def test_recipes_are_listed(capsys):
 def test_recipes_tell_the_memory_they_take(monkeypatch, capsys):
     monkeypatch.setattr("jaxcnn.cli.recipes.memory_lines", lambda configs, on: [f"{c.name} on {on}" for c in configs])
     assert main(["recipes", "lenet*", "--topology", "v5e:2x2"]) == 0
-    assert capsys.readouterr().out == "lenet_digits on v5e:2x2\nlenet_mnist on v5e:2x2\n"
+    assert (
+        capsys.readouterr().out == "lenet_digits on v5e:2x2\nlenet_fashion_mnist on v5e:2x2\nlenet_mnist on v5e:2x2\n"
+    )
 
 
 def test_data_checks_packs_and_shows(tmp_path, monkeypatch, capsys):
