@@ -49,8 +49,10 @@ def finetuning(name: str, weights: str | None = None, data: str | None = None) -
         UserError: there is no such model, recipe or run, no weights or no images are named, or the weights are a run's
             that has trained another network.
     """
+    folder = None if weights is None else run_folder(weights)
+    run = None if folder is None else load_recipe(folder)  # the model may be one that the run's recipe registers
     if name in list_models():
-        recipe = _of_model(name, weights, data)
+        recipe = _of_model(name, weights, data, run)
     else:
         recipe = _found(name)
         if data is not None:
@@ -78,13 +80,12 @@ def _found(name: str) -> Recipe:
     return load_recipe(name)
 
 
-def _of_model(model: str, weights: str | None, data: str | None) -> Recipe:
-    """Returns our recipe for a model."""
+def _of_model(model: str, weights: str | None, data: str | None, run: Recipe | None) -> Recipe:
+    """Returns our recipe for a model, with weights that may be those of a run."""
     source, modules = None, {}
     crops: tuple[Crop, Crop]
     augmentations: tuple[Augmentation, ...]
-    if weights is not None and (folder := run_folder(weights)):
-        run = load_recipe(folder)
+    if run is not None:
         # What the run's recipe registers is needed again, by the new run too.
         config, source, modules = run.config, run.source, run.modules
         if config.model.name != model:
