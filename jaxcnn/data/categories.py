@@ -9,7 +9,7 @@ import dataclasses
 import fnmatch
 import functools
 import hashlib
-import importlib.resources
+import importlib.util
 import io
 import json
 import os
@@ -219,7 +219,10 @@ def _key(folder: str) -> int:
 
 def _ground_folder(ground: str) -> Path:
     if ground == "photographs":
-        return Path(str(importlib.resources.files("sklearn.datasets") / "images"))
+        sklearn = importlib.util.find_spec("sklearn")  # importing it takes seconds
+        assert sklearn is not None
+        assert sklearn.origin is not None
+        return Path(sklearn.origin).parent / "datasets" / "images"
     return expanded(ground)
 
 

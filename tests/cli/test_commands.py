@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import signal
 import subprocess
@@ -345,6 +346,31 @@ def test_the_largest_image_is_an_option_of_each_command(tmp_path, monkeypatch, c
 
     monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments, **_: Network())
     assert main(["predict", "photos/test/black/a.png", *option]) == 0
+
+
+def test_categories_are_listed_and_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("birds", "cartoon", "[fish]"):
+        (tmp_path / "stamps" / name).mkdir(parents=True)
+        for index in range(3):
+            pixels = np.random.RandomState(10 * len(name) + index).randint(256, size=(6, 8, 4)).astype(np.uint8)
+            pixels[..., 3] = 255 * (np.arange(8) < 6)
+            Image.fromarray(pixels).save(tmp_path / "stamps" / name / f"{index}.png")
+    assert main(["data", "make-categories", "stamps", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"│ \[fish\] +│ _fish_ +│ 3 +│ +│", listed)
+    assert re.search(r"│ cartoon +│ cartoon +│ 0 +│ 3 drawing +│", listed)
+    assert sorted(os.listdir()) == ["stamps"]
+    assert main(["data", "make-categories", "stamps"]) == 2
+    assert capsys.readouterr().err == "error: say which folder to write by --out, or --list to see the categories\n"
+    options = ("--count", "2", "--min-cut-outs", "3", "--images", "2", "--validation-images", "1", "--size", "8")
+    command = ["data", "make-categories", "stamps", "--out", "two", *options, "--grounds", "plain"]
+    for said in ("now holds", "holds"):
+        assert main(command) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == f"two {said} 6 images"
+        assert lines[1:] == [f"  {name}: 2 cut-outs for training, 1 for validation" for name in ("_fish_", "birds")]
+    assert main(["data", "check", "folder:two"]) == 0
 
 
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):

@@ -4,6 +4,11 @@ import dataclasses
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +21,7 @@ from jaxcnn.data.cut_outs import find_categories, flat_share
 from jaxcnn.data.sources import evaluation_split, open_source
 from jaxcnn.errors import UserError
 
+ROOT = str(Path(__file__).parents[2])
 SMALL = CategoriesConfig(
     count=2, min_cut_outs=3, images=5, validation_images=3, size=16, grounds=("plain",), validation_share=0.3
 )
@@ -151,8 +157,29 @@ def test_a_command_that_was_killed_ends_in_the_same_bytes(stamps, tmp_path, monk
     assert not make_categories(stamps, tmp_path / "data", SMALL).was_there
     assert files(tmp_path / "data") == files(tmp_path / "whole")
     assert not scratch.exists()
-    for path, time in written.items():
-        assert (tmp_path / "data" / path.relative_to(scratch)).stat().st_mtime_ns == time
+    for path, modified in written.items():
+        assert (tmp_path / "data" / path.relative_to(scratch)).stat().st_mtime_ns == modified
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_in_the_same_bytes(stamps, tmp_path):
+    config = dataclasses.replace(SMALL, images=60, validation_images=30, size=96)
+    make_categories(stamps, tmp_path / "whole", config)
+    code = (
+        "import sys; from pathlib import Path; from jaxcnn.config.categories import CategoriesConfig as C\n"
+        "from jaxcnn.data.categories import make_categories\n"
+        f"make_categories(Path('stamps'), Path('data'), {config!r}, 2)".replace("CategoriesConfig(", "C(")
+    )
+    rng, kills = np.random.RandomState(0), 0
+    while not (tmp_path / "data").exists():
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=os.environ | {"PYTHONPATH": ROOT})
+        scratch, wanted = tmp_path / "incomplete.data", rng.randint(1, 40) + 18 * kills
+        while process.poll() is None and len(list(scratch.glob("*/*/*.jpg"))) < min(wanted, 179):
+            time.sleep(0.01)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 5
+    assert files(tmp_path / "data") == files(tmp_path / "whole")
 
 
 def test_a_folder_that_is_there_is_never_changed(stamps, tmp_path):
