@@ -210,6 +210,7 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     report = json.loads((tmp_path / "out" / "result.json").read_text())
     assert report["networks"] == ["resnet20_cifar"] * 2
     assert report["weights"] == ["a.safetensors", "b.safetensors"]
+    assert report["ignored"] == []
     assert report["views"]["kind"] == "ten_crop"
     assert [each["images"] for each in report["classes"]] == [1] * 7 + [0] + [1] * 2
     assert np.load(tmp_path / "out" / "details.npz")["confusion"].sum() == 9
