@@ -6,8 +6,10 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+from PIL import Image
 
 from jaxcnn.config import DataConfig
 from jaxcnn.data.decode import DecodeError, decode_rgba
@@ -17,6 +19,9 @@ from jaxcnn.text import escaped
 
 FLAT_SHARE = 0.25
 """The largest share of equal pairs of neighbouring pixels in a photograph."""
+COPY_DISTANCE = 0.04
+"""The root mean square of the differences of two thumbnails, of 0 to 1, below which they are of one picture."""
+_THUMBNAIL = 16
 _SUFFIXES = (".png", ".webp")
 _OPAQUE = 250
 _SEEN = 32
@@ -66,24 +71,25 @@ def find_categories(
     if not files:
         raise UserError(f"{escaped(str(folder))} holds no PNG or WebP files: name a folder of cut-outs")
 
-    def judge(path: str) -> CutOut | str:
+    def judge(path: str) -> "_Judged | str":
         if not drawings and set(path.split("/")[:-1]) & set(drawing_folders):
             return "drawing"
         return _judge(folder, path, drawings)
 
     found: dict[str, list[CutOut]] = collections.defaultdict(list)
     left_out: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    seen: set[str] = set()
+    seen = np.zeros((len(files), _Judged.NUMBERS), np.float32)
+    count = 0
     for path, judged in zip(files, map_ahead(judge, files, workers=workers, depth=4 * workers), strict=True):
         category = path.rpartition("/")[0]
         found[category]  # a category of drawings alone is listed too
         if isinstance(judged, str):
             left_out[category][judged] += 1
-        elif judged.sha256 in seen:  # two splits must not share a picture
+        elif judged.resembles(seen[:count]):  # two splits must not share a picture
             left_out[category]["copy"] += 1
         else:
-            seen.add(judged.sha256)
-            found[category].append(judged)
+            seen[count], count = judged.thumbnail.ravel(), count + 1
+            found[category].append(judged.cut_out)
     return tuple(FoundCategory(each, tuple(found[each]), left_out[each]) for each in sorted(found))
 
 
@@ -106,7 +112,22 @@ def _files(folder: Path) -> Iterator[str]:
                 yield name if above == "." else f"{above}/{name}"
 
 
-def _judge(folder: Path, path: str, drawings: bool) -> CutOut | str:
+@dataclasses.dataclass(frozen=True)
+class _Judged:
+    """A cut-out, and what it looks like from afar."""
+
+    NUMBERS: ClassVar[int] = 4 * _THUMBNAIL**2
+    cut_out: CutOut
+    thumbnail: np.ndarray
+    """The cut-out without margins, float32 of shape ``(_THUMBNAIL, _THUMBNAIL, 4)``, colours times alpha, 0 to 1."""
+
+    def resembles(self, others: np.ndarray) -> bool:
+        """Returns whether this or its mirror image is one of some thumbnails, of shape ``(thumbnails, NUMBERS)``."""
+        sides = (self.thumbnail, self.thumbnail[:, ::-1])
+        return any((np.mean((others - side.ravel()) ** 2, axis=1) < COPY_DISTANCE**2).any() for side in sides)
+
+
+def _judge(folder: Path, path: str, drawings: bool) -> _Judged | str:
     """Returns a cut-out, or why an image is none."""
     try:
         encoded = (folder / path).read_bytes()
@@ -120,7 +141,14 @@ def _judge(folder: Path, path: str, drawings: bool) -> CutOut | str:
         return "empty"
     if not drawings and flat_share(pixels) > FLAT_SHARE:
         return "drawing"
-    return CutOut(path, hashlib.sha256(encoded).hexdigest())
+    shown = Image.fromarray(_trimmed(pixels)).convert("RGBa").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
+    thumbnail = np.asarray(shown, np.float32) / 255
+    return _Judged(CutOut(path, hashlib.sha256(encoded).hexdigest()), thumbnail)
+
+
+def _trimmed(pixels: np.ndarray) -> np.ndarray:
+    rows, columns = (np.flatnonzero((pixels[..., 3] >= _SEEN).any(axis)) for axis in (1, 0))
+    return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def flat_share(pixels: np.ndarray) -> float:
@@ -156,6 +184,4 @@ def read_cut_out(folder: Path, cut_out: CutOut) -> np.ndarray:
         encoded = b""
     if hashlib.sha256(encoded).hexdigest() != cut_out.sha256:
         raise UserError(f"{escaped(str(folder / cut_out.path))} has changed meanwhile: run the same command again")
-    pixels = decode_rgba(encoded, DataConfig.max_pixels)
-    rows, columns = (np.flatnonzero((pixels[..., 3] >= _SEEN).any(axis)) for axis in (1, 0))
-    return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    return _trimmed(decode_rgba(encoded, DataConfig.max_pixels))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from jaxcnn.config import ConfigError
 from jaxcnn.config.categories import CategoriesConfig
@@ -61,6 +61,8 @@ def test_what_is_no_cut_out_is_left_out_and_counted(stamps):
     (birds / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (birds / "sketch.svg").write_text("<svg></svg>")
     shutil.copy(birds / "a.png", birds / "z.png")
+    mirrored = ImageOps.expand(ImageOps.mirror(thing(3)), 2)  # birds/d.png, with a margin
+    mirrored.save(birds / "zz.png")
     Image.fromarray(np.zeros((4, 4, 4), np.uint8)).save(birds / "nothing.png")
     (birds / "cartoon").mkdir()
     thing(77).save(birds / "cartoon" / "a.png")
@@ -72,7 +74,7 @@ def test_what_is_no_cut_out_is_left_out_and_counted(stamps):
         "drawing": 1,
         "without transparency": 1,
         "unreadable": 1,
-        "copy": 1,
+        "copy": 2,
         "empty": 1,
     }
     assert found["animals/birds/cartoon"].left_out == {"drawing": 1}

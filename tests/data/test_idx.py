@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import struct
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -77,6 +78,7 @@ def test_a_slice_is_the_one_of_tfds(folder):
         source = open_source(f"idx:{folder}", split)
         found = np.stack([source[index][0][..., 0] for index in range(source.size)])
         np.testing.assert_array_equal(found, np.concatenate(expected))
+    assert "tensorflow" not in sys.modules
     assert [(each.split, each.indices) for each in pieces("idx", "all", sizes)] == [
         ("train", range(23)),
         ("test", range(7)),

@@ -104,8 +104,8 @@ def _complete(files: Mapping[str, Path]) -> _Files:
         return _Files(**files)
     ((what, path),) = files.items()
     other = "labels" if what == "images" else "images"
-    missing = f"{re.split(what, path.name)[0]}{other}-idx{_DIMENSIONS[other]}-ubyte[.gz]"
-    raise UserError(f"{escaped(str(path))} has no {missing} beside it: put both files there")
+    missing = f"{path.name.rpartition(what)[0]}{other}-idx{_DIMENSIONS[other]}-ubyte[.gz]"
+    raise UserError(f"{escaped(str(path))} has no {escaped(missing)} beside it: put both files there")
 
 
 def idx_splits(rest: str, data_dir: str | None) -> tuple[str, ...]:
@@ -209,8 +209,8 @@ def _read_images(files: _Files, labels: np.ndarray) -> np.ndarray:
     images, where = read_idx(files.images, 3), escaped(str(files.images))
     if len(images) != len(labels):
         raise UserError(
-            f"{where} holds {len(images):,} images, and {files.labels.name} {len(labels):,} labels: put the two files "
-            "there that belong together"
+            f"{where} holds {len(images):,} images, and {escaped(files.labels.name)} {len(labels):,} labels: put the "
+            "two files there that belong together"
         )
     if not math.prod(images.shape[1:]):
         raise UserError(f"{where} holds images without pixels: copy it again")
