@@ -15,7 +15,7 @@ TYPES_ONLY = "TYPE_CHECKING"
 # What holds a network from its config to its errors; the rooms that look at it from outside may import all of it.
 HOUSE = (
     "config neighbours recipes ops layers models weights data augment devices evaluation training networks assembly "
-    "trained loading run_changes work_folder run_folder runs measuring features"
+    "trained loading run_changes work_folder run_folder runs measuring features classical"
 )
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
@@ -51,6 +51,7 @@ ALLOWED = {
         "work_folder": "config recipes data devices training",
         "run_folder": "config recipes training run_changes work_folder",
         "features": "config recipes data augment devices evaluation training networks trained work_folder features",
+        "classical": "config recipes data devices evaluation training work_folder features classical",
         "runs": "config recipes data devices evaluation training assembly loading run_changes run_folder",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
