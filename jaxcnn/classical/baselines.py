@@ -256,7 +256,7 @@ class _Work:
             "chosen": classifier.chosen,
             "cross_validation": [row._asdict() for row in classifier.table],
             "without_descriptors": {use: self._without_descriptors(use, each) for use, each in encodings.items()},
-            "devices": [device.device_kind for device in jax.devices()],
+            "devices": sorted({device.device_kind for device in jax.devices()}),
             "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         }
         # The result comes last: a folder without it has not been measured.

@@ -114,7 +114,7 @@ def _refuse_unlike(first: Measured, other: Measured) -> None:
         now = other.fingerprints.get(use)
         clause = f"it has none for {use}" if now is None else difference(before, now)
         if clause is None and now is not None and not (before.parts and now.parts) and first.data != other.data:
-            clause = f"they are {other.data} and not {first.data}"
+            clause = f"they are of {escaped(other.data)} and not of {escaped(first.data)}"
         if clause:
             raise UserError(
                 f"{other.folder} was not run on the images for {use} of {first.folder}: {clause}; give runs of one "

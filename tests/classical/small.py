@@ -12,13 +12,12 @@ from jaxcnn.config.features import ProbeConfig
 CLASSES = ("across", "down", "slanted")
 FLAT = {"train": "down/07.png", "test": "across/02.png"}
 """The image of each split that has no contrast."""
-_COUNTS = {"train": 8, "test": 5}
 
 
-def write_gratings(folder):
+def write_gratings(folder, train=8, test=5):
     """Writes gratings whose direction is their class, one of each split flat; a fourth class has one image to train."""
     rng = np.random.RandomState(0)
-    for split, count in _COUNTS.items():
+    for split, count in (("train", train), ("test", test)):
         for label, name in enumerate((*CLASSES, "rare")):
             for number in range(1 if name == "rare" else count):
                 path = folder / split / name / f"{number:02}.png"
