@@ -227,7 +227,7 @@ class _Work:
 
         def fit_here() -> bool:
             try:
-                self._classifier(training)
+                self._classifier(training, self._asked)
             except Interrupted:
                 return False
             return True
@@ -236,15 +236,15 @@ class _Work:
         if not by_writer(fit_here):
             raise Interrupted
 
-    def _classifier(self, training: Features) -> Probe:
-        return fit_in(self._folder, training, LAYER, self._config.probe, self._asked)
+    def _classifier(self, training: Features, stop: Callable[[], bool]) -> Probe:
+        return fit_in(self._folder, training, LAYER, self._config.probe, stop)
 
     def measured(self, encodings: dict[str, Features], top_k: tuple[int, ...]) -> Result:
         """Returns the errors on the split for evaluation, after writing them with their details."""
         return Result.from_metrics(by_writer(lambda: self._measure(encodings, top_k)))
 
     def _measure(self, encodings: dict[str, Features], top_k: tuple[int, ...]) -> dict[str, float]:
-        evaluation, classifier = encodings["evaluation"], self._classifier(encodings["training"])
+        evaluation, classifier = encodings["evaluation"], self._classifier(encodings["training"], lambda: False)
         if not evaluation.known.any():
             raise UserError(f"no image of {self._data.evaluation.name} can be read, so there is nothing to measure")
         scores = [classifier.scores(evaluation.values(LAYER, rows)) for rows in slices(len(evaluation))]

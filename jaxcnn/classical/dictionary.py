@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float32
 
-from jaxcnn.classical.lasso import Coding, sparse_codes, steepness
+from jaxcnn.classical.lasso import Coding, prepared, sparse_codes
 from jaxcnn.data.random import random_state
 
 _UNUSED = 1e-6
@@ -74,7 +74,7 @@ def learned(
         coding: how descriptors are coded.
     """
     batch = len(descriptors)
-    codes = sparse_codes(descriptors, state.dictionary, steepness(state.dictionary), coding).codes
+    codes = sparse_codes(descriptors, prepared(state.dictionary, coding.penalty), coding).codes
     # The codes of older batches, which a worse dictionary gave, count less by (1 - 1 / t)^2 at the t-th step.
     kept = step / (step + 3.0)
     exact = functools.partial(jnp.matmul, precision=jax.lax.Precision.HIGHEST)

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float32, UInt8
 
 from jaxcnn.classical.dictionary import Learning, batch_of, initial, learned
 from jaxcnn.classical.fisher import Mixture, fisher_vectors, improved, normalized
-from jaxcnn.classical.lasso import Coding, sparse_codes, steepness
+from jaxcnn.classical.lasso import Coding, Dictionary, prepared, sparse_codes
 from jaxcnn.classical.mixture import Fit, fitted_further, principal_components
 from jaxcnn.classical.pyramid import cells_of
 from jaxcnn.config.baselines import Baseline, SiftFisher, SparseCoding
@@ -140,8 +140,8 @@ class SparseMethod:
 
     def used(self, fitted: Arrays) -> Arrays:
         """Returns what the encoder takes of everything that was fitted, float32."""
-        dictionary = fitted["dictionary"]
-        return {"dictionary": dictionary, "steepest": np.asarray(steepness(jnp.asarray(dictionary)))}
+        dictionary = prepared(jnp.asarray(fitted["dictionary"]), self.config.penalty)
+        return {name: np.asarray(value) for name, value in dictionary._asdict().items()}
 
     def encoder(self, positions: np.ndarray) -> Encoder:
         """Returns the encoder of images whose key points have these positions."""
@@ -149,7 +149,7 @@ class SparseMethod:
 
         def encode(fitted: Mapping[str, jax.Array], descriptors: jax.Array) -> jax.Array:
             units = unit_descriptors(descriptors, config.sift.square_root)
-            codes = jnp.abs(sparse_codes(units, fitted["dictionary"], fitted["steepest"], self._coding).codes)
+            codes = jnp.abs(sparse_codes(units, Dictionary(fitted["atoms"], fitted["solution"]), self._coding).codes)
             # One cell at a time, so that no array of (cells, points, atoms) is made.
             maxima = jax.lax.map(lambda cell: jnp.where(cell[:, None], codes, 0).max(0), jnp.asarray(cells))
             return normalized(maxima.reshape(-1))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from sklearn.decomposition import MiniBatchDictionaryLearning, sparse_encode
 
 from jaxcnn.classical.dictionary import Learning, batch_of, initial, learned
-from jaxcnn.classical.lasso import Coding, duality_gaps, objective, sparse_codes, steepness
+from jaxcnn.classical.lasso import Coding, duality_gaps, objective, prepared, sparse_codes
 
 ATOMS, DIMENSIONS, POINTS = 24, 16, 40
 CODING = Coding(penalty=0.15, tolerance=1e-6, max_steps=2000)
@@ -20,7 +20,7 @@ CODING = Coding(penalty=0.15, tolerance=1e-6, max_steps=2000)
 
 @functools.partial(jax.jit, static_argnames="coding")
 def code(descriptors, dictionary, coding):
-    return sparse_codes(descriptors, dictionary, steepness(dictionary), coding)
+    return sparse_codes(descriptors, prepared(dictionary, coding.penalty), coding)
 
 
 def unit(rng, count):
