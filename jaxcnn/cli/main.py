@@ -19,7 +19,7 @@ COMMANDS = {
     "predict": "name what is in image files",
     "features": "extract features of images: what a network's layers put out",
     "probe": "fit a linear classifier, or nearest neighbours, to features",
-    "baseline": "train and measure what came before: SIFT with Fisher vectors, sparse coding",
+    "baseline": "train what came before: SIFT with Fisher vectors, sparse coding",
     "models": "list the networks: size, cost, published errors",
     "recipes": "list the recipes that come with this package",
     "convert": "write pretrained weights of a model under our names",

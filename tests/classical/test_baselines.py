@@ -14,6 +14,7 @@ from jaxcnn.classical.baselines import run
 from jaxcnn.classical.encodings import LAYER, encode_split, encoded_as_zeros
 from jaxcnn.classical.methods import method_of
 from jaxcnn.classical.sift import Grid
+from jaxcnn.cli.main import main
 from jaxcnn.config import ConfigError, RandomResizedCrop
 from jaxcnn.config.features import ProbeConfig
 from jaxcnn.data.pipeline import open_measured
@@ -92,6 +93,20 @@ def test_stopped_in_each_part_it_goes_on_to_the_same_bits(kind, undisturbed, ima
         assert not (tmp_path / "work" / "result.json").exists()
     assert run(config, tmp_path / "work") == result
     assert contents(tmp_path / "work") == contents(expected)
+
+
+def test_the_command_goes_on_and_prints_the_result(undisturbed, images, capsys):
+    workdir, result, _ = undisturbed["sift-fisher"]
+    data = ["--data.name", f"folder:{images}", "--data.batch-size", "8", "--data.evaluation-crop.size", "24"]
+    sift = ["--sift.step", "5", "--sift.bins", "2", "3", "--sample", "300", "--pyramid", "1", "1", "2", "1"]
+    own = ["--pca", "8", "--components", "4", "--max-steps", "30", "--tolerance", "1e-5"]
+    probe = ["--probe.regularization", "1", "10", "--probe.folds", "2", "--top-k", "1", "--workdir", str(workdir)]
+    assert main(["baseline", "sift-fisher", *data, *sift, *own, *probe]) == 0
+    assert capsys.readouterr().out.startswith(f"top-1 error {result.errors[1]:.2f} % (95 % interval by Wilson's score:")
+    assert main(["baseline", "sift-fisher", *data, *sift, *own, *probe, "--coordinates"]) == 2
+    assert "in which coordinates is False and not True: choose another --workdir" in capsys.readouterr().err
+    assert main(["baseline", "sift-fisher", *probe, "--sift.no-square-root", "--data.evaluation-crop.kind", "pad"]) == 2
+    assert "digits" in capsys.readouterr().err
 
 
 def test_what_is_done_is_not_done_again(undisturbed, images):
