@@ -53,11 +53,12 @@ ALLOWED = {
         "work_folder": "config recipes data devices training",
         "run_folder": "config recipes training run_changes work_folder",
         "features": "config recipes data augment devices evaluation training networks trained work_folder features",
+        "classical": "config recipes data devices evaluation training work_folder features classical",
         "runs": "config recipes data devices evaluation training assembly loading run_changes run_folder",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
         **{room: f"{HOUSE} children {room}" for room in ROOMS},
-        "cli": f"{HOUSE} supervision {' '.join(ROOMS)} cli",
+        "cli": f"{HOUSE} supervision classical {' '.join(ROOMS)} cli",
         "__main__": "cli",
         "__init__": "models weights loading runs",
     }.items()

@@ -21,6 +21,7 @@ COMMANDS = {
     "features": "extract features of images: what a network's layers put out",
     "probe": "fit a linear classifier, or nearest neighbours, to features",
     "transfer-study": "compare training, fine-tuning and features on few images",
+    "baseline": "train what came before: SIFT with Fisher vectors, sparse coding",
     "models": "list the networks: size, cost, published errors",
     "recipes": "list the recipes that come with this package",
     "convert": "write pretrained weights of a model under our names",

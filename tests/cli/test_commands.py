@@ -92,6 +92,17 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
         (("train", "--num-processes", "2"), "--coordinator-address and --process-id are missing: give --coordinator-"),
         (("supervise", "--max-failures", "3"), "there is no command to supervise: jaxcnn supervise -- train REC"),
         (("supervise", "--", "train", "r.py"), "the command has no --workdir, in which its progress could"),
+        (("baseline", "table"), "error: there is nothing to put into a table: name the folders of baselines and train"),
+        (("baseline", "table", "nowhere"), "error: nowhere is neither the folder of a baseline nor that of a training"),
+        (
+            ("baseline", "sift-fisher", "--data.channels", "3"),
+            "error: data.channels is 3, and SIFT describes grey",
+        ),
+        (
+            ("baseline", "sparse-coding", "--sift.bins", "9"),
+            "error: a patch of 4 x 4 bins of 9 pixels does not fit",
+        ),
+        (("baseline", "sift-fisher", "--data.name", "folder:nowhere"), "error: there is no folder nowhere"),
         (("data", "pack", "folder:nowhere", "--short-side", "8"), "error: there is no folder nowhere"),
     ],
 )
