@@ -22,7 +22,7 @@ from tests import typechecking  # noqa: E402
 
 # Shapes and dtypes are checked wherever these are called, as their annotations have them. What is imported later is
 # decorated, so nothing of jaxcnn may be imported before.
-CHECKED = ("jaxcnn.ops", "jaxcnn.layers", "jaxcnn.augment", "jaxcnn.evaluation")
+CHECKED = ("jaxcnn.ops", "jaxcnn.layers", "jaxcnn.augment", "jaxcnn.evaluation", "jaxcnn.classical")
 jaxtyping.install_import_hook(CHECKED, f"{typechecking.__name__}.checked")
 
 COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "compiled"
