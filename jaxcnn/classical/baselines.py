@@ -23,7 +23,7 @@ from jaxcnn.classical.encodings import LAYER, encode_split, encoded_as_zeros
 from jaxcnn.classical.files import read_arrays, write_arrays
 from jaxcnn.classical.methods import Arrays, Method, method_of
 from jaxcnn.classical.sift import Grid, opencv_without_threads, with_bins
-from jaxcnn.config import ConfigError, DataConfig, flatten
+from jaxcnn.config import ConfigError, DataConfig, flatten, to_json
 from jaxcnn.config.baselines import Baseline
 from jaxcnn.config.options import with_absolute_paths
 from jaxcnn.data.pipeline import Data, Split, open_measured
@@ -85,6 +85,7 @@ def run(config: Baseline, workdir: str | Path, *, console: rich.console.Console 
         data = open_measured(config.data)
         top_k = telling_top_k(config.top_k, len(data.class_names))
         fingerprints = {"training": data.train.fingerprint(), "evaluation": data.evaluation.fingerprint()}
+        check_same("config", to_json(_telling(config)))
         check_same("data set", {use: each.to_json() for use, each in fingerprints.items()})
         by_writer(lambda: _refuse_other_work(workdir, config))
         folder.claim(_telling(config), fingerprints, images_of=config.data.name)

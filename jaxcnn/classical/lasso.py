@@ -104,7 +104,7 @@ def sparse_codes(descriptors: Float32[Array, "points dimensions"], dictionary: D
     products = exact(descriptors, atoms.T)
     allowed = tolerance * 0.5 * jnp.sum(descriptors**2, axis=1)
 
-    def step(_: int, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def step(_: jax.Array, state: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         codes, multipliers = state
         right = products + augmentation * (codes - multipliers)
         # The inverse of (atoms atoms^T + augmentation * I), by Woodbury's identity.

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import logging
 import signal
 
 import jax
@@ -148,13 +149,15 @@ def test_coordinates_and_plain_normalization_are_other_encodings(undisturbed, im
     assert features.layers == {LAYER: (2 * 4 * (8 + 2),)}
 
 
-def test_images_that_cannot_be_read_do_not_count(images, tmp_path):
+def test_images_that_cannot_be_read_do_not_count_and_a_class_of_one_image_is_named(images, tmp_path, caplog):
     copy = tmp_path / "images"
     write_gratings(copy)
     for split in ("train", "test"):
         (copy / split / "slanted" / "01.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(40))
     config = with_data(options("sift-fisher", copy), max_bad_share=0.2)
-    assert run(config, tmp_path / "work").images == 15
+    with caplog.at_level(logging.INFO, "jaxcnn"):
+        assert run(config, tmp_path / "work").images == 15
+    assert "1 class has one image, so cross-validation always fits it and never tests it: 'rare'" in caplog.text
     features = Features(tmp_path / "work" / "training.safetensors", "training")
     assert (len(features), features.known.sum()) == (25, 24)
     with pytest.raises(UserError, match=r"1 of 25 images of folder:.* cannot be read \(4.00%; max_bad_share allows 1"):

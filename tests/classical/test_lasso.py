@@ -25,7 +25,7 @@ def code(descriptors, dictionary, coding):
 
 def unit(rng, count):
     values = rng.normal(size=(count, DIMENSIONS)).astype(np.float32)
-    return values / np.linalg.norm(values, axis=1, keepdims=True)
+    return jnp.asarray(values / np.linalg.norm(values, axis=1, keepdims=True))
 
 
 @settings(max_examples=10, deadline=None)
@@ -35,7 +35,7 @@ def test_codes_are_the_optimum_that_scikit_learn_finds_by_coordinate_descent(see
     dictionary, descriptors = unit(rng, ATOMS), unit(rng, POINTS)
     found = code(descriptors, dictionary, CODING)
     expected = sparse_encode(
-        *(descriptors.astype(np.float64), dictionary.astype(np.float64)),
+        *(np.asarray(descriptors, np.float64), np.asarray(dictionary, np.float64)),
         algorithm="lasso_cd",
         alpha=0.15,
         max_iter=10000,
@@ -62,7 +62,7 @@ def test_a_gap_bounds_what_a_code_is_above_the_optimum(seed, scale):
 def test_the_tolerance_is_kept_and_zeros_stay_zeros():
     rng = np.random.default_rng(0)
     dictionary, descriptors = unit(rng, ATOMS), unit(rng, POINTS)
-    descriptors[3] = 0
+    descriptors = descriptors.at[3].set(0)
     rough = code(descriptors, dictionary, Coding(penalty=0.15, tolerance=1e-2, max_steps=2000))
     assert not np.asarray(rough.codes[3]).any()
     assert (np.asarray(rough.gaps) <= 1e-2 * 0.5 + 1e-7).all()
@@ -75,12 +75,12 @@ def test_the_tolerance_is_kept_and_zeros_stay_zeros():
 
 def test_a_dictionary_codes_as_well_as_scikit_learns():
     rng = np.random.default_rng(1)
-    atoms = unit(rng, ATOMS)
+    atoms = np.asarray(unit(rng, ATOMS))
     chosen = rng.normal(size=(1500, ATOMS)) * (rng.random((1500, ATOMS)) < 0.1)
     samples = (chosen @ atoms + 0.02 * rng.normal(size=(1500, DIMENSIONS))).astype(np.float32)
     samples = samples[np.linalg.norm(samples, axis=1) > 0.1]
     samples /= np.linalg.norm(samples, axis=1, keepdims=True)
-    training, held_out = samples[:1000], samples[1000:]
+    training, held_out = samples[:1000], jnp.asarray(samples[1000:])
     coding = Coding(penalty=0.15, tolerance=1e-4, max_steps=300)
     state = initial(training, ATOMS, seed=0)
     before = state.dictionary
