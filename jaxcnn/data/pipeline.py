@@ -407,3 +407,16 @@ def open_data(config: DataConfig) -> Data:
         evaluation=_split(evaluation, config.evaluation_crop, config, resident),
         class_names=train.class_names,
     )
+
+
+def open_measured(config: DataConfig) -> Data:
+    """Opens the splits that something is fitted to and measured on, both streamed and cut as for evaluation.
+
+    Raises:
+        UserError: there is no such data set or split, the splits have different classes, or ``evaluation_crop`` is
+            random.
+    """
+    train = _source(config, config.train_split or "train")
+    evaluation = _evaluation_source(config, config.evaluation_split)
+    check_same_classes(train, evaluation)
+    return Data(streamed_split(train, config), streamed_split(evaluation, config), train.class_names)

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -160,7 +160,7 @@ def probe(
         own.claim(whole, uses, images_of=extracted.data.name)
         own.begin()
         try:
-            found = _fitted(workdir, fitted, layer, config, stop)
+            found = fit_in(workdir, fitted, layer, config, stop)
         except Interrupted:
             return None
         scores = [found.scores(measured.values(layer, rows)) for rows in slices(len(measured))]
@@ -243,8 +243,22 @@ def _layer(features: Features, layer: str | None) -> str:
     return layer
 
 
-def _fitted(workdir: Path, features: Features, layer: str, config: ProbeConfig, stop: StopRequest) -> Probe:
-    """Returns the probe that the folder keeps, or fits it."""
+def fit_in(workdir: Path, features: Features, layer: str, config: ProbeConfig, stop: Callable[[], bool]) -> Probe:
+    """Returns the probe that a folder keeps or, where it keeps none, fits it or goes on with its fit.
+
+    Args:
+        workdir: the folder, which keeps the fits of cross-validation in `TRIALS_FILE` and a linear probe in
+            `PROBE_FILE`.
+        features: the features of the images to fit to.
+        layer: the layer.
+        config: the options.
+        stop: called before each fit.
+
+    Raises:
+        Interrupted: ``stop`` returned True; the fits that are done are kept.
+        UserError: the probe cannot be fitted, or a file is damaged or cannot be written.
+        MachineError: the disk is full, or fails.
+    """
     import safetensors.numpy
 
     trials, file = StoredTrials(workdir / TRIALS_FILE), workdir / PROBE_FILE
