@@ -28,6 +28,7 @@ from jaxcnn.models.network import Network
 from jaxcnn.models.registry import get_variant
 from jaxcnn.networks import make_model
 from jaxcnn.recipes import load_config, run_folder
+from jaxcnn.text import names_in
 from jaxcnn.trained import Trained
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
@@ -142,19 +143,7 @@ def read_names(path: Path | None) -> tuple[str, ...] | None:
     Raises:
         UserError: the file cannot be read or holds no text, or a line in it is empty.
     """
-    if path is None:
-        return None
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
-        raise UserError(
-            f"{path} cannot be read ({reason}): give a file with the name of a class on each line"
-        ) from None
-    names = tuple(line.strip() for line in lines)
-    if not all(names):
-        raise UserError(f"{path} has an empty line {names.index('') + 1}: give the name of a class on each line")
-    return names
+    return None if path is None else names_in(path)
 
 
 @own_settings()

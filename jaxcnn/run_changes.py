@@ -5,13 +5,11 @@ files are the same. An option of `OVERRIDABLE` may where the user says so. Nothi
 """
 
 import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
 from jaxcnn.config import ConfigError, TrainConfig, differences
 from jaxcnn.config.options import with_absolute_paths
 from jaxcnn.config.train import CHANGES_NO_BITS
-from jaxcnn.data.fingerprint import Fingerprint, difference
 from jaxcnn.data.sources import absolute_name
 from jaxcnn.errors import UserError
 from jaxcnn.ops.lowerings import LOWERINGS
@@ -19,12 +17,11 @@ from jaxcnn.paths import absolute
 from jaxcnn.recipes import MODULES_FOLDER, RECIPE_FILE, Recipe, run_folder, same_code
 from jaxcnn.types import Json
 from jaxcnn.weights.published import is_published
+from jaxcnn.work_folder import PLACE
 
 OVERRIDABLE = ("epochs", "optimizer", "loss", "ema", "augmentations")
 """The options, and the groups of options, that may change with ``--override``. What they decide is a function of the
 step, so training goes on as if they had had their new values from the beginning."""
-_PLACE = {"data.name", "data.data_dir"}
-"""The options that say where the data set lies."""
 
 
 def with_whole_paths(config: TrainConfig) -> TrainConfig:
@@ -44,7 +41,7 @@ def with_whole_paths(config: TrainConfig) -> TrainConfig:
 
 
 def overrides(
-    stored: TrainConfig, config: TrainConfig, folder: Path, *, override: bool, same_files: bool
+    stored: TrainConfig, config: TrainConfig, folder: Path, *, override: bool, may_move: bool
 ) -> dict[str, tuple[Json, Json]]:
     """Returns the options of `OVERRIDABLE` that have changed since a run began, each with its old and new value.
 
@@ -53,14 +50,14 @@ def overrides(
         config: the config that it is to go on with.
         folder: the run folder, for the message.
         override: whether such options may change.
-        same_files: whether the data set is known to consist of the same files, wherever it lies.
+        may_move: whether the data set may lie elsewhere, because it is known to consist of the same files.
 
     Raises:
         ConfigError: another option has changed, or one of them and ``override`` is not set.
     """
     # The published figures change nothing in a run and may have been corrected.
     changed = differences(dataclasses.replace(stored, published=config.published), config)
-    free = CHANGES_NO_BITS | (_PLACE if same_files and _kind(stored) == _kind(config) else set())
+    free = CHANGES_NO_BITS | (PLACE if may_move else frozenset())
     changed = {option: values for option, values in changed.items() if option not in free}
     overridden = {option: values for option, values in changed.items() if _may_override(option)}
     refused = {option: values for option, values in changed.items() if not (override and option in overridden)}
@@ -74,10 +71,6 @@ def overrides(
     raise ConfigError(
         f"{folder} holds a run of another config, in which {option} is {old!r} and not {new!r}{others}: {way_out}"
     )
-
-
-def _kind(config: TrainConfig) -> str:
-    return config.data.name.partition(":")[0]
 
 
 def _may_override(option: str) -> bool:
@@ -98,26 +91,4 @@ def refuse_other_code(recipe: Recipe, folder: Path) -> None:
             raise UserError(
                 f"the {what} has changed since the run in {folder} began: go on with `jaxcnn train {folder}`, which "
                 "uses the code that the folder keeps, or choose another --workdir"
-            )
-
-
-def refuse_other_images(
-    before: Mapping[str, Fingerprint], now: Mapping[str, Fingerprint], name: str, folder: Path
-) -> None:
-    """Refuses a data set that is not the one that a run began with.
-
-    Args:
-        before: the fingerprints of the run's splits, by what they are for.
-        now: those of the splits that it is to go on with.
-        name: the name of the data set, for the message.
-        folder: the run folder, for the message.
-
-    Raises:
-        UserError: a split has changed; the message says which, and in what.
-    """
-    for use, found in now.items():
-        if clause := difference(before[use], found):
-            raise UserError(
-                f"the images of {name} for {use} are not those that the run in {folder} began with: {clause}; put them "
-                "back, or choose another --workdir"
             )

@@ -85,12 +85,12 @@ def train(
     profile = Profile(workdir / "profile", profile_steps) if profile_steps is not None else None
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(StopRequest())
-        folder = stack.enter_context(RunFolder(workdir))
+        folder = stack.enter_context(RunFolder(workdir, recipe, override=override))
         assembly = assemble(config)
         keep_memory(assembly)
         stop = _agreed(asked, assembly)
         variables = None if saved_steps(workdir / "checkpoints") else initial_variables(assembly.config)
-        folder.claim(assembly.config, recipe, _fingerprints(assembly.data), override=override)
+        folder.claim(assembly.config, _fingerprints(assembly.data), images_of=assembly.config.data.name)
         for option, value in flatten(assembly.config).items():
             say(console, f"{option} = {value}")
 

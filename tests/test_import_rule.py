@@ -15,7 +15,7 @@ TYPES_ONLY = "TYPE_CHECKING"
 # What holds a network from its config to its errors; the rooms that look at it from outside may import all of it.
 HOUSE = (
     "config neighbours recipes ops layers models weights data augment devices evaluation training networks adaptation "
-    "assembly trained loading run_changes run_folder runs measuring"
+    "assembly trained loading run_changes work_folder run_folder runs measuring features"
 )
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures", "transfer")
 
@@ -49,13 +49,16 @@ ALLOWED = {
         "trained": "config weights data devices evaluation networks",
         "loading": "config recipes models weights augment devices evaluation training networks adaptation assembly "
         "trained",
-        "run_changes": "config recipes ops weights data",
-        "run_folder": "config recipes data devices training run_changes",
+        "run_changes": "config recipes ops weights work_folder data",
+        "work_folder": "config recipes data devices training",
+        "run_folder": "config recipes training run_changes work_folder",
+        "features": "config recipes data augment devices evaluation training networks trained work_folder features",
+        "classical": "config recipes data devices evaluation training work_folder features classical",
         "runs": "config recipes data devices evaluation training assembly loading run_changes run_folder",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
         **{room: f"{HOUSE} children {room}" for room in ROOMS},
-        "cli": f"{HOUSE} supervision {' '.join(ROOMS)} cli",
+        "cli": f"{HOUSE} supervision classical {' '.join(ROOMS)} cli",
         "__main__": "cli",
         "__init__": "models weights loading runs",
     }.items()

@@ -4,10 +4,11 @@ A recipe is a Python file that sets ``config = TrainConfig(...)``. Pydantic chec
 of options is made, wherever the values come from (a recipe, the command line, ``config.json``), so a wrong value is
 refused before anything is compiled. Nothing is coerced: ``batch_size="64"`` is an error.
 
-A recipe can import everything that it needs from here. `train` holds `TrainConfig` and its small parts, `data` the data
-set and its crops on the host, `optimizer` and `evaluation` the optimizers and the protocols, and `options` what groups
-of options are made of. Augmentations stand beside their functions in `jaxcnn.augment`, which needs JAX and is imported
-when the first of them is asked for. `registry` says how a recipe adds kinds of its own.
+A recipe can import everything that it needs from here. `train` holds `TrainConfig` and its small parts, `data` the
+data set and its crops on the host, `optimizer` and `evaluation` the optimizers and the protocols, `options` what
+groups of options are made of, and `stored` their JSON. Augmentations stand beside their functions in `jaxcnn.augment`,
+which needs JAX and is imported when the first of them is asked for. `registry` says how a recipe adds kinds of its
+own.
 """
 
 import importlib
@@ -28,6 +29,7 @@ from jaxcnn.config.evaluation import (
 from jaxcnn.config.finetune import FinetuneConfig
 from jaxcnn.config.optimizer import LAMB, SGD, AdamW, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.options import ConfigError, option_group
+from jaxcnn.config.stored import differences, flatten, to_json
 from jaxcnn.config.train import (
     CheckpointConfig,
     EMAConfig,
@@ -37,10 +39,7 @@ from jaxcnn.config.train import (
     ParallelConfig,
     PublishedConfig,
     TrainConfig,
-    differences,
-    flatten,
     from_json,
-    to_json,
 )
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import dataclasses
 import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tyro.constructors import (
     ConstructorRegistry,
@@ -17,9 +17,10 @@ from tyro.constructors import (
 
 from jaxcnn.config.options import ConfigError, is_option_group
 from jaxcnn.config.registry import Role
-from jaxcnn.config.train import TrainConfig
 from jaxcnn.errors import nearest
 from jaxcnn.paths import expanded
+
+Group = TypeVar("Group")
 
 PATHS = ConstructorRegistry()
 """The context in which every command parses its arguments: a path in them is `jaxcnn.paths.expanded`."""
@@ -54,7 +55,7 @@ def _kinds_in_a_tuple(info: StructTypeInfo) -> StructConstructorSpec | None:
     return StructConstructorSpec(instantiate=tuple, fields=tuple(fields))
 
 
-def with_chosen_kinds(config: TrainConfig, arguments: Sequence[str]) -> TrainConfig:
+def with_chosen_kinds(config: Group, arguments: Sequence[str]) -> Group:
     """Returns a config in which what the command line names by ``--PATH.kind KIND`` is of that kind.
 
     Such are ``--optimizer.kind adamw`` and ``--data.train-crop.kind center_crop``. The new kind has its own options,
@@ -62,7 +63,7 @@ def with_chosen_kinds(config: TrainConfig, arguments: Sequence[str]) -> TrainCon
     that both kinds have.
 
     Args:
-        config: the options of a recipe.
+        config: the options of a recipe, or of another command.
         arguments: the command line; everything else in it is left to the parser.
 
     Raises:

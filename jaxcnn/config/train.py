@@ -10,16 +10,8 @@ from jaxcnn.config.augmentation import Augmentation, Normalization
 from jaxcnn.config.data import DataConfig
 from jaxcnn.config.finetune import FinetuneConfig
 from jaxcnn.config.optimizer import SGD, Decay, Optimizer
-from jaxcnn.config.options import (
-    ConfigError,
-    NonNegativeFloat,
-    PositiveFloat,
-    PositiveInt,
-    Probability,
-    as_config_error,
-    option_group,
-)
-from jaxcnn.text import escaped
+from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, option_group
+from jaxcnn.config.stored import group_from_json
 
 
 @option_group
@@ -210,53 +202,11 @@ CHANGES_NO_BITS = frozenset(
 """The options that change no bit of what a run trains: when and how it reports, measures and saves, and what it puts up
 with. ``published`` and where the data set lies are others."""
 
-_ADAPTER = pydantic.TypeAdapter(TrainConfig)
-
-
-def to_json(config: TrainConfig) -> str:
-    """Returns all options as indented JSON, which `from_json` reads back.
-
-    Raises:
-        ConfigError: an option is a text that JSON cannot hold, such as a path whose bytes are not UTF-8.
-    """
-    for option, value in flatten(config).items():
-        text = str(value)
-        if text != text.encode(errors="ignore").decode():
-            raise ConfigError(
-                f"{option} is {escaped(text)}, which is not UTF-8 and so cannot be stored with a run: rename it, or "
-                "make a link to it with another name"
-            )
-    return _ADAPTER.dump_json(config, indent=2).decode() + "\n"
-
 
 def from_json(text: str) -> TrainConfig:
-    """Reads what `to_json` wrote.
+    """Reads what `jaxcnn.config.to_json` wrote of a run's options.
 
     Raises:
         ConfigError: the text is not JSON, or an option in it is unknown or out of its range.
     """
-    try:
-        return _ADAPTER.validate_json(text)
-    except pydantic.ValidationError as error:
-        raise as_config_error(TrainConfig, error) from None
-
-
-def flatten(config: TrainConfig) -> dict[str, object]:
-    """Returns every option by its full path: ``{"optimizer.learning_rate": 0.1, "augmentations.0.padding": 2}``."""
-
-    def walk(path: str, value: object) -> dict[str, object]:
-        if dataclasses.is_dataclass(value):
-            children = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        elif isinstance(value, tuple) and any(map(dataclasses.is_dataclass, value)):
-            children = {str(index): item for index, item in enumerate(value)}
-        else:
-            return {path: value}
-        return {name: leaf for key, child in children.items() for name, leaf in walk(f"{path}.{key}", child).items()}
-
-    return {path.removeprefix("."): value for path, value in walk("", config).items()}
-
-
-def differences(old: TrainConfig, new: TrainConfig) -> dict[str, tuple[object, object]]:
-    """Returns the options that differ, by full path: ``{"optimizer.learning_rate": (0.1, 0.2)}``; None where absent."""
-    a, b = flatten(old), flatten(new)
-    return {path: (a.get(path), b.get(path)) for path in a | b if a.get(path) != b.get(path)}
+    return group_from_json(TrainConfig, text)

@@ -41,6 +41,12 @@ class Loader:
             reasons = sorted(self._reasons.items())
         return [*self.source.bad, *((self.source.describe(index), reason) for index, reason in reasons)]
 
+    def reason(self, index: int) -> str | None:
+        """Returns why an image cannot be read, which is tried unless it is known; None where it can be."""
+        self.load(index)
+        with self._lock:
+            return self._reasons.get(index)
+
     def load(
         self, index: int, rng: np.random.RandomState | None = None
     ) -> tuple[np.ndarray | list[np.ndarray], int] | None:

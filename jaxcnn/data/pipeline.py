@@ -7,6 +7,7 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -22,6 +23,7 @@ from jaxcnn.data.stream import Batch, available_cores, stream
 from jaxcnn.data.views import view_count
 from jaxcnn.data.whole import by_shape, read_ahead
 from jaxcnn.errors import UserError
+from jaxcnn.text import escaped
 
 SINGLE_CROP = SingleCrop()
 """The protocol of one view an image: the config's ``evaluation_crop``."""
@@ -77,6 +79,22 @@ class Split:
     def bad(self) -> list[tuple[str, str]]:
         """The images found to be unreadable, each as (path or record, reason); a stream finds them as it reads."""
         return self._loader.bad
+
+    def image_name(self, index: int) -> str:
+        """Returns a text by which a person finds an image: a file's path in the data set's folder, a record's number.
+
+        It is the same wherever the data set lies, and has no line breaks.
+        """
+        place = escaped(str(Path(self._loader.source.name.partition(":")[2])))
+        return self._loader.source.describe(index).removeprefix(f"{place}/")
+
+    def reason(self, index: int) -> str | None:
+        """Returns why an image cannot be read, which is tried unless it is known; None where it can be.
+
+        Raises:
+            UserError: too many images cannot be read.
+        """
+        return self._loader.reason(index)
 
     def fingerprint(self) -> Fingerprint:
         """Returns what can be known of all the split's images without reading them."""
@@ -146,7 +164,7 @@ class Split:
                 index[epoch == each] = epoch_order(seed, int(each), self.size)[position[epoch == each] // self.repeats]
             yield {"index": index, "epoch": epoch.astype(np.int32), "position": position.astype(np.int32)}
 
-    def evaluation_batches(self, batch_size: int, rows: np.ndarray | None = None) -> Iterator[Batch]:
+    def evaluation_batches(self, batch_size: int, rows: np.ndarray | None = None, first: int = 0) -> Iterator[Batch]:
         """Yields every image as often as `appearances` says, the last batch padded to ``batch_size``.
 
         Each batch holds ``mask``, bool of shape ``(batch_size,)``, False for padding and for images that cannot be
@@ -158,19 +176,23 @@ class Split:
             batch_size: the number of images in a batch.
             rows: as for `training_batches`. Where images are grouped by shape, every process reads all of them, because
                 it must know which batch each image is in.
+            first: the index of the image that the first batch begins with. Where images are grouped by shape, it must
+                be 0.
 
         Raises:
             UserError: more than ``max_bad_share`` of a streamed split cannot be read.
         """
         rows = np.arange(batch_size) if rows is None else rows
-        batches = -(-self.size // batch_size)
+        batches = -(-(self.size - first) // batch_size)
         if isinstance(self.views, Dense):
+            assert not first
             yield from ({name: value[rows] for name, value in batch.items()} for batch in self._whole(batch_size))
         elif not self.resident:
-            yield from self._stream(self._evaluation_element, ("index", "mask"), 0, batches, batch_size, rows)
+            load = functools.partial(self._evaluation_element, first)
+            yield from self._stream(load, ("index", "mask"), 0, batches, batch_size, rows)
         else:
             for step in range(batches):
-                index = step * batch_size + rows
+                index = first + step * batch_size + rows
                 mask = index < self.size
                 index = np.where(mask, index, 0).astype(np.int32)
                 yield {"index": index, "mask": mask if self.readable is None else mask & self.readable[index]}
@@ -219,7 +241,8 @@ class Split:
                 return {"image": image, "label": label, "epoch": epoch, "position": position}
         raise UserError(f"no image of {self.name} can be read, which max_bad_share allows: give other images")
 
-    def _evaluation_element(self, index: int) -> dict[str, ArrayLike]:
+    def _evaluation_element(self, first: int, number: int) -> dict[str, ArrayLike]:
+        index = first + number
         loaded = self._loader.load(index) if index < self.size else None
         image, label = loaded or (np.zeros(self.image_shape, np.uint8), 0)
         index = index if index < self.size else 0
@@ -384,3 +407,16 @@ def open_data(config: DataConfig) -> Data:
         evaluation=_split(evaluation, config.evaluation_crop, config, resident),
         class_names=train.class_names,
     )
+
+
+def open_measured(config: DataConfig) -> Data:
+    """Opens the splits that something is fitted to and measured on, both streamed and cut as for evaluation.
+
+    Raises:
+        UserError: there is no such data set or split, the splits have different classes, or ``evaluation_crop`` is
+            random.
+    """
+    train = _source(config, config.train_split or "train")
+    evaluation = _evaluation_source(config, config.evaluation_split)
+    check_same_classes(train, evaluation)
+    return Data(streamed_split(train, config), streamed_split(evaluation, config), train.class_names)

@@ -101,13 +101,17 @@ class Feed:
         batches = self.split.training_batches(self.seed, self.batch_size, first_step, last_step, rows)
         return map(self._put, batches)
 
-    def evaluation(self) -> Iterator[Batch]:
+    def evaluation(self, first: int = 0) -> Iterator[Batch]:
         """Yields every image `appearances` times; ``mask`` is False for padding and for images that cannot be read.
+
+        Args:
+            first: the index of the image to begin with; see `Split.evaluation_batches`.
 
         Raises:
             UserError: too many images cannot be read.
         """
-        return map(self._put, self.split.evaluation_batches(self.batch_size, self.parallel.rows(self.batch_size)))
+        rows = self.parallel.rows(self.batch_size)
+        return map(self._put, self.split.evaluation_batches(self.batch_size, rows, first))
 
     def unreadable(self) -> int:
         """Returns the number of images that some process has found to be unreadable; all processes must call it."""

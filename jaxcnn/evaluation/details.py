@@ -1,6 +1,8 @@
 """What is quoted beside an error: its confidence interval, the errors of the classes, and which are confused."""
 
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,8 +12,11 @@ from jaxtyping import Float64, Int, Int64
 from jaxcnn import strict_json
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
+from jaxcnn.evaluation.result import Result
 from jaxcnn.types import Json
 
+RESULT_FILE, DETAILS_FILE = "result.json", "details.npz"
+"""The files that `save_details` writes."""
 _DEVIATIONS = 1.959963984540054
 """The number of standard deviations on each side of the mean between which 95 % of a normal distribution lie."""
 
@@ -107,9 +112,9 @@ def save_details(
     report = {**facts, **result.metrics(), **intervals, "interval": "95 %, Wilson's score", "classes": classes}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "result.json").write_text(strict_json.dumps(report, indent=2) + "\n")
+        (folder / RESULT_FILE).write_text(strict_json.dumps(report, indent=2) + "\n")
         np.savez_compressed(
-            folder / "details.npz",
+            folder / DETAILS_FILE,
             confusion=confusion_matrix(labels, top[:, 0], count),
             image=np.flatnonzero(predictions.known),
             label=labels,
@@ -118,3 +123,19 @@ def save_details(
         )
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+def read_result(folder: Path) -> Result:
+    """Returns the result that `save_details` wrote to a folder.
+
+    Raises:
+        UserError: there is none, or the file holds something else.
+    """
+    path = folder / RESULT_FILE
+    try:
+        stored = json.loads(path.read_text())
+        errors = {int(found[1]): stored[name] for name in stored if (found := re.fullmatch(r"top(\d+)_error", name))}
+        return Result(stored["images"], stored["loss"], errors)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "it holds no result"
+        raise UserError(f"{path} cannot be read: {said}: measure again") from None

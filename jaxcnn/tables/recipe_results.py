@@ -6,8 +6,9 @@ import datetime
 from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
-from jaxcnn.config import differences
+from jaxcnn.config import TrainConfig, differences
 from jaxcnn.config.train import CHANGES_NO_BITS
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import Result
@@ -17,6 +18,7 @@ from jaxcnn.run_folder import OVERRIDES_FILE
 from jaxcnn.tables.stored import in_percent, markdown, read_results, write_result
 from jaxcnn.training.epochs import whole_steps
 from jaxcnn.training.report import read_metrics
+from jaxcnn.types import JsonObject
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -59,13 +61,7 @@ def result_of(run: Path, recipes: Path) -> RecipeResult:
             f"{run} is not of the recipe {config.name} as it stands, because it changes {', '.join(sorted(changed))}: "
             "give it a recipe of its own"
         )
-    lines = read_metrics(run / "metrics.jsonl")
-    starts, evaluations = ([line for line in lines if line["kind"] == kind] for kind in ("start", "evaluation"))
-    per_epoch = Fraction(starts[-1]["training_images"] if starts else 0, config.data.batch_size)
-    steps = whole_steps(config.epochs, per_epoch)
-    if not evaluations or evaluations[-1]["step"] != steps:
-        raise UserError(f"{run} is not at its end, so it has no result yet: go on with `jaxcnn train {run}`")
-    found = Result.from_metrics(evaluations[-1])
+    found, begun = last_evaluation(run, config)
     modified = (run / "metrics.jsonl").stat().st_mtime
     return RecipeResult(
         recipe=config.name,
@@ -74,9 +70,36 @@ def result_of(run: Path, recipes: Path) -> RecipeResult:
         errors=found.errors,
         ema_errors=found.ema.errors if found.ema else {},
         date=datetime.datetime.fromtimestamp(modified, datetime.UTC).date().isoformat(),
-        device=", ".join(f"{count} {kind}" for kind, count in collections.Counter(starts[-1]["devices"]).items()),
-        versions=starts[-1]["versions"],
+        device=", ".join(f"{count} {kind}" for kind, count in collections.Counter(begun["devices"]).items()),
+        versions=begun["versions"],
     )
+
+
+class LastEvaluation(NamedTuple):
+    """The evaluation at the end of a run."""
+
+    result: Result
+    begun: JsonObject
+    """What the log says of the process that ended the run: its devices, its versions."""
+
+
+def last_evaluation(run: Path, config: TrainConfig) -> LastEvaluation:
+    """Returns the evaluation at the end of a run.
+
+    Args:
+        run: the run's folder.
+        config: the run's config.
+
+    Raises:
+        UserError: the run is not at its end.
+    """
+    lines = read_metrics(run / "metrics.jsonl")
+    starts, evaluations = ([line for line in lines if line["kind"] == kind] for kind in ("start", "evaluation"))
+    per_epoch = Fraction(starts[-1]["training_images"] if starts else 0, config.data.batch_size)
+    steps = whole_steps(config.epochs, per_epoch)
+    if not evaluations or evaluations[-1]["step"] != steps:
+        raise UserError(f"{run} is not at its end, so it has no result yet: go on with `jaxcnn train {run}`")
+    return LastEvaluation(Result.from_metrics(evaluations[-1]), starts[-1])
 
 
 def save(found: RecipeResult, folder: Path) -> Path:

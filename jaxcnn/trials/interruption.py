@@ -1,6 +1,7 @@
-"""A trial of whether a run that is killed at random moments, and started again, ends as one that is not.
+"""A trial of whether work that is killed at random moments, and started again, ends as work that is not.
 
-It must end in the same bits, and leave the same log.
+It must end in the same bits: those of a training's state, and the lines of its log; those of all files that any other
+command leaves in its folder.
 """
 
 import dataclasses
@@ -11,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -29,6 +30,8 @@ from jaxcnn.types import JsonObject
 TIMES = ("images_per_second", "data_wait_share")
 """The values in a line of ``metrics.jsonl`` that depend on how long something took."""
 
+_WHOLE = "uninterrupted"
+"""The name of the folder of the run that nobody interrupts."""
 _LOOK_SECONDS = 0.02
 """The time after which it is checked again whether a signal is due."""
 
@@ -44,8 +47,8 @@ class Outcome:
     finished_runs: int
     """The number of interrupted runs that ended."""
     differing: tuple[str, ...]
-    """The leaves of the final states that differ in some bit from the uninterrupted run's, and the lines of the logs
-    that differ in more than times: there should be none."""
+    """What differs in some bit from the uninterrupted run's: the leaves of the final states, and the lines of the logs
+    (but for times) of trainings; the files of other work. There should be none."""
     between_lines: int = 0
     """The number of times that a run went on from a step between two lines of the log, whose sums it had to keep."""
 
@@ -78,42 +81,97 @@ def interrupt_repeatedly(
         RuntimeError: a run ended in another way than it should: an error, or a wrong exit code after SIGTERM.
     """
     load_recipe(arguments[0])  # refuses a wrong one at once, and registers what the final states are read with
-    command = [sys.executable, "-m", "jaxcnn", "train", *arguments]
+    whole = folder / _WHOLE
+
+    def next_saved(workdir: Path) -> Callable[[], bool]:
+        lines_after = _lines_after(whole)
+        if lines_after.issuperset(saved_steps(whole / "checkpoints")[:-1]):
+            raise UserError("the run saves no step between two lines of its log: set --checkpoint.every-steps")
+        return _saved_between(workdir, lines_after)
+
+    outcome = interrupt_command(
+        ["train", *arguments],
+        folder,
+        kills=kills,
+        number=number,
+        seed=seed,
+        moment=next_saved if between_lines else None,
+        outcome=_outcome,
+        progress=_newest,
+    )
+    between = sum(step not in _lines_after(whole) for step in outcome.resumed_after)
+    return dataclasses.replace(outcome, between_lines=between)
+
+
+def files_in(workdir: Path) -> dict[str, bytes]:
+    """Returns the bytes of every file in a folder."""
+    return {str(path.relative_to(workdir)): path.read_bytes() for path in workdir.rglob("*") if path.is_file()}
+
+
+def interrupt_command(
+    arguments: Sequence[str],
+    folder: Path,
+    *,
+    kills: int,
+    number: signal.Signals,
+    seed: int = 0,
+    moment: Callable[[Path], Callable[[], bool]] | None = None,
+    outcome: Callable[[Path], Mapping[str, bytes]] = files_in,
+    progress: Callable[[Path], int] = lambda workdir: 0,
+) -> Outcome:
+    """Runs a command once without interruption, then again with signals, and compares what it leaves in its folder.
+
+    Each interrupted run is started again until it ends by itself; if signals are still due then, another run begins.
+
+    Args:
+        arguments: the command of jaxcnn and its arguments, without ``--workdir``.
+        folder: must not exist; the runs are made in it.
+        kills: the number of signals to send.
+        number: SIGKILL or SIGTERM.
+        seed: the seed of the moments.
+        moment: a function from the run's folder to one that says, again and again, whether the signal is due. By
+            default it comes at a moment drawn uniformly from the time that the quickest run so far took, imports and
+            compilation included.
+        outcome: a function from a finished run's folder to what is compared.
+        progress: a function from a run's folder to how far it is.
+
+    Raises:
+        RuntimeError: a run ended in another way than it should: an error, or a wrong exit code after SIGTERM.
+    """
+    command = [sys.executable, "-m", "jaxcnn", *arguments]
     moments = random.Random(seed)
     folder.mkdir(parents=True)
     started = time.monotonic()
-    _run([*command, "--workdir", str(folder / "uninterrupted")], _never, number)
+    _run([*command, "--workdir", str(folder / _WHOLE)], _never, number)
     duration = time.monotonic() - started
-    expected = _outcome(folder / "uninterrupted")
-    lines_after = {0, *(line["step"] for line in _lines(folder / "uninterrupted"))}
-    if between_lines and lines_after.issuperset(saved_steps(folder / "uninterrupted" / "checkpoints")[:-1]):
-        raise UserError("the run saves no step between two lines of its log: set --checkpoint.every-steps")
+    expected = outcome(folder / _WHOLE)
 
     sent, finished, resumed, differing = 0, 0, [], []
     while sent < kills:
         workdir = folder / f"interrupted{finished}"
         while True:
             started = time.monotonic()
-            if sent == kills:
-                due = _never
-            elif between_lines:
-                due = _saved_between(workdir, lines_after)
-            else:
-                due = _after(moments.uniform(0, duration))
-            if not _run([*command, "--workdir", str(workdir)], due, number):
+            due = moment(workdir) if moment else _after(moments.uniform(0, duration))
+            if not _run([*command, "--workdir", str(workdir)], _never if sent == kills else due, number):
                 # It had less to do than the first, or the machine is faster now: later moments would come too late.
                 duration = min(duration, time.monotonic() - started)
                 break
             sent += 1
-            resumed.append(_newest(workdir))
-        found = _outcome(workdir)
+            resumed.append(progress(workdir))
+        found = outcome(workdir)
         differing += [
-            f"{workdir.name}: {name}" for name in sorted(expected | found) if expected.get(name) != found.get(name)
+            f"{workdir.name}: {name}"
+            for name in sorted(expected.keys() | found.keys())
+            if expected.get(name) != found.get(name)
         ]
         finished += 1
         shutil.rmtree(workdir)
-    between = sum(step not in lines_after for step in resumed)
-    return Outcome(sent, tuple(resumed), finished, tuple(differing), between)
+    return Outcome(sent, tuple(resumed), finished, tuple(differing))
+
+
+def _lines_after(workdir: Path) -> set[int]:
+    """Returns the steps after which a line of a run's log follows."""
+    return {0, *(line["step"] for line in _lines(workdir))}
 
 
 def _never() -> bool:

@@ -70,9 +70,9 @@ class Pixels:
     def size(self):
         return len(self.labels)
 
-    def evaluation_batches(self, batch_size, rows):
+    def evaluation_batches(self, batch_size, rows, first=0):
         """The contract of evaluation batches: padded, masked, in order."""
-        for start in range(0, self.size, batch_size):
+        for start in range(first, self.size, batch_size):
             index = start + rows
             mask = (index < self.size) & ~np.isin(index, self.unreadable)
             yield {"index": np.where(index < self.size, index, 0).astype(np.int32), "mask": mask}
@@ -184,8 +184,8 @@ def test_an_image_that_is_lost_is_noticed(one_device):
     split = dataclasses.replace(pixels(20, unreadable=(3,)), unreadable=())
 
     class Losing(Pixels):
-        def evaluation_batches(self, batch_size, rows):
-            for batch in super().evaluation_batches(batch_size, rows):
+        def evaluation_batches(self, batch_size, rows, first=0):
+            for batch in super().evaluation_batches(batch_size, rows, first):
                 yield batch | {"mask": batch["mask"] & (batch["index"] != 5)}
 
     losing = Losing(split.images, split.labels)

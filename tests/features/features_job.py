@@ -1,0 +1,38 @@
+"""Extracts features of made images by a small network, as `jaxcnn features` does: `features_job.py FOLDER [PROCESSES]`.
+
+The images, some of which cannot be read, and the network are those of `tests.devices.evaluation_job`.
+"""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import tyro
+
+from jaxcnn.data.sources import register_source, source_kinds
+from jaxcnn.devices.processes import Processes
+from jaxcnn.features.extraction import extract
+from tests.devices.evaluation_job import made, network
+
+LAYERS = "conv|dense:input|logits"
+SPLITS = ("train", "test")
+
+
+def prepared(name="made:damaged"):
+    """The network, with a data set of 1,003 images in each of two splits."""
+    if "made" not in source_kinds():
+        register_source("made", open=made, splits=lambda rest, data_dir: SPLITS)
+    found = network(0)
+    return dataclasses.replace(found, data=dataclasses.replace(found.data, name=name))
+
+
+def run(folder, splits=("test",), **options):
+    """Returns whether everything was extracted."""
+    options = {"name": "small", "layer": LAYERS, "pooling": "none", "images_at_once": 16, **options}
+    return extract(prepared(), folder, splits, **options)
+
+
+if __name__ == "__main__":
+    folder, *processes = sys.argv[1:]
+    with tyro.cli(Processes, args=processes).joined():
+        assert run(Path(folder))
