@@ -1,17 +1,24 @@
-"""Extracts features of made images by a small network, as `jaxcnn features` does: `features_job.py FOLDER [PROCESSES]`.
+"""Extracts features of made images by a small network, as `jaxcnn features` does.
 
-The images, some of which cannot be read, and the network are those of `tests.devices.evaluation_job`.
+    features_job.py FOLDER [--signalled] [PROCESSES]
+
+The images, some of which cannot be read, and the network are those of `tests.devices.evaluation_job`. With --signalled
+the process sends itself SIGTERM at its sixth batch.
 """
 
 import dataclasses
+import os
+import signal
 import sys
 from pathlib import Path
 
 import tyro
 
 from jaxcnn.data.sources import register_source, source_kinds
+from jaxcnn.devices.feed import Feed
 from jaxcnn.devices.processes import Processes
 from jaxcnn.features.extraction import extract
+from jaxcnn.training.interrupt import EXIT_STOPPED
 from tests.devices.evaluation_job import made, network
 
 LAYERS = "conv|dense:input|logits"
@@ -32,7 +39,23 @@ def run(folder, splits=("test",), **options):
     return extract(prepared(), folder, splits, **options)
 
 
+def signal_at_the_sixth_batch():
+    evaluation = Feed.evaluation
+
+    def signalled(self, first=0):
+        for number, batch in enumerate(evaluation(self, first)):
+            if number == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    Feed.evaluation = signalled
+
+
 if __name__ == "__main__":
     folder, *processes = sys.argv[1:]
+    if processes[:1] == ["--signalled"]:
+        signal_at_the_sixth_batch()
+        del processes[0]
     with tyro.cli(Processes, args=processes).joined():
-        assert run(Path(folder))
+        code = 0 if run(Path(folder)) else EXIT_STOPPED
+    sys.exit(code)

@@ -97,6 +97,18 @@ def test_two_processes_write_the_bytes_of_one(whole, tmp_path):
     assert contents(tmp_path / "two") == contents(whole)
 
 
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both_and_they_go_on(whole, tmp_path):
+    command = [features_job.__file__, tmp_path / "two"]
+    codes, outputs = start_two([command, [*command, "--signalled"]], tmp_path)
+    assert codes == [75, 75], outputs
+    count = json.loads((tmp_path / "two" / "unfinished" / "test.safetensors.json").read_text())
+    assert 0 < count["images"] < IMAGES
+    codes, outputs = start_two([command] * 2, tmp_path)
+    assert codes == [0, 0], outputs
+    assert contents(tmp_path / "two") == contents(whole)
+
+
 def test_an_extraction_that_is_stopped_or_dies_goes_on_with_other_devices_and_ends_in_the_same_bytes(
     whole, tmp_path, monkeypatch, caplog
 ):
