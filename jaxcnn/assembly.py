@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import optax
 
+from jaxcnn.adaptation import Adaptation, adaptation
 from jaxcnn.augment.compose import augment, augmented_shape, check_order
 from jaxcnn.config import (
     ConfigError,
@@ -33,8 +34,10 @@ from jaxcnn.training.ema import make_average
 from jaxcnn.training.epochs import whole_steps
 from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer, warmup_steps
+from jaxcnn.training.partition import Partition
 from jaxcnn.training.state import TrainState, create_state
 from jaxcnn.training.step import TrainStep, make_train_step
+from jaxcnn.types import PyTree
 
 
 def state_maker(
@@ -43,6 +46,7 @@ def state_maker(
     optimizer: optax.GradientTransformation,
     key: jax.Array,
     image_shape: tuple[int, int, int],
+    partition: Partition | None = None,
 ) -> Callable[[], TrainState]:
     """Returns `create_state` for a config: a pure function, whose `jax.eval_shape` gives the layout of checkpoints."""
     return functools.partial(
@@ -51,9 +55,15 @@ def state_maker(
         optimizer,
         key,
         image_shape,
+        partition=partition,
         ema=config.ema.decay is not None,
         loss_scale=config.model.dtype == "float16",
     )
+
+
+def count_parameters(params: PyTree) -> int:
+    """Returns the number of numbers in a tree of parameters, or of their shapes."""
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
 def split_seed(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -107,6 +117,8 @@ class Assembly:
     """The function that `make_preparation` returned."""
     train_step: TrainStep
     evaluator: Evaluator
+    partition: Partition | None = None
+    """Which parameters are trained; None where all are, at one rate."""
 
     @functools.cached_property
     def train_feed(self) -> Feed:
@@ -117,6 +129,10 @@ class Assembly:
     def evaluation_feed(self) -> Feed:
         """The feed of the images that the run is measured on."""
         return Feed.for_evaluation(self.data.evaluation, self.parallel, self.config.evaluation.batch_size)
+
+    def trained(self, params: PyTree) -> PyTree:
+        """Returns those of the parameters that are trained: see `Partition.trained`."""
+        return self.partition.trained(params) if self.partition else params
 
     @property
     def steps_per_epoch(self) -> Fraction:
@@ -160,22 +176,26 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     model = make_model(config.model, num_classes)
     steps_per_epoch = Fraction(data.train.size, config.data.batch_size)
     total_steps = whole_steps(config.epochs, steps_per_epoch)
-    learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps)
     init_key, augment_key, dropout_key = split_seed(config.seed)
     height, width, channels = data.train.image_shape
     shape = augmented_shape((height, width, channels), config.augmentations)
+    adapted = adaptation(config.finetune, model, shape)
+    partition = adapted.partition if adapted else None
+    learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps, partition)
     average = make_average(
         config.ema,
         batch_size=config.data.batch_size,
         epochs=config.epochs,
         warmup_steps=warmup_steps(config.optimizer.schedule, steps_per_epoch),
     )
-    make_state = state_maker(config, model, optimizer, init_key, shape)
+    make_state = state_maker(config, model, optimizer, init_key, shape, partition)
     # This refuses images that are too small for the network.
     abstract_state = jax.eval_shape(make_state)
     check_image_shape(model, abstract_state.variables, data.evaluation.image_shape)
     parts = parallel.batch_norm_groups(config.parallel.batch_norm) * config.parallel.micro_batches
-    check_batch_statistics(model, abstract_state.variables, shape, config.data.batch_size, parts)
+    check_batch_statistics(
+        _training_apply(model, adapted), abstract_state.variables, shape, config.data.batch_size, parts
+    )
     state_shardings = jax.tree.map(lambda leaf: parallel.replicated, abstract_state)
     if config.parallel.shard_optimizer:
         sharded = parallel.sharded(abstract_state.optimizer_state)
@@ -192,7 +212,7 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
         state_shardings=state_shardings,
         prepare=prepare,
         train_step=make_train_step(
-            apply=_training_model(model, config, parallel).apply,
+            apply=_training_apply(_training_model(model, config, parallel), adapted),
             prepare=prepare,
             loss=make_loss(config.loss),
             optimizer=optimizer,
@@ -200,11 +220,13 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
             auxiliary_weight=config.loss.auxiliary_weight,
             step_arguments=_step_arguments(model, total_steps),
             average=average,
+            partition=partition,
             micro_batches=config.parallel.micro_batches,
             parallel=parallel,
             state_shardings=state_shardings,
         ),
         evaluator=make_evaluator(model, config.normalization, parallel),
+        partition=partition,
     )
 
 
@@ -235,6 +257,11 @@ def _training_model(model: nn.Module, config: TrainConfig, parallel: DataParalle
         return model
     groups = parallel.batch_norm_groups(config.parallel.batch_norm)
     return model.clone(batch_norm_axis=parallel.axis_name, batch_norm_groups=groups)
+
+
+def _training_apply(model: nn.Module, adapted: Adaptation | None) -> Callable[..., PyTree]:
+    """Returns ``model.apply``, under which what is frozen is as in evaluation."""
+    return adapted.still.apply(model) if adapted else model.apply
 
 
 def _step_arguments(model: nn.Module, total_steps: int) -> Callable[[jax.Array], dict[str, jax.Array]]:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import jax
 
+from jaxcnn.adaptation import adaptation
 from jaxcnn.assembly import state_maker
 from jaxcnn.augment.compose import augmented_shape
 from jaxcnn.config import (
@@ -27,6 +28,7 @@ from jaxcnn.models.network import Network
 from jaxcnn.models.registry import get_variant
 from jaxcnn.networks import make_model
 from jaxcnn.recipes import load_config, run_folder
+from jaxcnn.text import names_in
 from jaxcnn.trained import Trained
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
@@ -141,19 +143,7 @@ def read_names(path: Path | None) -> tuple[str, ...] | None:
     Raises:
         UserError: the file cannot be read or holds no text, or a line in it is empty.
     """
-    if path is None:
-        return None
-    try:
-        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
-        raise UserError(
-            f"{path} cannot be read ({reason}): give a file with the name of a class on each line"
-        ) from None
-    names = tuple(line.strip() for line in lines)
-    if not all(names):
-        raise UserError(f"{path} has an empty line {names.index('') + 1}: give the name of a class on each line")
-    return names
+    return None if path is None else names_in(path)
 
 
 @own_settings()
@@ -197,11 +187,13 @@ def restore_state(folder: Path, checkpoint: Which = "latest") -> Restored:
 
 def _restore(folder: Path, config: TrainConfig, checkpoint: Which, weights_of: WeightsOf) -> tuple[Network, Restored]:
     model = make_model(config.model, 1)  # a run's config has its number of classes
-    # Only the layout of its state is needed, which is the same with any schedule.
-    _, optimizer = make_optimizer(dataclasses.replace(config.optimizer, schedule=ScheduleConfig()), 1, 1)
     size = config.data.train_crop.size
     shape = augmented_shape((size, size, config.data.channels), config.augmentations)
-    target = jax.eval_shape(state_maker(config, model, optimizer, jax.random.key(0), shape))
+    adapted = adaptation(config.finetune, model, shape)
+    partition = adapted.partition if adapted else None
+    # Only the layout of its state is needed, which is the same with any schedule.
+    _, optimizer = make_optimizer(dataclasses.replace(config.optimizer, schedule=ScheduleConfig()), 1, 1, partition)
+    target = jax.eval_shape(state_maker(config, model, optimizer, jax.random.key(0), shape, partition))
     metrics = dict(zip(typing.get_args(WeightsOf), ranked_metrics(config.evaluation.top_k), strict=True))
     with Checkpoints(folder / "checkpoints") as checkpoints:
         restored = checkpoints.restore(target, checkpoint, metric=metrics[weights_of])
@@ -225,6 +217,41 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
     Raises:
         UserError: there is no such model, or the weights are missing or not the network's.
     """
+    expected = what_weights_expect(name, weights)
+    assert weights is not None  # it would have been refused
+    model, variables = load_network(name, weights, ignore=ignore, **expected.options)
+    names = None if is_published(weights) else read_class_names(Path(weights))
+    if names is not None and len(names) != model.num_classes:
+        names = None
+    variant = get_variant(name)
+    if names is None and {model.num_classes, variant.num_classes} == {len(imagenet_classes())}:
+        names = imagenet_classes()
+    return Trained(
+        model=model,
+        variables=variables,
+        num_classes=model.num_classes,
+        class_names=names,
+        data=DataConfig(train_crop=expected.crop, evaluation_crop=expected.crop, channels=variant.channels),
+        normalization=expected.normalization,
+    )
+
+
+class Expected(NamedTuple):
+    """What the weights of a network expect."""
+
+    options: Mapping[str, Option]
+    """The options of the network that they are of."""
+    crop: Crop
+    """The crop of an image that the network sees."""
+    normalization: Normalization
+
+
+def what_weights_expect(name: str, weights: str | None) -> Expected:
+    """Returns what weights of a network expect, without reading them: see `load_published`.
+
+    Raises:
+        UserError: there is no such model, there are no published weights of that name, or none are named.
+    """
     variant = get_variant(name)
     if weights is None:
         sources = [entry.source for entry in published_weights(name)]
@@ -244,26 +271,13 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
         options = next((entry.options for entry in published_weights(name)), {})
         crop = CenterCrop(size=variant.input_size, resize=round(variant.input_size / 0.875))
         normalization = Normalization()
-    model, variables = load_network(name, weights, ignore=ignore, **options)
-    names = None if is_published(weights) else read_class_names(Path(weights))
-    if names is not None and len(names) != model.num_classes:
-        names = None
-    if names is None and {model.num_classes, variant.num_classes} == {len(imagenet_classes())}:
-        names = imagenet_classes()
-    return Trained(
-        model=model,
-        variables=variables,
-        num_classes=model.num_classes,
-        class_names=names,
-        data=DataConfig(train_crop=crop, evaluation_crop=crop, channels=variant.channels),
-        normalization=normalization,
-    )
+    return Expected(options, crop, normalization)
 
 
 def initial_variables(config: TrainConfig) -> Variables | None:
     """Returns the variables that a run starts from, where ``config.init_from`` names some; else None.
 
-    The classifier starts anew where its number of classes differs.
+    The classifier starts anew where its number of classes differs, or where ``finetune.new_head`` says so.
 
     Args:
         config: the options of the run, with everything resolved.
@@ -277,4 +291,6 @@ def initial_variables(config: TrainConfig) -> Variables | None:
     if folder := run_folder(config.init_from):
         source = load_run(folder).variables
     options: dict[str, Option] = {"num_classes": config.model.num_classes, **config.model.options}
-    return load_pretrained(config.model.name, source, ignore=config.ignore, **options)
+    return load_pretrained(
+        config.model.name, source, ignore=config.ignore, new_classifier=config.finetune.new_head, **options
+    )

@@ -3,15 +3,12 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
 
 import numpy as np
-import tyro
 
 from jaxcnn.config import DataConfig, EvaluationConfig, Normalization, Views
 from jaxcnn.data.numbering import read_names
 from jaxcnn.data.pipeline import SINGLE_CROP
-from jaxcnn.data.views import protocol_union
 from jaxcnn.devices.processes import is_writer
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.details import save_details
@@ -32,8 +29,7 @@ class Measurement:
     top_k: tuple[int, ...] = EvaluationConfig().top_k
     """Each k for which an error is counted: an image counts as right if its label is among the k most probable
     classes. Those that are not below the number of classes are left out, because their error is always 0."""
-    # The union is made when the command is parsed, so that it includes the protocols of a recipe.
-    views: Annotated[Views, tyro.conf.arg(constructor_factory=protocol_union)] = SINGLE_CROP
+    views: Views = SINGLE_CROP
     """The views of each image, over which the network's answers are averaged."""
     leave_out: Path | None = None
     """A file with the images that do not count, such as ILSVRC's blacklist: the names or the numbers of their files,

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Literal
 
 import flax.errors
@@ -21,7 +22,7 @@ from jaxcnn.models.registry import create_model
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
 from jaxcnn.paths import expanded
-from jaxcnn.types import Variables
+from jaxcnn.types import PyTree, Variables
 
 
 def make_model(config: ModelConfig, num_classes: int) -> Network:
@@ -137,12 +138,12 @@ def check_image_shape(
 
 
 def check_batch_statistics(
-    model: nn.Module, variables: Variables, shape: tuple[int, ...], batch_size: int, parts: int
+    apply: Callable[..., PyTree], variables: Variables, shape: tuple[int, ...], batch_size: int, parts: int
 ) -> None:
     """Refuses a batch in which batch normalization would see one value a channel, without computing anything.
 
     Args:
-        model: the network.
+        apply: ``model.apply``, as the network is trained.
         variables: its variables, or their shapes.
         shape: the training images' (height, width, channels).
         batch_size: the number of images in a batch.
@@ -159,7 +160,7 @@ def check_batch_statistics(
     def trains(times: int) -> bool:
         images = jax.ShapeDtypeStruct((1, times * height, times * width, channels), jnp.float32)
         rngs = {"dropout": jax.random.key(0)}
-        train = functools.partial(model.apply, train=True, mutable=["batch_stats"], rngs=rngs)
+        train = functools.partial(apply, train=True, mutable=["batch_stats"], rngs=rngs)
         try:
             jax.eval_shape(train, variables, images)
         except (UserError, ValueError, flax.errors.FlaxError):

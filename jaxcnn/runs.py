@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 import rich.console
 
-from jaxcnn.assembly import Assembly, assemble
+from jaxcnn.assembly import Assembly, assemble, count_parameters
 from jaxcnn.config import TrainConfig, flatten, to_json
 from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import Data
@@ -111,6 +111,9 @@ def train(
         for option, (old, new) in folder.overrides.items():
             reporter.say(f"overridden from step {first_step} on: {option} is {new!r} and was {old!r}")
         state = restored.state if restored else _initial_state(assembly, variables)
+        if assembly.partition:
+            trained, every = count_parameters(assembly.trained(state.params)), count_parameters(state.params)
+            reporter.say(f"{trained:,} of {every:,} parameters are trained")
         report_bad_files = _BadFiles(assembly.data, reporter, read_metrics(workdir / "metrics.jsonl"))
         facts = {"damaged_checkpoints": damage, "overrides": folder.past_overrides()}
         reporter.log("start", first_step, _facts(assembly, state) | facts)
@@ -227,11 +230,12 @@ def _reporter(
 def _facts(assembly: Assembly, state: TrainState) -> JsonObject:
     """Returns the facts about a run that its config does not hold, for the log."""
     packages = ("jaxcnn", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy")
-    return {
+    trained = {"trained_parameters": count_parameters(assembly.trained(state.params))} if assembly.partition else {}
+    return trained | {
         "class_names": assembly.data.class_names,
         "training_images": assembly.data.train.size,
         "evaluation_images": assembly.data.evaluation.size,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(state.params)),
+        "parameters": count_parameters(state.params),
         "processes": jax.process_count(),
         "devices": [device.device_kind for device in jax.devices()],
         "versions": {package: importlib.metadata.version(package) for package in packages},

@@ -6,7 +6,10 @@ import io
 import sys
 import unicodedata
 from collections.abc import Generator
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from jaxcnn.errors import UserError
 
 if TYPE_CHECKING:
     import rich.console
@@ -37,6 +40,25 @@ def _escape(character: str) -> str:
     if unicodedata.category(character) in _UNSAFE or character in _DIRECTIONS:
         return character.encode("unicode_escape").decode("ascii")
     return character
+
+
+def names_in(path: Path) -> tuple[str, ...]:
+    """Returns the names of classes in a file of text: one a line, in the order of the labels.
+
+    Raises:
+        UserError: the file cannot be read or holds no text, or a line in it is empty.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is not text in UTF-8"
+        raise UserError(
+            f"{path} cannot be read ({reason}): give a file with the name of a class on each line"
+        ) from None
+    names = tuple(line.strip() for line in lines)
+    if not all(names):
+        raise UserError(f"{path} has an empty line {names.index('') + 1}: give the name of a class on each line")
+    return names
 
 
 def say(console: "rich.console.Console", text: str) -> None:

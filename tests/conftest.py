@@ -1,5 +1,6 @@
 """Every test runs strict, sees eight devices, and shares what it compiles with the others."""
 
+import gc
 import hashlib
 import importlib.metadata
 import os
@@ -24,6 +25,9 @@ from tests import typechecking  # noqa: E402
 # decorated, so nothing of jaxcnn may be imported before.
 CHECKED = ("jaxcnn.ops", "jaxcnn.layers", "jaxcnn.augment", "jaxcnn.evaluation", "jaxcnn.classical")
 jaxtyping.install_import_hook(CHECKED, f"{typechecking.__name__}.checked")
+
+# Tracing makes millions of objects, and Python looks for garbage every 700: a tenth of the time of the tests.
+gc.set_threshold(100_000, 20, 50)
 
 COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "compiled"
 

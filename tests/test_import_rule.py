@@ -14,10 +14,10 @@ TYPES_ONLY = "TYPE_CHECKING"
 
 # What holds a network from its config to its errors; the rooms that look at it from outside may import all of it.
 HOUSE = (
-    "config neighbours recipes ops layers models weights data augment devices evaluation training networks assembly "
-    "trained loading run_changes work_folder run_folder runs measuring features classical"
+    "config neighbours recipes ops layers models weights data augment devices evaluation training networks adaptation "
+    "assembly trained loading run_changes work_folder run_folder runs measuring features"
 )
-ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
+ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures", "transfer")
 
 # What all parts may import of ours, and what each may import besides.
 COMMON = {"errors", "lookahead", "paths", "strict_json", "text", "types"}
@@ -44,9 +44,11 @@ ALLOWED = {
         "evaluation": "config devices evaluation",
         "training": "config ops devices evaluation training",
         "networks": "config ops models data augment devices evaluation",
-        "assembly": "config models data augment devices evaluation training networks",
+        "adaptation": "config models training",
+        "assembly": "config models data augment devices evaluation training networks adaptation",
         "trained": "config weights data devices evaluation networks",
-        "loading": "config recipes models weights augment devices evaluation training networks assembly trained",
+        "loading": "config recipes models weights augment devices evaluation training networks adaptation assembly "
+        "trained",
         "run_changes": "config recipes ops weights work_folder data",
         "work_folder": "config recipes data devices training",
         "run_folder": "config recipes training run_changes work_folder",
@@ -56,7 +58,7 @@ ALLOWED = {
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
         **{room: f"{HOUSE} children {room}" for room in ROOMS},
-        "cli": f"{HOUSE} supervision {' '.join(ROOMS)} cli",
+        "cli": f"{HOUSE} supervision classical {' '.join(ROOMS)} cli",
         "__main__": "cli",
         "__init__": "models weights loading runs",
     }.items()

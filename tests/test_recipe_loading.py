@@ -85,7 +85,7 @@ def test_every_shipped_recipe_is_found_by_its_name(name, here):
 
 def test_shipped_recipes_are_those_of_configs():
     assert list(find_recipes()) == sorted(path.stem for path in (Path(__file__).parents[1] / "configs").glob("*.py"))
-    assert list(find_recipes("lenet*")) == ["lenet_digits", "lenet_mnist"]
+    assert list(find_recipes("lenet*")) == ["lenet_digits", "lenet_fashion_mnist", "lenet_mnist"]
     with pytest.raises(UserError, match="no recipe matches 'lenet_digit': did you mean 'lenet_digits'"):
         find_recipes("lenet_digit")
 

@@ -402,7 +402,7 @@ def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "log", "scalars"])
+@pytest.mark.parametrize("what", ["checkpoint", "log", pytest.param("scalars", marks=pytest.mark.slow)])
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(here, original, monkeypatch, capsys, what):
     """The run is at step 2, and the disk is full when it has made the third."""
     advance = Reporter.advance
@@ -434,6 +434,7 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(here, original, monkeyp
     assert_same(final_state("half"), final_state("done"))
 
 
+@pytest.mark.slow
 def test_files_that_may_not_grow_as_a_person_meets_them(here, original):
     """`ulimit -f` in blocks of 1,024 bytes, of which the state needs more."""
     shutil.copy(TINY, here / "half/recipe.py")

@@ -124,8 +124,9 @@ def _use_plain_flax() -> None:
             dtype=self.dtype,
         )(images)
 
-    def normalize(self: BatchNorm, x: jax.Array) -> jax.Array:
-        return nn.BatchNorm(not self.train, momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype)(x)
+    def normalize(self: BatchNorm, x: jax.Array, *, train: bool | None = None) -> jax.Array:
+        running = not (self.train if train is None else train)
+        return nn.BatchNorm(running, momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype)(x)
 
     def max_pool(
         images: jax.Array,

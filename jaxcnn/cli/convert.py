@@ -9,6 +9,7 @@ from typing import Annotated
 
 import tyro
 
+from jaxcnn.cli.shared import Foreign
 from jaxcnn.loading import check_names, read_names
 from jaxcnn.models.registry import get_variant
 from jaxcnn.weights.load import load_network
@@ -27,18 +28,15 @@ class Arguments:
     out: tyro.conf.Positional[Path]
     """The file, or for orbax the folder, to write; jaxcnn.load_pretrained takes it."""
     format: Format = "safetensors"
-    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
-    """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
-    class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A file with the name of each class on a line, in the order of the logits, to be kept with the variables."""
+    foreign: Annotated[Foreign, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Foreign)
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, prog="jaxcnn convert", args=arguments)
     options = dict(find_published(chosen.model, chosen.source).options) if is_published(chosen.source) else {}
-    names = read_names(chosen.class_names)
-    model, variables = load_network(chosen.model, chosen.source, ignore=chosen.ignore, **options)
+    names = read_names(chosen.foreign.class_names)
+    model, variables = load_network(chosen.model, chosen.source, ignore=chosen.foreign.ignore, **options)
     check_names(names, model.num_classes)
     save_variables(variables, chosen.out, chosen.format, names)
     if model.num_classes != get_variant(chosen.model).num_classes:

@@ -1,9 +1,10 @@
-"""Prepares, checks, packs and shows data sets.
+"""Prepares, checks, packs, shows and makes data sets.
 
     jaxcnn data prepare imagenet2012 --archives DIR   ILSVRC 2012's two archives to a tfds data set (needs the extra tf)
     jaxcnn data check NAME                            is a data set whole: counts, labels, unreadable images, copies
     jaxcnn data pack NAME --short-side 256            a copy whose images are already small
     jaxcnn data preview RECIPE --out page.html        what the network will see, after each augmentation
+    jaxcnn data make-categories FOLDER --out DIR      a folder data set of cut-outs on other grounds (--list shows them)
 
 The exit code is 0; 1 where a data set is not whole; 2 where the command asks for something impossible, which one
 sentence names; 130 after an interruption, from which the same command starts again cleanly.
@@ -13,19 +14,28 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
+import rich.table
 import tyro
 
-from jaxcnn.cli.shared import with_data_dir
+from jaxcnn.cli.shared import console, with_data_dir
 from jaxcnn.config import DataConfig
+from jaxcnn.config.categories import CategoriesConfig
 from jaxcnn.config.options import Interpolation
+from jaxcnn.data.categories import class_names
+from jaxcnn.data.categories import make_categories as write_categories
 from jaxcnn.data.check import check as check_data_set
+from jaxcnn.data.cut_outs import find_categories
 from jaxcnn.data.folders import in_bytes
 from jaxcnn.data.pack import Format
 from jaxcnn.data.pack import pack as pack_data_set
 from jaxcnn.data.prepare import prepare_imagenet2012
+from jaxcnn.errors import UserError
 from jaxcnn.pictures.preview import write_preview
 from jaxcnn.recipes import load_config
+from jaxcnn.text import escaped
 
+CATEGORIES = CategoriesConfig()
+"""The default options of `make_categories`."""
 Name = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NAME")]]
 
 
@@ -60,7 +70,7 @@ def check(
     """Reads every image of a data set once, and says what is wrong with it; the exit code is 1 where something is.
 
     Args:
-        name: tfds:NAME, folder:PATH, digits or synthetic.
+        name: tfds:NAME, folder:PATH, idx:FOLDER, digits or synthetic.
         splits: the splits to read, by default train and the one to evaluate on.
         data_dir: the folder where tfds keeps its prepared data sets.
         workers: the number of threads.
@@ -87,7 +97,7 @@ def pack(
     """Writes a copy of a data set whose images are already small, as a tfds data set.
 
     Args:
-        name: tfds:NAME, folder:PATH, digits or synthetic.
+        name: tfds:NAME, folder:PATH, idx:FOLDER, digits or synthetic.
         short_side: the pixels of the short side, usually 256 or 320; smaller images stay as they are.
         format: jpeg, or raw for uint8 arrays, which need no decoding and take several times the space.
         quality: the quality of JPEG files, up to 100.
@@ -132,9 +142,57 @@ def preview(recipe: tyro.conf.Positional[str], *, out: Path, images: int = 8, da
     return 0
 
 
+def make_categories(
+    folder: tyro.conf.Positional[Path],
+    *,
+    out: Path | None = None,
+    list: tyro.conf.FlagCreatePairsOff[bool] = False,
+    workers: int = 8,
+    config: Annotated[CategoriesConfig, tyro.conf.arg(name="")] = CATEGORIES,
+) -> int:
+    """Puts cut-outs (PNG or WebP with transparency, in a folder for each category) on other grounds.
+
+    It writes a folder data set, OUT/train and OUT/validation, which folder:OUT reads.
+
+    Args:
+        folder: the folder of cut-outs, such as /usr/share/tuxpaint/stamps of Debian's tuxpaint-stamps-default.
+        out: the folder to write.
+        list: print the categories and their numbers of cut-outs, and write nothing.
+        workers: the number of threads.
+        config: the options of what is made.
+    """
+    if list:
+        print_categories(folder, config, workers)
+        return 0
+    if out is None:
+        raise UserError("say which folder to write by --out, or --list to see the categories")
+    made = write_categories(folder, out, config, workers)
+    print(f"{made.folder} {'holds' if made.was_there else 'now holds'} {made.images:,} images")
+    for name, (train, validation) in made.cut_outs.items():
+        print(f"  {name}: {train} cut-outs for training, {validation} for validation")
+    return 0
+
+
+def print_categories(folder: Path, config: CategoriesConfig, workers: int) -> None:
+    """Prints a line for each category, those with the most cut-outs first."""
+    found = find_categories(folder, drawings=config.drawings, drawing_folders=config.drawing_folders, workers=workers)
+    table = rich.table.Table("category", "class", "cut-outs", "left out")
+    names = class_names(found)
+    for each in sorted(found, key=lambda each: (-len(each.cut_outs), each.folder)):
+        left_out = ", ".join(f"{count} {reason}" for reason, count in sorted(each.left_out.items()))
+        table.add_row(escaped(each.folder), names[each.folder], str(len(each.cut_outs)), left_out)
+    console().print(table)
+
+
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    commands = {"prepare": prepare, "check": check, "pack": pack, "preview": preview}
+    commands = {
+        "prepare": prepare,
+        "check": check,
+        "pack": pack,
+        "preview": preview,
+        "make-categories": make_categories,
+    }
     try:
         return tyro.extras.subcommand_cli_from_dict(commands, prog="jaxcnn data", args=arguments)
     except KeyboardInterrupt:

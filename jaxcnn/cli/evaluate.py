@@ -12,13 +12,15 @@ normalization.
 """
 
 import dataclasses
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from jaxcnn import loading
-from jaxcnn.config import DataConfig, Normalization
+from jaxcnn.cli.shared import Foreign
+from jaxcnn.config import DataConfig, Normalization, Views
+from jaxcnn.data.pipeline import SINGLE_CROP
+from jaxcnn.data.views import protocol_union
 from jaxcnn.devices.processes import Processes, is_writer
 from jaxcnn.evaluation.details import in_words
 from jaxcnn.measuring import Measurement, measure
@@ -37,10 +39,7 @@ class Source:
     weights: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="SOURCE")] = ()
     """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2.
     They are given once for all models, or once for each in their order."""
-    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
-    """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
-    class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A file with the name of each class on a line, in the order of the logits; by default those that are known."""
+    foreign: Annotated[Foreign, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Foreign)
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
@@ -49,12 +48,21 @@ class Source:
 
 
 @dataclasses.dataclass(frozen=True)
+class Chosen(Measurement):
+    """What to measure, on which images, and what to keep."""
+
+    # The union is made when the command is parsed, so that it includes the protocols of a recipe.
+    views: Annotated[Views, tyro.conf.arg(constructor_factory=protocol_union)] = SINGLE_CROP
+    """The views of each image, over which the network's answers are averaged."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Options:
     """What to measure it on, and what to keep."""
 
     data: tyro.conf.AvoidSubcommands[DataConfig]
     normalization: Normalization
-    measurement: Annotated[Measurement, tyro.conf.arg(name="")]
+    measurement: Annotated[Chosen, tyro.conf.arg(name="")]
 
 
 def main(arguments: list[str]) -> int:
@@ -68,13 +76,15 @@ def main(arguments: list[str]) -> int:
 
 def _evaluate(source: Source, rest: list[str]) -> int:
     names = (source.network, *source.also)
-    class_names = loading.read_names(source.class_names)
+    foreign = source.foreign
     networks = loading.load_several(
-        *(names, source.weights, source.checkpoint, source.weights_of), ignore=source.ignore, class_names=class_names
+        *(names, source.weights, source.checkpoint, source.weights_of),
+        ignore=foreign.ignore,
+        class_names=loading.read_names(foreign.class_names),
     )
-    default = Options(networks[0].data, networks[0].normalization, Measurement())
+    default = Options(networks[0].data, networks[0].normalization, Chosen())
     chosen = tyro.cli(Options, prog=f"{PROG} {source.network}", default=default, args=rest)
-    facts = {"networks": list(names), "weights": list(source.weights)}
+    facts = {"networks": list(names), "weights": list(source.weights), "ignored": list(foreign.ignore)}
     result = measure(networks, chosen.data, chosen.normalization, chosen.measurement, facts)
     if is_writer():
         print(in_words(result.errors, result.images))

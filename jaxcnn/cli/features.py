@@ -23,6 +23,7 @@ from jaxcnn.cli.shared import console
 from jaxcnn.config import DataConfig, Normalization
 from jaxcnn.config.features import FeaturesConfig, Pooling
 from jaxcnn.devices.processes import Processes, is_writer
+from jaxcnn.devices.threads import steady_threads
 from jaxcnn.errors import UserError
 from jaxcnn.features.extraction import extract, layers
 from jaxcnn.paths import absolute
@@ -75,7 +76,7 @@ def main(arguments: list[str]) -> int:
     # Arguments are parsed in two steps, because the network brings the defaults of the second, whose --help follows it.
     first_help = not arguments or arguments[0] in ("-h", "--help")
     source, rest = tyro.cli(Arguments, prog=PROG, args=arguments, return_unknown_args=True, add_help=first_help)
-    with source.processes.joined():
+    with steady_threads(), source.processes.joined():
         return _features(source, rest)
 
 

@@ -17,7 +17,7 @@ import rich.text
 import tyro
 
 from jaxcnn import loading
-from jaxcnn.cli.shared import console
+from jaxcnn.cli.shared import Foreign, console
 from jaxcnn.errors import EXIT_USER_ERROR, UserError
 from jaxcnn.text import escaped
 
@@ -32,10 +32,7 @@ class Arguments:
     """A run folder, or a model's name."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
     """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
-    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
-    """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
-    class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A file with the name of each class on a line, in the order of the logits; by default those that are known."""
+    foreign: Annotated[Foreign, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Foreign)
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
@@ -53,9 +50,11 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, prog="jaxcnn predict", args=arguments)
     if not chosen.images:
         raise UserError("no image file is given: name at least one, as in `jaxcnn predict PHOTO.jpg`")
-    names = loading.read_names(chosen.class_names)
+    foreign = chosen.foreign
     network = loading.load(
-        *(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of), ignore=chosen.ignore, class_names=names
+        *(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of),
+        ignore=foreign.ignore,
+        class_names=loading.read_names(foreign.class_names),
     )
     if chosen.max_pixels is not None:
         data = dataclasses.replace(network.data, max_pixels=chosen.max_pixels)

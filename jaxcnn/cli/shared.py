@@ -2,13 +2,26 @@
 
 import dataclasses
 import sys
+from pathlib import Path
+from typing import Annotated
 
 import rich.console
+import tyro
 
 from jaxcnn.config import TrainConfig
 
 WIDTH = 200
 """The number of columns of a table where the output is no terminal: a wrapped table is hard to read and to search."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign:
+    """How the weights of others are read."""
+
+    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
+    """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
+    class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A file with the name of each class on a line, in the order of the logits; by default those that are known."""
 
 
 def console() -> rich.console.Console:

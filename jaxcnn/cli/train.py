@@ -29,7 +29,7 @@ from jaxcnn.devices.processes import Processes, is_writer
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import dry_run
-from jaxcnn.recipes import load_recipe
+from jaxcnn.recipes import Recipe, load_recipe
 from jaxcnn.training.interrupt import EXIT_STOPPED
 
 DEFAULT_RECIPE = "lenet_digits"
@@ -58,13 +58,18 @@ class Arguments:
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     named = bool(arguments) and not arguments[0].startswith("-")
-    recipe = load_recipe(arguments[0] if named else DEFAULT_RECIPE)
     shown = arguments[0] if named else "[RECIPE_OR_RUN_FOLDER]"
+    recipe = load_recipe(arguments[0] if named else DEFAULT_RECIPE)
+    return train(recipe, arguments[named:], f"jaxcnn train {shown}")
+
+
+def train(recipe: Recipe, arguments: list[str], prog: str) -> int:
+    """Trains a recipe, with the options that override it; returns the exit code."""
     chosen = tyro.cli(
         Arguments,
-        prog=f"jaxcnn train {shown}",
+        prog=prog,
         default=Arguments(with_chosen_kinds(recipe.config, arguments), recipe.run),
-        args=arguments[named:],
+        args=arguments,
         config=(tyro.conf.AvoidSubcommands,),
         registry=ROLES,
     )

@@ -26,6 +26,7 @@ from jaxcnn.config.evaluation import (
     TenCrop,
     Views,
 )
+from jaxcnn.config.finetune import FinetuneConfig
 from jaxcnn.config.optimizer import LAMB, SGD, AdamW, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.options import ConfigError, option_group
 from jaxcnn.config.stored import differences, flatten, to_json
@@ -86,6 +87,7 @@ __all__ = [
     "Dense",
     "EMAConfig",
     "EvaluationConfig",
+    "FinetuneConfig",
     "FixedViews",
     "GaussianBlur",
     "GooglenetCrops",

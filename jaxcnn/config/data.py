@@ -86,8 +86,9 @@ class DataConfig:
     """Which images, how they are cut on the host, and how they reach the device."""
 
     name: str = "digits"
-    """The data set: ``digits``, ``tfds:NAME[/CONFIG][:VERSION]``, ``folder:PATH``, ``synthetic[:CLASSES]``, or
-    ``KIND[:REST]`` of a kind that the recipe adds with `jaxcnn.data.sources.register_source`."""
+    """The data set: ``digits``, ``tfds:NAME[/CONFIG][:VERSION]``, ``folder:PATH``, ``idx:FOLDER``,
+    ``synthetic[:CLASSES]``, or ``KIND[:REST]`` of a kind that the recipe adds with
+    `jaxcnn.data.sources.register_source`."""
     data_dir: Annotated[str | None, IS_PATH] = None
     """The folder where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or
     ``~/tensorflow_datasets``."""

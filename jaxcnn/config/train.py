@@ -8,6 +8,7 @@ from pydantic import Field
 
 from jaxcnn.config.augmentation import Augmentation, Normalization
 from jaxcnn.config.data import DataConfig
+from jaxcnn.config.finetune import FinetuneConfig
 from jaxcnn.config.optimizer import SGD, Decay, Optimizer
 from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, PositiveInt, Probability, option_group
 from jaxcnn.config.stored import group_from_json
@@ -169,6 +170,7 @@ class TrainConfig:
     ignore: tuple[str, ...] = ()
     """Patterns of the names of tensors that are left out of the weights that ``init_from`` names, as a shell matches:
     ``total_*``. One without a dot is matched with each part of a name."""
+    finetune: FinetuneConfig = FinetuneConfig()
     model: ModelConfig = ModelConfig()
     data: DataConfig = DataConfig()
     augmentations: tuple[Augmentation, ...] = ()

@@ -1,9 +1,10 @@
 """Decoding image files into uint8 arrays. No byte of a file is trusted: a damaged one raises `DecodeError`."""
 
+import contextlib
 import io
 import re
 import struct
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import numpy as np
 import simplejpeg
@@ -299,14 +300,38 @@ def decode(
         pixels = None if upright else _decode_jpeg(encoded, channels, max_pixels, rows)
         if pixels is not None:
             return pixels
+    with _loaded(encoded, max_pixels) as image:
+        if upright:
+            ImageOps.exif_transpose(image, in_place=True)
+        return _to_mode(image, channels)
+
+
+def decode_rgba(encoded: bytes, max_pixels: int) -> np.ndarray:
+    """Decodes one image with its transparency, or the first frame of an animation.
+
+    Args:
+        encoded: a whole file, as for `decode`.
+        max_pixels: an image whose header claims more pixels is not decoded.
+
+    Returns:
+        Red, green, blue and alpha, uint8 of shape ``(height, width, 4)``; alpha is 255 where there is none.
+
+    Raises:
+        DecodeError: as `decode` does.
+    """
+    with _loaded(encoded, max_pixels) as image:
+        return np.asarray(image.convert("RGBA"))
+
+
+@contextlib.contextmanager
+def _loaded(encoded: bytes, max_pixels: int) -> Generator[ImageFile.ImageFile]:
+    """Yields the decoded image of a file; what Pillow raises here or in the body becomes a `DecodeError`."""
     _check_nested(encoded, max_pixels)
     with _opened(encoded) as image:
         _check_size(*image.size, max_pixels)
         try:
             image.load()
-            if upright:
-                ImageOps.exif_transpose(image, in_place=True)
-            return _to_mode(image, channels)
+            yield image
         except (DecodeError, MemoryError):
             raise
         except Exception as error:  # what damaged bytes raise inside Pillow is not one type

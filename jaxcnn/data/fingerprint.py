@@ -12,7 +12,7 @@ from jaxcnn.data.sources import Source
 from jaxcnn.errors import UserError
 from jaxcnn.types import JsonObject
 
-_OTHER_FILES = "its files have other names or sizes"
+_OTHER_FILES = "its files have other names, sizes or contents"
 _SHOWN = 3
 """The number of classes that a message names."""
 

@@ -23,30 +23,48 @@ def data_root(data_dir: str | None) -> Path:
 
 
 @contextlib.contextmanager
-def sole_writer(folder: Path) -> Generator[None]:
-    """Locks the folder of a tfds data set's versions, and removes the incomplete ones that a killed writer left there.
-
-    The kernel releases the lock when the process ends, however it ends.
+def locked(folder: Path) -> Generator[None]:
+    """Locks a folder, which the kernel releases when the process ends, however it ends.
 
     Raises:
         UserError: another process is writing there.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise UserError(f"another process is writing to {folder}: wait until it is done, or end it") from None
-        for left in sorted(folder.iterdir()):
-            if left.is_dir() and _INCOMPLETE.fullmatch(left.name):
-                _LOG.info("removing %s, which an interrupted process left", left)
-                shutil.rmtree(left)
         yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def sole_writer(folder: Path) -> Generator[None]:
+    """Locks the folder of a tfds data set's versions, and removes the incomplete ones that a killed writer left there.
+
+    Raises:
+        UserError: another process is writing there.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(folder):
+            for left in sorted(folder.iterdir()):
+                if left.is_dir() and _INCOMPLETE.fullmatch(left.name):
+                    _LOG.info("removing %s, which an interrupted process left", left)
+                    shutil.rmtree(left)
+            yield
     finally:
         with contextlib.suppress(OSError):  # it is not empty if something was written
             folder.rmdir()
-        os.close(descriptor)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file that is there as a whole or not at all; the scratch file that a kill leaves is written over."""
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(content)
+    os.replace(partial, path)
 
 
 @contextlib.contextmanager

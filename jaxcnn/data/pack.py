@@ -17,7 +17,7 @@ from jaxcnn.data.crop import CropError, with_short_side
 from jaxcnn.data.decode import DecodeError, decode, encoding, with_channels
 from jaxcnn.data.folders import check_room, complete_or_absent, data_root, sole_writer
 from jaxcnn.data.progress import Progress
-from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, open_source
+from jaxcnn.data.sources import Source, check_same_classes, evaluation_split, is_located, open_source
 from jaxcnn.data.threads import map_ahead
 from jaxcnn.errors import UserError
 from jaxcnn.paths import absolute
@@ -168,9 +168,9 @@ def pack(
 
 
 def _default_name(name: str, short_side: int, format: Format) -> str:
-    """Returns ``imagenet2012_256_jpeg`` for ``tfds:imagenet2012:5.1.0``; for a folder, its own name instead."""
+    """Returns ``imagenet2012_256_jpeg`` for ``tfds:imagenet2012:5.1.0``; of a path, its last part instead."""
     kind, _, rest = name.partition(":")
-    base = absolute(rest).name if kind == "folder" else rest.partition(":")[0] or kind
+    base = absolute(rest or ".").name if is_located(name) else rest.partition(":")[0] or kind
     return re.sub(r"\W+", "_", f"{base}_{short_side}_{format}".lower(), flags=re.ASCII)
 
 

@@ -121,7 +121,7 @@ def extract(
             workdir,
             shapes={each.name: each.pooled(pooling) for each in chosen},
             identity=identity(config),
-            compute=_over_devices(function, parallel),
+            compute=over_devices(function, parallel),
             variables=parallel.put_everywhere(jax.tree.map(np.asarray, network.variables)),
             stop=stop,
         )
@@ -170,10 +170,14 @@ Rows = dict[str, jax.Array]
 Compute = Callable[[Variables, Batch], Rows]
 
 
-def _over_devices(function: Callable[[Variables, jax.Array], Rows], parallel: DataParallel) -> Compute:
+def over_devices(function: Callable[[Variables, jax.Array], Rows], parallel: DataParallel) -> Compute:
     """Returns a function from variables and a batch to features, labels and masks that every process can read.
 
     Each device computes its own images by the program that one device alone would run.
+
+    Args:
+        function: a pure function from variables and uint8 images to the features of each layer.
+        parallel: the devices.
     """
 
     def own_images(variables: Variables, batch: Batch) -> Rows:

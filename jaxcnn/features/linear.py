@@ -14,6 +14,8 @@ ROWS = 1 << 12
 _COLUMNS = 1 << 12
 _ROTATED = 1 << 13
 """The most images for which many features are rotated into as many as there are images: beyond, it takes too long."""
+_SMALL = 1 << 29
+"""The number of multiplications in a product of features and weights below which one thread computes it."""
 
 
 class Scaling(NamedTuple):
@@ -110,12 +112,15 @@ def fit_linear(
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
+    from threadpoolctl import threadpool_limits
 
     if config.kind == "svm":
         model = LinearSVC(C=regularization, max_iter=config.max_iterations, random_state=config.seed)
     else:
         model = LogisticRegression(C=regularization, max_iter=config.max_iterations)
-    with warnings.catch_warnings():
+    # Threads that wait for each other take longer for small products than one that computes them.
+    threads = 1 if features.size * num_classes < _SMALL else None
+    with warnings.catch_warnings(), threadpool_limits(threads):
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(features, labels)
     coefficients, intercept = np.asarray(model.coef_, np.float64), np.asarray(model.intercept_, np.float64)

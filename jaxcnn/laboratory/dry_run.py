@@ -8,7 +8,7 @@ from typing import NoReturn
 import jax
 import numpy as np
 
-from jaxcnn.assembly import Assembly, assemble
+from jaxcnn.assembly import Assembly, assemble, count_parameters
 from jaxcnn.config import DataConfig, TrainConfig
 from jaxcnn.data.pipeline import Data, open_data
 from jaxcnn.data.sources.tfds import tfds_builder
@@ -61,6 +61,7 @@ class DryRun:
     devices: tuple[str, ...]
     """The kind of each device."""
     parameters: int
+    trained_parameters: int
     training_images: int
     evaluation_images: int
     assumed: bool
@@ -75,8 +76,9 @@ class DryRun:
         """Returns everything as lines of text."""
         config, memory = self.config, self.memory
         batch_size = config.data.batch_size
+        trained = "" if self.trained_parameters == self.parameters else f", {self.trained_parameters:,} of them trained"
         lines = [
-            f"{config.name}: {config.model.name}, {self.parameters:,} parameters, on {_count(self.devices)}",
+            f"{config.name}: {config.model.name}, {self.parameters:,} parameters{trained}, on {_count(self.devices)}",
             f"{self.total_steps:,} steps of {batch_size:,} images: {config.epochs:g} epochs of "
             f"{self.training_images:,}, {self.total_steps * batch_size:,} samples; {self.evaluation_images:,} to "
             f"evaluate on{_ASSUMED if self.assumed else ''}",
@@ -146,7 +148,7 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     assert found is not None  # CPUs, GPUs and TPUs all have one
     return compiled, Memory(
         held={name: size for name, tree in held.items() if (size := _bytes_on_a_device(tree))},
-        gradients=_bytes_on_a_device(state.params),
+        gradients=_bytes_on_a_device(assembly.trained(state.params)),
         temporaries=found.temp_size_in_bytes,
         program=found.generated_code_size_in_bytes,
     )
@@ -240,10 +242,12 @@ def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun
     with rules_of(devices[0].platform):
         assembly = assemble(config, data, parallel)
         compiled, memory = compile_step(assembly)
+    params = assembly.abstract_state.params
     return DryRun(
         config=assembly.config,
         devices=tuple(device.device_kind for device in devices),
-        parameters=sum(leaf.size for leaf in jax.tree.leaves(assembly.abstract_state.params)),
+        parameters=count_parameters(params),
+        trained_parameters=count_parameters(assembly.trained(params)),
         training_images=data.train.size,
         evaluation_images=data.evaluation.size,
         assumed=assumed,

@@ -37,8 +37,14 @@ class BatchNorm(nn.Module):
     scale_init: Initializer = nn.initializers.ones
 
     @nn.compact
-    def __call__(self, x: Float[Array, "*axes channels"]) -> Float[Array, "*axes channels"]:
+    def __call__(
+        self, x: Float[Array, "*axes channels"], *, train: bool | None = None
+    ) -> Float[Array, "*axes channels"]:
         """Normalizes (..., channels); the output has ``dtype``.
+
+        Args:
+            x: (..., channels).
+            train: the layer's own ``train``, if it is to be another for this call.
 
         Raises:
             UserError: it trains, and a channel's statistics would be those of one value, which would become 0.
@@ -49,7 +55,7 @@ class BatchNorm(nn.Module):
         scale = self.param("scale", self.scale_init, features, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, features, jnp.float32)
         x = x.astype(self.dtype)
-        if not self.train:
+        if not (self.train if train is None else train):
             return affine_norm(x, scale, bias, running_mean.value, running_var.value, epsilon=self.epsilon)
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
         count = math.prod(x.shape[:-1]) * devices // self.groups

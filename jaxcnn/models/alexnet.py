@@ -80,6 +80,12 @@ class AlexNet(Network):
         first = self.convolutions[0]
         return first.kernel + 14 * first.strides - 2 * first.padding
 
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage of a module: see `Network.stage_of`."""
+        stages = {f"conv{layer}": number for number, layers in enumerate(STAGES, 1) for layer in layers}
+        return stages.get(module)
+
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""

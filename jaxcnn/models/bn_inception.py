@@ -54,8 +54,7 @@ class BNInception(BatchNormNetwork):
     leaves open is as in TF-Slim: padding is TensorFlow's, averages do not count it, epsilon is 1e-3. Initial kernels
     are drawn from He's normal distribution.
 
-    The stages, for ``remat``, are all before the first module; modules 3a to 3c; 4a to 4e; 5a and 5b. The blocks are
-    the modules.
+    The stages are all before the first module; modules 3a to 3c; 4a to 4e; 5a and 5b. The blocks are the modules.
     """
 
     projections: Literal["paper", "slim"] = "paper"
@@ -65,6 +64,12 @@ class BNInception(BatchNormNetwork):
     """The dropout rate before the classifier."""
     batch_norm_momentum: Momentum = 0.9
     """The share of the running statistics that each step keeps. The paper does not say; TF-Slim keeps 0.9997."""
+
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage of a module: see `Network.stage_of`. The convolutions before the modules are the first."""
+        stages = {name: stage for stage, modules in enumerate(MODULES, 2) for name, _ in modules}
+        return 1 if module.startswith("conv") else stages.get(module)
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:

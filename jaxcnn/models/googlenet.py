@@ -157,8 +157,7 @@ class GoogLeNet(BatchNormNetwork):
     1e-4 over their sum and 2. Torchvision draws its kernels from a "truncated" normal distribution, which it cuts 200
     deviations out; its dense biases start at random, ours at 0.
 
-    The stages, for ``remat``, are all before the first module; modules 3a and 3b; 4a to 4e; 5a and 5b. The blocks are
-    the modules.
+    The stages are all before the first module; modules 3a and 3b; 4a to 4e; 5a and 5b. The blocks are the modules.
     """
 
     form: Literal["torchvision", "paper"]
@@ -183,6 +182,12 @@ class GoogLeNet(BatchNormNetwork):
         Every pooling needs a pixel more than its stride, except torchvision's last, of 2x2, which needs one.
         """
         return 31 if self.form == "paper" else 15
+
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage of a module: see `Network.stage_of`. The convolutions before the modules are the first."""
+        stages = {name: stage for stage, modules in enumerate(MODULES, 2) for name, _ in modules}
+        return 1 if module.startswith("conv") else stages.get(module)
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array | tuple[jax.Array, ...]:

@@ -151,8 +151,7 @@ class InceptionV3(BatchNormNetwork):
     whose "truncated" normal distribution is cut 20 deviations out, and whose 0.01 for the head's 5x5 convolution is set
     where nothing reads it. Its dense biases start at random, ours at 0.
 
-    The stages, for ``remat``, are all before the first module; modules 5b to 5d; 6a to 6e; 7a to 7c. The blocks are the
-    modules.
+    The stages are all before the first module; modules 5b to 5d; 6a to 6e; 7a to 7c. The blocks are the modules.
     """
 
     activation: Activation = "relu"
@@ -173,6 +172,12 @@ class InceptionV3(BatchNormNetwork):
     def smallest_size(self) -> int:
         """The smallest height and width of an image, in pixels: the last stage is left one position."""
         return 75
+
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage of a module: see `Network.stage_of`. The convolutions before the modules are the first."""
+        stages = {name: stage for stage, modules in enumerate(MODULES, 2) for name, _ in modules}
+        return 1 if module.startswith("conv") else stages.get(module)
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array | tuple[jax.Array, ...]:

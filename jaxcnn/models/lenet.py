@@ -33,6 +33,11 @@ class LeNet(Network):
         """The smallest height and width of an image, in pixels: one position is left after the second pooling."""
         return 16
 
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage of a module: see `Network.stage_of`. Each convolution is one."""
+        return {"conv1": 1, "conv2": 2}.get(module)
+
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels).
@@ -112,6 +117,11 @@ class LeNet5(Network):
     """
 
     num_classes: Count = 10
+
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage of a module: see `Network.stage_of`. Each convolution with its subsampling is one."""
+        return {"c1": 1, "s2": 1, "c3": 2, "s4": 2}.get(module.partition("_")[0])
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:

@@ -124,6 +124,11 @@ class NASNet(BatchNormNetwork):
             return 67 if self.auxiliary_heads else 3
         return 9 if self.auxiliary_heads else 1
 
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage of a module: see `Network.stage_of`. The two first cells belong to the first stage."""
+        return 1 if module.startswith("stem_cell") else super().stage_of(module)
+
     @nn.compact
     def __call__(
         self, images: jax.Array, *, train: bool = False, drop_path_progress: jax.Array | float = 1.0

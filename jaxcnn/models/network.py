@@ -1,6 +1,7 @@
 """What every network has in common: its options, and layers that have these options bound."""
 
 import functools
+import re
 from collections.abc import Callable
 from typing import Annotated, NamedTuple, Self, TypeVar
 
@@ -85,6 +86,22 @@ class Network(nn.Module, kw_only=True):
             for length in (height, width)
         ]
         return lax.pad(images.astype(self.dtype), jnp.array(jnp.nan, self.dtype), ((0, 0, 0), *missing, (0, 0, 0)))
+
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage that one of the network's own modules belongs to, or one of its own parameters.
+
+        Here the name says it: ``stage3_block0`` or ``stem_conv``. A family with other names overrides this.
+
+        Args:
+            module: the name, which the paths of the parameters in it begin with.
+
+        Returns:
+            The number of the stage, as ``remat`` counts them; 0 before the first stage, and None after the last.
+        """
+        if found := re.match(r"stage(\d+)_", module):
+            return int(found[1])
+        return 0 if module.startswith("stem") else None
 
     def resolve(self, defaults: Settings) -> Settings:
         """Returns a variant's defaults, replaced by the options of the same names where these are not None."""

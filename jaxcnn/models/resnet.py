@@ -114,6 +114,11 @@ class ResNet(BatchNormNetwork):
     """Whether each block starts as the identity: the scale of its last normalization is then 0 at first
     (arXiv:1706.02677, section 5.1)."""
 
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage of a module: see `Network.stage_of`. The first convolution is the stem."""
+        return 0 if module in ("conv1", "norm1") else super().stage_of(module)
+
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""

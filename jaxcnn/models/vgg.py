@@ -3,6 +3,8 @@
 The networks with batch normalization are torchvision's; the paper has no such networks.
 """
 
+import re
+
 import flax.linen as nn
 import jax
 
@@ -54,6 +56,12 @@ class VGG(BatchNormNetwork):
     def smallest_size(self) -> int:
         """The smallest height and width of an image, in pixels: five poolings halve it."""
         return 32
+
+    @nn.nowrap
+    def stage_of(self, module: str) -> int | None:
+        """Returns the stage of a module: see `Network.stage_of`."""
+        found = re.match(r"(?:conv|norm)(\d)_", module)
+        return int(found[1]) if found else None
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:

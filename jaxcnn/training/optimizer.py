@@ -5,6 +5,7 @@ The weight decay of SGD and RMSProp is coupled (it goes through the momentum), l
 """
 
 import dataclasses
+import functools
 import inspect
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,6 +21,7 @@ from jax.typing import ArrayLike
 from jaxcnn.config import LAMB, SGD, AdamW, ConfigError, Optimizer, RMSProp, ScheduleConfig
 from jaxcnn.config.registry import Kinds
 from jaxcnn.training.epochs import periods_over, whole_steps
+from jaxcnn.training.partition import Partition
 from jaxcnn.types import PyTree
 
 Mask = Callable[[PyTree], PyTree]
@@ -170,7 +172,7 @@ def decay_mask(decayed: str, params: PyTree) -> PyTree:
 
 
 def make_optimizer(
-    config: Optimizer, steps_per_epoch: Fraction | float, total_steps: int
+    config: Optimizer, steps_per_epoch: Fraction | float, total_steps: int, partition: Partition | None = None
 ) -> tuple[optax.Schedule, optax.GradientTransformation]:
     """Returns the learning rate as a function of the step, and the optimizer that follows it.
 
@@ -178,17 +180,26 @@ def make_optimizer(
         config: the options of the optimizer.
         steps_per_epoch: as for `make_schedule`.
         total_steps: as for `make_schedule`.
+        partition: which parameters the optimizer is for, and the factors of their rates; by default it is for all, and
+            there are none. What an optimizer adds to a parameter is multiplied by the factor at the end. For all of
+            ours that is the learning rate of this parameter: LAMB's, too, is the norm of the step over that of the
+            parameter.
 
     Raises:
         ConfigError: as `make_schedule` does.
         UserError: the optimizer is not registered.
     """
     learning_rate = make_schedule(config.schedule, config.learning_rate, steps_per_epoch, total_steps)
-    made = OPTIMIZERS.implementation(config)(config, learning_rate, lambda params: decay_mask(config.decayed, params))
+    mask: Mask = functools.partial(decay_mask, config.decayed)
+    if partition is not None:
+        mask = partition.mask(mask)
+    made = OPTIMIZERS.implementation(config)(config, learning_rate, mask)
     # The chain is flat: a nested one has another tree of states, and checkpoints hold that tree.
     parts = [made] if isinstance(made, optax.GradientTransformation) else list(made)
     if config.clip_norm is not None:
         parts.insert(0, optax.clip_by_global_norm(config.clip_norm))
+    if partition is not None and partition.rates:
+        parts.append(partition.scale_by_rates())
     return learning_rate, optax.chain(*parts)
 
 

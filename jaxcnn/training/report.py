@@ -40,7 +40,7 @@ class MetricsLog:
             file.write(strict_json.dumps({"kind": kind, "step": step, **values}) + "\n")
 
 
-def replace_whole(path: Path, text: str) -> None:
+def replace_whole(path: Path, content: str | bytes) -> None:
     """Writes a file so that at every moment it is whole, absent or as it was before, even where the disk is full.
 
     Raises:
@@ -48,7 +48,7 @@ def replace_whole(path: Path, text: str) -> None:
     """
     scratch = path.with_name(f"{path.name}.tmp")
     try:
-        scratch.write_text(text, encoding="utf-8")
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(scratch, path)
     except OSError:
         with contextlib.suppress(OSError):

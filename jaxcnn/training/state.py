@@ -11,6 +11,7 @@ import optax
 
 from jaxcnn.errors import UserError
 from jaxcnn.training.loss_scale import LossScale, initial_loss_scale
+from jaxcnn.training.partition import Partition
 from jaxcnn.types import PyTree, Variables
 
 
@@ -41,6 +42,7 @@ def create_state(
     key: jax.Array,
     image_shape: tuple[int, int, int],
     *,
+    partition: Partition | None = None,
     ema: bool = False,
     loss_scale: bool = False,
 ) -> TrainState:
@@ -51,6 +53,7 @@ def create_state(
         optimizer: the optimizer that `make_optimizer` returned.
         key: the key from which the initial parameters are drawn.
         image_shape: the images' (height, width, channels).
+        partition: which parameters are trained, for which the optimizer keeps its state; by default all.
         ema: whether a moving average is kept; it starts as the initial variables.
         loss_scale: whether the loss is scaled.
 
@@ -63,6 +66,7 @@ def create_state(
         shape = "x".join(map(str, image_shape))
         raise UserError(f"{type(model).__name__} cannot take images of {shape}: {error}") from error
     params = variables["params"]
-    state = TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), optimizer.init(params))
+    optimizer_state = optimizer.init(params if partition is None else partition.trained(params))
+    state = TrainState(jnp.zeros((), jnp.int32), params, variables.get("batch_stats", {}), optimizer_state)
     average, scale = state.variables if ema else {}, initial_loss_scale() if loss_scale else {}
     return dataclasses.replace(state, ema=average, loss_scale=scale)

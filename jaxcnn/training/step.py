@@ -16,6 +16,7 @@ from jaxcnn.ops.lowering_rules import rules_backend
 from jaxcnn.training.ema import Average
 from jaxcnn.training.loss_scale import LossScale
 from jaxcnn.training.optimizer import at_step
+from jaxcnn.training.partition import Partition
 from jaxcnn.training.state import TrainState
 from jaxcnn.types import PyTree
 
@@ -69,6 +70,7 @@ def make_train_step(
     auxiliary_weight: float = 0.3,
     step_arguments: Callable[[jax.Array], Mapping[str, jax.Array]] = lambda step: {},
     average: Average | None = None,
+    partition: Partition | None = None,
     micro_batches: int = 1,
     parallel: DataParallel | None = None,
     state_shardings: TrainState | None = None,
@@ -93,6 +95,8 @@ def make_train_step(
         auxiliary_weight: the weight of the loss of each auxiliary head, where the network returns their logits too.
         step_arguments: ``step_arguments(step)`` returns the further arguments of ``apply`` that a network schedules.
         average: the function that `make_average` returned; None where the state holds no moving average.
+        partition: which parameters are trained; by default all are. The gradient is taken with respect to these alone.
+            That ``apply`` leaves frozen batch statistics as they are is up to it.
         micro_batches: the number n of parts of the batch that are computed one after another. The first part is made of
             images 0, n, 2n, ..., so that each device already holds its share of every part.
         parallel: how the gradient is computed on several devices; by default as the compiler chooses.
@@ -100,11 +104,17 @@ def make_train_step(
     """
     parallel = parallel or DataParallel.over_all_devices()
 
+    def trained_of(params: PyTree) -> PyTree:
+        return params if partition is None else partition.trained(params)
+
+    def whole(trained: PyTree, params: PyTree) -> PyTree:
+        return trained if partition is None else partition.whole(trained, params)
+
     def gradient_of_part(params, loss_scale, step, key, batch_stats, images, targets):
         labels = targets if targets.ndim == 1 else jnp.argmax(targets, axis=-1)
 
-        def scaled_loss(params):
-            variables = {"params": params, "batch_stats": batch_stats}
+        def scaled_loss(trained):
+            variables = {"params": whole(trained, params), "batch_stats": batch_stats}
             outputs, updated = apply(
                 variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}, **step_arguments(step)
             )
@@ -112,7 +122,7 @@ def make_train_step(
             losses = loss(logits, targets) + auxiliary_weight * sum(loss(each, targets) for each in auxiliary)
             return losses.mean() * loss_scale, (losses, logits, updated.get("batch_stats", {}))
 
-        gradients, (losses, logits, batch_stats) = jax.grad(scaled_loss, has_aux=True)(params)
+        gradients, (losses, logits, batch_stats) = jax.grad(scaled_loss, has_aux=True)(trained_of(params))
         wrong = jnp.sum(rank_of_label(logits, labels) >= 1, dtype=jnp.int32)
         return gradients, {"loss": losses.sum(), "top1": wrong}, batch_stats
 
@@ -132,7 +142,7 @@ def make_train_step(
                 return (jax.tree.map(jnp.add, so_far, tuple(more)), batch_stats), None
 
             no_sums = parallel.vary({"loss": jnp.zeros(()), "top1": jnp.zeros((), jnp.int32)})
-            nothing = jax.tree.map(jnp.zeros_like, params), no_sums
+            nothing = jax.tree.map(jnp.zeros_like, trained_of(params)), no_sums
             parts = jax.tree.map(functools.partial(_interleaved, count=micro_batches), parts)
             # On XLA's CPU backend, convolutions take about thirty times as long in a loop as outside of one.
             ((gradients, sums), batch_stats), _ = jax.lax.scan(
@@ -148,17 +158,18 @@ def make_train_step(
         shared = state.params, state.batch_stats, loss_scale, state.step, key
         gradients, sums, batch_stats = parallel.over_devices(gradient)(shared, (images, targets))
 
-        before = at_step(state.optimizer_state, state.step)
-        updates, optimizer_state = optimizer.update(gradients, before, state.params)
+        before, trained = at_step(state.optimizer_state, state.step), trained_of(state.params)
+        updates, optimizer_state = optimizer.update(gradients, before, trained)
         new = dataclasses.replace(
             state,
             step=state.step + 1,
-            params=optax.apply_updates(state.params, updates),
+            params=whole(optax.apply_updates(trained, updates), state.params),
             batch_stats=batch_stats,
             optimizer_state=optimizer_state,
         )
         if average is not None:
-            new = dataclasses.replace(new, ema=average(state.step, state.ema, new.variables))
+            ema = average(state.step, state.ema, new.variables)
+            new = dataclasses.replace(new, ema=ema if partition is None else partition.moved(state.ema, ema))
         good = _all_finite((sums["loss"], gradients, batch_stats))
         undone = dataclasses.replace(state, step=new.step)
         new = jax.tree.map(functools.partial(jnp.where, good), new, undone)

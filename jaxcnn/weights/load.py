@@ -7,6 +7,7 @@ import re
 import types
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Literal
 
 import flax.traverse_util
 import jax
@@ -14,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxcnn.errors import UserError
 from jaxcnn.models.network import Network
+from jaxcnn.models.parts import ImageShape, Shapes, head_axes, initial, shapes_of
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.models.variant import Rule, Variant
 from jaxcnn.paths import expanded
@@ -32,18 +33,25 @@ Source = str | Path | Mapping[str, PyTree]
 """The name of published weights, the path of a file, or a mapping from names to arrays."""
 Ignore = str | Iterable[str]
 """A pattern of the names of tensors that are left out of weights, or several."""
-Shapes = Mapping[str, jax.ShapeDtypeStruct]
-"""The shapes of a network's variables, by their paths: ``params/conv1/kernel``."""
+Classifier = Literal["taken", "fitting", "new"]
+"""What becomes of the classifier of weights: it is ``taken``, and must have the network's number of classes; it is
+taken where it is ``fitting``, and starts anew where it is not; or a ``new`` one is made in any case."""
 
 
 def load_pretrained(
-    name: str, source: Source, *, key: jax.Array | None = None, ignore: Ignore = (), **options: Option
+    name: str,
+    source: Source,
+    *,
+    key: jax.Array | None = None,
+    ignore: Ignore = (),
+    new_classifier: bool = False,
+    **options: Option,
 ) -> Variables:
     """Returns a network's variables, filled from pretrained weights.
 
     Every tensor of the source must fill a variable, and every variable must be filled by a tensor. There is one
     exception, where ``num_classes`` is given: a classifier of another number of classes is not taken but initialized
-    anew, and so are the classifiers of auxiliary heads. See `load_variables`.
+    anew, and so are the classifiers of auxiliary heads, as with ``new_classifier``. See `load_variables`.
 
     Args:
         name: one of ``jaxcnn.list_models()``.
@@ -60,6 +68,7 @@ def load_pretrained(
             wrappers are taken off its names: see `jaxcnn.weights.state_dicts.find_state`.
         key: for a classifier that is initialized anew; by default ``jax.random.key(0)``.
         ignore: patterns of the names of tensors that are left out: see `jaxcnn.weights.state_dicts.is_ignored`.
+        new_classifier: whether the classifier is initialized anew where it has this number of classes too.
         **options: as for `create_model`.
 
     Returns:
@@ -71,7 +80,8 @@ def load_pretrained(
         ModelError: the name or an option is unknown.
     """
     model = create_model(name, **options)
-    return load_variables(model, name, source, key=key, new_classifier="num_classes" in options, ignore=ignore)
+    classifier: Classifier = "new" if new_classifier else "fitting" if "num_classes" in options else "taken"
+    return load_variables(model, name, source, key=key, classifier=classifier, ignore=ignore)
 
 
 def load_network(name: str, source: Source, *, ignore: Ignore = (), **options: Option) -> tuple[Network, Variables]:
@@ -89,13 +99,13 @@ def load_network(name: str, source: Source, *, ignore: Ignore = (), **options: O
     """
     model, variant = create_model(name, **options), get_variant(name)
     shape = _image_shape(variant)
-    wanted = _shapes(model, shape)
+    wanted = shapes_of(model, shape)
     state, rules = _read(model, variant, source, wanted, ignore)
-    classes = _num_classes(state, rules, wanted, _head(model, shape, wanted))
+    classes = _num_classes(state, rules, wanted, head_axes(model, shape, wanted))
     if classes not in (None, model.num_classes):
         _LOG.info("%s has %d classes, as the weights have", name, classes)
         model = create_model(name, num_classes=classes, **options)
-        wanted = _shapes(model, shape)
+        wanted = shapes_of(model, shape)
     return model, _unflattened(convert(state, rules, wanted))
 
 
@@ -104,16 +114,15 @@ def load_variables(
     name: str,
     source: Source,
     *,
-    image_shape: tuple[int, int, int] | None = None,
+    image_shape: ImageShape | None = None,
     key: jax.Array | None = None,
-    new_classifier: bool = True,
+    classifier: Classifier = "fitting",
     ignore: Ignore = (),
 ) -> Variables:
     """Returns the variables of a network that is made already, filled from pretrained weights.
 
-    If the weights have another number of classes than the network, the classifier and those of its auxiliary heads are
-    initialized as ``model.init(key, ...)`` would; otherwise they are taken. The logger ``jaxcnn.weights.load`` says at
-    level INFO which of the two happened; the commands print it.
+    A new classifier, and those of the auxiliary heads with it, are initialized as ``model.init(key, ...)`` would. The
+    logger ``jaxcnn.weights.load`` says at level INFO whether the classifier is new; the commands print it.
 
     Args:
         model: what ``create_model(name, ...)`` made.
@@ -122,7 +131,7 @@ def load_variables(
         image_shape: (height, width, channels) of the images that the network is to take; by default the variant's own.
             The variables of some auxiliary heads depend on it.
         key: for a classifier that is initialized anew; by default ``jax.random.key(0)``.
-        new_classifier: False makes another number of classes an error.
+        classifier: what becomes of the classifier of the weights.
         ignore: as for `load_pretrained`.
 
     Returns:
@@ -134,15 +143,24 @@ def load_variables(
     """
     variant = get_variant(name)
     shape = image_shape or _image_shape(variant)
-    wanted = _shapes(model, shape)
+    wanted = shapes_of(model, shape)
     state, rules = _read(model, variant, source, wanted, ignore)
-    head = _head(model, shape, wanted) if new_classifier else {}
+    head = head_axes(model, shape, wanted) if classifier != "taken" else {}
     found = convert(state, rules, wanted, head)
+    because = ", because the weights have another number"
+    if classifier == "new":
+        because = ""
+        if not head:
+            raise WeightsError(
+                f"{name} has no layer that depends on the number of classes, so no classifier that could start anew: "
+                "leave new_classifier (finetune.new_head of a run) False"
+            )
+        found = {path: value for path, value in found.items() if path not in head}
     anew = sorted(wanted.keys() - found.keys())
     if anew:
         _LOG.info(
-            "%s starts with a new classifier of %d classes, because the weights have another number: %s",
-            *(name, model.num_classes, listing(anew)),
+            "%s starts with a new classifier of %d classes%s: %s",
+            *(name, model.num_classes, because, listing(anew)),
         )
     elif head:
         _LOG.info("%s starts with the classifier of %d classes that the weights have", name, model.num_classes)
@@ -156,7 +174,7 @@ def variable_shapes(name: str, options: Mapping[str, Option]) -> Shapes:
     Raises:
         ModelError: the name or an option is unknown.
     """
-    return _shapes(create_model(name, **options), _image_shape(get_variant(name)))
+    return shapes_of(create_model(name, **options), _image_shape(get_variant(name)))
 
 
 def convert(
@@ -292,39 +310,16 @@ def _num_classes(
     return None
 
 
-def _image_shape(variant: Variant) -> tuple[int, int, int]:
+def _image_shape(variant: Variant) -> ImageShape:
     return variant.input_size, variant.input_size, variant.channels
 
 
-def _init(model: Network, image_shape: tuple[int, int, int], key: jax.Array) -> dict[str, jax.Array]:
-    """Returns a network's initial variables, by their paths."""
-    variables = model.init(key, jnp.zeros((1, *image_shape)), train=False)
-    return flax.traverse_util.flatten_dict(variables, sep="/")
-
-
-def _shapes(model: Network, image_shape: tuple[int, int, int]) -> Shapes:
-    return jax.eval_shape(functools.partial(_init, model, image_shape), jax.random.key(0))
-
-
-def _head(model: Network, image_shape: tuple[int, int, int], wanted: Shapes) -> dict[str, int]:
-    """Returns the paths of the variables whose shape depends on the number of classes, each with the axis that does."""
-    try:
-        others = _shapes(model.clone(num_classes=model.num_classes + 1), image_shape)
-    except UserError:  # a network that is limited to some number of classes
-        return {}
-    pairs = {path: zip(wanted[path].shape, others[path].shape, strict=True) for path in wanted}
-    axes = {path: [axis for axis, (size, other) in enumerate(pair) if size != other] for path, pair in pairs.items()}
-    return {path: found[0] for path, found in axes.items() if found}
-
-
-def _initialized(
-    model: Network, image_shape: tuple[int, int, int], key: jax.Array, paths: list[str]
-) -> dict[str, jax.Array]:
+def _initialized(model: Network, image_shape: ImageShape, key: jax.Array, paths: list[str]) -> dict[str, jax.Array]:
     """Returns some of a network's initial variables; under jit the others are never computed."""
 
     @jax.jit
     def initialize(key):
-        variables = _init(model, image_shape, key)
+        variables = initial(model, image_shape, key)
         return {path: variables[path] for path in paths}
 
     return initialize(key)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import signal
 import subprocess
@@ -220,6 +221,7 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     report = json.loads((tmp_path / "out" / "result.json").read_text())
     assert report["networks"] == ["resnet20_cifar"] * 2
     assert report["weights"] == ["a.safetensors", "b.safetensors"]
+    assert report["ignored"] == []
     assert report["views"]["kind"] == "ten_crop"
     assert [each["images"] for each in report["classes"]] == [1] * 7 + [0] + [1] * 2
     assert np.load(tmp_path / "out" / "details.npz")["confusion"].sum() == 9
@@ -289,6 +291,7 @@ def test_recipes_are_listed(capsys):
     assert main(["recipes", "lenet*", "--markdown"]) == 0
     assert [line.split(" | ")[0] for line in capsys.readouterr().out.splitlines()[2:]] == [
         "| `lenet_digits`",
+        "| `lenet_fashion_mnist`",
         "| `lenet_mnist`",
     ]
 
@@ -296,7 +299,9 @@ def test_recipes_are_listed(capsys):
 def test_recipes_tell_the_memory_they_take(monkeypatch, capsys):
     monkeypatch.setattr("jaxcnn.cli.recipes.memory_lines", lambda configs, on: [f"{c.name} on {on}" for c in configs])
     assert main(["recipes", "lenet*", "--topology", "v5e:2x2"]) == 0
-    assert capsys.readouterr().out == "lenet_digits on v5e:2x2\nlenet_mnist on v5e:2x2\n"
+    assert (
+        capsys.readouterr().out == "lenet_digits on v5e:2x2\nlenet_fashion_mnist on v5e:2x2\nlenet_mnist on v5e:2x2\n"
+    )
 
 
 def test_data_checks_packs_and_shows(tmp_path, monkeypatch, capsys):
@@ -353,6 +358,31 @@ def test_the_largest_image_is_an_option_of_each_command(tmp_path, monkeypatch, c
 
     monkeypatch.setattr("jaxcnn.loading.load", lambda *arguments, **_: Network())
     assert main(["predict", "photos/test/black/a.png", *option]) == 0
+
+
+def test_categories_are_listed_and_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for name in ("birds", "cartoon", "[fish]"):
+        (tmp_path / "stamps" / name).mkdir(parents=True)
+        for index in range(3):
+            pixels = np.random.RandomState(10 * len(name) + index).randint(256, size=(6, 8, 4)).astype(np.uint8)
+            pixels[..., 3] = 255 * (np.arange(8) < 6)
+            Image.fromarray(pixels).save(tmp_path / "stamps" / name / f"{index}.png")
+    assert main(["data", "make-categories", "stamps", "--list"]) == 0
+    listed = capsys.readouterr().out
+    assert re.search(r"│ \[fish\] +│ _fish_ +│ 3 +│ +│", listed)
+    assert re.search(r"│ cartoon +│ cartoon +│ 0 +│ 3 drawing +│", listed)
+    assert sorted(os.listdir()) == ["stamps"]
+    assert main(["data", "make-categories", "stamps"]) == 2
+    assert capsys.readouterr().err == "error: say which folder to write by --out, or --list to see the categories\n"
+    options = ("--count", "2", "--min-cut-outs", "3", "--images", "2", "--validation-images", "1", "--size", "8")
+    command = ["data", "make-categories", "stamps", "--out", "two", *options, "--grounds", "plain"]
+    for said in ("now holds", "holds"):
+        assert main(command) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == f"two {said} 6 images"
+        assert lines[1:] == [f"  {name}: 2 cut-outs for training, 1 for validation" for name in ("_fish_", "birds")]
+    assert main(["data", "check", "folder:two"]) == 0
 
 
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFile, JpegImagePlugin
 
-from jaxcnn.data.decode import BEGINNING, DecodeError, decode, encoding, refusal, with_channels
+from jaxcnn.data.decode import BEGINNING, DecodeError, decode, decode_rgba, encoding, refusal, with_channels
 
 LIMIT = 1 << 20
 
@@ -187,6 +187,22 @@ def test_drops_alpha_and_does_not_warn_of_a_transparent_palette():
     rgba.putalpha(0)
     np.testing.assert_array_equal(decode(encode(rgba, "PNG"), 3, LIMIT), np.asarray(picture()))
     decode(encode(picture("P"), "PNG", transparency=bytes(range(256))), 3, LIMIT)
+
+
+@pytest.mark.parametrize(("mode", "alpha"), [("RGBA", 77), ("LA", 77), ("P", 77), ("RGB", 255), ("L", 255)])
+def test_alpha_is_kept_where_it_is_asked_for(mode, alpha):
+    image = Image.new("L" if "L" in mode else "RGB", (3, 2), 90).convert(mode)
+    if "A" in mode:
+        image.putalpha(77)
+    options = {"transparency": bytes([77] * 256)} if mode == "P" else {}
+    encoded = encode(image, "PNG", **options)
+    pixels = decode_rgba(encoded, LIMIT)
+    assert (pixels.shape, pixels.dtype) == ((2, 3, 4), np.uint8)
+    assert (pixels[..., 3] == alpha).all()
+    np.testing.assert_array_equal(pixels[..., :3], decode(encoded, 3, LIMIT))
+    for damaged, limit in ((encoded[:45], LIMIT), (encoded, 5), (b"<html>", LIMIT)):
+        with pytest.raises(DecodeError):
+            decode_rgba(damaged, limit)
 
 
 def test_scales_16_bits_to_8():

@@ -73,5 +73,5 @@ def test_shards_of_tfds_are_in_no_folder():
     before = Fingerprint("train", 5, ("x",), {"": Part(2, "0")})
     for part in (Part(2, "1"), Part(3, "0")):
         other = dataclasses.replace(before, parts={"": part})
-        assert difference(before, other) == "its files have other names or sizes"
+        assert difference(before, other) == "its files have other names, sizes or contents"
     assert difference(before, dataclasses.replace(before, parts={})) is None  # nothing is known of it

@@ -285,7 +285,7 @@ def test_tfds_says_when_a_split_has_no_labels(prepared):
     ("name", "sentence"),
     [
         ("digit", "did you mean 'digits'"),
-        ("cifar", "choose from 'digits', 'folder:PATH', 'synthetic', 'tfds:NAME'"),
+        ("cifar", "choose from 'digits', 'folder:PATH', 'idx:FOLDER', 'synthetic', 'tfds:NAME'"),
         ("synthetic:ten", "must end in a number of classes"),
     ],
 )
@@ -294,7 +294,7 @@ def test_unknown_names(name, sentence):
         open_source(name, "train")
 
 
-def test_only_tfds_is_sliced():
+def test_digits_are_not_sliced():
     with pytest.raises(UserError, match=r"digits has no split 'train\[:10\]': did you mean 'train'"):
         open_source("digits", "train[:10]")
 
@@ -362,7 +362,7 @@ def test_a_source_of_ones_own(residence):
 
 @pytest.mark.usefixtures("bars")
 def test_a_source_of_ones_own_is_refused_as_ours():
-    assert {"bars", "digits", "folder", "synthetic", "tfds"} <= set(source_kinds())
+    assert {"bars", "digits", "folder", "idx", "synthetic", "tfds"} <= set(source_kinds())
     assert split_names("bars:3") == ("test", "train")
     assert evaluation_split("bars:3") == "test"
     with pytest.raises(UserError, match="choose from 'bars:IMAGES', 'digits', 'folder:PATH'"):

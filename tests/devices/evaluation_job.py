@@ -14,7 +14,7 @@ import numpy as np
 import tyro
 
 from jaxcnn.config import CenterCrop, DataConfig, Normalization, SingleCrop, TenCrop
-from jaxcnn.data.sources import Source, register_source
+from jaxcnn.data.sources import Source, register_source, source_kinds
 from jaxcnn.devices.processes import Processes, is_writer
 from jaxcnn.evaluation.predictions import average_networks
 from jaxcnn.trained import Trained
@@ -66,7 +66,10 @@ def jobs():
 
 
 def main(out):
-    """Writes one file a job."""
+    """Writes one file a job, into a folder that is made."""
+    out.mkdir(exist_ok=True)
+    if "made" not in source_kinds():
+        register_source("made", open=made, splits=lambda rest, data_dir: ("test",))
     networks = [network(0), network(1)]
     for name, data, views in jobs():
         found = []
@@ -83,8 +86,6 @@ def main(out):
 
 
 if __name__ == "__main__":
-    register_source("made", open=made, splits=lambda rest, data_dir: ("test",))
     folder, *processes = sys.argv[1:]
     with tyro.cli(Processes, args=processes).joined():
-        Path(folder).mkdir(exist_ok=True)
         main(Path(folder))

@@ -1,14 +1,11 @@
 """Two processes measure together exactly what one does."""
 
-import os
-import re
-import subprocess
-import sys
-
+import jax
 import numpy as np
 import pytest
 
 from jaxcnn.cli.main import main
+from jaxcnn.devices.parallel import DataParallel
 from tests.devices import evaluation_job
 from tests.devices.two_processes import ROOT, start_two
 
@@ -19,10 +16,10 @@ TINY = ROOT / "tests" / "recipes" / "tiny.py"
 def measured(tmp_path_factory):
     """The folders of what one process with four devices found, and two with two each."""
     folder = tmp_path_factory.mktemp("evaluation")
-    one = [sys.executable, evaluation_job.__file__, folder / "one"]
-    flags = re.sub(r"(device_count)=\d+", r"\1=4", os.environ["XLA_FLAGS"])
-    environment = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(ROOT)}
-    subprocess.run(list(map(str, one)), check=True, env=environment, timeout=300)
+    four = DataParallel.over(jax.devices()[:4])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DataParallel, "over_all_devices", lambda: four)
+        evaluation_job.main(folder / "one")
     codes, outputs = start_two([[evaluation_job.__file__, folder / "two"]] * 2, folder)
     assert codes == [0, 0], outputs
     return folder / "one", folder / "two"

@@ -137,7 +137,7 @@ def test_only_torchvisions_form_has_the_options_of_its_normalization_and_weights
             jaxcnn.create_model("googlenet_2014", **option)
 
 
-@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+@pytest.mark.parametrize("name", ["googlenet", pytest.param("inception_v3", marks=pytest.mark.slow)])
 def test_transform_input_takes_imagenets_normalization(name):
     size = jaxcnn.create_model(name).smallest_size
     pixels = np.random.default_rng(0).uniform(0, 1, (2, size, size, 3)).astype(np.float32)

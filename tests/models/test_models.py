@@ -1,3 +1,4 @@
+import functools
 import json
 import re
 import types
@@ -125,7 +126,7 @@ def by_depth(deepest, *others):
     ]
 
 
-@pytest.mark.parametrize("name", by_depth(70, "densenet100_k12_cifar", "efficientnet_b0", "nasnet_a_mobile"))
+@pytest.mark.parametrize("name", by_depth(50, "convnext_tiny", "densenet121", "efficientnet_b0", "nasnet_a_mobile"))
 def test_parameters_and_logits(name):
     variables, logits = make_parameter_trees.build(name)
     assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == PARAMETERS[name]
@@ -147,36 +148,39 @@ def test_logits_are_float32_in_bfloat16_and_batch_statistics_too(name):
 def test_lenet_takes_any_number_of_channels():
     model = jaxcnn.create_model("lenet", num_classes=7)
     for channels in (1, 3, 5):
-        logits, _ = model.init_with_output(jax.random.key(0), jnp.ones((1, 20, 28, channels)))
+        images = jax.ShapeDtypeStruct((1, 20, 28, channels), jnp.float32)
+        logits, _ = jax.eval_shape(model.init_with_output, jax.random.key(0), images)
         assert logits.shape == (1, 7)
 
 
 def test_dropout_obeys_train():
     model = jaxcnn.create_model("lenet", dropout_rate=0.5)
     images = jnp.ones((2, 32, 32, 1))
-    variables = model.init(jax.random.key(0), images)
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    apply = jax.jit(model.apply, static_argnames="train")
 
     def run(train, key):
-        return model.apply(variables, images, train=train, rngs={"dropout": jax.random.key(key)})
+        return apply(variables, images, train=train, rngs={"dropout": jax.random.key(key)})
 
     np.testing.assert_array_equal(run(False, 0), run(False, 1))
     assert not np.allclose(run(True, 0), run(True, 1))
 
 
 def test_batch_normalization_obeys_train():
-    model = jaxcnn.create_model("resnet20_cifar")
+    model = jaxcnn.create_model("resnet20_cifar").clone(stage_sizes=(1,))
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
-    variables = model.init(jax.random.key(0), images)
-    evaluated, unchanged = model.apply(variables, images, train=False, mutable=["batch_stats"])
-    trained, updated = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    variables = jax.jit(model.init)(jax.random.key(0), images)
+    apply = jax.jit(functools.partial(model.apply, mutable=["batch_stats"]), static_argnames="train")
+    evaluated, unchanged = apply(variables, images, train=False)
+    trained, updated = apply(variables, images, train=True)
     assert not np.allclose(evaluated, trained)
     jax.tree.map(np.testing.assert_array_equal, unchanged["batch_stats"], variables["batch_stats"])
     assert not np.allclose(updated["batch_stats"]["norm1"]["var"], variables["batch_stats"]["norm1"]["var"])
 
 
 def test_zero_init_residual_starts_as_the_identity():
-    model = jaxcnn.create_model("resnet20_cifar", zero_init_residual=True)
-    variables = model.init(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
+    model = jaxcnn.create_model("resnet20_cifar", zero_init_residual=True).clone(stage_sizes=(1,))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.ones((1, 8, 8, 3)))
     assert not variables["params"]["stage1_block0"]["norm2"]["scale"].any()
     assert variables["params"]["stage1_block0"]["norm1"]["scale"].all()
 
@@ -262,11 +266,12 @@ def test_efficientnets_normalize_and_pad_as_their_published_weights_need(pattern
 @pytest.mark.parametrize(("name", "size", "stages"), [("lenet", 20, (1, 2)), ("resnet20_cifar", 8, (1, 3))])
 def test_computing_again_changes_nothing(name, size, stages):
     images = jax.random.normal(jax.random.key(1), (2, size, size, 3))
-    variables = jaxcnn.create_model(name).init(jax.random.key(0), images)
+    variables = jax.jit(jaxcnn.create_model(name).init)(jax.random.key(0), images)
     found = []
     for remat in ((), stages):
         model = jaxcnn.create_model(name, remat=remat, lowering="xla")
-        jax.tree.map(np.testing.assert_array_equal, model.init(jax.random.key(0), images), variables)
+        again = jax.jit(model.init)(jax.random.key(0), images)
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-6), again, variables)
 
         def loss(params, model=model):
             outputs = model.apply({**variables, "params": params}, images, train=True, mutable=["batch_stats"])
@@ -297,7 +302,7 @@ def test_what_a_network_cannot_compute_is_refused(name, size, options, sentence)
         jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, size, size, 3)))
 
 
-@pytest.mark.parametrize("name", by_depth(50, "convnext_tiny", "densenet121", "regnet_y_200mf"))
+@pytest.mark.parametrize("name", by_depth(20, "resnet50", "convnext_tiny", "densenet121", "regnet_y_200mf"))
 def test_the_smallest_size_is_enough(name):
     model = jaxcnn.create_model(name, lowering="xla")
     size = model.smallest_size
@@ -329,7 +334,7 @@ def test_lenet5_is_the_papers():
 def test_lenet5_sees_only_its_connections():
     """A change in one map of S2 moves only the maps of C3 that table I connects to it."""
     model = jaxcnn.create_model("lenet5")
-    variables = model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
+    variables = jax.jit(model.init)(jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
     apply = jax.jit(model.apply)
 
     def c3_change(channel):

@@ -66,7 +66,7 @@ def test_every_lowering_is_the_same_map(problem):
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(problems())
 def test_every_lowering_is_the_same_map_at_length(problem):
     check(problem)

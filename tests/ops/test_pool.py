@@ -32,7 +32,7 @@ def problems(draw, ceil_modes=(False, True)):
     return images, window, strides, padding, explicit, ceil_mode
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(problems())
 def test_max_pool(problem):
     images, window, strides, padding, explicit, ceil_mode = problem
@@ -45,7 +45,7 @@ def test_max_pool(problem):
     np.testing.assert_array_equal(found, expected)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(problems(), st.booleans())
 def test_average_pool(problem, count_padding):
     images, window, strides, padding, explicit, ceil_mode = problem
@@ -84,7 +84,7 @@ def adaptive_average_pool_and_gradient(images, cotangent):
 sides = st.tuples(st.integers(1, 8), st.integers(1, 8))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(sides, sides, st.integers(0, 2**32 - 1))
 def test_adaptive_average_pool_and_its_gradient(length, size, seed):
     random = np.random.default_rng(seed)

@@ -66,7 +66,8 @@ def test_threads_of_one_process_exclude_each_other(tmp_path):
 
 
 def test_a_child_that_outlives_it_does_not_hold_on_to_it(tmp_path):
-    forking = HOLDER.replace("print(", "import os\nif not os.fork(): time.sleep(600)\nprint(")
+    # The child says that it runs, after which it holds nothing.
+    forking = HOLDER.replace("print(", "import os\nif os.fork(): time.sleep(600)\nprint(")
     command = [sys.executable, "-c", forking, tmp_path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, process_group=0) as process:
         assert process.stdout.readline() == "held\n"

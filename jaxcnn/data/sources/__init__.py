@@ -4,6 +4,7 @@ A data set's name is ``KIND`` or ``KIND:REST``. A file here holds one kind each,
 
 - ``digits``: scikit-learn's handwritten digits;
 - ``folder:PATH``: image files below folders, one folder a class;
+- ``idx:FOLDER``: the files that MNIST and Fashion-MNIST come in;
 - ``synthetic[:CLASSES]``: gratings whose direction is their class;
 - ``tfds:NAME[/CONFIG][:VERSION]``: a data set that TensorFlow Datasets has prepared, read without TensorFlow; the
   version may be a pattern, ``1.*.*``.
@@ -15,6 +16,7 @@ from jaxcnn.data.sources.registry import (
     SourceRequest,
     absolute_name,
     evaluation_split,
+    is_located,
     open_source,
     register_source,
     source_kinds,
@@ -28,6 +30,7 @@ __all__ = [
     "absolute_name",
     "check_same_classes",
     "evaluation_split",
+    "is_located",
     "open_source",
     "refuse_bad",
     "register_source",

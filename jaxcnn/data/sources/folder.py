@@ -214,5 +214,6 @@ def open_folder(request: SourceRequest) -> Source:
         passed_over=passed_over,
         not_classes=tuple(name for name in candidates if name not in classes and not name.startswith(".")),
         file_name=lambda index: os.path.basename(files[index][1]),
+        label=lambda index: int(labels[index]),
         listing=listing,
     )

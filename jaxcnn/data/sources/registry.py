@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from jaxcnn.data.sources.digits import digits_splits, open_digits
 from jaxcnn.data.sources.folder import folder_splits, open_folder
+from jaxcnn.data.sources.idx import idx_splits, open_idx
 from jaxcnn.data.sources.source import Source, SourceRequest
 from jaxcnn.data.sources.synthetic import open_synthetic, synthetic_splits
 from jaxcnn.data.sources.tfds import open_tfds, tfds_splits
@@ -89,6 +90,15 @@ def absolute_name(name: str) -> str:
     return f"{name.partition(':')[0]}:{absolute(rest or '.')}" if kind.located else name
 
 
+def is_located(name: str) -> bool:
+    """Returns whether what follows the colon of a data set's name is a path.
+
+    Raises:
+        UserError: there is no such kind of data set.
+    """
+    return _find(name)[0].located
+
+
 def split_names(name: str, data_dir: str | None = None) -> tuple[str, ...]:
     """Returns the names of a data set's splits, sorted.
 
@@ -133,7 +143,7 @@ def open_source(
 
     Args:
         name: the data set's name, as ``data.name`` takes it.
-        split: one of `split_names`; of tfds also a slice, such as ``train[:1000]``.
+        split: one of `split_names`; of tfds and idx also a slice, such as ``train[:1000]``.
         data_dir: where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
         image_size: height and width of synthetic images, in pixels.
         max_bad_share: the largest share of a folder's files that may be something else than images.
@@ -164,5 +174,6 @@ def _instead(source: Source) -> str:
 
 register_source("digits", open=open_digits, splits=digits_splits)
 register_source("folder", open=open_folder, splits=folder_splits, example="folder:PATH", located=True)
+register_source("idx", open=open_idx, splits=idx_splits, example="idx:FOLDER", sliced=True, located=True)
 register_source("synthetic", open=open_synthetic, splits=synthetic_splits)
 register_source("tfds", open=open_tfds, splits=tfds_splits, example="tfds:NAME", sliced=True)

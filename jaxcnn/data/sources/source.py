@@ -59,6 +59,8 @@ class Source:
     valid_labels: Callable[[int], Sequence[int]] | None = None
     """A function from an index to all labels that are right, none where no class is; None where each image has its one
     label."""
+    label: Callable[[int], int] | None = None
+    """A function from an index to the image's label, where it is known without reading the image; else None."""
     listing: Callable[[], Iterator[str]] | None = None
     """A function that yields a line for each file of the split, in a fixed order, with its name and its size; by these
     lines one can see later whether the split is still the same. None where the data set's name says everything."""
@@ -81,6 +83,14 @@ class Source:
     def title(self) -> str:
         """The names of the data set and of the split, for messages."""
         return f"{escaped(self.name)}, split {self.split!r}"
+
+    def label_of(self, index: int) -> int:
+        """Returns the label of an image, which is read only where its label is not known otherwise.
+
+        Raises:
+            OSError: it is read, and cannot be.
+        """
+        return self.read(index)[1] if self.label is None else self.label(index)
 
     def __len__(self) -> int:
         return self.size

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.data.folders import data_root
+from jaxcnn.data.sources.slices import pieces
 from jaxcnn.data.sources.source import Source, SourceRequest
 from jaxcnn.errors import UserError, nearest
 
@@ -133,6 +134,7 @@ def open_tfds(request: SourceRequest) -> Source:
             raise UserError(
                 f"{name} is not for classification: it has no {kind.__name__} feature called {key!r}; name another"
             )
+    parts = pieces(name, split, {each: info.num_examples for each, info in builder.info.splits.items()})
     skipped = {key: tfds.decode.SkipDecoding() for key in features if isinstance(features[key], tfds.features.Image)}
     try:
         records = builder.as_data_source(split, decoders=skipped)
@@ -142,8 +144,6 @@ def open_tfds(request: SourceRequest) -> Source:
             f"{name} is stored as {builder.info.file_format.value}, which has no random access: run `tfds "
             f"convert_format --dataset_version_dir={builder.data_dir} --out_file_format=array_record`"
         ) from None
-    except (ValueError, AssertionError):
-        raise UserError(f"{name} has no images in a split {split!r}: {nearest(split, builder.info.splits)}") from None
 
     def record_at(index: int) -> dict[str, Any]:
         try:
@@ -173,9 +173,10 @@ def open_tfds(request: SourceRequest) -> Source:
 
     def listing() -> Iterator[str]:
         yield f"version {builder.version}"
-        info = builder.info.splits[split.partition("[")[0]]
-        for path, length in zip(info.filepaths, info.shard_lengths, strict=True):
-            yield f"{path.name} {length} {path.stat().length}"
+        for each in dict.fromkeys(part.split for part in parts):
+            info = builder.info.splits[each]
+            for path, length in zip(info.filepaths, info.shard_lengths, strict=True):
+                yield f"{path.name} {length} {path.stat().length}"
 
     return Source(
         name,
