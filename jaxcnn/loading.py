@@ -211,7 +211,7 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
         weights: the weights, as the ``source`` of `load_pretrained`. Published weights come with their options of the
             network, their crop and their normalization, and so does a file that is known by its SHA-256 as a published
             one. The weights of any other file get the options of the network's first published weights, ILSVRC's usual
-            preprocessing, and as many classes as they have.
+            preprocessing, for a grey network with the mean of the three channels, and as many classes as they have.
         ignore: patterns of the names of tensors that are left out, as for `load_pretrained`.
 
     Raises:
@@ -271,6 +271,10 @@ def what_weights_expect(name: str, weights: str | None) -> Expected:
         options = next((entry.options for entry in published_weights(name)), {})
         crop = CenterCrop(size=variant.input_size, resize=round(variant.input_size / 0.875))
         normalization = Normalization()
+        if variant.channels == 1:
+            # Grey is the mean of the three.
+            mean, std = (sum(three) / 3 for three in (normalization.mean, normalization.std))
+            normalization = Normalization(mean=(mean,), std=(std,))
     return Expected(options, crop, normalization)
 
 

@@ -98,10 +98,15 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def run_folder(name_or_path: str | Path) -> Path | None:
-    """Returns the folder that is meant by a run folder's path or by that of its config.json; None for anything else."""
+    """Returns the folder that is meant by a run folder's path or by that of its config.json; None for anything else.
+
+    A name without a slash may also be that of a recipe, a model or weights. It means the folder that is called so only
+    if a run is there.
+    """
     path = expanded(name_or_path)
     if path.is_dir():
-        return path
+        is_bare = str(name_or_path) == path.name
+        return None if is_bare and not (path / CONFIG_FILE).is_file() else path
     return path.parent if path.name == CONFIG_FILE and path.is_file() else None
 
 

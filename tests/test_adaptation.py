@@ -82,7 +82,8 @@ def of_stem_and_first_stage(path):
 )
 def test_frozen_stages_keep_their_bits(wrapper, count, parallel):
     finetune = FinetuneConfig(frozen=("stem", "1"))
-    assembly = assembled(finetune, count, parallel=ParallelConfig(wrapper=wrapper, **parallel))
+    parallel = ParallelConfig(wrapper=wrapper, **parallel)
+    assembly = assembled(finetune, count, parallel=parallel, augmentations=())
     before, after = trained(assembly)
     assert_only_moved(before, after, of_stem_and_first_stage)
     traces = flat(after.optimizer_state[1].trace)
@@ -225,8 +226,9 @@ class Foreign(Network):
     ],
 )
 def test_what_makes_no_sense_is_refused(finetune, sentence):
+    load_config(RECIPES / "two_stages.py")
     with pytest.raises(UserError, match=f"^{sentence}"):
-        assembled(FinetuneConfig(**finetune))
+        adaptation(FinetuneConfig(**finetune), create_model("two_stages"), SHAPE)
 
 
 @pytest.mark.parametrize("options", [{"rates": {"trunk": 0.0}}, {"rate_decay": 0.0}, {"rate_decay": 1.5}])

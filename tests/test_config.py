@@ -1,7 +1,7 @@
 import dataclasses
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxcnn import config
@@ -153,6 +153,7 @@ def test_configs_are_frozen():
         TrainConfig().seed = 3
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**31 - 1), st.floats(1e-6, 1e6))
 def test_differences_name_full_paths(seed, rate):
     old = TrainConfig(augmentations=(RandomCrop(),))

@@ -20,9 +20,20 @@ from jaxcnn.config import SGD, DataConfig, Resize, ScheduleConfig
 from jaxcnn.errors import EXIT_USER_ERROR, UserError
 from jaxcnn.recipes import load_config
 from jaxcnn.trained import IMAGES_AT_ONCE
+from jaxcnn.weights.save import save_variables
 
 TINY = Path(__file__).parent / "recipes" / "tiny.py"
 QUIET = rich.console.Console(quiet=True)
+
+
+def test_weights_of_a_grey_network_come_with_grey_preprocessing(tmp_path):
+    model = jaxcnn.create_model("lenet")
+    shapes = jax.eval_shape(model.init, jax.random.key(0), jnp.zeros((1, 32, 32, 1)))
+    variables = jax.tree.map(lambda leaf: np.full(leaf.shape, 0.01, np.float32), shapes)
+    save_variables(variables, tmp_path / "lenet.safetensors", "safetensors")
+    network = jaxcnn.load("lenet", str(tmp_path / "lenet.safetensors"))
+    assert network.normalization.mean == pytest.approx((0.449,), abs=1e-3)
+    assert len(network.predict([np.zeros((40, 40), np.uint8)], top_k=3)[0]) == 3
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from jaxcnn.config import ConfigError, TrainConfig, to_json
 from jaxcnn.errors import UserError
 from jaxcnn.models.registry import list_models
-from jaxcnn.recipes import SHIPPED, find_recipes, load_config, load_recipe
+from jaxcnn.recipes import SHIPPED, find_recipes, load_config, load_recipe, run_folder
 
 TINY = Path(__file__).parent / "recipes" / "tiny.py"
 PLAIN = '''"""Plain.
@@ -164,6 +164,16 @@ def test_an_error_in_a_recipe_is_its_own(here):
 def test_a_folder_that_is_no_run(here):
     with pytest.raises(UserError, match=r"is not a run folder: it has no config.json"):
         load_config(here)
+
+
+def test_a_folder_called_like_a_recipe_or_weights_is_in_nobodys_way(here):
+    for name in ("lenet_digits", "lite0"):
+        (here / name).mkdir()
+    assert load_recipe("lenet_digits").run is None
+    assert run_folder("lite0") is None
+    assert run_folder("./lite0") == Path("lite0")  # which is said to hold no run
+    (here / "lite0" / "config.json").write_text(to_json(TrainConfig()))
+    assert run_folder("lite0") == Path("lite0")
 
 
 def test_a_run_folder_and_its_config_file(here):

@@ -1,5 +1,7 @@
 """The parts of networks, beside what their stages compute again."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -11,9 +13,10 @@ from jaxcnn.models.parts import parts_of
 from jaxcnn.models.registry import get_variant
 
 SMALL = {"cells": 1, "features": 4, "stem_features": 6}
-QUICK = ("lenet", "lenet5", "alexnet", "vgg11_bn", "resnet20_cifar")
+QUICK = ("lenet", "lenet5")
 NETWORKS = (
     *QUICK,
+    *("alexnet", "vgg11_bn", "resnet20_cifar"),
     *("googlenet", "bn_inception", "inception_v3", "resnet18", "densenet40_k12_cifar", "densenet121"),
     *("nasnet_a_mobile", "nasnet_a_cifar", "efficientnet_b0", "efficientnet_lite0", "regnet_y_200mf", "convnext_tiny"),
 )
@@ -24,6 +27,11 @@ def made(name, **options):
     model = model.clone(**SMALL) if name.startswith("nasnet") else model
     variant = get_variant(name)
     return model, (variant.input_size, variant.input_size, variant.channels)
+
+
+@functools.cache
+def found(name):
+    return parts_of(*made(name))
 
 
 def computed_again(model, image_shape):
@@ -75,12 +83,13 @@ def test_the_stages_are_those_that_are_computed_again(name):
     ],
 )
 def test_the_parts_beside_the_stages(name, part, modules):
-    parts = parts_of(*made(name))
+    parts = found(name)
     assert {path.split("/")[0] for path in parts.named(part, "here")} == modules
     trunk = parts.named("trunk", "here")
     assert trunk == parts.of.keys() - parts.named("head", "here")
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_are_of_the_head():
     parts = parts_of(*made("googlenet", auxiliary_heads=True))
     modules = {path.split("/")[0] for path in parts.named("head", "here")}
@@ -88,7 +97,7 @@ def test_auxiliary_heads_are_of_the_head():
 
 
 def test_a_pattern_names_parameters_and_modules():
-    parts = parts_of(*made("resnet20_cifar"))
+    parts = found("resnet20_cifar")
     assert parts.named("stage1_block0/conv1", "here") == {"stage1_block0/conv1/kernel"}
     assert parts.named("stage[12]_block0/norm?/scale", "here") == {
         f"stage{stage}_block0/norm{number}/scale" for stage in (1, 2) for number in (1, 2)
@@ -117,17 +126,17 @@ def test_a_pattern_names_parameters_and_modules():
 )
 def test_a_name_of_nothing_is_refused_with_the_nearest(name, given, sentence):
     with pytest.raises(UserError, match=f"^{sentence}"):
-        parts_of(*made(name)).named(given, "here")
+        found(name).named(given, "here")
 
 
 def test_how_far_a_parameter_is_from_the_head():
-    parts = parts_of(*made("resnet20_cifar"))
+    parts = found("resnet20_cifar")
     distances = [
         parts.distance_from_head(f"{module}/kernel")
         for module in ("classifier/dense", "stage3_block2/conv1", "stage2_block0/conv2", "stage1_block1/conv1", "conv1")
     ]
     assert distances == [0, 1, 2, 3, 4]
-    parts = parts_of(*made("lenet"))
+    parts = found("lenet")
     assert [parts.distance_from_head(f"{name}/kernel") for name in ("dense3", "dense1", "conv2", "conv1")] == [
         0,
         1,

@@ -133,7 +133,9 @@ def stop_after(monkeypatch, step):
 
 
 def test_a_frozen_trunk_stays_as_it_began_and_a_stopped_run_ends_in_the_same_bits(tmp_path, monkeypatch):
-    config = dataclasses.replace(load_config(RECIPE), finetune=FinetuneConfig(frozen=("trunk",)))
+    config = dataclasses.replace(
+        load_config(RECIPE), finetune=FinetuneConfig(frozen=("trunk",)), augmentations=(), epochs=0.5
+    )
 
     def run(folder):
         with (tmp_path / "output.txt").open("a") as file:
@@ -141,7 +143,7 @@ def test_a_frozen_trunk_stays_as_it_began_and_a_stopped_run_ends_in_the_same_bit
 
     result = run("whole")
     with monkeypatch.context() as patch:
-        stop_after(patch, 10)
+        stop_after(patch, 6)
         assert run("stopped") is None
     assert run("stopped") == result
     whole, again = (jax.device_get(loading.restore_state(tmp_path / name).state) for name in ("whole", "stopped"))
