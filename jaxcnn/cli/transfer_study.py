@@ -16,6 +16,7 @@ from typing import Annotated
 import tyro
 
 from jaxcnn.config.study import StudyConfig
+from jaxcnn.devices.threads import steady_threads
 from jaxcnn.pictures.study import plot_study
 from jaxcnn.training.interrupt import EXIT_STOPPED
 from jaxcnn.transfer.study import study
@@ -38,7 +39,8 @@ def main(arguments: list[str]) -> int:
     config = (tyro.conf.PositionalRequiredArgs,)
     chosen = tyro.cli(Arguments, prog="jaxcnn transfer-study", args=arguments, config=config)
     workdir = chosen.workdir or Path("studies") / chosen.config.network
-    summary = study(chosen.config, workdir)
+    with steady_threads():
+        summary = study(chosen.config, workdir)
     if summary is None:
         print(f"stopped as asked, everything so far is saved in {workdir}; the same command goes on")
         return EXIT_STOPPED

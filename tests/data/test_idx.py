@@ -40,7 +40,7 @@ def write(folder, prefix="", dot="-", packed=False):
         for what, array in (("images", IMAGES[split]), ("labels", LABELS[split])):
             name = f"{prefix}{split}-{what}{dot}idx{array.ndim}-ubyte"
             content = idx(array)
-            (folder / f"{name}{'.gz' * packed}").write_bytes(gzip.compress(content) if packed else content)
+            (folder / f"{name}{'.gz' * packed}").write_bytes(gzip.compress(content, mtime=0) if packed else content)
 
 
 @pytest.fixture
@@ -186,10 +186,14 @@ WHOLE, WHOLE_LABELS = idx(IMAGES["train"]), idx(LABELS["train"])
         (IMAGE_FILE, idx(np.zeros((23, 0, 6))), "holds images without pixels"),
         (IMAGE_FILE, idx(np.zeros(0))[:4] + b"\xff" * 4, "holds uint8 in 1 dimensions"),
         (IMAGE_FILE, idx(np.zeros((0, 0, 0)))[:4] + b"\xff" * 12, "holds less than the 4294967295 x 4294967295"),
-        (IMAGE_FILE, gzip.compress(WHOLE)[:-20], r"train-images-idx3-ubyte is damaged \(Compressed file ended before"),
-        (IMAGE_FILE, gzip.compress(WHOLE)[:-8] + b"\0" * 8, r"is damaged \(CRC check failed"),
-        (IMAGE_FILE, gzip.compress(WHOLE + b"x"), "holds more than"),
-        (IMAGE_FILE, gzip.compress(WHOLE[:4] + b"\xff" * 12), "holds less than the 4294967295 x 4294967295"),
+        (
+            IMAGE_FILE,
+            gzip.compress(WHOLE, mtime=0)[:-20],
+            r"train-images-idx3-ubyte is damaged \(Compressed file ended before",
+        ),
+        (IMAGE_FILE, gzip.compress(WHOLE, mtime=0)[:-8] + b"\0" * 8, r"is damaged \(CRC check failed"),
+        (IMAGE_FILE, gzip.compress(WHOLE + b"x", mtime=0), "holds more than"),
+        (IMAGE_FILE, gzip.compress(WHOLE[:4] + b"\xff" * 12, mtime=0), "holds less than the 4294967295 x 4294967295"),
         (LABEL_FILE, WHOLE, "train-labels-idx1-ubyte holds uint8 in 3 dimensions, and not uint8 in 1"),
         (LABEL_FILE, None, f"{IMAGE_FILE} has no {LABEL_FILE}.* beside it: put both files there"),
         (IMAGE_FILE, None, f"{LABEL_FILE} has no {IMAGE_FILE}.* beside it"),
@@ -239,7 +243,7 @@ def test_what_cannot_be_read_is_a_sentence(folder, monkeypatch):
 def test_a_file_is_read_if_its_header_says_what_it_holds(tmp_path_factory, magic, sizes, content, packed):
     path = tmp_path_factory.getbasetemp() / f"{os.getpid()}.idx"
     whole = magic + bytes([len(sizes)]) + struct.pack(f">{len(sizes)}I", *sizes) + content
-    path.write_bytes(gzip.compress(whole) if packed else whole)
+    path.write_bytes(gzip.compress(whole, mtime=0) if packed else whole)
     if magic == b"\0\0\x08" and len(sizes) == 3 and len(content) == np.prod(sizes):
         array = read_idx(path, 3)
         assert (array.shape, array.tobytes()) == (tuple(sizes), content)
