@@ -115,7 +115,9 @@ def test_a_config_keeps_whole_paths(home):
     for name, start in (("tfds:mnist:3.0.1", "torchvision/IMAGENET1K_V1"), ("digits", None)):
         plain = TrainConfig(init_from=start, data=DataConfig(name=name))
         assert with_whole_paths(plain) == plain
-    (here / "torchvision").mkdir()  # a folder comes before published weights of its name
+    (here / "torchvision").mkdir()
+    assert with_whole_paths(TrainConfig(init_from="torchvision")).init_from == "torchvision"
+    (here / "torchvision" / "config.json").touch()  # a run comes before published weights of its name
     assert with_whole_paths(TrainConfig(init_from="torchvision")).init_from == f"{here}/torchvision"
 
 

@@ -102,7 +102,7 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
             ("baseline", "sparse-coding", "--sift.bins", "9"),
             "error: a patch of 4 x 4 bins of 9 pixels does not fit",
         ),
-        (("baseline", "sift-fisher", "--data.name", "folder:nowhere"), "error: there is no folder nowhere"),
+        (("baseline", "sift-fisher", "--data.name", "folder:nowhere"), "/nowhere: check the path"),
         (("data", "pack", "folder:nowhere", "--short-side", "8"), "error: there is no folder nowhere"),
     ],
 )

@@ -25,10 +25,10 @@ LAYERS = "conv|dense:input|logits"
 SPLITS = ("train", "test")
 
 
-def prepared(name="made:damaged"):
+def prepared(name="patterns:damaged"):
     """The network, with a data set of 1,003 images in each of two splits."""
-    if "made" not in source_kinds():
-        register_source("made", open=made, splits=lambda rest, data_dir: SPLITS)
+    if "patterns" not in source_kinds():
+        register_source("patterns", open=made, splits=lambda rest, data_dir: SPLITS)
     found = network(0)
     return dataclasses.replace(found, data=dataclasses.replace(found.data, name=name))
 

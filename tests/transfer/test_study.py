@@ -22,7 +22,7 @@ from jaxcnn.transfer.study import study
 from jaxcnn.transfer.summary import Summary
 from jaxcnn.weights import load
 
-MODEL = "lenet_of_the_study_tests"
+MODEL = "network_of_the_study_tests"
 NAMES = ("dark", "light", "striped")
 
 
