@@ -1,5 +1,6 @@
-"""Paths as people write them: every path that an option or an argument takes goes through here."""
+"""Paths as people write them, which every path of an option or an argument is; and files that are whole or absent."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -30,3 +31,21 @@ def absolute(path: str | Path) -> Path:
         UserError: as `expanded` does.
     """
     return expanded(path).absolute()
+
+
+def replace_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file so that at every moment it is whole, absent or as it was before, even where the disk is full.
+
+    A kill may leave a hidden file beside it, which is written over the next time.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    scratch = path.with_name(f".{path.name}.tmp")
+    try:
+        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(scratch, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            scratch.unlink()
+        raise

@@ -7,9 +7,9 @@ from pathlib import Path
 from jaxcnn import strict_json
 from jaxcnn.config import TrainConfig
 from jaxcnn.errors import writing
+from jaxcnn.paths import replace_whole
 from jaxcnn.recipes import CONFIG_FILE, MODULES_FOLDER, RECIPE_FILE, Recipe
 from jaxcnn.run_changes import overrides, refuse_other_code, with_whole_paths
-from jaxcnn.training.report import replace_whole
 from jaxcnn.types import Json
 from jaxcnn.work_folder import OTHER_FOLDER, Fingerprints, WorkFolder, by_writer, may_move, read_kept
 

@@ -19,9 +19,9 @@ from jaxcnn.config.stored import group_from_json
 from jaxcnn.data.fingerprint import Fingerprint, difference
 from jaxcnn.devices.processes import gather, is_writer
 from jaxcnn.errors import MachineError, UserError, writing
+from jaxcnn.paths import replace_whole
 from jaxcnn.recipes import CONFIG_FILE
 from jaxcnn.training.lock import FolderLock
-from jaxcnn.training.report import replace_whole
 from jaxcnn.types import Json
 
 DATA_FILE = "data.json"

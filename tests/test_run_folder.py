@@ -25,12 +25,13 @@ from jaxcnn.cli.main import run_command
 from jaxcnn.config import SGD, CheckpointConfig, ConfigError, EMAConfig, EvaluationConfig, TrainConfig
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import MachineError, UserError
+from jaxcnn.paths import replace_whole
 from jaxcnn.recipes import Recipe, load_config, load_recipe
 from jaxcnn.run_changes import refuse_other_code
 from jaxcnn.tables.recipe_results import result_of
 from jaxcnn.training import checkpoint, lock
 from jaxcnn.training.lock import FolderLock
-from jaxcnn.training.report import MetricsLog, Reporter, read_metrics, replace_whole
+from jaxcnn.training.report import MetricsLog, Reporter, read_metrics
 from jaxcnn.training.tensorboard import ScalarLog
 
 TINY = Path(__file__).parent / "recipes" / "tiny.py"

@@ -9,7 +9,6 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,8 +30,8 @@ from jaxcnn.data.sources import absolute_name
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.processes import check_same, gather, is_writer
 from jaxcnn.devices.settings import own_settings
-from jaxcnn.errors import UserError, writing
-from jaxcnn.evaluation.details import DETAILS_FILE, RESULT_FILE, read_result, save_details
+from jaxcnn.errors import UserError
+from jaxcnn.evaluation.details import RESULT_FILE, read_result, save_details
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.evaluation.result import Result
@@ -260,13 +259,7 @@ class _Work:
             "devices": sorted({device.device_kind for device in jax.devices()}),
             "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
         }
-        # The result comes last: a folder without it has not been measured.
-        scratch = self._folder / "measuring"
-        save_details(scratch, found, self._data.class_names, top_k, facts)
-        with writing(self._folder, OTHER_FOLDER):
-            for name in (DETAILS_FILE, RESULT_FILE):
-                os.replace(scratch / name, self._folder / name)
-            scratch.rmdir()
+        save_details(self._folder, found, self._data.class_names, top_k, facts)
         return found.result(top_k).metrics()
 
     def _without_descriptors(self, use: str, encodings: Features) -> JsonObject:

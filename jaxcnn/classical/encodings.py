@@ -4,33 +4,27 @@ They lie where features of networks lie, in a file of `jaxcnn.features.store`, a
 """
 
 import contextlib
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import jax
 import numpy as np
-from jax.sharding import PartitionSpec
 
 from jaxcnn import strict_json
 from jaxcnn.classical.describing import described
 from jaxcnn.classical.methods import Arrays, Encoder
 from jaxcnn.classical.sift import LENGTH, Grid
 from jaxcnn.data.pipeline import Split
-from jaxcnn.data.progress import Progress
-from jaxcnn.devices.parallel import AXIS, DataParallel
-from jaxcnn.devices.processes import is_writer
-from jaxcnn.evaluation.evaluator import BATCHES_IN_FLIGHT, Interrupted
+from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.features.linear import slices
 from jaxcnn.features.store import KNOWN, LABEL, Features, Writer, file_of
-from jaxcnn.lookahead import ahead
+from jaxcnn.features.streaming import over_devices, write_rows
 from jaxcnn.types import PyTree
 from jaxcnn.work_folder import by_writer
 
 LAYER = "encoding"
 """The name of the encodings in the file."""
-_COMMIT_SECONDS = 1.0
-"""The time after which images are counted as done, for which the disk must be waited for."""
 
 
 def encode_split(
@@ -72,7 +66,7 @@ def encode_split(
     points = jax.ShapeDtypeStruct((len(grid), LENGTH), np.uint8)
     shape = jax.eval_shape(encoder, fitted, points).shape
     facts = {"split": use, "class_names": strict_json.dumps(split.class_names), **facts}
-    encode = _over_devices(encoder, parallel)
+    encode = over_devices(_one_by_one(encoder), parallel, check_vma=False)
     placed = parallel.put_everywhere({name: np.asarray(value) for name, value in fitted.items()})
     with contextlib.closing(Writer(folder, use, split.size, {LAYER: shape}, facts)) as writer:
         done = by_writer(lambda: writer.open(map(split.image_name, range(split.size))))
@@ -85,42 +79,16 @@ def encode_split(
                 rows = {LAYER: descriptors, LABEL: batch["label"], KNOWN: batch["mask"]}
                 yield encode(placed, parallel.put_batch(rows))
 
-        progress, committed = Progress(split.name, split.size - done), time.monotonic()
-        try:
-            for rows in ahead(dispatched(), BATCHES_IN_FLIGHT):
-                jax.block_until_ready(rows)
-                if is_writer():
-                    found = {name: np.asarray(value) for name, value in rows.items()}
-                    found[LABEL] = np.where(found[KNOWN], found[LABEL], -1)
-                    writer.write(done, found)
-                    progress.advance(min(batch_size, split.size - done))
-                done += batch_size
-                if is_writer() and time.monotonic() - committed >= _COMMIT_SECONDS:
-                    writer.commit(done)
-                    committed = time.monotonic()
-        finally:
-            # What is written is also kept after SIGTERM, and on a full disk that has room again.
-            if is_writer():
-                writer.commit(done)
+        write_rows(writer, dispatched(), done, name=split.name, size=split.size, batch_size=batch_size)
         by_writer(writer.finish)
 
 
-def _over_devices(encoder: Encoder, parallel: DataParallel) -> Callable[[Mapping[str, jax.Array], PyTree], PyTree]:
-    """Returns a jitted function that encodes the descriptors of a batch; every process can read what it returns.
+def _one_by_one(encoder: Encoder) -> Callable[[Mapping[str, jax.Array], PyTree], PyTree]:
+    """Returns a function that encodes the descriptors of a batch image by image.
 
-    Each device goes through its own images one by one: their arrays are large enough to keep it busy.
+    The arrays of one image are large enough to keep a device busy.
     """
-
-    def own_images(fitted: Mapping[str, jax.Array], rows: PyTree) -> PyTree:
-        return rows | {LAYER: jax.lax.map(lambda each: encoder(fitted, each), rows[LAYER])}
-
-    specs = (PartitionSpec(), PartitionSpec(AXIS))
-    mapped = jax.shard_map(own_images, mesh=parallel.mesh, in_specs=specs, out_specs=specs[1], check_vma=False)
-    encode = jax.jit(mapped)
-    if jax.process_count() == 1:
-        return encode
-    replicated = jax.jit(lambda tree: tree, out_shardings=parallel.replicated)
-    return lambda fitted, rows: replicated(encode(fitted, rows))
+    return lambda fitted, rows: rows | {LAYER: jax.lax.map(lambda each: encoder(fitted, each), rows[LAYER])}
 
 
 def encoded_as_zeros(features: Features) -> np.ndarray:

@@ -1,7 +1,5 @@
 """Arrays in a folder of resumable work, each file of which is whole or absent."""
 
-import contextlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import safetensors
 import safetensors.numpy
 
 from jaxcnn.errors import UserError, writing
+from jaxcnn.paths import replace_whole
 from jaxcnn.work_folder import OTHER_FOLDER
 
 
@@ -20,16 +19,9 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
         UserError: the file cannot be written.
         MachineError: the disk is full, or fails.
     """
-    scratch = path.with_name(f"{path.name}.tmp")
     with writing(path, OTHER_FOLDER):
         path.parent.mkdir(exist_ok=True)
-        try:
-            scratch.write_bytes(safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in arrays.items()}))
-            os.replace(scratch, path)
-        except OSError:
-            with contextlib.suppress(OSError):
-                scratch.unlink()
-            raise
+        replace_whole(path, safetensors.numpy.save({name: np.asarray(a, order="C") for name, a in arrays.items()}))
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:

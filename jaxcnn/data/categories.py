@@ -25,12 +25,12 @@ from jaxcnn.config import DataConfig
 from jaxcnn.config.categories import CategoriesConfig
 from jaxcnn.data.cut_outs import CutOut, FoundCategory, find_categories, read_cut_out
 from jaxcnn.data.decode import DecodeError, decode, is_image_suffix
-from jaxcnn.data.folders import locked, write_whole
+from jaxcnn.data.folders import locked
 from jaxcnn.data.progress import Progress
 from jaxcnn.data.random import random_state
 from jaxcnn.data.threads import map_ahead
 from jaxcnn.errors import UserError, nearest, writing
-from jaxcnn.paths import expanded
+from jaxcnn.paths import expanded, replace_whole
 from jaxcnn.strict_json import dumps
 from jaxcnn.text import escaped
 from jaxcnn.types import JsonObject
@@ -350,7 +350,7 @@ def _write(
             return
         behind = None if each.ground.startswith("#") else ground(each.ground)
         pixels = compose(each, read_cut_out(folder, cut_outs[each.cut_out]), behind, size)
-        write_whole(scratch / path, _encoded(pixels, path))
+        replace_whole(scratch / path, _encoded(pixels, path))
 
     with writing(escaped(str(out)), _WAY_OUT):
         scratch.mkdir(parents=True, exist_ok=True)
@@ -359,7 +359,7 @@ def _write(
             if before is None and any(not each.name.startswith(".") for each in scratch.iterdir()):
                 raise UserError(f"{escaped(str(scratch))} is in the way: remove it, or {_WAY_OUT}")
             if before is None:
-                write_whole(scratch / PLAN_FILE, plan.encode())
+                replace_whole(scratch / PLAN_FILE, plan)
             elif before != plan:
                 raise UserError(
                     f"{escaped(str(scratch))} is left of a command with other options or cut-outs: remove it, or "

@@ -60,13 +60,6 @@ def sole_writer(folder: Path) -> Generator[None]:
             folder.rmdir()
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file that is there as a whole or not at all; the scratch file that a kill leaves is written over."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(content)
-    os.replace(partial, path)
-
-
 @contextlib.contextmanager
 def complete_or_absent(folder: Path) -> Generator[Path]:
     """Makes a folder to write a version to, which is renamed to ``folder`` at the end, or removed after an error."""

@@ -1,5 +1,6 @@
 """What is quoted beside an error: its confidence interval, the errors of the classes, and which are confused."""
 
+import io
 import json
 import math
 import re
@@ -13,6 +14,7 @@ from jaxcnn import strict_json
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.result import Result
+from jaxcnn.paths import replace_whole
 from jaxcnn.types import Json
 
 RESULT_FILE, DETAILS_FILE = "result.json", "details.npz"
@@ -110,17 +112,20 @@ def save_details(
     ]
     intervals = {f"top{k}_interval": wilson_interval(error, result.images) for k, error in result.errors.items()}
     report = {**facts, **result.metrics(), **intervals, "interval": "95 %, Wilson's score", "classes": classes}
+    details = io.BytesIO()
+    np.savez_compressed(
+        details,
+        confusion=confusion_matrix(labels, top[:, 0], count),
+        image=np.flatnonzero(predictions.known),
+        label=labels,
+        rank=ranks,
+        top=top,
+    )
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / RESULT_FILE).write_text(strict_json.dumps(report, indent=2) + "\n")
-        np.savez_compressed(
-            folder / DETAILS_FILE,
-            confusion=confusion_matrix(labels, top[:, 0], count),
-            image=np.flatnonzero(predictions.known),
-            label=labels,
-            rank=ranks,
-            top=top,
-        )
+        # The result comes last: a folder without it has not been measured.
+        replace_whole(folder / DETAILS_FILE, details.getvalue())
+        replace_whole(folder / RESULT_FILE, strict_json.dumps(report, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}") from None
 

@@ -10,42 +10,36 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import flax.traverse_util
 import jax
 import numpy as np
-from jax.sharding import PartitionSpec
 
 from jaxcnn import strict_json
 from jaxcnn.config import DataConfig, to_json
 from jaxcnn.config.features import FeaturesConfig, Pooling
 from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import SINGLE_CROP, Split, open_split
-from jaxcnn.data.progress import Progress
 from jaxcnn.data.sources import absolute_name, evaluation_split
 from jaxcnn.devices.feed import Batch, Feed
-from jaxcnn.devices.parallel import AXIS, DataParallel
-from jaxcnn.devices.processes import AgreedStop, check_same, is_writer
+from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.devices.processes import AgreedStop, check_same
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import writing
 from jaxcnn.evaluation.evaluator import BATCHES_IN_FLIGHT, Interrupted
 from jaxcnn.features.layers import Layer, choose, extractor, layers_of
 from jaxcnn.features.store import KNOWN, LABEL, Writer, file_of
-from jaxcnn.lookahead import ahead
+from jaxcnn.features.streaming import Rows, over_devices, write_rows
 from jaxcnn.networks import check_views
-from jaxcnn.paths import absolute, expanded
+from jaxcnn.paths import absolute, expanded, replace_whole
 from jaxcnn.trained import Trained
 from jaxcnn.training.interrupt import StopRequest
-from jaxcnn.training.report import replace_whole
-from jaxcnn.types import PyTree, Variables
+from jaxcnn.types import Variables
 from jaxcnn.work_folder import OTHER_FOLDER, WorkFolder, by_writer
 
 _LOG = logging.getLogger(__name__)
-_COMMIT_SECONDS = 1.0
-"""The time after which images are counted as done, for which the disk must be waited for."""
 _SHOWN = 3
 
 
@@ -121,7 +115,7 @@ def extract(
             workdir,
             shapes={each.name: each.pooled(pooling) for each in chosen},
             identity=identity(config),
-            compute=over_devices(function, parallel),
+            compute=over_devices(of_batches(function), parallel),
             variables=parallel.put_everywhere(jax.tree.map(np.asarray, network.variables)),
             stop=stop,
         )
@@ -166,43 +160,12 @@ def _sha256(variables: Variables) -> str:
     return digest.hexdigest()
 
 
-Rows = dict[str, jax.Array]
 Compute = Callable[[Variables, Batch], Rows]
 
 
-def over_devices(function: Callable[[Variables, jax.Array], Rows], parallel: DataParallel) -> Compute:
-    """Returns a function from variables and a batch to features, labels and masks that every process can read.
-
-    Each device computes its own images by the program that one device alone would run.
-
-    Args:
-        function: a pure function from variables and uint8 images to the features of each layer.
-        parallel: the devices.
-    """
-
-    def own_images(variables: Variables, batch: Batch) -> Rows:
-        return function(variables, batch["image"]) | {LABEL: batch["label"], KNOWN: batch["mask"]}
-
-    specs = (PartitionSpec(), PartitionSpec(AXIS))
-    mapped = jax.shard_map(own_images, mesh=parallel.mesh, in_specs=specs, out_specs=PartitionSpec(AXIS))
-    compute = jax.jit(mapped)
-    if jax.process_count() == 1:
-        return compute
-    replicated = jax.jit(_same, out_shardings=parallel.replicated)
-    return lambda variables, batch: replicated(compute(variables, batch))
-
-
-def _without_unknown(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Returns rows in which an image that cannot be read has the label -1 and features of 0."""
-    known = rows[KNOWN]
-    if known.all():
-        return rows
-    told = {name: np.where(known.reshape(-1, *[1] * (value.ndim - 1)), value, 0) for name, value in rows.items()}
-    return told | {LABEL: np.where(known, rows[LABEL], -1), KNOWN: known}
-
-
-def _same(tree: PyTree) -> PyTree:
-    return tree
+def of_batches(function: Callable[[Variables, jax.Array], Rows]) -> Compute:
+    """Returns a function from variables and a batch to its features, labels and masks."""
+    return lambda variables, batch: function(variables, batch["image"]) | {LABEL: batch["label"], KNOWN: batch["mask"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,21 +205,7 @@ class _Extraction:
                     raise Interrupted
                 yield self.compute(self.variables, batch)
 
-        progress, committed = Progress(feed.split.name, feed.size - done), time.monotonic()
-        try:
-            for rows in ahead(dispatched(), BATCHES_IN_FLIGHT):
-                jax.block_until_ready(rows)
-                if is_writer():
-                    writer.write(done, _without_unknown({name: np.asarray(value) for name, value in rows.items()}))
-                    progress.advance(min(feed.batch_size, feed.size - done))
-                done += feed.batch_size
-                if is_writer() and time.monotonic() - committed >= _COMMIT_SECONDS:
-                    writer.commit(done)
-                    committed = time.monotonic()
-        finally:
-            # What is written is also kept after SIGTERM, an error in an image, and a full disk that has room again.
-            if is_writer():
-                writer.commit(done)
+        write_rows(writer, dispatched(), done, name=feed.split.name, size=feed.size, batch_size=feed.batch_size)
 
     def _finish(self, writer: Writer, images: Split) -> None:
         bad = []

@@ -23,10 +23,9 @@ from jaxcnn.features.folds import Trial, tabulate
 from jaxcnn.features.linear import slices
 from jaxcnn.features.probes import LinearProbe, Probe, fit, predictions
 from jaxcnn.features.store import Features, file_name, file_of, splits_in
-from jaxcnn.paths import expanded
+from jaxcnn.paths import expanded, replace_whole
 from jaxcnn.recipes import CONFIG_FILE
 from jaxcnn.training.interrupt import StopRequest
-from jaxcnn.training.report import replace_whole
 from jaxcnn.types import Json
 from jaxcnn.work_folder import OTHER_FOLDER, WorkFolder, kept_fingerprints, read_kept
 
@@ -278,8 +277,6 @@ def fit_in(workdir: Path, features: Features, layer: str, config: ProbeConfig, s
         stop=stop,
     )
     if isinstance(found, LinearProbe):  # nearest neighbours are the features themselves
-        scratch = file.with_name(f"{file.name}.tmp")
         with writing(file, OTHER_FOLDER):
-            safetensors.numpy.save_file(found.arrays(), scratch)
-            scratch.replace(file)
+            replace_whole(file, safetensors.numpy.save(found.arrays()))
     return found

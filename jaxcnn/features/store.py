@@ -17,7 +17,7 @@ import numpy as np
 from jaxcnn import strict_json
 from jaxcnn.data.folders import check_room
 from jaxcnn.errors import UserError, nearest, writing
-from jaxcnn.training.report import replace_whole
+from jaxcnn.paths import replace_whole
 from jaxcnn.types import Json
 from jaxcnn.work_folder import OTHER_FOLDER
 

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import math
-import os
 import time
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import rich.progress
 
 from jaxcnn import strict_json
 from jaxcnn.errors import writing
+from jaxcnn.paths import replace_whole
 from jaxcnn.text import say
 from jaxcnn.training.tensorboard import ScalarLog
 from jaxcnn.types import JsonObject
@@ -38,22 +38,6 @@ class MetricsLog:
         """Appends ``{"kind": kind, "step": step, **values}``."""
         with self._path.open("a") as file:
             file.write(strict_json.dumps({"kind": kind, "step": step, **values}) + "\n")
-
-
-def replace_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file so that at every moment it is whole, absent or as it was before, even where the disk is full.
-
-    Raises:
-        OSError: it cannot be written.
-    """
-    scratch = path.with_name(f"{path.name}.tmp")
-    try:
-        scratch.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(scratch, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            scratch.unlink()
-        raise
 
 
 def read_metrics(path: Path) -> list[JsonObject]:

@@ -14,7 +14,7 @@ from jaxcnn.config import DataConfig
 from jaxcnn.config.study import StudyConfig
 from jaxcnn.data.sources import Source, evaluation_split, open_source, split_names
 from jaxcnn.errors import UserError, writing
-from jaxcnn.training.report import replace_whole
+from jaxcnn.paths import replace_whole
 from jaxcnn.work_folder import OTHER_FOLDER
 
 POOL = "all"

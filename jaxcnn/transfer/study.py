@@ -30,11 +30,10 @@ from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.features.extraction import extract
 from jaxcnn.features.probes import fit, predictions
 from jaxcnn.features.store import Features, file_of
-from jaxcnn.paths import absolute, expanded
+from jaxcnn.paths import absolute, expanded, replace_whole
 from jaxcnn.recipes import run_folder
 from jaxcnn.trained import Trained
 from jaxcnn.training.interrupt import StopRequest
-from jaxcnn.training.report import replace_whole
 from jaxcnn.transfer.draws import POOL, Drawn, Pool, draw, images_by_class, open_sources
 from jaxcnn.transfer.finetune import finetuning
 from jaxcnn.transfer.summary import Summary

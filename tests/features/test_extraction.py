@@ -26,7 +26,7 @@ from tests.features.features_job import prepared, run
 
 @pytest.fixture(autouse=True)
 def _counted_after_each_batch(monkeypatch):
-    monkeypatch.setattr("jaxcnn.features.extraction._COMMIT_SECONDS", 0.0)
+    monkeypatch.setattr("jaxcnn.features.streaming.COMMIT_SECONDS", 0.0)
 
 
 def over(monkeypatch, count):

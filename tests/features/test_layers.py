@@ -6,8 +6,9 @@ import pytest
 
 from jaxcnn.config import Normalization
 from jaxcnn.devices.parallel import DataParallel
-from jaxcnn.features.extraction import over_devices
+from jaxcnn.features.extraction import of_batches
 from jaxcnn.features.layers import choose, extractor, layers_of
+from jaxcnn.features.streaming import over_devices
 from jaxcnn.models.registry import create_model, get_variant
 
 
@@ -21,7 +22,7 @@ def described(name, **options):
     layers = layers_of(model, variables, shape)
     function = extractor(model, Normalization(mean=(0.5,), std=(0.5,)), [layer.name for layer in layers], "average")
     batch = {"image": images, "label": jax.ShapeDtypeStruct((8,), jnp.int32), "mask": jax.ShapeDtypeStruct((8,), bool)}
-    return layers, jax.eval_shape(over_devices(function, DataParallel.over_all_devices()), variables, batch)
+    return layers, jax.eval_shape(over_devices(of_batches(function), DataParallel.over_all_devices()), variables, batch)
 
 
 @pytest.mark.parametrize(
