@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn import strict_json
@@ -88,7 +89,14 @@ def _one_by_one(encoder: Encoder) -> Callable[[Mapping[str, jax.Array], PyTree],
 
     The arrays of one image are large enough to keep a device busy.
     """
-    return lambda fitted, rows: rows | {LAYER: jax.lax.map(lambda each: encoder(fitted, each), rows[LAYER])}
+
+    def encode(fitted: Mapping[str, jax.Array], rows: PyTree) -> PyTree:
+        images = rows[LAYER]
+        # XLA takes a loop of one round apart, and what is left may round otherwise; so one image is computed twice.
+        rounds = jnp.concatenate([images, images]) if len(images) == 1 else images
+        return rows | {LAYER: jax.lax.map(lambda each: encoder(fitted, each), rounds)[: len(images)]}
+
+    return encode
 
 
 def encoded_as_zeros(features: Features) -> np.ndarray:
