@@ -48,6 +48,10 @@ def objective(
 ) -> Float32[Array, " points"]:
     """Returns ``|descriptor - code @ dictionary|^2 / 2 + penalty * |code|_1`` of each code."""
     residuals = descriptors - jnp.matmul(codes, dictionary, precision=_EXACT)
+    return _objective(residuals, codes, penalty)
+
+
+def _objective(residuals: jax.Array, codes: jax.Array, penalty: float) -> jax.Array:
     return 0.5 * jnp.sum(residuals**2, axis=1) + penalty * jnp.sum(jnp.abs(codes), axis=1)
 
 
@@ -63,8 +67,7 @@ def duality_gaps(
     feasible = residuals * jnp.minimum(1, penalty / jnp.maximum(correlations, 1e-30))[:, None]
     # |x|^2 / 2 - |x - f|^2 / 2 as one product, in which no two nearly equal numbers are subtracted.
     dual = jnp.sum(feasible * (descriptors - 0.5 * feasible), axis=1)
-    primal = 0.5 * jnp.sum(residuals**2, axis=1) + penalty * jnp.sum(jnp.abs(codes), axis=1)
-    return primal - dual
+    return _objective(residuals, codes, penalty) - dual
 
 
 class Dictionary(NamedTuple):

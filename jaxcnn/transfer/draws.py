@@ -133,8 +133,7 @@ class Pool:
         """Returns the path of an image of a class in the data set's folder, ``CLASS/NAME``."""
         place = self.images[label][image]
         source = self.sources[place.source]
-        name = source.file_name(place.index) if source.file_name else ".png"
-        suffix = Path(name).suffix if source.file_name else name
+        suffix = Path(source.file_name(place.index)).suffix if source.file_name else ".png"
         return Path(self.sources[0].class_names[label].replace("/", "_"), f"{place.source}-{place.index:07}{suffix}")
 
     def fill(self, chosen: Iterable[tuple[int, int]]) -> None:

@@ -123,7 +123,8 @@ def study(config: StudyConfig, workdir: str | Path) -> Summary | None:
                     error = result.errors[1]
                 else:
                     error = probing.error(piece, drawn, config, stop)
-                _LOG.info("%s, %d images a class, split %d: %.1f %%", *_said(piece), 100 - error)
+                said = (piece.method, piece.per_class, piece.split, 100 - error)
+                _LOG.info("%s, %d images a class, split %d: %.1f %%", *said)
                 with writing(done, OTHER_FOLDER):
                     done.parent.mkdir(exist_ok=True)
                     replace_whole(done, strict_json.dumps({**dataclasses.asdict(piece), "top1_error": error}) + "\n")
@@ -147,10 +148,6 @@ def _same_classes(opened: Mapping[str, Sequence[Source]]) -> tuple[str, ...]:
         if found[0].class_names != sources[0].class_names:
             raise UserError(f"{first} and {name} have different classes: give data sets of the same classes")
     return sources[0].class_names
-
-
-def _said(piece: Piece) -> tuple[str, int, int]:
-    return piece.method, piece.per_class, piece.split
 
 
 def _pieces(config: StudyConfig) -> Iterator[Piece]:

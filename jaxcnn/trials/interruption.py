@@ -99,7 +99,8 @@ def interrupt_repeatedly(
         outcome=_outcome,
         progress=_newest,
     )
-    between = sum(step not in _lines_after(whole) for step in outcome.resumed_after)
+    lines_after = _lines_after(whole)
+    between = sum(step not in lines_after for step in outcome.resumed_after)
     return dataclasses.replace(outcome, between_lines=between)
 
 

@@ -35,7 +35,7 @@ def test_equal_scikit_images_but_for_the_sign_of_deviations():
 @settings(max_examples=20, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 30))
 def test_are_the_gradients_of_the_log_likelihood_times_the_scale_of_the_fisher_information(seed, points):
-    """Of SciPy's density, in float64, by differences."""
+    """The likelihood is SciPy's, in float64, and its gradients are differences."""
     rng = np.random.default_rng(seed)
     mixture = Mixture(rng.dirichlet(np.ones(3) * 5), rng.normal(size=(3, 2)), rng.uniform(0.3, 2, (3, 2)))
     descriptors = rng.normal(size=(12, 2)) * 1.5
