@@ -19,7 +19,7 @@ import rich.table
 import tyro
 
 from jaxcnn import loading
-from jaxcnn.cli.shared import console
+from jaxcnn.cli.shared import Ignoring, console
 from jaxcnn.config import DataConfig, Normalization
 from jaxcnn.config.features import FeaturesConfig, Pooling
 from jaxcnn.devices.processes import Processes, is_writer
@@ -42,8 +42,7 @@ class Arguments:
     """A run folder, or a model's name."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
     """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
-    ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
-    """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
+    foreign: Annotated[Ignoring, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Ignoring)
     checkpoint: Literal["latest", "best"] = "latest"
     """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
     weights_of: Literal["raw", "ema"] = "raw"
@@ -81,7 +80,9 @@ def main(arguments: list[str]) -> int:
 
 
 def _features(source: Arguments, rest: list[str]) -> int:
-    network = loading.load(source.network, source.weights, source.checkpoint, source.weights_of, ignore=source.ignore)
+    network = loading.load(
+        source.network, source.weights, source.checkpoint, source.weights_of, ignore=source.foreign.ignore
+    )
     default = Options(network.data, network.normalization)
     chosen = tyro.cli(Options, prog=f"{PROG} {source.network}", default=default, args=rest)
     network = dataclasses.replace(network, data=chosen.data, normalization=chosen.normalization)

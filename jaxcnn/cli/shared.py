@@ -15,11 +15,17 @@ WIDTH = 200
 
 
 @dataclasses.dataclass(frozen=True)
-class Foreign:
-    """How the weights of others are read."""
+class Ignoring:
+    """What is left out of the weights of others."""
 
     ignore: Annotated[tyro.conf.UseAppendAction[tuple[str, ...]], tyro.conf.arg(metavar="PATTERN")] = ()
     """A pattern of the names of tensors that are left out of the weights, as 'total_*'; may be given several times."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Foreign(Ignoring):
+    """How the weights of others are read."""
+
     class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A file with the name of each class on a line, in the order of the logits; by default those that are known."""
 
