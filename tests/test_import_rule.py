@@ -20,13 +20,14 @@ HOUSE = (
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures", "transfer")
 
 # What all parts may import of ours, and what each may import besides.
-COMMON = {"errors", "lookahead", "paths", "strict_json", "text", "types"}
+COMMON = {"errors", "lookahead", "opencv", "paths", "strict_json", "text", "types"}
 ALLOWED = {
     part: set(others.split())
     for part, others in {
         "children": "",
         "errors": "",
         "lookahead": "",
+        "opencv": "",
         "paths": "",
         "strict_json": "",
         "text": "",
@@ -54,11 +55,12 @@ ALLOWED = {
         "run_folder": "config recipes training run_changes work_folder",
         "features": "config recipes data augment devices evaluation training networks trained work_folder features",
         "classical": "config recipes data devices evaluation training work_folder features classical",
+        "detection": f"{HOUSE} detection",
         "runs": "config recipes data devices evaluation training assembly loading run_changes run_folder",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
         **{room: f"{HOUSE} children {room}" for room in ROOMS},
-        "cli": f"{HOUSE} supervision classical {' '.join(ROOMS)} cli",
+        "cli": f"{HOUSE} supervision classical detection {' '.join(ROOMS)} cli",
         "__main__": "cli",
         "__init__": "models weights loading runs",
     }.items()

@@ -21,7 +21,7 @@ from jaxcnn.classical.describing import draw_sample, read_sample
 from jaxcnn.classical.encodings import LAYER, encode_split, encoded_as_zeros
 from jaxcnn.classical.files import read_arrays, write_arrays
 from jaxcnn.classical.methods import Arrays, Method, method_of
-from jaxcnn.classical.sift import Grid, opencv_without_threads, with_bins
+from jaxcnn.classical.sift import EXTRA, Grid, with_bins
 from jaxcnn.config import ConfigError, DataConfig, flatten, to_json
 from jaxcnn.config.baselines import Baseline
 from jaxcnn.config.options import with_absolute_paths
@@ -39,6 +39,7 @@ from jaxcnn.features.linear import slices
 from jaxcnn.features.probes import Probe, predictions
 from jaxcnn.features.probing import fit_in
 from jaxcnn.features.store import Features, file_of
+from jaxcnn.opencv import opencv_without_threads
 from jaxcnn.paths import expanded
 from jaxcnn.recipes import CONFIG_FILE
 from jaxcnn.text import escaped, say
@@ -48,7 +49,7 @@ from jaxcnn.work_folder import OTHER_FOLDER, PLACE, WorkFolder, by_writer, read_
 
 FITTED_FILE = "fitted.safetensors"
 """The file of the folder that holds what is fitted on the sample."""
-_PACKAGES = ("jaxcnn", "jax", "jaxlib", "numpy", "scikit-learn", "opencv-python-headless")
+_PACKAGES = ("jaxcnn", "jax", "jaxlib", "numpy", "scikit-learn", "opencv-contrib-python-headless")
 _SHOWN = 3
 """The number of images that a line names."""
 _KEPT = 100
@@ -78,7 +79,11 @@ def run(config: Baseline, workdir: str | Path, *, console: rich.console.Console 
     workdir, config = expanded(workdir), _resolved(config)
     if console is None or not is_writer():
         console = rich.console.Console(quiet=not is_writer(), markup=False, emoji=False)
-    with StopRequest() as asked, WorkFolder(workdir, type(config), "baseline") as folder, opencv_without_threads():
+    with (
+        StopRequest() as asked,
+        WorkFolder(workdir, type(config), "baseline") as folder,
+        opencv_without_threads(*EXTRA),
+    ):
         parallel = DataParallel.over_all_devices()
         parallel.check_batch_size("data.batch_size", config.data.batch_size)
         data = open_measured(config.data)

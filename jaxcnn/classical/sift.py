@@ -5,51 +5,22 @@ image; we keep them off, because the images of a batch are described by threads 
 small images. The descriptors are the same bits for any number of either.
 """
 
-import contextlib
 import math
-from collections.abc import Generator
-from types import ModuleType
 
 import numpy as np
 
 from jaxcnn.config.baselines import DenseSIFT
 from jaxcnn.errors import UserError
+from jaxcnn.opencv import import_opencv
 
+EXTRA = ("dense SIFT", "classical")
+"""What needs OpenCV, and the extra that installs it."""
 LENGTH = 128
 """The length of a descriptor: 4 by 4 bins of 8 directions."""
 _BINS_FOR_SMALL, _BINS_FOR_LARGE, _LARGE = (2.0, 3.0, 4.0), (4.0, 6.0, 8.0, 10.0), 64
 _STEP_FOR_SMALL, _STEP_FOR_LARGE = 2, 4
 _BIN_OF_SIZE = 1.5
 """The width of OpenCV's bins over the size of its key point."""
-
-
-def import_opencv() -> ModuleType:
-    """Returns ``cv2``.
-
-    Raises:
-        UserError: OpenCV is not installed.
-    """
-    try:
-        import cv2
-    except ImportError:
-        raise UserError("dense SIFT needs OpenCV, which is not installed: install the extra classical") from None
-    return cv2
-
-
-@contextlib.contextmanager
-def opencv_without_threads() -> Generator[None]:
-    """Keeps OpenCV from starting threads of its own in a ``with`` block.
-
-    Raises:
-        UserError: OpenCV is not installed.
-    """
-    cv2 = import_opencv()
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 def with_bins(options: DenseSIFT, size: int) -> DenseSIFT:
@@ -85,7 +56,7 @@ class Grid:
     """
 
     def __init__(self, options: DenseSIFT, size: int) -> None:
-        self._cv2 = import_opencv()
+        self._cv2 = import_opencv(*EXTRA)
         assert options.bins is not None  # `with_bins` has set them
         assert options.step is not None
         self._scales, centres = [], []

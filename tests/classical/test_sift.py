@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from jaxcnn.classical.pyramid import cells_of
-from jaxcnn.classical.sift import Grid, import_opencv, opencv_without_threads, with_bins
+from jaxcnn.classical.sift import EXTRA, Grid, with_bins
 from jaxcnn.config.baselines import DenseSIFT
 from jaxcnn.errors import UserError
+from jaxcnn.opencv import import_opencv, opencv_without_threads
 
 cv2 = pytest.importorskip("cv2")
 SIFT = DenseSIFT(step=4, bins=(2.0, 3.0))
@@ -64,7 +65,7 @@ def test_the_same_bits_in_any_number_of_threads():
     grid, images = Grid(SIFT, 32), [image(seed) for seed in range(12)]
     expected = [grid.describe(each) for each in images]
     before = cv2.getNumThreads()
-    with opencv_without_threads():
+    with opencv_without_threads(*EXTRA):
         assert cv2.getNumThreads() == 1
         with ThreadPoolExecutor(4) as pool:
             found = list(pool.map(grid.describe, images))
@@ -85,7 +86,7 @@ def test_the_size_of_the_images_chooses_what_is_left_open():
 def test_opencv_is_an_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(UserError, match=r"^dense SIFT needs OpenCV, which is not installed: install the extra class"):
-        import_opencv()
+        import_opencv(*EXTRA)
 
 
 def test_each_point_is_in_one_cell_of_each_level():
