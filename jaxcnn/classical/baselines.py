@@ -19,7 +19,7 @@ import rich.console
 from jaxcnn import strict_json
 from jaxcnn.classical.describing import draw_sample, read_sample
 from jaxcnn.classical.encodings import LAYER, encode_split, encoded_as_zeros
-from jaxcnn.classical.files import read_arrays, write_arrays
+from jaxcnn.features.arrays import read_arrays, write_arrays
 from jaxcnn.classical.methods import Arrays, Method, method_of
 from jaxcnn.classical.sift import EXTRA, Grid, with_bins
 from jaxcnn.config import ConfigError, DataConfig, flatten, to_json

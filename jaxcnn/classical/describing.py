@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxcnn.classical.files import read_arrays, write_arrays
+from jaxcnn.features.arrays import read_arrays, write_arrays
 from jaxcnn.classical.methods import Sample
 from jaxcnn.classical.sift import LENGTH, Grid
 from jaxcnn.config.baselines import Baseline

@@ -4,13 +4,12 @@ import dataclasses
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import SupportsFloat, cast
+from typing import Protocol, SupportsFloat, cast
 
 import jax
 import numpy as np
 import optax
 
-from jaxcnn.devices.feed import Batch, Feed
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.evaluation.result import Result
@@ -20,10 +19,19 @@ from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState
 from jaxcnn.training.step import Totals, TrainStep, totals_of
+from jaxcnn.types import PyTree
 
 STEPS_IN_FLIGHT = 3
 """The number of steps that the host may run ahead: enough that the devices never wait, with few batches in their
 memory."""
+
+
+class TrainingFeed(Protocol):
+    """What yields training batches, such as a `jaxcnn.devices.feed.Feed`."""
+
+    def training(self, first_step: int, last_step: int, /) -> Iterator[PyTree]:
+        """Yields the batches of steps ``first_step`` to ``last_step - 1``."""
+        ...
 
 
 class TrainingError(UserError):
@@ -56,7 +64,7 @@ def fit(
     state: TrainState,
     *,
     step: TrainStep,
-    feed: Feed,
+    feed: TrainingFeed,
     evaluate: Callable[[TrainState], Result],
     plan: Plan,
     checkpoints: Checkpoints,
@@ -68,7 +76,7 @@ def fit(
     Args:
         state: the state to start from; its buffers are donated.
         step: the step that `make_train_step` returned.
-        feed: the training images.
+        feed: what yields the batches that the step takes.
         evaluate: returns the errors of a state; it may raise `Interrupted`.
         plan: what is due after which step.
         checkpoints: where the state is saved.
@@ -145,7 +153,7 @@ class _Meter:
     def restart(self) -> None:
         self._waited, self._since = 0.0, time.perf_counter()
 
-    def wait_for(self, batches: Iterator[Batch]) -> Batch:
+    def wait_for(self, batches: Iterator[PyTree]) -> PyTree:
         """Returns the next batch, and counts the time until it is there as waiting."""
         before = time.perf_counter()
         batch = next(batches)

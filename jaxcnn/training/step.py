@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxcnn.devices.feed import Batch
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.evaluation.metrics import rank_of_label
 from jaxcnn.ops.lowering_rules import rules_backend
@@ -26,7 +25,7 @@ Totals = dict[str, jax.Array]
 class TrainStep(Protocol):
     """The jitted step."""
 
-    def __call__(self, state: TrainState, totals: Totals, batch: Batch, /) -> tuple[TrainState, Totals]:
+    def __call__(self, state: TrainState, totals: Totals, batch: PyTree, /) -> tuple[TrainState, Totals]:
         """Returns the next state, and the totals with this batch's."""
         ...
 
@@ -63,7 +62,7 @@ def _all_finite(tree: PyTree) -> jax.Array:
 def make_train_step(
     *,
     apply: Callable[..., PyTree],
-    prepare: Callable[[Batch], tuple[jax.Array, jax.Array]],
+    prepare: Callable[[PyTree], tuple[jax.Array, jax.Array]],
     loss: Callable[[jax.Array, jax.Array], jax.Array],
     optimizer: optax.GradientTransformation,
     dropout_key: jax.Array,
@@ -151,7 +150,7 @@ def make_train_step(
         gradients = jax.tree.map(lambda leaf: leaf / (micro_batches * loss_scale), gradients)
         return parallel.average(gradients), parallel.sum(sums), batch_stats
 
-    def step(state: TrainState, totals: Totals, batch: Batch) -> tuple[TrainState, Totals]:
+    def step(state: TrainState, totals: Totals, batch: PyTree) -> tuple[TrainState, Totals]:
         images, targets = prepare(batch)
         key = jax.random.fold_in(dropout_key, state.step)
         loss_scale = state.loss_scale.scale if isinstance(state.loss_scale, LossScale) else jnp.ones(())

@@ -1,0 +1,93 @@
+"""A trained detector: it scores the regions of images, and answers with boxes."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxcnn.config.detection import AnswersConfig
+from jaxcnn.detection.annotations import AnnotatedSplit
+from jaxcnn.detection.boxes import area, clipped
+from jaxcnn.detection.detections import Detections
+from jaxcnn.detection.machines import Machines
+from jaxcnn.detection.regression import Regressors
+from jaxcnn.detection.suppression import suppress_each_class
+
+SIZES = (64, 256, 1024, 4096, 16384)
+"""The numbers of boxes that suppression is compiled for; an image's are padded to one of them."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scorer:
+    """What makes answers of the regions of an image, from what the network puts out for them."""
+
+    machines: Machines | None
+    """The machines that score features; None where the softmax of the network does."""
+    regressors: Regressors | None
+    """What moves the boxes; None where they stay."""
+    config: AnswersConfig
+
+    def answers(
+        self, boxes: np.ndarray, features: np.ndarray, logits: np.ndarray | None, width: int, height: int
+    ) -> Detections:
+        """Returns the answers for an image, best first; none where it has no regions.
+
+        Args:
+            boxes: the boxes of its regions, float32 (regions, 4).
+            features: their features, float32 (regions, values).
+            logits: what the network puts out for them, float32 (regions, classes and the background); needed where
+                there are no machines.
+            width: the width of the image, in pixels.
+            height: its height.
+        """
+        if self.machines is not None:
+            scores = self.machines.scores(features)
+        else:
+            assert logits is not None  # the network has been asked for them
+            scores = _probabilities(logits)[:, :-1]
+        classes = scores.shape[1]
+        moved = [
+            boxes if self.regressors is None else self.regressors.moved(features, boxes, label)
+            for label in range(classes)
+        ]
+        each = clipped(np.stack(moved, axis=1), width, height) if classes else np.zeros((len(boxes), 0, 4), np.float32)
+        return best(each, scores, self.config)
+
+
+def best(boxes: np.ndarray, scores: np.ndarray, config: AnswersConfig) -> Detections:
+    """Returns the answers that are left of scored boxes, best first.
+
+    Of boxes of one class that overlap, the best is left: non-maximum suppression. A box without area, or with a score
+    of minus infinity, is no answer.
+
+    Args:
+        boxes: the boxes, float32 (regions, classes, 4).
+        scores: the scores, float32 (regions, classes).
+        config: the options.
+    """
+    count, classes = scores.shape
+    if not count or not classes:
+        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+    possible = np.isfinite(scores) & (area(boxes) > 0)
+    size = next((size for size in SIZES if size >= count), count)
+    padded_boxes = np.zeros((size, classes, 4), np.float32)
+    padded_scores = np.full((size, classes), -np.inf, np.float32)
+    padded_boxes[:count] = boxes
+    padded_scores[:count] = np.where(possible, scores, -np.inf)
+    limit = min(config.limit, size)
+    index, valid = suppress_each_class(
+        jnp.asarray(padded_boxes), jnp.asarray(padded_scores), threshold=config.max_overlap, limit=limit
+    )
+    index, valid = np.asarray(index), np.asarray(valid)  # (classes, limit)
+    labels = np.broadcast_to(np.arange(classes)[:, None], index.shape)[valid].astype(np.int32)
+    rows = index[valid]
+    kept = padded_scores[rows, labels]
+    order = np.argsort(-kept, kind="stable")[: config.limit]
+    order = order[np.isfinite(kept[order])]
+    return Detections(padded_boxes[rows[order], labels[order]], kept[order], labels[order])
+
+
+def _probabilities(logits: np.ndarray) -> np.ndarray:
+    shifted = np.exp(logits - logits.max(1, keepdims=True))
+    return shifted / shifted.sum(1, keepdims=True)
