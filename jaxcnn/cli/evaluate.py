@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxcnn import loading
-from jaxcnn.cli.shared import Foreign
+from jaxcnn.cli.shared import Foreign, source_of
 from jaxcnn.config import DataConfig, Normalization, Views
 from jaxcnn.data.pipeline import SINGLE_CROP
 from jaxcnn.data.views import protocol_union
@@ -67,9 +67,7 @@ class Options:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    # Arguments are parsed in two steps, because the network brings the defaults of the second, whose --help follows it.
-    first_help = not arguments or arguments[0] in ("-h", "--help")
-    source, rest = tyro.cli(Source, prog=PROG, args=arguments, return_unknown_args=True, add_help=first_help)
+    source, rest = source_of(Source, PROG, arguments)
     with source.processes.joined():
         return _evaluate(source, rest)
 

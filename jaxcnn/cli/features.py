@@ -19,7 +19,7 @@ import rich.table
 import tyro
 
 from jaxcnn import loading
-from jaxcnn.cli.shared import Ignoring, console
+from jaxcnn.cli.shared import Ignoring, console, source_of
 from jaxcnn.config import DataConfig, Normalization
 from jaxcnn.config.features import FeaturesConfig, Pooling
 from jaxcnn.devices.processes import Processes, is_writer
@@ -72,9 +72,7 @@ class Options:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    # Arguments are parsed in two steps, because the network brings the defaults of the second, whose --help follows it.
-    first_help = not arguments or arguments[0] in ("-h", "--help")
-    source, rest = tyro.cli(Arguments, prog=PROG, args=arguments, return_unknown_args=True, add_help=first_help)
+    source, rest = source_of(Arguments, PROG, arguments)
     with steady_threads(), source.processes.joined():
         return _features(source, rest)
 

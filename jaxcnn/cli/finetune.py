@@ -36,7 +36,5 @@ class Source:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    # Arguments are parsed in two steps, because the network brings the defaults of the second, whose --help follows it.
-    first_help = not arguments or arguments[0] in ("-h", "--help")
-    source, rest = tyro.cli(Source, prog=PROG, args=arguments, return_unknown_args=True, add_help=first_help)
+    source, rest = source_of(Source, PROG, arguments)
     return train(finetuning(source.network, source.weights, source.data_name), rest, f"{PROG} {source.network}")

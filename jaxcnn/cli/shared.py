@@ -3,13 +3,14 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 import rich.console
 import tyro
 
 from jaxcnn.config import TrainConfig
 
+Source = TypeVar("Source")
 WIDTH = 200
 """The number of columns of a table where the output is no terminal: a wrapped table is hard to read and to search."""
 
@@ -28,6 +29,23 @@ class Foreign(Ignoring):
 
     class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A file with the name of each class on a line, in the order of the logits; by default those that are known."""
+
+
+def source_of(kind: type[Source], prog: str, arguments: list[str]) -> tuple[Source, list[str]]:
+    """Parses the first of two steps: what says where a network comes from. It brings the defaults of the second.
+
+    ``--help`` before the network describes the first step. After it, it is left to the second.
+
+    Args:
+        kind: the class of the arguments of the first step.
+        prog: the name of the command.
+        arguments: the command line.
+
+    Returns:
+        The arguments of the first step, and what is left of the command line.
+    """
+    first_help = not arguments or arguments[0] in ("-h", "--help")
+    return tyro.cli(kind, prog=prog, args=arguments, return_unknown_args=True, add_help=first_help)
 
 
 def console() -> rich.console.Console:

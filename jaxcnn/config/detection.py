@@ -1,6 +1,5 @@
 """The options of detection by R-CNN (Girshick et al., arXiv:1311.2524), part by part."""
 
-import dataclasses
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -16,6 +15,7 @@ from jaxcnn.config.options import (
     Probability,
     option_group,
 )
+from jaxcnn.config.proposals import ProposalsConfig
 
 
 @option_group
@@ -118,20 +118,14 @@ class WarpConfig:
 
 
 @option_group
-class DetectionConfig:
-    """Everything that a detector depends on; `jaxcnn.detection.rcnn.train` fills in what the network says."""
+class RCNNConfig:
+    """What a person chooses of a detector."""
 
-    network: str
-    """The name of the network, or its run folder."""
-    weights_sha256: str
-    """The SHA-256 of the network's variables, by which others are noticed under the same name."""
-    size: PositiveInt
-    """The height and width that regions are warped to, in pixels."""
-    channels: Literal[1, 3]
-    normalization: Normalization
     data: ScenesOf
-    layer: str
-    """The name of the layer whose values are the features."""
+    layer: str | None = None
+    """A regular expression that the whole name of a layer matches, whose values are the features; by default the input
+    of the last dense layer."""
+    proposals: ProposalsConfig = ProposalsConfig()
     warp: WarpConfig = WarpConfig()
     tuning: TuningConfig = TuningConfig()
     classifier: Literal["svm", "softmax"] = "svm"
@@ -141,6 +135,33 @@ class DetectionConfig:
     answers: AnswersConfig = AnswersConfig()
 
 
-def without_paths(config: DetectionConfig) -> DetectionConfig:
-    """Returns the options that a detector depends on wherever its images lie."""
-    return dataclasses.replace(config, data=dataclasses.replace(config.data, name="", data_dir=None))
+@option_group
+class NetworkSource:
+    """Where the network comes from."""
+
+    network: str
+    """The name of the network, or its run folder."""
+    weights: str | None = None
+    """The weights of a named network, as `jaxcnn.load` takes them."""
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Which of a run's checkpoints is taken."""
+    weights_of: Literal["raw", "ema"] = "raw"
+    """A run's parameters themselves, or their moving average."""
+    ignore: tuple[str, ...] = ()
+    """Patterns of the names of tensors that are left out of the weights."""
+
+
+@option_group
+class DetectorConfig:
+    """Everything that a detector depends on."""
+
+    source: NetworkSource
+    weights_sha256: str
+    """The SHA-256 of the network's variables, by which others are noticed under the same name."""
+    size: PositiveInt
+    """The height and width that regions are warped to, in pixels."""
+    channels: Literal[1, 3]
+    normalization: Normalization
+    layer: str
+    """The name of the layer whose values are the features."""
+    rcnn: RCNNConfig

@@ -68,24 +68,17 @@ def best(boxes: np.ndarray, scores: np.ndarray, config: AnswersConfig) -> Detect
     """
     count, classes = scores.shape
     if not count or not classes:
-        return Detections(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+        return Detections.none()
     possible = np.isfinite(scores) & (area(boxes) > 0)
     size = next((size for size in SIZES if size >= count), count)
     padded_boxes = np.zeros((size, classes, 4), np.float32)
     padded_scores = np.full((size, classes), -np.inf, np.float32)
     padded_boxes[:count] = boxes
     padded_scores[:count] = np.where(possible, scores, -np.inf)
-    limit = min(config.limit, size)
-    index, valid = suppress_each_class(
-        jnp.asarray(padded_boxes), jnp.asarray(padded_scores), threshold=config.max_overlap, limit=limit
+    kept = suppress_each_class(
+        jnp.asarray(padded_boxes), jnp.asarray(padded_scores), config.max_overlap, min(config.limit, size)
     )
-    index, valid = np.asarray(index), np.asarray(valid)  # (classes, limit)
-    labels = np.broadcast_to(np.arange(classes)[:, None], index.shape)[valid].astype(np.int32)
-    rows = index[valid]
-    kept = padded_scores[rows, labels]
-    order = np.argsort(-kept, kind="stable")[: config.limit]
-    order = order[np.isfinite(kept[order])]
-    return Detections(padded_boxes[rows[order], labels[order]], kept[order], labels[order])
+    return Detections.of_classes(padded_boxes, padded_scores, *map(np.asarray, kept)).best(config.limit)
 
 
 def _probabilities(logits: np.ndarray) -> np.ndarray:

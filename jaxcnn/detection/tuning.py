@@ -17,7 +17,7 @@ from jaxcnn.adaptation import Adaptation, adaptation
 from jaxcnn.augment.compose import normalize
 from jaxcnn.augment.geometric import horizontal_flip
 from jaxcnn.config import LossConfig, Normalization
-from jaxcnn.config.detection import DetectionConfig, TuningConfig
+from jaxcnn.config.detection import DetectorConfig, TuningConfig
 from jaxcnn.data.order import epoch_order
 from jaxcnn.detection.matching import Regions
 from jaxcnn.detection.pictures import Pictures
@@ -155,7 +155,7 @@ def tuned(
     pictures: Pictures,
     regions: Regions,
     class_names: tuple[str, ...],
-    config: DetectionConfig,
+    config: DetectorConfig,
     folder: Path,
     *,
     stop: Callable[[], bool] = lambda: False,
@@ -179,7 +179,7 @@ def tuned(
     Raises:
         UserError: no region shows an object or no region shows none, or an option does not fit the network.
     """
-    options, parallel = config.tuning, DataParallel.over_all_devices()
+    options, parallel = config.rcnn.tuning, DataParallel.over_all_devices()
     examples, background = regions.examples(options.min_overlap), regions.background(options.min_overlap)
     _check(examples, background, options, parallel)
     size, classes = config.size, len(class_names) + 1
@@ -191,7 +191,7 @@ def tuned(
     learning_rate, optimizer = make_optimizer(options.optimizer, epoch, options.steps, partition)
     head_key, mirror_key, dropout_key = jax.random.split(jax.random.key(options.seed), 3)
     prepare = make_region_preparation(
-        options, config.normalization, size, config.channels, config.warp.context, mirror_key
+        options, config.normalization, size, config.channels, config.rcnn.warp.context, mirror_key
     )
 
     def initial() -> TrainState:
