@@ -119,9 +119,8 @@ class WarpConfig:
 
 @option_group
 class RCNNConfig:
-    """What a person chooses of a detector."""
+    """What a person chooses of a detector, beside the network and the images."""
 
-    data: ScenesOf
     layer: str | None = None
     """A regular expression that the whole name of a layer matches, whose values are the features; by default the input
     of the last dense layer."""
@@ -164,4 +163,5 @@ class DetectorConfig:
     normalization: Normalization
     layer: str
     """The name of the layer whose values are the features."""
-    rcnn: RCNNConfig
+    data: ScenesOf
+    rcnn: RCNNConfig = RCNNConfig()

@@ -6,167 +6,211 @@ once stays in the folder: proposals and features by what they are made of, the t
 and regressors as files. So all goes on where it was interrupted, and a second call computes none of it again.
 """
 
+import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
+import jax
 import rich.console
 
+from jaxcnn import loading
 from jaxcnn.config import flatten
-from jaxcnn.config.detection import DetectionConfig
+from jaxcnn.config.detection import DetectorConfig, NetworkSource, RCNNConfig, ScenesOf
+from jaxcnn.config.stored import group_from_json
 from jaxcnn.detection.annotations import AnnotatedSplit
-from jaxcnn.detection.detections import Detections
-from jaxcnn.detection.detector import Scorer
-from jaxcnn.detection.machines import Machines, Mining, ReadFeatures, mined
-from jaxcnn.detection.matching import Regions, boxes_of_images, regions_of
-from jaxcnn.detection.pictures import Pictures
-from jaxcnn.detection.proposals import proposals_of
-from jaxcnn.detection.regions import RegionFeatures, extract_regions
-from jaxcnn.detection.regression import Regressors, fit_regressors
-from jaxcnn.detection.tuning import tuned
+from jaxcnn.detection.detections import Detections, write_results
+from jaxcnn.detection.sources import absolute_annotated_name, open_annotated
+from jaxcnn.detection.warp import check_context
+from jaxcnn.detection.work import Work
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
-from jaxcnn.features.arrays import read_arrays, write_arrays
-from jaxcnn.features.layers import LOGITS
-from jaxcnn.paths import expanded
+from jaxcnn.features.extraction import layers, variables_sha256
+from jaxcnn.features.layers import choose
+from jaxcnn.paths import absolute, expanded
+from jaxcnn.recipes import CONFIG_FILE, run_folder
 from jaxcnn.text import say
 from jaxcnn.trained import Trained
 from jaxcnn.training.interrupt import StopRequest
-from jaxcnn.work_folder import WorkFolder
+from jaxcnn.work_folder import WorkFolder, read_kept
 
-MACHINES_FILE = "machines.safetensors"
-REGRESSORS_FILE = "regressors.safetensors"
-PROPOSALS, FEATURES, TUNED = "proposals", "features", "tuned"
-"""The folders in a detector's folder."""
-
-
-class Detector(NamedTuple):
-    """A detector that is trained, or as far as it is."""
-
-    network: Trained
-    """The network, tuned unless the config says otherwise."""
-    scorer: Scorer
-    class_names: tuple[str, ...]
-    config: DetectionConfig
+RESULTS = "results"
+"""The folder of a detector's answers, in its folder: a file of COCO's results for each split."""
+_FREE = frozenset({"data.evaluation_split"})
+"""The options that may change, because the detector does not depend on them."""
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Work:
-    """Training a detector in a folder, or going on with that; each part raises `Interrupted` where it is stopped."""
+def configure(network: Trained, source: NetworkSource, data: ScenesOf, options: RCNNConfig) -> DetectorConfig:
+    """Returns everything that a detector depends on.
 
-    config: DetectionConfig
-    folder: Path
-    network: Trained
-    """The network to start from."""
-    train: AnnotatedSplit
-    """The images that are learned from."""
-    stop: Callable[[], bool]
-    console: rich.console.Console
+    Args:
+        network: the network that it starts from.
+        source: where that comes from.
+        data: the images that it learns from.
+        options: what a person chooses.
 
-    def detector(self) -> Detector:
-        """Returns the detector, trained."""
-        config, names = self.config, self.train.class_names
-        regions = regions_of(self.train, self._proposals(self.train))
-        self._say(
-            f"{self.train.title}: {int(regions.is_object.sum()):,} objects and "
-            f"{int((~regions.is_object).sum()):,} proposals in {len(self.train):,} images"
+    Raises:
+        UserError: the network has no such layer, more than one matches, or the context leaves no room for a region.
+    """
+    if folder := run_folder(source.network):
+        source = dataclasses.replace(source, network=str(absolute(folder)))
+    size = network.data.evaluation_crop.size
+    check_context(size, options.warp.context)
+    chosen = choose(layers(network), options.layer)
+    if len(chosen) > 1:
+        raise UserError(
+            f"the layer {options.layer!r} is {', '.join(each.name for each in chosen[:3])} and so on: name one of them"
         )
-        network = self._tuned(regions)
-        machines, regressors = None, None
-        if config.classifier == "svm" or config.regression.used:
-            found = self._features(network, self.train, boxes_of_images(regions, len(self.train)), "training")
+    return DetectorConfig(
+        source=source,
+        weights_sha256=variables_sha256(network.variables),
+        size=size,
+        channels=network.data.channels,
+        normalization=network.normalization,
+        layer=chosen[0].name,
+        data=dataclasses.replace(data, name=absolute_annotated_name(data.name)),
+        rcnn=dataclasses.replace(options, layer=None),
+    )
 
-            def read(rows: slice) -> np.ndarray:
-                return found.values(config.layer, rows)
 
-            if config.classifier == "svm":
-                machines = self._machines(read, regions)
-            if config.regression.used:
-                regressors = self._regressors(read, regions)
-        return Detector(network, Scorer(machines, regressors, config.answers), names, config)
+def load_source(source: NetworkSource) -> Trained:
+    """Returns the network that a source names.
 
-    def answers(self, detector: Detector, split: AnnotatedSplit, name: str) -> Iterator[Detections]:
-        """Yields what the detector answers for each image of a split.
+    Raises:
+        UserError: as `jaxcnn.load` does.
+    """
+    return loading.load(source.network, source.weights, source.checkpoint, source.weights_of, ignore=source.ignore)
 
-        Args:
-            detector: the detector.
-            split: the images, annotated or not.
-            name: what the features of the split are called in the folder.
-        """
-        boxes = self._proposals(split)
-        found = self._features(detector.network, split, boxes, name)
-        for index, image in enumerate(split.images):
-            if self.stop():
-                raise Interrupted
-            rows = found.rows_of(index)
-            features = found.values(self.config.layer, rows)
-            logits = None if self.config.classifier == "svm" else found.values(LOGITS, rows)
-            yield detector.scorer.answers(boxes[index], features, logits, image.width, image.height)
 
-    def _proposals(self, split: AnnotatedSplit) -> list[np.ndarray]:
-        return proposals_of(split, self.config.proposals, self.folder / PROPOSALS, self.stop)
+@own_settings()
+def train(
+    network: Trained, config: DetectorConfig, workdir: str | Path, *, console: rich.console.Console | None = None
+) -> bool:
+    """Trains a detector in a folder, or goes on with that.
 
-    def _tuned(self, regions: Regions) -> Trained:
-        if not self.config.tuning.steps:
-            return self.network
-        pictures = Pictures(self.train, self.config.channels)
-        found = tuned(
-            self.network,
-            pictures,
-            regions,
-            self.train.class_names,
-            self.config,
-            self.folder / TUNED,
-            stop=self.stop,
-            console=self.console,
+    Args:
+        network: the network that it starts from.
+        config: what `configure` returned for it.
+        workdir: the folder, which is made if need be.
+        console: what progress is printed to; by default the terminal.
+
+    Returns:
+        Whether it is trained; False if SIGTERM or SIGINT asked to stop, and everything is saved.
+
+    Raises:
+        UserError: the options ask for something impossible, OpenCV is not installed, or the folder holds other work, is
+            in use, or cannot be written.
+        MachineError: the disk is full, or fails.
+    """
+    with _work(network, config, expanded(workdir), console) as work:
+        for option, value in flatten(config).items():
+            say(work.console, f"{option} = {value}")
+        try:
+            work.detector()
+        except Interrupted:
+            return False
+    return True
+
+
+def stored_config(workdir: Path) -> DetectorConfig:
+    """Returns the options of the detector in a folder.
+
+    Raises:
+        UserError: the folder holds no detector.
+    """
+    file = workdir / CONFIG_FILE
+    if not file.is_file():
+        raise UserError(f"{workdir} holds no detector: train one with `jaxcnn detect train`")
+    return read_kept(file, lambda text: group_from_json(DetectorConfig, text))
+
+
+@own_settings()
+def answer(
+    workdir: str | Path,
+    split: AnnotatedSplit,
+    name: str,
+    *,
+    results: Path | None = None,
+    console: rich.console.Console | None = None,
+) -> list[Detections] | None:
+    """Returns what the detector in a folder answers for the images of a split, and writes it as COCO's results.
+
+    A detector that is not trained to the end is trained further first.
+
+    Args:
+        workdir: the folder of the detector.
+        split: the images, annotated or not.
+        name: what the split is called in the folder.
+        results: the file to write; by default ``results/NAME.json`` in the folder.
+        console: what progress is printed to; by default the terminal.
+
+    Returns:
+        The answers for each image, best first; or None if SIGTERM or SIGINT asked to stop, and everything is saved.
+
+    Raises:
+        UserError: the folder holds no detector, or the network that it starts from has changed.
+        MachineError: the disk is full, or fails.
+    """
+    workdir = expanded(workdir)
+    config = stored_config(workdir)
+    network = load_source(config.source)
+    with _work(network, config, workdir, console) as work:
+        try:
+            detector = work.detector()
+            found = list(work.answers(detector, split, name))
+        except Interrupted:
+            return None
+        file = results or results_file(workdir, name)
+        write_results(file, found, [image.image_id for image in split.images], _categories(split, detector.class_names))
+    return found
+
+
+def results_file(workdir: Path, name: str) -> Path:
+    """Returns the file of the answers for a split in a detector's folder."""
+    return workdir / RESULTS / f"{name}.json"
+
+
+def evaluation_split(config: DetectorConfig, split: str | None = None) -> AnnotatedSplit:
+    """Opens the split that a detector is measured on, or another one of its data set.
+
+    Raises:
+        UserError: there is no such split, or its classes are not those that the detector knows.
+    """
+    data = config.data
+    return open_annotated(data.name, split or data.evaluation_split, data.data_dir)
+
+
+def _categories(split: AnnotatedSplit, class_names: Sequence[str]) -> tuple[int, ...]:
+    """Returns the numbers that the detector's classes have in a split, by label; from 1 on where it has no classes.
+
+    Raises:
+        UserError: the split has other classes.
+    """
+    if not split.class_names:
+        return tuple(range(1, len(class_names) + 1))
+    if tuple(split.class_names) != tuple(class_names):
+        others = sorted(set(split.class_names) ^ set(class_names))
+        raise UserError(
+            f"{split.title} has other classes than the detector ({', '.join(others[:3]) or 'in another order'}): "
+            "measure it on images of the classes that it was trained for"
         )
-        if found is None:
-            raise Interrupted
-        return found
+    return tuple(split.category_ids)
 
-    def _features(
-        self, network: Trained, split: AnnotatedSplit, boxes: list[np.ndarray], name: str
-    ) -> RegionFeatures:
-        config = self.config
-        return extract_regions(
-            network,
-            split,
-            boxes,
-            self.folder / FEATURES,
-            name,
-            layers=(config.layer,) if config.classifier == "svm" else (config.layer, LOGITS),
-            size=config.size,
-            context=config.warp.context,
-            regions_at_once=config.warp.regions_at_once,
-            stop=self.stop,
-        )
 
-    def _machines(self, read: ReadFeatures, regions: Regions) -> Machines:
-        file = self.folder / MACHINES_FILE
-        before = Mining.from_arrays(read_arrays(file)) if file.exists() else None
-        if before is None:
-            self._say("fitting a machine for each class")
-        return mined(
-            read,
-            regions,
-            self.config.machines,
-            self.train.class_names,
-            before=before,
-            save=lambda mining: write_arrays(file, mining.arrays()),
-            stop=self.stop,
-        )
+@contextlib.contextmanager
+def _work(
+    network: Trained, config: DetectorConfig, workdir: Path, console: rich.console.Console | None
+) -> Generator[Work]:
+    """Opens a detector's folder, and refuses one that holds something else."""
+    if jax.process_count() > 1:
+        raise UserError("a detector is trained and used by one process, with all its devices: start one")
+    data = config.data
+    with StopRequest() as asked, WorkFolder(workdir, DetectorConfig, "detector", free=_FREE) as folder:
+        split = open_annotated(data.name, data.train_split, data.data_dir)
+        folder.claim(config, {"training": split.fingerprint()}, images_of=data.name)
+        folder.begin()
+        console = console or rich.console.Console(markup=False, emoji=False)
+        yield Work(config, workdir, network, split, asked, console)
 
-    def _regressors(self, read: ReadFeatures, regions: Regions) -> Regressors:
-        file = self.folder / REGRESSORS_FILE
-        if not file.exists():
-            self._say("fitting the regressors of the boxes")
-            length = self.config.machines.length
-            found = fit_regressors(read, regions, self.config.regression, self.train.class_names, length, self.stop)
-            write_arrays(file, found._asdict())
-        return Regressors(**read_arrays(file))
 
-    def _say(self, text: str) -> None:
-        say(self.console, text)
