@@ -19,7 +19,6 @@ import rich.console
 from jaxcnn import strict_json
 from jaxcnn.classical.describing import draw_sample, read_sample
 from jaxcnn.classical.encodings import LAYER, encode_split, encoded_as_zeros
-from jaxcnn.features.arrays import read_arrays, write_arrays
 from jaxcnn.classical.methods import Arrays, Method, method_of
 from jaxcnn.classical.sift import EXTRA, Grid, with_bins
 from jaxcnn.config import ConfigError, DataConfig, flatten, to_json
@@ -35,6 +34,7 @@ from jaxcnn.evaluation.details import RESULT_FILE, read_result, save_details
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.evaluation.result import Result
+from jaxcnn.features.arrays import read_arrays, write_arrays
 from jaxcnn.features.linear import slices
 from jaxcnn.features.probes import Probe, predictions
 from jaxcnn.features.probing import fit_in

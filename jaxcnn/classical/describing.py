@@ -8,7 +8,6 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from jaxcnn.features.arrays import read_arrays, write_arrays
 from jaxcnn.classical.methods import Sample
 from jaxcnn.classical.sift import LENGTH, Grid
 from jaxcnn.config.baselines import Baseline
@@ -18,6 +17,7 @@ from jaxcnn.data.stream import Batch, available_cores
 from jaxcnn.data.threads import map_ahead
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.evaluation.evaluator import Interrupted
+from jaxcnn.features.arrays import read_arrays, write_arrays
 from jaxcnn.work_folder import by_writer
 
 _AHEAD_A_THREAD = 4

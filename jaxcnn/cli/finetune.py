@@ -15,6 +15,7 @@ from typing import Annotated
 
 import tyro
 
+from jaxcnn.cli.shared import source_of
 from jaxcnn.cli.train import train
 from jaxcnn.transfer.finetune import finetuning
 

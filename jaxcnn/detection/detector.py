@@ -1,13 +1,11 @@
 """A trained detector: it scores the regions of images, and answers with boxes."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
 
 import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.config.detection import AnswersConfig
-from jaxcnn.detection.annotations import AnnotatedSplit
 from jaxcnn.detection.boxes import area, clipped
 from jaxcnn.detection.detections import Detections
 from jaxcnn.detection.machines import Machines

@@ -1,6 +1,7 @@
 """Which object each region of an image shows, and how well: what R-CNN learns from regions (arXiv:1311.2524)."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -72,7 +73,7 @@ def regions_of(split: AnnotatedSplit, proposals: Sequence[np.ndarray]) -> Region
 def boxes_of_images(regions: Regions, images: int) -> list[np.ndarray]:
     """Returns the boxes of each image's regions, float32 (regions of the image, 4)."""
     ends = np.searchsorted(regions.image, np.arange(images + 1))
-    return [regions.boxes[start:end] for start, end in zip(ends, ends[1:], strict=False)]
+    return [regions.boxes[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def _of_image(index, objects, proposals: np.ndarray, classes: int) -> dict[str, np.ndarray]:
@@ -96,7 +97,9 @@ def _of_image(index, objects, proposals: np.ndarray, classes: int) -> dict[str, 
         "boxes": boxes,
         "image": np.full(count, index, np.int32),
         "is_object": own,
-        "label": np.where(shows, known_labels[best], -1).astype(np.int32) if len(known) else np.full(count, -1, np.int32),
+        "label": np.where(shows, known_labels[best], -1).astype(np.int32)
+        if len(known)
+        else np.full(count, -1, np.int32),
         "overlap": overlap,
         "target": np.where(shows[:, None], known[best], boxes).astype(np.float32) if len(known) else boxes,
         "class_overlap": class_overlap,

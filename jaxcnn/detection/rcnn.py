@@ -212,5 +212,3 @@ def _work(
         folder.begin()
         console = console or rich.console.Console(markup=False, emoji=False)
         yield Work(config, workdir, network, split, asked, console)
-
-

@@ -1,7 +1,6 @@
 """Fine-tuning on regions (arXiv:1311.2524, section 2.3): a head for the classes and the background is trained anew."""
 
 import dataclasses
-import logging
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import rich.console
 
-from jaxcnn.adaptation import Adaptation, adaptation
+from jaxcnn.adaptation import adaptation
 from jaxcnn.augment.compose import normalize
 from jaxcnn.augment.geometric import horizontal_flip
 from jaxcnn.config import LossConfig, Normalization
@@ -23,7 +22,7 @@ from jaxcnn.detection.matching import Regions
 from jaxcnn.detection.pictures import Pictures
 from jaxcnn.detection.warp import Canvases, outside, warped
 from jaxcnn.devices.parallel import DataParallel
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, writing
 from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.result import Result
 from jaxcnn.models.network import Network
@@ -36,8 +35,9 @@ from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.report import Reporter
 from jaxcnn.training.state import TrainState, create_state
 from jaxcnn.training.step import make_train_step
+from jaxcnn.types import PyTree, Variables
+from jaxcnn.work_folder import OTHER_FOLDER
 
-_LOG = logging.getLogger(__name__)
 CHECKPOINTS = "checkpoints"
 _SHOWN_STEPS = 50
 _SAVED_STEPS = 100
@@ -91,10 +91,12 @@ class RegionFeed:
         rows = self.parallel.rows(self.config.objects + self.config.backgrounds)
         resident = self.pictures.resident(self.parallel)
         for step in range(first_step, last_step):
-            chosen = np.concatenate([
-                self._in_order(self.examples, step, self.config.objects, self.seed),
-                self._in_order(self.background, step, self.config.backgrounds, self.seed + _OTHER_ORDER),
-            ])[rows]
+            chosen = np.concatenate(
+                [
+                    self._in_order(self.examples, step, self.config.objects, self.seed),
+                    self._in_order(self.background, step, self.config.backgrounds, self.seed + _OTHER_ORDER),
+                ]
+            )[rows]
             shows = rows < self.config.objects
             picture = self.regions.image[chosen]
             batch = {
@@ -184,6 +186,7 @@ def tuned(
     _check(examples, background, options, parallel)
     size, classes = config.size, len(class_names) + 1
     shape = (size, size, config.channels)
+    assert isinstance(network.model, Network)  # every network of ours, or of a recipe, is
     model = network.model.clone(num_classes=classes)
     adapted = adaptation(options.finetune, model, shape)
     epoch = Fraction(len(examples), options.objects)
@@ -214,10 +217,10 @@ def tuned(
         parallel=parallel,
         state_shardings=jax.tree.map(lambda leaf: parallel.replicated, abstract),
     )
-    feed = RegionFeed(
-        pictures, regions, options, parallel, len(class_names), examples, background, options.seed
-    )
+    feed = RegionFeed(pictures, regions, options, parallel, len(class_names), examples, background, options.seed)
     console = console or rich.console.Console(markup=False, emoji=False)
+    with writing(folder, OTHER_FOLDER):
+        folder.mkdir(parents=True, exist_ok=True)
     with Checkpoints(folder / CHECKPOINTS, keep=1, ranked=("top1_error",)) as checkpoints:
         restored = checkpoints.restore(abstract)
         state = restored.state if restored else make_state()
@@ -265,7 +268,7 @@ BACKGROUND = "background"
 """The name of the class of regions that show no object; it comes last."""
 
 
-def with_new_head(network: Trained, model: Network, initial, shape: tuple[int, int, int]):
+def with_new_head(network: Trained, model: Network, initial: Variables, shape: tuple[int, int, int]) -> Variables:
     """Returns the variables of a network with another number of classes: new where they depend on it.
 
     Args:
@@ -287,7 +290,7 @@ def _evaluation(
     """Returns the function that measures a state on regions drawn as those of training are, but in another order."""
 
     @jax.jit
-    def scores(variables, batch: RegionBatch) -> tuple[jax.Array, jax.Array]:
+    def scores(variables: Variables, batch: RegionBatch) -> tuple[PyTree, jax.Array]:
         images, labels = prepare(batch)
         return model.apply(variables, images, train=False), labels
 

@@ -115,9 +115,7 @@ class Work:
             raise Interrupted
         return found
 
-    def _features(
-        self, network: Trained, split: AnnotatedSplit, boxes: list[np.ndarray], name: str
-    ) -> RegionFeatures:
+    def _features(self, network: Trained, split: AnnotatedSplit, boxes: list[np.ndarray], name: str) -> RegionFeatures:
         config = self.config
         return extract_regions(
             network,
@@ -152,7 +150,9 @@ class Work:
         if not file.exists():
             self._say("fitting the regressors of the boxes")
             length = self.config.rcnn.machines.length
-            found = fit_regressors(read, regions, self.config.rcnn.regression, self.train.class_names, length, self.stop)
+            found = fit_regressors(
+                read, regions, self.config.rcnn.regression, self.train.class_names, length, self.stop
+            )
             write_arrays(file, found._asdict())
         return Regressors(**read_arrays(file))
 
