@@ -135,6 +135,18 @@ class RCNNConfig:
 
 
 @option_group
+class SlidingConfig:
+    """How the tuned network is slid over an image."""
+
+    scales: Annotated[tuple[PositiveFloat, ...], Field(min_length=1)] = (2.0, 2.0**0.5, 1.0, 0.5**0.5, 0.5)
+    """The factors by which an image is scaled; an object fills a window at one of them."""
+    stride: PositiveInt | None = None
+    """The distance of neighbouring windows in the scaled image, in pixels; by default the network's total stride."""
+    min_score: Probability = 0.05
+    """The least probability of a class that makes its window an answer."""
+
+
+@option_group
 class NetworkSource:
     """Where the network comes from."""
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxcnn.config.detection import MachinesConfig
 from jaxcnn.data.random import random_state
-from jaxcnn.detection.matching import Regions
+from jaxcnn.detection.matching import LabelledRegions
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.features.linear import slices
 
@@ -69,7 +69,7 @@ class Mining(NamedTuple):
 
 def mined(
     read: ReadFeatures,
-    regions: Regions,
+    regions: LabelledRegions,
     config: MachinesConfig,
     class_names: Sequence[str],
     *,
@@ -122,7 +122,7 @@ def _mean_length(read: ReadFeatures, count: int, stop: Callable[[], bool]) -> fl
     return total / max(count, 1)
 
 
-def _drawn(regions: Regions, label: int, config: MachinesConfig) -> np.ndarray:
+def _drawn(regions: LabelledRegions, label: int, config: MachinesConfig) -> np.ndarray:
     found = np.flatnonzero(regions.negatives(label, config.max_overlap))
     if len(found) > config.negatives:
         found = np.sort(random_state(config.seed, 1, label).permutation(found)[: config.negatives])
@@ -130,7 +130,7 @@ def _drawn(regions: Regions, label: int, config: MachinesConfig) -> np.ndarray:
 
 
 def _hard(
-    read: ReadFeatures, regions: Regions, mining: Mining, config: MachinesConfig, stop: Callable[[], bool]
+    read: ReadFeatures, regions: LabelledRegions, mining: Mining, config: MachinesConfig, stop: Callable[[], bool]
 ) -> list[np.ndarray]:
     """Returns the indices of new hard negatives of each class, of many the hardest."""
     classes = len(mining.negatives)
@@ -156,7 +156,7 @@ def _hard(
 
 def _fitted(
     read: ReadFeatures,
-    regions: Regions,
+    regions: LabelledRegions,
     negatives: Sequence[np.ndarray],
     factor: float,
     config: MachinesConfig,

@@ -11,7 +11,7 @@ from jaxcnn.detection.boxes import iou
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Regions:
+class LabelledRegions:
     """The regions of a split, image after image; in an image the objects' own boxes come first, then the proposals.
 
     Difficult objects and crowds are no objects to learn from. A region that overlaps one of them more than any other
@@ -55,7 +55,7 @@ class Regions:
         return np.flatnonzero(self.is_object & (self.label == label))
 
 
-def regions_of(split: AnnotatedSplit, proposals: Sequence[np.ndarray]) -> Regions:
+def regions_of(split: AnnotatedSplit, proposals: Sequence[np.ndarray]) -> LabelledRegions:
     """Returns the regions of a split: the boxes of its objects, and proposals.
 
     Args:
@@ -66,11 +66,11 @@ def regions_of(split: AnnotatedSplit, proposals: Sequence[np.ndarray]) -> Region
         _of_image(index, image.objects, boxes, len(split.class_names))
         for index, (image, boxes) in enumerate(zip(split.images, proposals, strict=True))
     ]
-    names = [field.name for field in dataclasses.fields(Regions)]
-    return Regions(**{name: np.concatenate([part[name] for part in parts]) for name in names})
+    names = [field.name for field in dataclasses.fields(LabelledRegions)]
+    return LabelledRegions(**{name: np.concatenate([part[name] for part in parts]) for name in names})
 
 
-def boxes_of_images(regions: Regions, images: int) -> list[np.ndarray]:
+def boxes_of_images(regions: LabelledRegions, images: int) -> list[np.ndarray]:
     """Returns the boxes of each image's regions, float32 (regions of the image, 4)."""
     ends = np.searchsorted(regions.image, np.arange(images + 1))
     return [regions.boxes[start:end] for start, end in itertools.pairwise(ends)]

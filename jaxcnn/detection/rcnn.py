@@ -14,21 +14,23 @@ from pathlib import Path
 import jax
 import rich.console
 
-from jaxcnn import loading
+from jaxcnn import loading, strict_json
 from jaxcnn.config import flatten
-from jaxcnn.config.detection import DetectorConfig, NetworkSource, RCNNConfig, ScenesOf
+from jaxcnn.config.detection import DetectorConfig, NetworkSource, RCNNConfig, ScenesOf, SlidingConfig
 from jaxcnn.config.stored import group_from_json
 from jaxcnn.detection.annotations import AnnotatedSplit
 from jaxcnn.detection.detections import Detections, write_results
+from jaxcnn.detection.result import DetectionResult, measured
 from jaxcnn.detection.sources import absolute_annotated_name, open_annotated
 from jaxcnn.detection.warp import check_context
 from jaxcnn.detection.work import Work
 from jaxcnn.devices.settings import own_settings
-from jaxcnn.errors import UserError
+from jaxcnn.errors import UserError, writing
 from jaxcnn.evaluation.evaluator import Interrupted
-from jaxcnn.features.extraction import layers, variables_sha256
+from jaxcnn.features.extraction import layers, sha256_of
 from jaxcnn.features.layers import choose
-from jaxcnn.paths import absolute, expanded
+from jaxcnn.features.store import file_name
+from jaxcnn.paths import absolute, expanded, replace_whole
 from jaxcnn.recipes import CONFIG_FILE, run_folder
 from jaxcnn.text import say
 from jaxcnn.trained import Trained
@@ -64,7 +66,7 @@ def configure(network: Trained, source: NetworkSource, data: ScenesOf, options: 
         )
     return DetectorConfig(
         source=source,
-        weights_sha256=variables_sha256(network.variables),
+        weights_sha256=sha256_of(network.variables),
         size=size,
         channels=network.data.channels,
         normalization=network.normalization,
@@ -131,6 +133,7 @@ def answer(
     split: AnnotatedSplit,
     name: str,
     *,
+    sliding: SlidingConfig | None = None,
     results: Path | None = None,
     console: rich.console.Console | None = None,
 ) -> list[Detections] | None:
@@ -142,7 +145,8 @@ def answer(
         workdir: the folder of the detector.
         split: the images, annotated or not.
         name: what the split is called in the folder.
-        results: the file to write; by default ``results/NAME.json`` in the folder.
+        sliding: how the tuned network is slid over the images; by default regions are classified.
+        results: the file to write; by default the `results_file` of the folder.
         console: what progress is printed to; by default the terminal.
 
     Returns:
@@ -158,17 +162,57 @@ def answer(
     with _work(network, config, workdir, console) as work:
         try:
             detector = work.detector()
-            found = list(work.answers(detector, split, name))
+            categories = _categories(split, detector.class_names)
+            found = list(work.slid(detector, split, sliding) if sliding else work.answers(detector, split, name))
         except Interrupted:
             return None
-        file = results or results_file(workdir, name)
-        write_results(file, found, [image.image_id for image in split.images], _categories(split, detector.class_names))
+        file = results or results_file(workdir, name, sliding)
+        with writing(file, "choose another file"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+        write_results(file, found, [image.image_id for image in split.images], categories)
     return found
 
 
-def results_file(workdir: Path, name: str) -> Path:
-    """Returns the file of the answers for a split in a detector's folder."""
-    return workdir / RESULTS / f"{name}.json"
+def results_file(workdir: Path, name: str, sliding: SlidingConfig | None = None) -> Path:
+    """Returns the file of the answers for a split in a detector's folder: ``results/NAME.json``."""
+    return workdir / RESULTS / (f"{file_name(name)}-sliding.json" if sliding else f"{file_name(name)}.json")
+
+
+@own_settings()
+def evaluate(
+    workdir: str | Path,
+    split: str | None = None,
+    *,
+    sliding: SlidingConfig | None = None,
+    out: Path | None = None,
+    console: rich.console.Console | None = None,
+) -> DetectionResult | None:
+    """Returns the average precision of the detector in a folder, and writes it as JSON.
+
+    Args:
+        workdir: the folder of the detector.
+        split: the split of its data set; by default the one that it is to be measured on.
+        sliding: as for `answer`.
+        out: the file to write; by default ``results/SPLIT.result.json`` in the folder.
+        console: as for `answer`.
+
+    Returns:
+        The result; or None if SIGTERM or SIGINT asked to stop, and everything is saved.
+
+    Raises:
+        UserError: as `answer` does; there is no such split; or pycocotools is not installed.
+        MachineError: the disk is full, or fails.
+    """
+    workdir = expanded(workdir)
+    opened = evaluation_split(stored_config(workdir), split)
+    found = answer(workdir, opened, opened.split, sliding=sliding, console=console)
+    if found is None:
+        return None
+    result = measured(opened, found)
+    file = out or results_file(workdir, opened.split, sliding).with_suffix(".result.json")
+    with writing(file, "choose another file"):
+        replace_whole(file, strict_json.dumps(result.to_json(), indent=1) + "\n")
+    return result
 
 
 def evaluation_split(config: DetectorConfig, split: str | None = None) -> AnnotatedSplit:

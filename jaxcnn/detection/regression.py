@@ -9,7 +9,7 @@ import numpy as np
 from jaxcnn.config.detection import RegressionConfig
 from jaxcnn.detection.boxes import moved, offsets
 from jaxcnn.detection.machines import ReadFeatures, picked
-from jaxcnn.detection.matching import Regions
+from jaxcnn.detection.matching import LabelledRegions
 from jaxcnn.evaluation.evaluator import Interrupted
 
 _LOG = logging.getLogger(__name__)
@@ -36,7 +36,7 @@ class Regressors(NamedTuple):
 
 def fit_regressors(
     read: ReadFeatures,
-    regions: Regions,
+    regions: LabelledRegions,
     config: RegressionConfig,
     class_names: Sequence[str],
     length: float,

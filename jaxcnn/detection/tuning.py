@@ -18,7 +18,7 @@ from jaxcnn.augment.geometric import horizontal_flip
 from jaxcnn.config import LossConfig, Normalization
 from jaxcnn.config.detection import DetectorConfig, TuningConfig
 from jaxcnn.data.order import epoch_order
-from jaxcnn.detection.matching import Regions
+from jaxcnn.detection.matching import LabelledRegions
 from jaxcnn.detection.pictures import Pictures
 from jaxcnn.detection.warp import Canvases, outside, warped
 from jaxcnn.devices.parallel import DataParallel
@@ -75,7 +75,7 @@ class RegionFeed:
     """
 
     pictures: Pictures
-    regions: Regions
+    regions: LabelledRegions
     config: TuningConfig
     parallel: DataParallel
     num_classes: int
@@ -155,7 +155,7 @@ def make_region_preparation(
 def tuned(
     network: Trained,
     pictures: Pictures,
-    regions: Regions,
+    regions: LabelledRegions,
     class_names: tuple[str, ...],
     config: DetectorConfig,
     folder: Path,

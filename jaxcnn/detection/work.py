@@ -1,6 +1,7 @@
 """The parts of training and of using a detector, each of which keeps what it has found in the detector's folder."""
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -8,17 +9,19 @@ from typing import NamedTuple
 import numpy as np
 import rich.console
 
-from jaxcnn.config.detection import DetectorConfig
+from jaxcnn.config.detection import DetectorConfig, SlidingConfig
 from jaxcnn.detection.annotations import AnnotatedSplit
 from jaxcnn.detection.detections import Detections
 from jaxcnn.detection.detector import Scorer
 from jaxcnn.detection.machines import Machines, Mining, ReadFeatures, mined
-from jaxcnn.detection.matching import Regions, boxes_of_images, regions_of
+from jaxcnn.detection.matching import LabelledRegions, boxes_of_images, regions_of
 from jaxcnn.detection.pictures import Pictures
 from jaxcnn.detection.proposals import proposals_of
-from jaxcnn.detection.regions import RegionFeatures, extract_regions
+from jaxcnn.detection.regions import Regions, extract_regions
 from jaxcnn.detection.regression import Regressors, fit_regressors
+from jaxcnn.detection.sliding import Sliding
 from jaxcnn.detection.tuning import tuned
+from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.features.arrays import read_arrays, write_arrays
 from jaxcnn.features.layers import LOGITS
@@ -94,10 +97,39 @@ class Work:
             logits = None if self.config.rcnn.classifier == "svm" else found.values(LOGITS, rows)
             yield detector.scorer.answers(boxes[index], features, logits, image.width, image.height)
 
+    def slid(self, detector: Detector, split: AnnotatedSplit, config: SlidingConfig) -> Iterator[Detections]:
+        """Yields what the tuned network answers for each image of a split as a sliding window.
+
+        Args:
+            detector: the detector.
+            split: the images, annotated or not.
+            config: how the network is slid.
+
+        Raises:
+            UserError: the network was not tuned, so it does not know the background; or it cannot be slid.
+        """
+        if not self.config.rcnn.tuning.steps:
+            raise UserError(
+                f"the detector in {self.folder} has a network that was not tuned, which does not know the background: "
+                "train one with --tuning.steps above 0 to slide it"
+            )
+        answers = self.config.rcnn.answers
+        sliding = Sliding(detector.network, stride=config.stride, scales=config.scales)
+        for image in split.images:
+            if self.stop():
+                raise Interrupted
+            yield sliding.detect(
+                image.read(),
+                background=len(detector.class_names),
+                threshold=config.min_score,
+                overlap=answers.max_overlap,
+                limit=answers.limit,
+            ).best(answers.limit)
+
     def _proposals(self, split: AnnotatedSplit) -> list[np.ndarray]:
         return proposals_of(split, self.config.rcnn.proposals, self.folder / PROPOSALS, self.stop)
 
-    def _tuned(self, regions: Regions) -> Trained:
+    def _tuned(self, regions: LabelledRegions) -> Trained:
         if not self.config.rcnn.tuning.steps:
             return self.network
         pictures = Pictures(self.train, self.config.channels)
@@ -115,22 +147,23 @@ class Work:
             raise Interrupted
         return found
 
-    def _features(self, network: Trained, split: AnnotatedSplit, boxes: list[np.ndarray], name: str) -> RegionFeatures:
+    def _features(self, network: Trained, split: AnnotatedSplit, boxes: list[np.ndarray], name: str) -> Regions:
         config = self.config
+        wanted = (config.layer,) if config.rcnn.classifier == "svm" else (config.layer, LOGITS)
         return extract_regions(
             network,
             split,
             boxes,
             self.folder / FEATURES,
             name,
-            layers=(config.layer,) if config.rcnn.classifier == "svm" else (config.layer, LOGITS),
+            layer="|".join(map(re.escape, wanted)),
             size=config.size,
             context=config.rcnn.warp.context,
             regions_at_once=config.rcnn.warp.regions_at_once,
             stop=self.stop,
         )
 
-    def _machines(self, read: ReadFeatures, regions: Regions) -> Machines:
+    def _machines(self, read: ReadFeatures, regions: LabelledRegions) -> Machines:
         file = self.folder / MACHINES_FILE
         before = Mining.from_arrays(read_arrays(file)) if file.exists() else None
         if before is None:
@@ -145,7 +178,7 @@ class Work:
             stop=self.stop,
         )
 
-    def _regressors(self, read: ReadFeatures, regions: Regions) -> Regressors:
+    def _regressors(self, read: ReadFeatures, regions: LabelledRegions) -> Regressors:
         file = self.folder / REGRESSORS_FILE
         if not file.exists():
             self._say("fitting the regressors of the boxes")

@@ -94,7 +94,7 @@ def extract(
     splits = tuple(dict.fromkeys(splits or _usual_splits(data)))
     config = FeaturesConfig(
         network=name,
-        weights_sha256=variables_sha256(network.variables),
+        weights_sha256=sha256_of(network.variables),
         layers=tuple(each.name for each in chosen),
         pooling=pooling,
         images_at_once=images_at_once,
@@ -151,7 +151,7 @@ def _telling(data: DataConfig) -> DataConfig:
     )
 
 
-def variables_sha256(variables: Variables) -> str:
+def sha256_of(variables: Variables) -> str:
     """Returns the SHA-256 of variables with their paths, types and shapes."""
     digest = hashlib.sha256()
     for path, leaf in sorted(flax.traverse_util.flatten_dict(dict(variables), sep="/").items()):

@@ -9,7 +9,7 @@ from sklearn.svm import LinearSVC
 from jaxcnn.config.detection import MachinesConfig, RegressionConfig
 from jaxcnn.detection.boxes import offsets
 from jaxcnn.detection.machines import Machines, Mining, mined, picked
-from jaxcnn.detection.matching import Regions
+from jaxcnn.detection.matching import LabelledRegions
 from jaxcnn.detection.regression import fit_regressors
 from jaxcnn.evaluation.evaluator import Interrupted
 
@@ -18,7 +18,7 @@ CONFIG = MachinesConfig(negatives=20, passes=20, hardest=30, regularization=0.1,
 
 
 def made(seed=0, count=600, values=6):
-    """Regions whose features say which class they show; the last class has no object."""
+    """LabelledRegions whose features say which class they show; the last class has no object."""
     rng = np.random.RandomState(seed)
     label = np.where(np.arange(count) < 24, np.arange(count) % 2, -1).astype(np.int32)
     features = rng.randn(count, values).astype(np.float32)
@@ -26,7 +26,7 @@ def made(seed=0, count=600, values=6):
     features[label == 1, 1] += 4
     overlap = (label >= 0).astype(np.float32)
     boxes = np.concatenate([rng.uniform(0, 20, (count, 2)), rng.uniform(30, 60, (count, 2))], 1).astype(np.float32)
-    regions = Regions(
+    regions = LabelledRegions(
         boxes=boxes,
         image=np.repeat(np.arange(6), count // 6).astype(np.int32),
         is_object=label >= 0,
@@ -120,7 +120,7 @@ def test_regressors_learn_a_linear_function():
     centres, sizes = (regions.boxes[:, :2] + regions.boxes[:, 2:]) / 2, regions.boxes[:, 2:] - regions.boxes[:, :2]
     middle, half = centres + wanted[:, :2] * sizes, sizes * np.exp(wanted[:, 2:]) / 2
     target = np.concatenate([middle - half, middle + half], 1).astype(np.float32)
-    regions = Regions(**{**vars(regions), "target": target, "is_object": np.zeros(len(shows), bool)})
+    regions = LabelledRegions(**{**vars(regions), "target": target, "is_object": np.zeros(len(shows), bool)})
     found = fit_regressors(features.__getitem__, regions, RegressionConfig(regularization=1e-6), NAMES, 20.0)
     moved = found.moved(features[shows], regions.boxes[shows], 0)
     np.testing.assert_allclose(moved, target[shows], atol=0.01)
