@@ -60,6 +60,7 @@ class LeNet(Network):
                 return max_pool(activate(x), (2, 2))
 
             x = self.stage(index, convolve_and_pool, x)
+        x = self.last_map(x)
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate((120, 84), start=1):
             x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
