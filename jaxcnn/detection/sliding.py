@@ -18,7 +18,7 @@ the border of a picture a window sees the zeros that the network was trained wit
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import flax.errors
@@ -33,6 +33,8 @@ from jaxcnn.data.crop import MAX_RESIZED_PIXELS
 from jaxcnn.data.decode import with_channels
 from jaxcnn.data.images import given
 from jaxcnn.data.resize import resize
+from jaxcnn.detection.detections import Detections
+from jaxcnn.detection.suppression import suppress_each_class
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.layers.blocks import SqueezeExcite
@@ -124,7 +126,7 @@ class Sliding:
                 f"a stride of {self.stride} pixels is not a multiple of {self.grid.stride}, the total stride of "
                 f"{_name(trained.model)}, so windows would lie between the positions of its last map: take {nearest}"
             )
-        self._logits = jax.jit(self._window_logits)
+        self._compute = jax.jit(self.window_logits)
 
     @functools.cached_property
     @own_settings()
@@ -136,8 +138,8 @@ class Sliding:
         Raises:
             UserError: it gets everywhere: some layer sees the whole image.
         """
-        model, (_, stride) = _plain(self.trained.model), self.grid
-        compute = jax.jit(lambda variables, images: jnp.isnan(_last_map(model, variables, images)).any((0, 3)))
+        model, (cells, stride) = _plain(self.trained.model), self.grid
+        compute = jax.jit(lambda variables, images: jnp.isnan(_last_map(model, variables, images, cells)).any((0, 3)))
         for windows in _CANVASES:
             inner = self.window + math.ceil((windows - 1) * self.window / stride) * stride
             picture = np.full((1, inner + 2 * stride, inner + 2 * stride, self.trained.data.channels), np.nan)
@@ -145,7 +147,7 @@ class Sliding:
             clean = ~np.asarray(compute(self.trained.variables, picture.astype(np.float32)))
             if clean.any():
                 # The first position of the inner picture has the index 1, because the border is as wide as the stride.
-                last = (inner - self.window) // stride + self.grid.cells
+                last = (inner - self.window) // stride + cells
                 found = [np.flatnonzero(clean.any(axis)) for axis in (0, 1)]
                 return stride * max(0, *(max(each[0] - 1, last - each[-1]) for each in found))
         raise UserError(f"{_name(self.trained.model)} {_MIXES}")
@@ -200,19 +202,22 @@ class Sliding:
         levels = self.levels(height, width)
         # All scales are on their way to the device before the first result is waited for.
         logits = [
-            self._logits(self._variables, resize(pixels, level.height, level.width, "bilinear")[None])
+            self._compute(self._variables, resize(pixels, level.height, level.width, "bilinear")[None])
             for level in levels
         ]
         boxes = np.concatenate([self._boxes(level, height, width) for level in levels])
         return Scored(boxes, np.concatenate(list(map(np.asarray, logits))))
 
-    @functools.cached_property
-    def _variables(self) -> Variables:
-        """The variables on the device."""
-        return jax.device_put(self.trained.variables)
+    def window_logits(self, variables: Variables, images: jax.Array) -> jax.Array:
+        """Returns the scores of all windows of a picture: the one pass, a pure function that `scores` jits.
 
-    def _window_logits(self, variables: Variables, images: jax.Array) -> jax.Array:
-        """Returns the logits (windows, classes) of an image, uint8 (1, height, width, channels), row by row."""
+        Args:
+            variables: the network's variables.
+            images: one scaled image, uint8 (1, height, width, channels), whose sides are those of a `Level`.
+
+        Returns:
+            (windows, classes), float32, row by row.
+        """
         cells, step = self.grid.cells, self.stride // self.grid.stride
 
         def cut(call, arguments, options, context):
@@ -224,6 +229,58 @@ class Sliding:
             logits = self.trained.model.apply(variables, normalize(images, self.trained.normalization), train=False)
         assert isinstance(logits, jax.Array)  # auxiliary heads have logits in training alone
         return logits
+
+    def detect(
+        self,
+        image: np.ndarray,
+        *,
+        background: int | None = None,
+        threshold: float = 0.5,
+        overlap: float = 0.3,
+        limit: int = 100,
+    ) -> Detections:
+        """Returns the objects of an image: of the windows in which a class is probable, one for each object.
+
+        Args:
+            image: uint8 (height, width, 1 or 3).
+            background: the class of windows without an object, if the network has one. The labels of the others are
+                counted without it.
+            threshold: the least probability of a class that makes its window a detection.
+            overlap: the largest intersection over union of two detections of one class.
+            limit: the number of detections of a class, at most.
+
+        Returns:
+            The windows, whose scores are their classes' probabilities.
+
+        Raises:
+            UserError: as `scores` does; or the network does not have this background.
+        """
+        classes = self.trained.num_classes
+        if background is not None and not 0 <= background < classes:
+            raise UserError(
+                f"class {background} cannot be the background of a network with the classes 0 to {classes - 1}: name "
+                "one of these, or none"
+            )
+        boxes, scores = self.scores(image)
+        probabilities = np.exp(scores - scores.max(1, keepdims=True))
+        probabilities /= probabilities.sum(1, keepdims=True)
+        if background is not None:
+            probabilities = np.delete(probabilities, background, axis=1)
+        # The number of windows is rounded up, so that suppression is compiled for few; none is kept of those added.
+        missing = (1 << (len(boxes) - 1).bit_length()) - len(boxes)
+        candidates = np.where(probabilities >= threshold, probabilities, -np.inf).astype(np.float32)
+        kept = suppress_each_class(
+            np.pad(boxes, ((0, missing), (0, 0))),
+            np.pad(candidates, ((0, missing), (0, 0)), constant_values=-np.inf),
+            overlap,
+            limit,
+        )
+        return Detections.of_classes(boxes, probabilities, *map(np.asarray, kept))
+
+    @functools.cached_property
+    def _variables(self) -> Variables:
+        """The variables on the device."""
+        return jax.device_put(self.trained.variables)
 
     def _boxes(self, level: Level, height: int, width: int) -> np.ndarray:
         """Returns the windows of a scale in the image's own pixels, (windows, 4)."""
@@ -262,7 +319,7 @@ def grid_of(model: nn.Module, variables: Variables, window: int, channels: int) 
             before it, or takes images of one size alone.
     """
     check_image_shape(model, variables, (window, window, channels), "the window")
-    cells = _side(model, variables, window, channels)
+    cells = _side(model, variables, window, channels, None)
     try:
         growth = _side(model, variables, window + _FAR, channels, cells) - cells
         stride = round(_FAR / growth) if growth else 0
@@ -271,8 +328,8 @@ def grid_of(model: nn.Module, variables: Variables, window: int, channels: int) 
         regular = False
     if not regular:
         raise UserError(
-            f"{_name(model)} takes images of one size alone, so windows cannot share a pass: slide a network that takes "
-            "images of any size up to its last map"
+            f"{_name(model)} takes images of one size alone, so windows cannot share a pass: slide a network whose "
+            "layers up to the last map take images of any size"
         )
     return Grid(cells, stride)
 
@@ -283,15 +340,15 @@ _MIXES = (
 )
 
 
-def _side(model: nn.Module, variables: Variables, size: int, channels: int, cells: int | None = None) -> int:
-    """Returns the height and width of the last map of square images, in positions."""
+def _side(model: nn.Module, variables: Variables, size: int, channels: int, cells: int | None) -> int:
+    """Returns the height and width of the last map of square images, in positions; the rest is as in `_last_map`."""
     images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
     found = jax.eval_shape(functools.partial(_last_map, _plain(model), cells=cells), variables, images)
     return found.shape[1]
 
 
-def _last_map(model: nn.Module, variables: Variables, images: ArrayLike, cells: int | None = None) -> jax.Array:
-    """Returns the last map of images; what comes behind it sees only so many positions of that."""
+def _last_map(model: nn.Module, variables: Variables, images: ArrayLike, cells: int | None) -> jax.Array:
+    """Returns the last map of images; what comes behind it sees only so many positions of its sides."""
     found: list[jax.Array] = []
 
     def keep(call, arguments, options, context):
@@ -327,9 +384,8 @@ def _name(model: nn.Module) -> str:
 
 def _count(steps: float) -> int:
     """Returns how many windows a side gets on which this many steps of a window fit: see `Sliding.levels`."""
-    count = max(0, round(steps))
-    unit = 1 << max(0, count.bit_length() - 4)
-    return round(count / unit) * unit + 1
+    unit = 1 << max(0, int(steps).bit_length() - 4)
+    return max(0, round(steps / unit)) * unit + 1
 
 
 def _enough(window: int, height: int, width: int) -> str:
