@@ -9,7 +9,7 @@ from jaxcnn.config import CenterCrop, Crop, Pad, RandomResizedCrop, Resize, Scal
 from jaxcnn.config.options import Interpolation
 from jaxcnn.data.resize import resize, resize_fast
 
-_MAX_RESIZED_PIXELS = 1 << 28
+MAX_RESIZED_PIXELS = 1 << 28
 """The most pixels an image is scaled to: without a limit, a sliver whose short side is scaled would take all memory."""
 
 
@@ -156,7 +156,7 @@ def _given(rng: np.random.RandomState | None) -> np.random.RandomState:
 
 
 def _check_shape(height: int, width: int, shape: tuple[int, int]) -> None:
-    if math.prod(shape) > _MAX_RESIZED_PIXELS:
+    if math.prod(shape) > MAX_RESIZED_PIXELS:
         raise CropError(f"is {height} by {width} pixels, too elongated to be scaled to {shape[0]} by {shape[1]}")
 
 

@@ -106,7 +106,7 @@ class AlexNet(Network):
             dtype=self.dtype,
             lowering=self.lowering,
             name="classifier",
-        )(x)
+        )(self.last_map(x))
 
     def _convolve_and_pool(self, x: jax.Array, layers: tuple[int, ...]) -> jax.Array:
         for layer in layers:

@@ -98,7 +98,7 @@ class BNInception(BatchNormNetwork):
                 pool = max_pool if name in MAX_POOLED else average_pool
                 strides = 1 if widths.conv1x1 else 2
                 x = self.block(Inception, stage)(widths, unit, (3, 3), pool, strides, name=name)(x)
-        return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
+        return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(self.last_map(x))
 
 
 def _paper(top1_error: float, top5_error: float, protocol: str) -> Published:

@@ -92,7 +92,7 @@ class ConvNeXt(Network):
                 drop_path = functools.partial(StochasticDepth, rate * done / last, train)
                 x = self.block(Block, stage)(conv, norm, dense, drop_path, name=f"stage{stage}_block{index}")(x)
                 done += 1
-        return Head(self.num_classes, norm, dense, name="classifier")(x)
+        return Head(self.num_classes, norm, dense, name="classifier")(self.last_map(x))
 
 
 def _publishers_rules(

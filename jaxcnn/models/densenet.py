@@ -115,7 +115,7 @@ class DenseNet(BatchNormNetwork):
                 transition = self.block(Transition, stage)
                 x = transition(self.compression, **layers, name=f"stage{stage}_transition")(features)
         x = nn.relu(self.norm(train)(name="final_norm")(jnp.concatenate(features, axis=-1)))
-        return Classifier(self.num_classes, train, dtype=self.dtype, name="classifier")(x)
+        return Classifier(self.num_classes, train, dtype=self.dtype, name="classifier")(self.last_map(x))
 
     def _stem(self, images: jax.Array, train: bool) -> jax.Array:
         if self.stem == "cifar":

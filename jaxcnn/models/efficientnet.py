@@ -193,7 +193,9 @@ class EfficientNet(BatchNormNetwork):
                 done += 1
         x = conv(head, (1, 1), name="head_conv")(x)
         x = act(norm(name="head_norm")(x))
-        return Classifier(self.num_classes, train, settings.dropout_rate, self.dtype, name="classifier")(x)
+        return Classifier(self.num_classes, train, settings.dropout_rate, self.dtype, name="classifier")(
+            self.last_map(x)
+        )
 
 
 # The names are torchvision's. The blocks of the first stage have no expansion, and so count from the depthwise

@@ -243,7 +243,7 @@ class GoogLeNet(BatchNormNetwork):
                 if heads and name in AUXILIARY:
                     auxiliary.append(head(name=AUXILIARY[name])(x))
         rate = dropout_rate if self.dropout_rate is None else self.dropout_rate
-        logits = Classifier(self.num_classes, train, rate, self.dtype, init, name="classifier")(x)
+        logits = Classifier(self.num_classes, train, rate, self.dtype, init, name="classifier")(self.last_map(x))
         return (logits, *auxiliary) if train and auxiliary else logits
 
 

@@ -221,7 +221,7 @@ class InceptionV3(BatchNormNetwork):
                 if heads and name == "mixed6e":
                     last = functools.partial(classifier, kernel_init=nn.initializers.normal(0.001))
                     auxiliary.append(AuxiliaryHead(unit, last, name="auxiliary1")(x))
-        logits = classifier(self.dropout_rate, kernel_init=init, name="classifier")(x)
+        logits = classifier(self.dropout_rate, kernel_init=init, name="classifier")(self.last_map(x))
         return (logits, *auxiliary) if train and auxiliary else logits
 
 

@@ -60,6 +60,7 @@ class LeNet(Network):
                 return max_pool(activate(x), (2, 2))
 
             x = self.stage(index, convolve_and_pool, x)
+        x = self.last_map(x)
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate((120, 84), start=1):
             x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
@@ -140,7 +141,7 @@ class LeNet5(Network):
         images = self.check(images, stages=2)
         x = self.stage(1, lambda self, x: self._subsampling(self._convolution(x, 6, "c1"), "s2"), images)
         x = self.stage(2, lambda self, x: self._subsampling(self._sparse_convolution(x, "c3"), "s4"), x)
-        x = self._convolution(x, 120, "c5").reshape(-1, 120)
+        x = self._convolution(self.last_map(x), 120, "c5").reshape(-1, 120)
         dense = nn.Dense(
             84, kernel_init=fan_in_uniform(120), bias_init=fan_in_uniform(120), dtype=self.dtype, name="f6"
         )

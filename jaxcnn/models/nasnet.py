@@ -176,7 +176,7 @@ class NASNet(BatchNormNetwork):
                 head = AuxiliaryHead(self.num_classes, self.conv(), norm, self.dtype, name="auxiliary_head")
                 auxiliary_logits = head(x)
         classifier = Classifier(self.num_classes, train, settings.dropout_rate, self.dtype, name="classifier")
-        logits = classifier(nn.relu(x))
+        logits = classifier(self.last_map(nn.relu(x)))
         return logits if auxiliary_logits is None or not train else (logits, auxiliary_logits)
 
     def cell_specs(self) -> list[CellSpec]:

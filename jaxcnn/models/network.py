@@ -87,6 +87,14 @@ class Network(nn.Module, kw_only=True):
         ]
         return lax.pad(images.astype(self.dtype), jnp.array(jnp.nan, self.dtype), ((0, 0, 0), *missing, (0, 0, 0)))
 
+    def last_map(self, x: jax.Array) -> jax.Array:
+        """Returns the last map of an image, (batch, height, width, channels), unchanged.
+
+        Each network gives its last map to this method, just before the layers that make logits of it. So whoever looks
+        at a network from outside finds the map by intercepting the call, as `jaxcnn.detection.sliding` does.
+        """
+        return x
+
     @nn.nowrap
     def stage_of(self, module: str) -> int | None:
         """Returns the stage that one of the network's own modules belongs to, or one of its own parameters.

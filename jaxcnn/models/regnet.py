@@ -151,7 +151,7 @@ class RegNet(BatchNormNetwork):
                     drop_path=functools.partial(StochasticDepth, float(next(rates)), train),
                     name=f"stage{number}_block{index}",
                 )(x)
-        return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
+        return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(self.last_map(x))
 
 
 _TORCHVISION_RULES = (

@@ -153,7 +153,7 @@ class ResNet(BatchNormNetwork):
                     **arguments,
                     name=f"stage{stage}_block{index}",
                 )(x)
-        return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(x)
+        return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(self.last_map(x))
 
 
 # The names are torchvision's, and timm's too.

@@ -83,7 +83,7 @@ class VGG(BatchNormNetwork):
             dtype=self.dtype,
             lowering=self.lowering,
             name="classifier",
-        )(x)
+        )(self.last_map(x))
 
     def _convolve_and_pool(self, x: jax.Array, stage: int, train: bool) -> jax.Array:
         conv, norm = self.conv(use_bias=True), self.norm(train)
