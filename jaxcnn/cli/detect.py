@@ -85,10 +85,10 @@ class Answering:
     """Classify proposals of regions, as R-CNN does; or slide the tuned network over the image."""
     sliding: SlidingConfig = dataclasses.field(default_factory=SlidingConfig)
 
-    def answers(self, split, name: str, results: Path | None = None):
-        """Returns the answers for a split; None where it was asked to stop."""
-        sliding = self.sliding if self.method == "sliding" else None
-        return rcnn.answer(self.detector, split, name, sliding=sliding, results=results)
+    @property
+    def slid(self) -> SlidingConfig | None:
+        """The options of the sliding window, where it is asked for."""
+        return self.sliding if self.method == "sliding" else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -115,12 +115,13 @@ def run(arguments: list[str]) -> int:
         split = rcnn.evaluation_split(config, chosen.split)
         name = split.split
     with steady_threads():
-        found = chosen.answers(split, name, chosen.out / "answers.json")
+        found = rcnn.answer(chosen.detector, split, name, sliding=chosen.slid, results=chosen.out / "answers.json")
     if found is None:
         print(STOPPED)
         return EXIT_STOPPED
-    names = rcnn.class_names(chosen.detector)
-    drawn = save_pictures(split, found, names, chosen.out, min_score=chosen.min_score, limit=chosen.pictures)
+    drawn = save_pictures(
+        split, found.detections, found.class_names, chosen.out, min_score=chosen.min_score, limit=chosen.pictures
+    )
     print(f"{chosen.out}/answers.json holds the answers for {len(split)} images; {drawn} pictures show them")
     return 0
 
@@ -139,12 +140,7 @@ def evaluate(arguments: list[str]) -> int:
     """Measures a detector."""
     chosen = tyro.cli(Measuring, prog=f"{PROG} evaluate", args=arguments)
     with steady_threads():
-        result = rcnn.evaluate(
-            chosen.detector,
-            chosen.split,
-            sliding=chosen.sliding if chosen.method == "sliding" else None,
-            out=chosen.out,
-        )
+        result = rcnn.evaluate(chosen.detector, chosen.split, sliding=chosen.slid, out=chosen.out)
     if result is None:
         print(STOPPED)
         return EXIT_STOPPED

@@ -55,7 +55,7 @@ class LabelledRegions:
         return np.flatnonzero(self.is_object & (self.label == label))
 
 
-def regions_of(split: AnnotatedSplit, proposals: Sequence[np.ndarray]) -> LabelledRegions:
+def labelled_regions(split: AnnotatedSplit, proposals: Sequence[np.ndarray]) -> LabelledRegions:
     """Returns the regions of a split: the boxes of its objects, and proposals.
 
     Args:

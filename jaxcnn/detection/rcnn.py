@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 from collections.abc import Generator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import rich.console
@@ -23,7 +24,7 @@ from jaxcnn.detection.detections import Detections, write_results
 from jaxcnn.detection.result import DetectionResult, measured
 from jaxcnn.detection.sources import absolute_annotated_name, open_annotated
 from jaxcnn.detection.warp import check_context
-from jaxcnn.detection.work import Work
+from jaxcnn.detection.work import DETECTOR_FILE, Work
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError, writing
 from jaxcnn.evaluation.evaluator import Interrupted
@@ -127,6 +128,15 @@ def stored_config(workdir: Path) -> DetectorConfig:
     return read_kept(file, lambda text: group_from_json(DetectorConfig, text))
 
 
+class Answers(NamedTuple):
+    """What a detector answers for the images of a split."""
+
+    detections: list[Detections]
+    """The answers for each image, best first."""
+    class_names: tuple[str, ...]
+    """The names of the classes, by label."""
+
+
 @own_settings()
 def answer(
     workdir: str | Path,
@@ -136,7 +146,7 @@ def answer(
     sliding: SlidingConfig | None = None,
     results: Path | None = None,
     console: rich.console.Console | None = None,
-) -> list[Detections] | None:
+) -> Answers | None:
     """Returns what the detector in a folder answers for the images of a split, and writes it as COCO's results.
 
     A detector that is not trained to the end is trained further first.
@@ -150,7 +160,7 @@ def answer(
         console: what progress is printed to; by default the terminal.
 
     Returns:
-        The answers for each image, best first; or None if SIGTERM or SIGINT asked to stop, and everything is saved.
+        The answers; or None if SIGTERM or SIGINT asked to stop, and everything is saved.
 
     Raises:
         UserError: the folder holds no detector, or the network that it starts from has changed.
@@ -159,6 +169,11 @@ def answer(
     workdir = expanded(workdir)
     config = stored_config(workdir)
     network = load_source(config.source)
+    if sha256_of(network.variables) != config.weights_sha256:
+        raise UserError(
+            f"{config.source.network} has other weights than when the detector in {workdir} was trained: put the old "
+            "ones back, or train another detector"
+        )
     with _work(network, config, workdir, console) as work:
         try:
             detector = work.detector()
@@ -170,7 +185,7 @@ def answer(
         with writing(file, "choose another file"):
             file.parent.mkdir(parents=True, exist_ok=True)
         write_results(file, found, [image.image_id for image in split.images], categories)
-    return found
+    return Answers(found, detector.class_names)
 
 
 def results_file(workdir: Path, name: str, sliding: SlidingConfig | None = None) -> Path:
@@ -208,7 +223,7 @@ def evaluate(
     found = answer(workdir, opened, opened.split, sliding=sliding, console=console)
     if found is None:
         return None
-    result = measured(opened, found)
+    result = measured(opened, found.detections)
     file = out or results_file(workdir, opened.split, sliding).with_suffix(".result.json")
     with writing(file, "choose another file"):
         replace_whole(file, strict_json.dumps(result.to_json(), indent=1) + "\n")
@@ -251,8 +266,15 @@ def _work(
         raise UserError("a detector is trained and used by one process, with all its devices: start one")
     data = config.data
     with StopRequest() as asked, WorkFolder(workdir, DetectorConfig, "detector", free=_FREE) as folder:
-        split = open_annotated(data.name, data.train_split, data.data_dir)
-        folder.claim(config, {"training": split.fingerprint()}, images_of=data.name)
+        prints, split = {}, None
+        if not (workdir / DETECTOR_FILE).exists():
+            split = open_annotated(data.name, data.train_split, data.data_dir)
+            prints = {"training": split.fingerprint()}
+        folder.claim(config, prints, images_of=data.name)
         folder.begin()
         console = console or rich.console.Console(markup=False, emoji=False)
-        yield Work(config, workdir, network, split, asked, console)
+
+        def train() -> AnnotatedSplit:
+            return split or open_annotated(data.name, data.train_split, data.data_dir)
+
+        yield Work(config, workdir, network, train, asked, console)

@@ -1,10 +1,9 @@
 """Fine-tuning on regions (arXiv:1311.2524, section 2.3): a head for the classes and the background is trained anew."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import TypedDict
 
 import flax.traverse_util
 import jax
@@ -13,18 +12,16 @@ import numpy as np
 import rich.console
 
 from jaxcnn.adaptation import adaptation
-from jaxcnn.augment.compose import normalize
-from jaxcnn.augment.geometric import horizontal_flip
-from jaxcnn.config import LossConfig, Normalization
+from jaxcnn.config import LossConfig
 from jaxcnn.config.detection import DetectorConfig, TuningConfig
-from jaxcnn.data.order import epoch_order
 from jaxcnn.detection.matching import LabelledRegions
 from jaxcnn.detection.pictures import Pictures
-from jaxcnn.detection.warp import Canvases, outside, warped
+from jaxcnn.detection.region_feed import OTHER_ORDER, RegionBatch, RegionFeed, make_region_preparation
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError, writing
 from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.result import Result
+from jaxcnn.features.arrays import read_arrays, write_arrays
 from jaxcnn.models.network import Network
 from jaxcnn.models.parts import head_axes, shapes_of
 from jaxcnn.trained import Trained
@@ -38,118 +35,15 @@ from jaxcnn.training.step import make_train_step
 from jaxcnn.types import PyTree, Variables
 from jaxcnn.work_folder import OTHER_FOLDER
 
+BACKGROUND = "background"
+"""The name of the class of regions that show no object; it comes last."""
 CHECKPOINTS = "checkpoints"
+NETWORK_FILE = "network.safetensors"
+"""The file of the variables of the network once it is tuned."""
 _SHOWN_STEPS = 50
 _SAVED_STEPS = 100
 _MEASURED_BATCHES = 8
 """The number of batches that the tuned network is measured on, drawn as those that it is trained on."""
-_OTHER_ORDER = 1 << 20
-"""The number that is added to the seed for the order of the background, and of what is measured."""
-
-
-class RegionBatch(TypedDict, total=False):
-    """The regions of a training step, and the images that they are cut from."""
-
-    picture: jax.Array
-    """The index of each region's image among ``pictures`` or ``resident``, int32 (batch,)."""
-    box: jax.Array
-    """The boxes, float32 (batch, 4)."""
-    label: jax.Array
-    """The labels, int32 (batch,); the background comes after all classes."""
-    step: jax.Array
-    """The step, int32 (batch,)."""
-    slot: jax.Array
-    """The place of each region in the batch, int32 (batch,)."""
-    pictures: Canvases
-    """An image for each region, spread over the devices with them; absent where all images are resident."""
-    resident: Canvases
-    """All images, whole on every device."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class RegionFeed:
-    """Yields the regions of training steps: so many that show objects, and so many of the background.
-
-    Either kind is shown in an endless sequence of orders, each of which holds every region once. So a step is a
-    function of the seed and of its number alone.
-    """
-
-    pictures: Pictures
-    regions: LabelledRegions
-    config: TuningConfig
-    parallel: DataParallel
-    num_classes: int
-    """The number of classes, without the background."""
-    examples: np.ndarray
-    """The indices of the regions that show an object."""
-    background: np.ndarray
-    """The indices of the regions that show none."""
-    seed: int
-
-    def training(self, first_step: int, last_step: int) -> Iterator[RegionBatch]:
-        """Yields the batches of steps ``first_step`` to ``last_step - 1``."""
-        rows = self.parallel.rows(self.config.objects + self.config.backgrounds)
-        resident = self.pictures.resident(self.parallel)
-        for step in range(first_step, last_step):
-            chosen = np.concatenate(
-                [
-                    self._in_order(self.examples, step, self.config.objects, self.seed),
-                    self._in_order(self.background, step, self.config.backgrounds, self.seed + _OTHER_ORDER),
-                ]
-            )[rows]
-            shows = rows < self.config.objects
-            picture = self.regions.image[chosen]
-            batch = {
-                "picture": picture,
-                "box": self.regions.boxes[chosen],
-                "label": np.where(shows, self.regions.label[chosen], self.num_classes).astype(np.int32),
-                "step": np.full(len(rows), step, np.int32),
-                "slot": rows.astype(np.int32),
-            }
-            if resident is not None:
-                yield self.parallel.put_batch(batch) | {"resident": resident}
-                continue
-            own = {"picture": rows.astype(np.int32), "pictures": self.pictures.read(picture)}
-            yield self.parallel.put_batch(batch | own)
-
-    @staticmethod
-    def _in_order(indices: np.ndarray, step: int, count: int, seed: int) -> np.ndarray:
-        samples = np.arange(step * count, (step + 1) * count)
-        epochs, positions = np.divmod(samples, len(indices))
-        found = np.empty(count, np.int64)
-        for epoch in np.unique(epochs):
-            now = epochs == epoch
-            found[now] = indices[epoch_order(seed, int(epoch), len(indices))[positions[now]]]
-        return found
-
-
-def make_region_preparation(
-    config: TuningConfig, normalization: Normalization, size: int, channels: int, context: int, key: jax.Array
-) -> Callable[[RegionBatch], tuple[jax.Array, jax.Array]]:
-    """Returns the pure function from a batch to warped, normalized regions and their labels.
-
-    Args:
-        config: the options.
-        normalization: the normalization of the network's images.
-        size: the height and width of a warped region, in pixels.
-        channels: the number of its channels.
-        context: the pixels around the box in it.
-        key: the key by which regions are mirrored.
-    """
-
-    def prepare(batch: RegionBatch) -> tuple[jax.Array, jax.Array]:
-        pictures = batch["resident"] if "resident" in batch else batch["pictures"]
-        fill = outside(normalization, channels)
-        found = warped(pictures, batch["picture"], batch["box"], size=size, context=context, fill=fill)
-        found = normalize(found, normalization)
-        if config.mirror:
-            keys = jax.vmap(lambda step, slot: jax.random.fold_in(jax.random.fold_in(key, step), slot))(
-                batch["step"], batch["slot"]
-            )
-            found = horizontal_flip(keys, found)
-        return found, batch["label"]
-
-    return prepare
 
 
 def tuned(
@@ -181,6 +75,9 @@ def tuned(
     Raises:
         UserError: no region shows an object or no region shows none, or an option does not fit the network.
     """
+    file = folder / NETWORK_FILE
+    if file.exists():
+        return read_tuned(network, class_names, folder)
     options, parallel = config.rcnn.tuning, DataParallel.over_all_devices()
     examples, background = regions.examples(options.min_overlap), regions.background(options.min_overlap)
     _check(examples, background, options, parallel)
@@ -224,7 +121,7 @@ def tuned(
     with Checkpoints(folder / CHECKPOINTS, keep=1, ranked=("top1_error",)) as checkpoints:
         restored = checkpoints.restore(abstract)
         state = restored.state if restored else make_state()
-        if restored is None or restored.step < options.steps:
+        if int(state.step) < options.steps:
             first = int(state.step)
             with Reporter(
                 folder,
@@ -242,7 +139,7 @@ def tuned(
                     state,
                     step=step,
                     feed=feed,
-                    evaluate=_evaluation(model, prepare, dataclasses.replace(feed, seed=feed.seed + 2 * _OTHER_ORDER)),
+                    evaluate=_evaluation(model, prepare, dataclasses.replace(feed, seed=feed.seed + 2 * OTHER_ORDER)),
                     plan=Plan(
                         total_steps=options.steps,
                         evaluation_steps=frozenset({options.steps}),
@@ -258,14 +155,27 @@ def tuned(
                 )
             if result is None:
                 return None
+        write_arrays(file, flax.traverse_util.flatten_dict(jax.device_get(state.variables), sep="/"))
+    return read_tuned(network, class_names, folder)
+
+
+def read_tuned(network: Trained, class_names: Sequence[str], folder: Path) -> Trained:
+    """Returns the network that `tuned` has trained to the end.
+
+    Args:
+        network: the network that it started from.
+        class_names: the names of the classes, without the background.
+        folder: the folder that was given to `tuned`.
+
+    Raises:
+        UserError: its file cannot be read.
+    """
+    variables = flax.traverse_util.unflatten_dict(read_arrays(folder / NETWORK_FILE), sep="/")
     names = (*class_names, BACKGROUND)
+    model = network.model.clone(num_classes=len(names))
     return dataclasses.replace(
-        network, model=model, variables=jax.device_get(state.variables), num_classes=classes, class_names=names
+        network, model=model, variables={"batch_stats": {}, **variables}, num_classes=len(names), class_names=names
     )
-
-
-BACKGROUND = "background"
-"""The name of the class of regions that show no object; it comes last."""
 
 
 def with_new_head(network: Trained, model: Network, initial: Variables, shape: tuple[int, int, int]) -> Variables:

@@ -10,15 +10,16 @@ import pytest
 import rich.console
 
 from jaxcnn.config.detection import TuningConfig
-from jaxcnn.detection.matching import regions_of
+from jaxcnn.detection.matching import labelled_regions
 from jaxcnn.detection.pictures import Pictures
-from jaxcnn.detection.tuning import RegionFeed, tuned, with_new_head
+from jaxcnn.detection.region_feed import RegionFeed
+from jaxcnn.detection.tuning import tuned, with_new_head
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.training.report import read_metrics
 from tests.detection import tiny
 
-REGIONS = regions_of(tiny.split(), tiny.proposals())
+REGIONS = labelled_regions(tiny.split(), tiny.proposals())
 
 
 def feed(config=None, seed=0, **options):
@@ -125,7 +126,7 @@ def test_a_batch_that_the_devices_cannot_share_is_refused(tmp_path):
 
 
 def test_images_without_objects_or_without_background_are_refused(tmp_path):
-    empty = regions_of(tiny.split(), [np.zeros((0, 4), np.float32)] * 4)
+    empty = labelled_regions(tiny.split(), [np.zeros((0, 4), np.float32)] * 4)
     pictures = Pictures(tiny.split(), 3)
     with pytest.raises(UserError, match=r"^every region overlaps an object by 0.5, so there is no background to tell"):
         tuned(tiny.network(), pictures, empty, tiny.CLASSES, tiny.config(), tmp_path)
