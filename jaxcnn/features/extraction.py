@@ -152,7 +152,7 @@ def _telling(data: DataConfig) -> DataConfig:
 
 
 def sha256_of(variables: Variables) -> str:
-    """Returns the SHA-256 of variables with their paths, types and shapes."""
+    """Returns the SHA-256 of a network's variables: of their names, data types, shapes and bits."""
     digest = hashlib.sha256()
     for path, leaf in sorted(flax.traverse_util.flatten_dict(dict(variables), sep="/").items()):
         array = np.ascontiguousarray(leaf)
@@ -206,7 +206,7 @@ class _Extraction:
                     raise Interrupted
                 yield self.compute(self.variables, batch)
 
-        write_rows(writer, dispatched(), done, name=feed.split.name, size=feed.size, batch_size=feed.batch_size)
+        write_rows(writer, dispatched(), done, name=feed.split.name, size=feed.size)
 
     def _finish(self, writer: Writer, images: Split) -> None:
         bad = []
