@@ -65,7 +65,7 @@ def train(arguments: list[str]) -> int:
         source.network, source.weights, source.checkpoint, source.weights_of, ignore=source.foreign.ignore
     )
     network = rcnn.load_source(given)
-    default = Options(tyro.MISSING, with_chosen_kinds(RCNNConfig(), rest))
+    default = Options(ScenesOf(), with_chosen_kinds(RCNNConfig(), rest))
     prog = f"{PROG} train {source.network}"
     chosen = tyro.cli(Options, prog=prog, default=default, args=rest, config=(tyro.conf.AvoidSubcommands,))
     done = rcnn.train(network, rcnn.configure(network, given, chosen.data, chosen.rcnn), chosen.workdir)

@@ -22,6 +22,7 @@ COMMANDS = {
     "probe": "fit a linear classifier, or nearest neighbours, to features",
     "transfer-study": "compare training, fine-tuning and features on few images",
     "baseline": "what came before: SIFT with Fisher vectors, sparse coding",
+    "detect": "find objects in images: R-CNN, and the sliding window",
     "models": "list the networks: size, cost, published errors",
     "recipes": "list the recipes that come with this package",
     "convert": "write pretrained weights of a model under our names",

@@ -54,8 +54,10 @@ def configure(network: Trained, source: NetworkSource, data: ScenesOf, options: 
         options: what a person chooses.
 
     Raises:
-        UserError: the network has no such layer, more than one matches, or the context leaves no room for a region.
+        UserError: no images are named, the network has no such layer, more than one matches, or the context leaves no room for a region.
     """
+    if not data.name:
+        raise UserError("the detector is given no images to learn from: name them with --data.name, as coco:FOLDER")
     if folder := run_folder(source.network):
         source = dataclasses.replace(source, network=str(absolute(folder)))
     size = network.data.evaluation_crop.size
