@@ -142,7 +142,7 @@ def here(original, tmp_path, monkeypatch):
         (lambda pics: (pics / "test/b/0.png").unlink(), "for evaluation .*: 'b' has 1 files and had 2"),
         (
             lambda pics: (pics / "train/a/0.png").rename(pics / "train/a/9.png"),
-            "for training .*: the files of 'a' have other names or sizes",
+            "for training .*: the files of 'a' have other names, sizes or contents",
         ),
         (
             lambda pics: shutil.copytree(pics / "test", pics / "validation"),

@@ -11,7 +11,7 @@ import typing
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float32, Int32
+from jaxtyping import Array, Float32, Int32, Real
 
 from jaxcnn.augment.arrays import Keys, Pixels
 from jaxcnn.augment.registry import AUGMENTATIONS, Change, On
@@ -122,8 +122,10 @@ def _checked(step: Augmentation, images: jax.Array, changed: jax.Array) -> jax.A
     return changed
 
 
-def normalize(images: Pixels, normalization: Normalization) -> Float32[Array, "batch height width channels"]:
-    """Returns ``(images / 255 - mean) / std`` as float32, for uint8 images (batch, height, width, channels)."""
+def normalize(
+    images: Real[Array, "batch height width channels"], normalization: Normalization
+) -> Float32[Array, "batch height width channels"]:
+    """Returns ``(images / 255 - mean) / std`` as float32, for levels from 0 to 255, uint8 or not rounded."""
     mean, std = jnp.array(normalization.mean), jnp.array(normalization.std)
     multiplier, offset = (each.reshape(1, 1, 1, -1) for each in (1 / (255 * std), -mean / std))
     return images.astype(jnp.float32) * multiplier + offset

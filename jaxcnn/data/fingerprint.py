@@ -6,7 +6,7 @@ It holds no times and no absolute paths, so a copy of a data set has the fingerp
 import dataclasses
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from jaxcnn.data.sources import Source
 from jaxcnn.errors import UserError
@@ -58,21 +58,32 @@ def fingerprint(source: Source) -> Fingerprint:
     Raises:
         UserError: a file has gone since the split was opened.
     """
+    return fingerprint_of(source.title, source.split, source.size, source.class_names, source.listing or (lambda: ()))
+
+
+def fingerprint_of(
+    title: str, split: str, images: int, class_names: tuple[str, ...], listing: Callable[[], Iterable[str]]
+) -> Fingerprint:
+    """Returns the fingerprint of a split of any kind.
+
+    Args:
+        title: the names of the data set and of the split, for messages.
+        split: the name of the split.
+        images: the number of images.
+        class_names: the classes' names, by label.
+        listing: a function that returns a line for each file, which begins with the file's path.
+
+    Raises:
+        UserError: a file has gone since the split was opened.
+    """
     parts: dict[str, list[str]] = defaultdict(list)
     try:
-        for line in source.listing() if source.listing else ():
+        for line in listing():
             folder, separator, _ = line.partition("/")
             parts[folder if separator else ""].append(line)
     except OSError as error:
-        raise UserError(
-            f"the files of {source.title} cannot be listed ({error}): see what has happened to them"
-        ) from error
-    return Fingerprint(
-        source.split,
-        source.size,
-        source.class_names,
-        {name: _part(files) for name, files in sorted(parts.items())},
-    )
+        raise UserError(f"the files of {title} cannot be listed ({error}): see what has happened to them") from error
+    return Fingerprint(split, images, class_names, {name: _part(files) for name, files in sorted(parts.items())})
 
 
 def _part(lines: Sequence[str]) -> Part:
@@ -102,7 +113,7 @@ def difference(before: Fingerprint, now: Fingerprint) -> str | None:
         elif was.files != is_now.files:
             return f"{name!r} has {is_now.files:,} files and had {was.files:,}" if name else _OTHER_FILES
         elif was.sha256 != is_now.sha256:
-            return f"the files of {name!r} have other names or sizes" if name else _OTHER_FILES
+            return f"the files of {name!r} have other names, sizes or contents" if name else _OTHER_FILES
     if before.images != now.images:
         return f"it has {now.images:,} images and had {before.images:,}"
     return None

@@ -44,16 +44,16 @@ def test_what_has_changed_is_said(photographs):
         "the class 'b' is gone and the class 'c' is new"
     )
     assert changed(photographs, lambda train: first.rename(train / "a" / "zz.jpg")) == (
-        "the files of 'a' have other names or sizes"
+        "the files of 'a' have other names, sizes or contents"
     )
     assert changed(photographs, lambda train: second.unlink()) == f"'a' has {images - 1} files and had {images}"
     third = sorted((photographs / "train" / "a").iterdir())[0]
     assert changed(photographs, lambda train: third.write_bytes(third.read_bytes() + b"\0")) == (
-        "the files of 'a' have other names or sizes"
+        "the files of 'a' have other names, sizes or contents"
     )
     (photographs / "train/a/deep").mkdir()
     assert changed(photographs, lambda train: third.rename(train / "a/deep" / third.name)) == (
-        "the files of 'a' have other names or sizes"
+        "the files of 'a' have other names, sizes or contents"
     )
 
 

@@ -1,0 +1,119 @@
+"""The registry of the kinds of data sets for detection, ours included, by which one is found by its name."""
+
+import dataclasses
+from collections.abc import Callable, Sequence
+
+from jaxcnn.detection.annotations import AnnotatedSplit, within_images
+from jaxcnn.detection.sources.coco import coco_splits, open_coco
+from jaxcnn.detection.sources.request import AnnotatedRequest
+from jaxcnn.errors import UserError, nearest
+from jaxcnn.paths import absolute
+from jaxcnn.text import escaped
+
+
+@dataclasses.dataclass(frozen=True)
+class _Kind:
+    open: Callable[[AnnotatedRequest], AnnotatedSplit]
+    splits: Callable[[str, str | None], Sequence[str]]
+    example: str
+    located: bool
+
+
+_KINDS: dict[str, _Kind] = {}
+
+
+def register_annotated(
+    kind: str,
+    *,
+    open: Callable[[AnnotatedRequest], AnnotatedSplit],
+    splits: Callable[[str, str | None], Sequence[str]],
+    example: str | None = None,
+    located: bool = False,
+) -> None:
+    """Adds a kind of data set for detection: from then on its name may be ``KIND`` or ``KIND:REST``.
+
+    Call it at the top of a recipe, before its ``config``.
+
+    Args:
+        kind: the beginning of the names of such data sets, up to the first colon.
+        open: a function that opens one split. Its boxes need not lie within their images: `open_annotated` cuts them.
+        splits: a function from what follows the colon, and ``data_dir``, to the names of the splits. Both functions
+            raise `UserError` for a data set that does not exist.
+        example: an example of such a name, for messages: ``coco:FOLDER``; by default ``kind``.
+        located: whether what follows the colon is a path, which a run keeps as an absolute one.
+
+    Raises:
+        UserError: the kind is not an identifier, or is registered already.
+    """
+    if not kind.isidentifier():
+        raise UserError(f"{kind!r} cannot be a kind of data set: take an identifier, such as 'photographs'")
+    if kind in _KINDS:
+        raise UserError(f"there is a kind of annotated data set named {kind!r} already: register yours as another")
+    _KINDS[kind] = _Kind(open, splits, example or kind, located)
+
+
+def annotated_kinds() -> list[str]:
+    """Returns the kinds of data sets for detection that are registered, sorted."""
+    return sorted(_KINDS)
+
+
+def _find(name: str) -> tuple[_Kind, str]:
+    """Returns a data set's kind, and what follows the colon in its name."""
+    kind, _, rest = name.partition(":")
+    if kind not in _KINDS:
+        examples = (each.example for each in _KINDS.values())
+        raise UserError(f"{escaped(name)!r} is not a data set for detection: {nearest(name, examples)}")
+    return _KINDS[kind], rest
+
+
+def absolute_annotated_name(name: str) -> str:
+    """Returns a data set's name that means the same in every working directory.
+
+    Raises:
+        UserError: there is no such kind of data set.
+    """
+    kind, rest = _find(name)
+    return f"{name.partition(':')[0]}:{absolute(rest or '.')}" if kind.located else name
+
+
+def annotated_splits(name: str, data_dir: str | None = None) -> tuple[str, ...]:
+    """Returns the names of the splits of a data set for detection, sorted.
+
+    Args:
+        name: the data set's name: ``coco:FOLDER``, ``voc:FOLDER``, ``tfds:NAME``, or of a kind that a recipe adds.
+        data_dir: where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
+
+    Raises:
+        UserError: there is no such data set.
+    """
+    kind, rest = _find(name)
+    return tuple(sorted(kind.splits(rest, data_dir)))
+
+
+def open_annotated(name: str, split: str, data_dir: str | None = None) -> AnnotatedSplit:
+    """Opens one split of a data set for detection. All annotations are read and checked; images are read later.
+
+    The boxes lie within their images, and each has some area: see `within_images`.
+
+    Args:
+        name: the data set's name, as `annotated_splits` takes it.
+        split: one of `annotated_splits`.
+        data_dir: where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
+
+    Raises:
+        UserError: there is no such data set or split, the split has no images, a file is missing, or an annotation
+            cannot be read.
+        TypeError: the kind was registered with a function that returned something else than an `AnnotatedSplit`.
+    """
+    kind, rest = _find(name)
+    if split not in (names := annotated_splits(name, data_dir)):
+        raise UserError(f"{escaped(name)} has no split {split!r}: {nearest(split, names)}")
+    found = kind.open(AnnotatedRequest(name, rest, split, data_dir))
+    if not isinstance(found, AnnotatedSplit):
+        raise TypeError(f"the function that opens {name} returned {type(found).__name__}, and must an AnnotatedSplit")
+    if not len(found):
+        raise UserError(f"the split {split!r} of {escaped(name)} has no images: name another")
+    return dataclasses.replace(found, images=within_images(found.images, found.title))
+
+
+register_annotated("coco", open=open_coco, splits=coco_splits, example="coco:FOLDER", located=True)
