@@ -7,6 +7,7 @@ jaxcnn benchmark tune MODEL FILE   times all lowerings of one network and keeps 
 jaxcnn benchmark input             the input stream beside tf.data and PyTorch's DataLoader
 jaxcnn benchmark augment           each augmentation, and lists of them, beside a training step
 jaxcnn benchmark loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
+jaxcnn benchmark detection         an image's proposals by part, and its windows in one pass, beside cropping each
 """
 
 import tempfile
@@ -22,8 +23,14 @@ from jaxcnn.benchmarks.input import CONTENDERS as INPUTS
 from jaxcnn.benchmarks.input import make_corpus, time_input
 from jaxcnn.benchmarks.layers import time_layers
 from jaxcnn.benchmarks.loop import compare_with_pytorch
+from jaxcnn.benchmarks.networks import untrained
+from jaxcnn.benchmarks.proposals import photograph, time_proposals
 from jaxcnn.benchmarks.training import CONTENDERS, Job, compare
+from jaxcnn.benchmarks.windows import compare_windows
 from jaxcnn.cli.shared import with_data_dir
+from jaxcnn.config.proposals import ProposalsConfig
+from jaxcnn.data.decode import with_channels
+from jaxcnn.detection.warp import CONTEXT
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.ops.lowering_rules import DIRECTIONS, write_tuned
 from jaxcnn.pictures.lowerings import plot_timings
@@ -202,6 +209,44 @@ def loop(
     print(f"ratio    {found.median('jaxcnn') / found.median('pytorch'):10.2f}")
 
 
+def detection(
+    models: tyro.conf.Positional[tuple[str, ...]] = ("resnet50",),
+    *,
+    proposals: int = 1000,
+    mode: Literal["fast", "quality"] = "fast",
+    context: int = CONTEXT,
+    batch: int = 50,
+    rounds: int = 5,
+) -> None:
+    """Prints the milliseconds of each part of an image's proposals, and of its windows in one pass and as crops.
+
+    Args:
+        models: the names of networks, which get their initial weights.
+        proposals: the number of proposals, if the image, scikit-learn's photograph of a temple, has as many.
+        mode: the mode of selective search.
+        context: the number of pixels around a proposal in what the network sees.
+        batch: the number of proposals or crops that the network takes together.
+        rounds: the turns that each takes; medians are printed.
+    """
+    keep_freed_memory()
+    pixels = photograph()
+    for model in models:
+        network = untrained(model)
+        config = ProposalsConfig(mode=mode)
+        found = time_proposals(network, pixels, config, context=context, count=proposals, at_once=batch, rounds=rounds)
+        print(f"{model}: {found.count:,} proposals of an image of {pixels.shape[0]}x{pixels.shape[1]}")
+        for part, seconds in found.seconds.items():
+            print(f"  {part:45} {1e3 * seconds:10,.1f} ms", flush=True)
+        windows = compare_windows(network, with_channels(pixels, network.data.channels), at_once=batch, rounds=rounds)
+        print(f"{model}: {windows.windows:,} windows of an image of {windows.shape[0]}x{windows.shape[1]}")
+        print(f"  {'in one pass':45} {1e3 * windows.one_pass:10,.1f} ms")
+        print(
+            f"  {'as crops':45} {1e3 * windows.crops:10,.1f} ms  "
+            f"({windows.crops / windows.one_pass:.1f} times the time, {windows.operations:.1f} times the operations)",
+            flush=True,
+        )
+
+
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     commands: dict[str, Callable[..., None]] = {
@@ -212,6 +257,7 @@ def main(arguments: list[str]) -> int:
         "input": input,
         "augment": augment,
         "loop": loop,
+        "detection": detection,
     }
     tyro.extras.subcommand_cli_from_dict(commands, prog="jaxcnn benchmark", args=arguments)
     return 0

@@ -72,9 +72,11 @@ def noise(height, width, channels=3):
 
 def answer(network, pictures):
     """The network's own logits."""
-    return jax.jit(lambda pictures: network.model.apply(network.variables, normalize(pictures, NORMALIZATION)))(
-        pictures
-    )
+
+    def run(variables, pictures):
+        return network.model.apply(variables, normalize(pictures, NORMALIZATION))
+
+    return jax.jit(run)(network.variables, pictures)
 
 
 def answer_in_surroundings(sliding, picture, row, column, context):
