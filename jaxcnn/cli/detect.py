@@ -23,10 +23,12 @@ from jaxcnn.cli.shared import Ignoring, console, source_of
 from jaxcnn.config.command_line import with_chosen_kinds
 from jaxcnn.config.detection import NetworkSource, RCNNConfig, ScenesOf, SlidingConfig
 from jaxcnn.detection import rcnn
+from jaxcnn.detection.annotations import AnnotatedSplit
 from jaxcnn.detection.files import split_of_files
 from jaxcnn.devices.threads import steady_threads
-from jaxcnn.errors import UserError
-from jaxcnn.pictures.detections import save_curves, save_pictures, save_recall
+from jaxcnn.errors import UserError, writing
+from jaxcnn.features.store import file_name
+from jaxcnn.pictures.detections import drawn, plot_precision_recall, plot_recall
 from jaxcnn.training.interrupt import EXIT_STOPPED
 
 PROG = "jaxcnn detect"
@@ -119,11 +121,21 @@ def run(arguments: list[str]) -> int:
     if found is None:
         print(STOPPED)
         return EXIT_STOPPED
-    drawn = save_pictures(
-        split, found.detections, found.class_names, chosen.out, min_score=chosen.min_score, limit=chosen.pictures
-    )
-    print(f"{chosen.out}/answers.json holds the answers for {len(split)} images; {drawn} pictures show them")
+    count = _draw(split, found, chosen)
+    print(f"{chosen.out}/answers.json holds the answers for {len(split)} images; {count} pictures show them")
     return 0
+
+
+def _draw(split: AnnotatedSplit, found: rcnn.Answers, chosen: Running) -> int:
+    """Writes pictures of the first images; returns how many there are."""
+    shown = list(zip(split.images, found.detections, strict=True))[: chosen.pictures]
+    for image, answers in shown:
+        sure = answers.above(chosen.min_score)
+        picture = drawn(image.read(), sure, found.class_names, image.objects if split.class_names else None)
+        name = Path(image.name).with_suffix(".png").name if not split.class_names else file_name(f"{image.name}.png")
+        with writing(chosen.out, "choose another --out"):
+            picture.save(chosen.out / name)
+    return len(shown)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,7 +159,7 @@ def evaluate(arguments: list[str]) -> int:
     console().print(result)
     print(result)
     if chosen.plot is not None:
-        save_curves(result, chosen.plot)
+        plot_precision_recall(result.curves, result.class_names, chosen.plot)
         print(f"{chosen.plot} shows precision against recall")
     return 0
 
@@ -171,9 +183,9 @@ def recall(arguments: list[str]) -> int:
     if found is None:
         print(STOPPED)
         return EXIT_STOPPED
-    console().print(found)
+    console().print(found.table())
     if chosen.plot is not None:
-        save_recall(found, chosen.plot)
+        plot_recall({"selective search": (found.proposals, found.recall)}, chosen.plot)
         print(f"{chosen.plot} shows recall against the number of proposals")
     return 0
 

@@ -89,6 +89,10 @@ class Detections:
         """Returns those of the highest scores, so many at most."""
         return Detections(self.boxes[:limit], self.scores[:limit], self.labels[:limit])
 
+    def above(self, minimum: float) -> "Detections":
+        """Returns those of at least this score."""
+        return self.best(int((self.scores >= minimum).sum()))
+
     def results(self, image_id: int, category_ids: Sequence[int]) -> list[JsonObject]:
         """Returns COCO's results: for each box an object with ``image_id``, ``category_id``, ``bbox`` and ``score``.
 

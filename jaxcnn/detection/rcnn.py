@@ -21,10 +21,12 @@ from jaxcnn.config.detection import DetectorConfig, NetworkSource, RCNNConfig, S
 from jaxcnn.config.stored import group_from_json
 from jaxcnn.detection.annotations import AnnotatedSplit
 from jaxcnn.detection.detections import Detections, write_results
+from jaxcnn.detection.proposals import proposals_of
+from jaxcnn.detection.recall import Recall, recall_of
 from jaxcnn.detection.result import DetectionResult, measured
 from jaxcnn.detection.sources import absolute_annotated_name, open_annotated
 from jaxcnn.detection.warp import check_context
-from jaxcnn.detection.work import DETECTOR_FILE, Work
+from jaxcnn.detection.work import DETECTOR_FILE, PROPOSALS, Work
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError, writing
 from jaxcnn.evaluation.evaluator import Interrupted
@@ -230,6 +232,29 @@ def evaluate(
     with writing(file, "choose another file"):
         replace_whole(file, strict_json.dumps(result.to_json(), indent=1) + "\n")
     return result
+
+
+def proposal_recall(workdir: str | Path, split: str | None = None) -> Recall | None:
+    """Returns how many objects of a split the proposals of the detector in a folder hold.
+
+    Args:
+        workdir: the folder of the detector.
+        split: as for `evaluate`.
+
+    Returns:
+        The recall; or None if SIGTERM or SIGINT asked to stop, and everything is saved.
+
+    Raises:
+        UserError: as `evaluate` does.
+    """
+    workdir = expanded(workdir)
+    config = stored_config(workdir)
+    opened = evaluation_split(config, split)
+    with StopRequest() as asked:
+        try:
+            return recall_of(opened, proposals_of(opened, config.rcnn.proposals, workdir / PROPOSALS, asked))
+        except Interrupted:
+            return None
 
 
 def evaluation_split(config: DetectorConfig, split: str | None = None) -> AnnotatedSplit:

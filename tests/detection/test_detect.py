@@ -109,7 +109,7 @@ def test_a_second_call_computes_no_proposal_and_no_feature_again(detector, files
 
 
 @pytest.mark.parametrize(
-    "questions", [(5, 40, 60), pytest.param(range(2, 400, 9), marks=pytest.mark.slow)], ids=["thrice", "often"]
+    "questions", [(5, 40, 45, 60), pytest.param(range(2, 400, 9), marks=pytest.mark.slow)], ids=["thrice", "often"]
 )
 def test_stopped_again_and_again_it_ends_in_the_same_bytes(files, tmp_path, monkeypatch, questions):
     allowed, codes = iter(questions), []
@@ -142,11 +142,12 @@ def test_stopped_again_and_again_it_ends_in_the_same_bytes(files, tmp_path, monk
     ("change", "missing"),
     [
         (("--tuning.steps", "0"), "tuned"),
-        (("--classifier", "softmax"), "machines.safetensors"),
-        (("--regression.no-used",), "regressors.safetensors"),
-        (("--machines.passes", "0"), None),
-        (("--warp.context", "0"), None),
+        pytest.param(("--classifier", "softmax"), "machines.safetensors", marks=pytest.mark.slow),
+        pytest.param(("--regression.no-used",), "regressors.safetensors", marks=pytest.mark.slow),
+        pytest.param(("--machines.passes", "0"), None, marks=pytest.mark.slow),
+        pytest.param(("--warp.context", "0"), None, marks=pytest.mark.slow),
     ],
+    ids=["tuning", "machines", "regression", "hard negatives", "context"],
 )
 def test_each_part_can_be_switched_off(files, tmp_path, change, missing):
     workdir = tmp_path / "detector"
@@ -188,6 +189,7 @@ def test_recall_of_the_proposals(detector, capsys):
     assert "recall" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_image_without_objects_and_an_empty_annotation_are_learned_from(files, tmp_path):
     shutil.copytree(files / "scenes", tmp_path / "scenes")
     file = tmp_path / "scenes" / "annotations" / "train.json"
@@ -226,6 +228,7 @@ def test_mistakes_are_answered_in_a_sentence(files, detector, tmp_path, capsys):
 
 def test_a_split_of_other_classes_is_refused(files, detector, capsys):
     file = files / "scenes" / "annotations" / "others.json"
+    shutil.copytree(files / "scenes" / "images" / "validation", files / "scenes" / "images" / "others")
     content = json.loads((files / "scenes" / "annotations" / "validation.json").read_text())
     content["categories"][1]["name"] = "bright"
     file.write_text(json.dumps(content))
