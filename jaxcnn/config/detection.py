@@ -23,7 +23,8 @@ class ScenesOf:
     """Images with annotated objects: which, and which splits of them."""
 
     name: str = ""
-    """The data set, which must be named: ``voc:FOLDER``, ``coco:FOLDER``, ``tfds:voc/2007``, or another kind that is registered."""
+    """The data set, which must be named: ``voc:FOLDER``, ``coco:FOLDER``, ``tfds:voc/2007``, or another kind that is
+    registered."""
     data_dir: Annotated[str | None, IS_PATH] = None
     """The folder where tfds keeps its prepared data sets."""
     train_split: str = "train"

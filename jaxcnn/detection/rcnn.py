@@ -56,7 +56,8 @@ def configure(network: Trained, source: NetworkSource, data: ScenesOf, options: 
         options: what a person chooses.
 
     Raises:
-        UserError: no images are named, the network has no such layer, more than one matches, or the context leaves no room for a region.
+        UserError: no images are named, the network has no such layer, more than one matches, or the context leaves no
+            room for a region.
     """
     if not data.name:
         raise UserError("the detector is given no images to learn from: name them with --data.name, as coco:FOLDER")
