@@ -82,7 +82,7 @@ def _tool() -> tuple[ModuleType, ModuleType]:
 
 
 def _annotation(image: int, box: np.ndarray, label: int) -> JsonObject:
-    left, top, right, bottom = box.astype(np.float64).tolist()
+    left, top, right, bottom = box.tolist()
     width, height = right - left, bottom - top
     return {
         "image_id": image,

@@ -119,8 +119,7 @@ class Detections:
                 f"the detections of image {image_id} include the label {self.labels.max()}: "
                 f"labels of {len(category_ids)} classes end at {len(category_ids) - 1}"
             )
-        # The sides are differences of float64, so that a reader of the file gets the same corners back.
-        corners = self.boxes.astype(np.float64)
+        # The sides are differences of Python's numbers, and no float32, so that a reader gets the same corners back.
         return [
             {
                 "image_id": image_id,
@@ -129,7 +128,7 @@ class Detections:
                 "score": score,
             }
             for (left, top, right, bottom), score, label in zip(
-                corners.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
+                self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
             )
         ]
 

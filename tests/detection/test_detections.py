@@ -44,6 +44,12 @@ def test_a_file_gives_the_same_detections_back(tmp_path_factory, images):
         same(one, other)
 
 
+def test_a_corner_keeps_its_bits_beside_a_far_one(tmp_path):
+    path, detections = tmp_path / "results.json", Detections.of([[-1000.3, -3000.7, 0.1234567, 0.007]], [0.1], [0])
+    write_results(path, [detections], [0], [0])
+    same(read_results(path, [0], [0])[0], detections)
+
+
 def test_the_form_is_coco_s(tmp_path):
     path = tmp_path / "results.json"
     detections = Detections.of([[10, 20, 40, 60]], [0.25], [1])
