@@ -19,8 +19,8 @@ BOX = [0, 0, 10, 10]
 # Of the first class both objects are found, of the second one of two, and the third is found where there is none.
 OBJECTS = [Objects.of([BOX, [20, 0, 30, 10]], [0, 1]), Objects.of([BOX, [20, 0, 30, 10]], [0, 1])]
 DETECTIONS = [
-    Detections([BOX, [20, 0, 30, 10]], [0.9, 0.8], [0, 1]),
-    Detections([BOX, [0, 0, 5, 5]], [0.7, 0.6], [0, 2]),
+    Detections.of([BOX, [20, 0, 30, 10]], [0.9, 0.8], [0, 1]),
+    Detections.of([BOX, [0, 0, 5, 5]], [0.7, 0.6], [0, 2]),
 ]
 
 

@@ -28,7 +28,7 @@ def test_small_images_are_enlarged_and_large_ones_stay():
 
 
 def test_a_box_is_drawn_where_it_is():
-    found = pixels(GREY, Detections([[20, 25, 60, 50]], [0.5], [0]), NAMES)
+    found = pixels(GREY, Detections.of([[20, 25, 60, 50]], [0.5], [0]), NAMES)
     changed = (found != 128).any(2)
     # The border lies inside the box, and the name above it.
     rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
@@ -39,7 +39,7 @@ def test_a_box_is_drawn_where_it_is():
     assert (left == right).all()
     assert left.max() == 255
     # Another class has another colour.
-    other = pixels(GREY, Detections([[20, 25, 60, 50]], [0.5], [1]), NAMES)
+    other = pixels(GREY, Detections.of([[20, 25, 60, 50]], [0.5], [1]), NAMES)
     assert np.abs(other[40 * SCALE, 20 * SCALE + 2] - left).max() > 100
 
 
@@ -51,8 +51,8 @@ def test_annotated_objects_are_dashed():
 
 def test_names_do_not_cover_each_other():
     boxes = [[20, 25, 60, 50], [20, 25, 61, 51], [20, 25, 62, 52]]
-    both = pixels(GREY, Detections(boxes[:2], [0.9, 0.8], [0, 1]), NAMES)
-    best = pixels(GREY, Detections(boxes[:1], [0.9], [0]), NAMES)
+    both = pixels(GREY, Detections.of(boxes[:2], [0.9, 0.8], [0, 1]), NAMES)
+    best = pixels(GREY, Detections.of(boxes[:1], [0.9], [0]), NAMES)
     above = np.s_[: 25 * SCALE - 1]
     np.testing.assert_array_equal(both[above], best[above])
     # The second name lies below its box.
@@ -66,13 +66,13 @@ def test_names_do_not_cover_each_other():
     ids=["left corner", "right corner", "beside", "beyond", "degenerate", "whole"],
 )
 def test_boxes_beyond_the_image_and_without_area_are_drawn(box):
-    found = pixels(GREY, Detections([box], [-3], [1]), NAMES, Objects.of([box], [1]))
+    found = pixels(GREY, Detections.of([box], [-3], [1]), NAMES, Objects.of([box], [1]))
     assert (found != 128).any()
 
 
 def test_names_without_room_are_still_drawn():
     tiny = np.zeros((2, 900, 3), np.uint8)
-    assert drawn(tiny, Detections([[0, 0, 900, 2]], [0.5], [0]), ("a very long name " * 20,)).size == (900, 2)
+    assert drawn(tiny, Detections.of([[0, 0, 900, 2]], [0.5], [0]), ("a very long name " * 20,)).size == (900, 2)
 
 
 def test_the_area_that_is_filled_is_the_average_precision(tmp_path, monkeypatch):
@@ -80,7 +80,7 @@ def test_the_area_that_is_filled_is_the_average_precision(tmp_path, monkeypatch)
     random = np.random.default_rng(0)
     objects = [Objects.of([[0, 0, 10, 10], [20, 0, 30, 10]], [0, 1]) for _ in range(12)]
     detections = [
-        Detections(each.boxes + random.choice([0, 0, 9], (2, 1)), random.random(2), [0, 1]) for each in objects
+        Detections.of(each.boxes + random.choice([0, 0, 9], (2, 1)), random.random(2), [0, 1]) for each in objects
     ]
     found = [*curves(objects, detections, 3, "voc"), *curves(objects, [Detections.none()] * 12, 2, "voc")[:1]]
     monkeypatch.setattr(pyplot, "close", lambda figure: None)
