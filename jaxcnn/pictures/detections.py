@@ -4,11 +4,14 @@ import colorsys
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from jaxcnn.detection.annotations import Objects
+from jaxcnn.detection.average_precision import Curve
+from jaxcnn.detection.detections import Detections
 from jaxcnn.pictures.pyplot import import_pyplot
 from jaxcnn.text import escaped
 
@@ -23,59 +26,8 @@ _Rectangle: TypeAlias = tuple[float, float, float, float]
 _Colour: TypeAlias = tuple[int, int, int]
 
 
-class Found(Protocol):
-    """What was found in an image, as `jaxcnn.detection.detections.Detections` has it."""
-
-    @property
-    def boxes(self) -> np.ndarray:
-        """The boxes (found, 4): left, top, right and bottom, in pixels."""
-
-    @property
-    def scores(self) -> np.ndarray:
-        """The scores (found,), descending."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """The labels (found,) of the classes."""
-
-
-class Annotated(Protocol):
-    """The objects in an image, as `jaxcnn.detection.annotations.Objects` has them."""
-
-    @property
-    def boxes(self) -> np.ndarray:
-        """The boxes (objects, 4): left, top, right and bottom, in pixels."""
-
-    @property
-    def labels(self) -> np.ndarray:
-        """The labels (objects,) of the classes."""
-
-
-class Curve(Protocol):
-    """The precision and recall of a class, as `jaxcnn.detection.average_precision.Curve` has them."""
-
-    @property
-    def objects(self) -> int:
-        """The number of objects."""
-
-    @property
-    def recall(self) -> np.ndarray:
-        """The recall at each detection."""
-
-    @property
-    def precision(self) -> np.ndarray:
-        """The precision at each detection."""
-
-    @property
-    def interpolated(self) -> np.ndarray:
-        """The largest precision at each detection's recall or a higher one."""
-
-    def average_precision(self, interpolation: Literal["area"]) -> float:
-        """Returns the area under the curve."""
-
-
 def drawn(
-    image: np.ndarray, detections: Found, class_names: Sequence[str], objects: Annotated | None = None
+    image: np.ndarray, detections: Detections, class_names: Sequence[str], objects: Objects | None = None
 ) -> Image.Image:
     """Returns an image with boxes, names and scores, enlarged by a whole number where it is small.
 
