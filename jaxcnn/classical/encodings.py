@@ -80,7 +80,7 @@ def encode_split(
                 rows = {LAYER: descriptors, LABEL: batch["label"], KNOWN: batch["mask"]}
                 yield encode(placed, parallel.put_batch(rows))
 
-        write_rows(writer, dispatched(), done, name=split.name, size=split.size, batch_size=batch_size)
+        write_rows(writer, dispatched(), done, name=split.name, size=split.size)
         by_writer(writer.finish)
 
 

@@ -94,7 +94,7 @@ def extract(
     splits = tuple(dict.fromkeys(splits or _usual_splits(data)))
     config = FeaturesConfig(
         network=name,
-        weights_sha256=_sha256(network.variables),
+        weights_sha256=sha256_of(network.variables),
         layers=tuple(each.name for each in chosen),
         pooling=pooling,
         images_at_once=images_at_once,
@@ -151,7 +151,8 @@ def _telling(data: DataConfig) -> DataConfig:
     )
 
 
-def _sha256(variables: Variables) -> str:
+def sha256_of(variables: Variables) -> str:
+    """Returns the SHA-256 of a network's variables: of their names, data types, shapes and bits."""
     digest = hashlib.sha256()
     for path, leaf in sorted(flax.traverse_util.flatten_dict(dict(variables), sep="/").items()):
         array = np.ascontiguousarray(leaf)
@@ -205,7 +206,7 @@ class _Extraction:
                     raise Interrupted
                 yield self.compute(self.variables, batch)
 
-        write_rows(writer, dispatched(), done, name=feed.split.name, size=feed.size, batch_size=feed.batch_size)
+        write_rows(writer, dispatched(), done, name=feed.split.name, size=feed.size)
 
     def _finish(self, writer: Writer, images: Split) -> None:
         bad = []

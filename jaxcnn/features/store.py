@@ -275,11 +275,33 @@ class Features:
         Raises:
             UserError: there is no such layer in the file.
         """
+        values = int(np.prod(self._check(layer), dtype=np.int64))
+        if not len(self):  # which safetensors cannot slice
+            return np.zeros((0, values), np.float32)
+        return self._file.get_slice(layer)[rows].reshape(-1, values)
+
+    def mapped(self, layer: str) -> np.ndarray:
+        """Returns the features of a layer as `values` does, of which only what is looked at is read from the disk.
+
+        Args:
+            layer: the name of the layer.
+
+        Raises:
+            UserError: there is no such layer in the file.
+        """
+        shape = (len(self), int(np.prod(self._check(layer), dtype=np.int64)))
+        if not len(self):
+            return np.zeros(shape, np.float32)
+        with self.path.open("rb") as file:
+            start = _read_header(file)[layer]["data_offsets"][0] + file.tell()
+        return np.memmap(self.path, _DTYPES["F32"], "r", start, shape)
+
+    def _check(self, layer: str) -> tuple[int, ...]:
+        """Returns the shape of a layer's features of one image; refuses a layer that is not there."""
         layers = self.layers
         if layer not in layers:
             raise UserError(f"{self.path} holds no layer {layer!r}: {nearest(layer, layers)}")
-        found = self._file.get_slice(layer)[rows]
-        return found.reshape(len(found), -1)
+        return layers[layer]
 
 
 def splits_in(folder: Path) -> list[str]:

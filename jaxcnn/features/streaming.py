@@ -1,7 +1,7 @@
 """From batches on the devices to rows on the disk: what all that streams features has in common."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import jax
 import numpy as np
@@ -17,6 +17,8 @@ from jaxcnn.types import PyTree
 
 COMMIT_SECONDS = 1.0
 """The time after which images are counted as done, for which the disk must be waited for."""
+PRESENT = "present"
+"""The name of a mask of rows: those that it leaves out are padding, which is not written."""
 Rows = dict[str, jax.Array]
 """An array for each layer and for ``label`` and ``known``, with a row for each image."""
 
@@ -47,34 +49,48 @@ def _same(tree: PyTree) -> PyTree:
     return tree
 
 
-def write_rows(writer: Writer, batches: Iterator[Rows], done: int, *, name: str, size: int, batch_size: int) -> None:
+def write_rows(
+    writer: Writer,
+    batches: Iterator[Mapping[str, jax.Array | np.ndarray]],
+    done: int,
+    *,
+    name: str,
+    size: int,
+    counted: str = "images",
+) -> None:
     """Writes the rows of batches as they are computed; process 0 writes, and all wait.
 
     Whatever ends it, what was written is counted: SIGTERM, an error in an image, and a full disk that has room again.
 
     Args:
         writer: the file, which is open.
-        batches: the rows of all batches from this image on; the last one may be padded.
-        done: the number of images that are done.
+        batches: the rows of all batches from this row on; the last one may be padded at its end, and each may be padded
+            anywhere with what its mask `PRESENT` leaves out.
+        done: the number of rows that are done.
         name: the name of the split, for the log.
-        size: the number of its images.
-        batch_size: the number of images in a batch.
+        size: the number of its rows.
+        counted: what a row is of, for the log.
 
     Raises:
         UserError: the file cannot be written.
         MachineError: the disk is full, or fails.
     """
-    progress, committed = Progress(name, size - done), time.monotonic()
+    progress, committed = Progress(name, size - done, counted), time.monotonic()
     try:
         for rows in ahead(batches, BATCHES_IN_FLIGHT):
             jax.block_until_ready(rows)
             if is_writer():
-                writer.write(done, _without_unknown({name: np.asarray(value) for name, value in rows.items()}))
-                progress.advance(min(batch_size, size - done))
-            done += batch_size
-            if is_writer() and time.monotonic() - committed >= COMMIT_SECONDS:
-                writer.commit(done)
-                committed = time.monotonic()
+                host = {name: np.asarray(value) for name, value in rows.items()}
+                present = host.pop(PRESENT, None)
+                if present is not None:
+                    host = {name: value[present] for name, value in host.items()}
+                writer.write(done, _without_unknown(host))
+                count = len(host[KNOWN])
+                progress.advance(min(count, size - done))
+                done += count
+                if time.monotonic() - committed >= COMMIT_SECONDS:
+                    writer.commit(done)
+                    committed = time.monotonic()
     finally:
         if is_writer():
             writer.commit(done)

@@ -34,3 +34,36 @@ def coco_folder(folder: Path, content=None, split="train", images="images") -> s
     (folder / "annotations").mkdir(parents=True, exist_ok=True)
     (folder / "annotations" / f"{split}.json").write_text(json.dumps(content))
     return f"coco:{folder}"
+
+
+def voc_object(name, box, difficult=0, more=""):
+    """VOC's XML of an object; the box is xmin, ymin, xmax, ymax, from 1 and inclusive."""
+    bounds = "".join(f"<{k}>{v}</{k}>" for k, v in zip(("xmin", "ymin", "xmax", "ymax"), box, strict=True))
+    return f"<object><name>{name}</name><difficult>{difficult}</difficult><bndbox>{bounds}</bndbox>{more}</object>"
+
+
+def voc_annotation(width=30, height=20, objects=()):
+    size = f"<size><width>{width}</width><height>{height}</height><depth>3</depth></size>"
+    return f"<annotation>{size}{''.join(objects)}</annotation>"
+
+
+def voc_folder(folder: Path, annotations, split="train", classes=CLASSES, suffix=".jpg") -> str:
+    """Writes a data set of images of 30 by 20 pixels, and returns its name.
+
+    Args:
+        folder: where.
+        annotations: the XML of each image by its name.
+        split: the name of the split.
+        classes: the classes that have lists of their own.
+        suffix: that of the images.
+    """
+    lists = folder / "ImageSets" / "Main"
+    for each in (lists, folder / "Annotations"):
+        each.mkdir(parents=True, exist_ok=True)
+    for name, content in annotations.items():
+        save_image(folder / "JPEGImages" / f"{name}{suffix}", 30, 20)
+        (folder / "Annotations" / f"{name}.xml").write_text(content)
+    (lists / f"{split}.txt").write_text("".join(f"{name}\n" for name in annotations))
+    for each in classes:
+        (lists / f"{each}_{split}.txt").write_text("".join(f"{name} -1\n" for name in annotations))
+    return f"voc:{folder}"

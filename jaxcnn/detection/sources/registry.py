@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from jaxcnn.detection.annotations import AnnotatedSplit, within_images
 from jaxcnn.detection.sources.coco import coco_splits, open_coco
 from jaxcnn.detection.sources.request import AnnotatedRequest
+from jaxcnn.detection.sources.voc import open_voc, voc_splits
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.paths import absolute
 from jaxcnn.text import escaped
@@ -117,3 +118,4 @@ def open_annotated(name: str, split: str, data_dir: str | None = None) -> Annota
 
 
 register_annotated("coco", open=open_coco, splits=coco_splits, example="coco:FOLDER", located=True)
+register_annotated("voc", open=open_voc, splits=voc_splits, example="voc:FOLDER", located=True)
