@@ -118,10 +118,10 @@ def check_windows(sliding, height, width, where):
             for index, count in zip(place, (level.rows, level.columns), strict=True)
         )
         expected = answer_in_surroundings(sliding, picture, row, column, sliding.context)
-        assert np.abs(expected).max() > 0.05
-        worst = max(worst, np.abs(found[row, column] - expected).max())
+        largest = np.abs(expected).max()
+        worst = max(worst, np.abs(found[row, column] - expected).max() / largest)
     print(type(network.model).__name__, sliding.grid, sliding.context, level, f"{worst:.1e}")
-    assert worst < 1e-4
+    assert worst < 1e-5  # so scores of up to 10, which trained networks have, agree to 1e-4
 
 
 def test_windows_of_a_network_without_padding_have_the_scores_of_their_crops():
@@ -137,7 +137,8 @@ def test_windows_of_a_network_without_padding_have_the_scores_of_their_crops():
         for left, top, right, bottom in np.rint(boxes[len(crops) :][: level.rows * level.columns] * scale).astype(int):
             crops.append(picture[top:bottom, left:right])
     assert len(crops) == len(boxes) == len(scores) == 4 * 9 + 1 * 4
-    np.testing.assert_allclose(scores, answer(network, np.stack(crops)), rtol=0, atol=1e-4)
+    expected = np.asarray(answer(network, np.stack(crops)))
+    assert np.abs(scores - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize(
@@ -160,7 +161,7 @@ def test_a_window_sees_as_far_as_is_said_and_no_less():
     near, far = (answer_in_surroundings(sliding, image, 0, middle, sliding.context - less) for less in (4, 0))
     # Pixels to each side: 1 and 2 of the stem and the first stage, 1 and 2 of the second, 2 and 4 of the third.
     assert sliding.context == 12
-    assert np.abs(found - near).max() > 1e-4 > np.abs(found - far).max()
+    assert np.abs(found - near).max() > 1e-3 > 1e-4 > np.abs(found - far).max()
 
 
 def test_a_picture_of_one_window_has_the_networks_own_scores():
@@ -172,7 +173,8 @@ def check_one_window(sliding):
     image = noise(size, size, sliding.trained.data.channels)
     boxes, scores = sliding.scores(image)
     assert boxes.tolist() == [[0, 0, size, size]]
-    np.testing.assert_allclose(scores, answer(sliding.trained, image[None]), rtol=0, atol=1e-4)
+    expected = np.asarray(answer(sliding.trained, image[None]))
+    assert np.abs(scores - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 def convolved(jaxpr):
@@ -329,6 +331,8 @@ def test_a_mistake_gets_a_sentence(mistake):
 )
 def test_windows_of_a_network_of_its_real_size_have_the_scores_of_their_crops(name):
     variant, model = get_variant(name), jaxcnn.create_model(name)
+    if name == "convnext_tiny":
+        model = model.clone(stage_sizes=(1, 1, 1, 1))  # of all its blocks, a window would see 900 pixels to each side
     network = trained(model, variant.input_size, variant.channels)
     size, sliding = variant.input_size, Sliding(network, scales=(1,))
     width = size + 2 * min(sliding.context, 640) + 2 * sliding.stride
