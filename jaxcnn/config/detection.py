@@ -111,11 +111,15 @@ class AnswersConfig:
 class WarpConfig:
     """How the region of a box becomes an image of the network's size."""
 
-    context: Annotated[int, Field(ge=0)] = 16
-    """The number of pixels around the box, counted in the warped image."""
+    context: Annotated[int, Field(ge=0)] | None = None
+    """The number of pixels around the box, counted in the warped image; by default the paper's 16 of 227, rounded."""
     regions_at_once: PositiveInt = 64
     """The number of regions that a device takes together. The bits of the features may depend on it; they do not
     depend on the number of devices."""
+
+    def context_of(self, size: int) -> int:
+        """Returns the pixels of context on each side of a box in a warped image of this height and width."""
+        return round(size * 16 / 227) if self.context is None else self.context
 
 
 @option_group

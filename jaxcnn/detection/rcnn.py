@@ -64,7 +64,7 @@ def configure(network: Trained, source: NetworkSource, data: ScenesOf, options: 
     if folder := run_folder(source.network):
         source = dataclasses.replace(source, network=str(absolute(folder)))
     size = network.data.evaluation_crop.size
-    check_context(size, options.warp.context)
+    check_context(size, options.warp.context_of(size))
     chosen = choose(layers(network), options.layer)
     if len(chosen) > 1:
         raise UserError(

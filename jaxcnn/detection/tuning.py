@@ -91,7 +91,7 @@ def tuned(
     learning_rate, optimizer = make_optimizer(options.optimizer, epoch, options.steps, partition)
     head_key, mirror_key, dropout_key = jax.random.split(jax.random.key(options.seed), 3)
     prepare = make_region_preparation(
-        options, config.normalization, size, config.channels, config.rcnn.warp.context, mirror_key
+        options, config.normalization, size, config.channels, config.rcnn.warp.context_of(config.size), mirror_key
     )
 
     def initial() -> TrainState:

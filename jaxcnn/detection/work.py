@@ -181,7 +181,7 @@ class Work:
             name,
             layer="|".join(map(re.escape, wanted)),
             size=config.size,
-            context=config.rcnn.warp.context,
+            context=config.rcnn.warp.context_of(config.size),
             regions_at_once=config.rcnn.warp.regions_at_once,
             stop=self.stop,
         )
