@@ -111,6 +111,7 @@ def curves(
     if not 0 < threshold <= 1:
         raise UserError(f"a threshold of intersection over union is above 0 and at most 1, not {threshold}")
     check_pairs(objects, detections, num_classes)
+    match, limit = (_coco, COCO_LIMIT) if matching == "coco" else (_voc, None)
     counted = np.zeros(num_classes, int)
     scores: list[list[np.ndarray]] = [[] for _ in range(num_classes)]
     outcomes: list[list[np.ndarray]] = [[] for _ in range(num_classes)]
@@ -118,11 +119,9 @@ def curves(
         ignored = there.difficult | there.crowd
         counted += np.bincount(there.labels[~ignored], minlength=num_classes)
         for label in np.unique(found.labels):
-            own, mine = found.labels == label, there.labels == label
-            boxes, limit = found.boxes[own], COCO_LIMIT if matching == "coco" else None
-            match = _coco if matching == "coco" else _voc
-            scores[label].append(found.scores[own][:limit])
-            outcomes[label].append(match(boxes[:limit], there.boxes[mine], ignored[mine], threshold))
+            own, of_class = np.flatnonzero(found.labels == label)[:limit], there.labels == label
+            scores[label].append(found.scores[own])
+            outcomes[label].append(match(found.boxes[own], there.boxes[of_class], ignored[of_class], threshold))
     return [
         _curve(*(np.concatenate(each) if each else np.zeros(0) for each in pair), int(count))
         for *pair, count in zip(scores, outcomes, counted, strict=True)
@@ -156,7 +155,7 @@ def _voc(boxes: np.ndarray, objects: np.ndarray, ignored: np.ndarray, threshold:
         return outcomes
     overlaps = iou(boxes, objects)
     nearest = overlaps.argmax(1)
-    taken = ignored.copy()
+    taken = np.zeros(len(objects), bool)
     for row in np.flatnonzero(overlaps.max(1) >= threshold):
         one = nearest[row]
         if ignored[one]:
@@ -171,14 +170,13 @@ def _coco(boxes: np.ndarray, objects: np.ndarray, ignored: np.ndarray, threshold
     outcomes = np.full(len(boxes), _WRONG, np.int8)
     if not len(objects):
         return outcomes
-    # COCO's tool accepts a little less than a threshold of 1, and the last of equal overlaps.
-    enough = min(threshold, 1 - 1e-10)
+    # Of equal overlaps, COCO's tool takes the last.
     overlaps = iou(boxes, objects[~ignored])[:, ::-1]
-    in_crowd = (covered(boxes, objects[ignored]) >= enough).any(1)
+    in_crowd = (covered(boxes, objects[ignored]) >= threshold).any(1)
     outcomes[in_crowd] = _PASSED_OVER
-    for row in np.flatnonzero((overlaps >= enough).any(1)):
+    for row in np.flatnonzero((overlaps >= threshold).any(1)):
         one = overlaps[row].argmax()
-        if overlaps[row, one] >= enough:
+        if overlaps[row, one] >= threshold:
             outcomes[row] = _RIGHT
             overlaps[:, one] = 0
     return outcomes

@@ -45,8 +45,8 @@ def check_boxes(boxes: ArrayLike, what: str) -> Float32[np.ndarray, "boxes 4"]:
 
 def area(boxes: ArrayLike) -> Float64[np.ndarray, "..."]:
     """Returns the areas (...,) of boxes (..., 4) in square pixels, as float64."""
-    left, top, right, bottom = np.moveaxis(np.asarray(boxes, np.float64), -1, 0)
-    return (right - left) * (bottom - top)
+    found = np.asarray(boxes, np.float64)
+    return (found[..., 2] - found[..., 0]) * (found[..., 3] - found[..., 1])
 
 
 def intersection(a: ArrayLike, b: ArrayLike) -> Float64[np.ndarray, "a b"]:

@@ -49,12 +49,12 @@ def coco_precision(objects: Sequence[Objects], detections: Sequence[Detections],
     there = [
         _annotation(image, box, label) | {"iscrowd": int(ignored)}
         for image, each in enumerate(objects)
-        for box, label, ignored in zip(each.boxes, each.labels, each.difficult | each.crowd, strict=True)
+        for box, label, ignored in zip(each.boxes, each.labels.tolist(), each.difficult | each.crowd, strict=True)
     ]
     found = [
-        _annotation(image, box, label) | {"score": float(score)}
+        _annotation(image, box, label) | {"score": score}
         for image, each in enumerate(detections)
-        for box, label, score in zip(each.boxes, each.labels, each.scores, strict=True)
+        for box, label, score in zip(each.boxes, each.labels.tolist(), each.scores.tolist(), strict=True)
     ]
     # The tool tells what it does on the standard output.
     with contextlib.redirect_stdout(io.StringIO()):
@@ -82,11 +82,11 @@ def _tool() -> tuple[ModuleType, ModuleType]:
 
 
 def _annotation(image: int, box: np.ndarray, label: int) -> JsonObject:
-    left, top, right, bottom = box.astype(np.float64).tolist()
+    left, top, right, bottom = box.tolist()
     width, height = right - left, bottom - top
     return {
         "image_id": image,
-        "category_id": int(label),
+        "category_id": label,
         "bbox": [left, top, width, height],
         "area": width * height,
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool, Float, Float32, Int, Int32
+from numpy.typing import ArrayLike
 
 from jaxcnn import strict_json
 from jaxcnn.detection.boxes import check_boxes
@@ -16,11 +17,11 @@ from jaxcnn.paths import replace_whole
 from jaxcnn.types import Json, JsonObject
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Detections:
     """What was found in one image, by descending score.
 
-    Of equal scores, what was given first comes first. Arrays of other types of numbers are converted.
+    Of equal scores, what was given first comes first.
 
     Raises:
         UserError: the arrays do not fit each other, a score is not finite, a label is negative, or `check_boxes` finds
@@ -35,10 +36,12 @@ class Detections:
     """The labels of the classes."""
 
     def __post_init__(self) -> None:
-        boxes = check_boxes(self.boxes, "the detections")
-        with np.errstate(over="ignore"):
-            scores = np.array(self.scores, np.float32)
-        labels = np.array(self.labels, np.int32)
+        types = [array.dtype for array in (self.boxes, self.scores, self.labels)]
+        if types != [np.float32, np.float32, np.int32]:
+            raise ValueError(
+                f"boxes, scores and labels must be float32, float32 and int32, not {', '.join(map(str, types))}"
+            )
+        boxes, scores, labels = check_boxes(self.boxes, "the detections"), self.scores, self.labels
         if not scores.shape == labels.shape == (len(boxes),):
             raise UserError(
                 f"detections of {len(boxes)} boxes have scores {scores.shape} and labels {labels.shape}: "
@@ -56,9 +59,23 @@ class Detections:
         return len(self.scores)
 
     @classmethod
+    def of(cls, boxes: ArrayLike, scores: ArrayLike, labels: ArrayLike) -> "Detections":
+        """Returns detections of sequences or arrays of any numbers.
+
+        Raises:
+            UserError: as the class does.
+        """
+        with np.errstate(over="ignore"):  # what float32 does not hold is refused, as it is not finite
+            return cls(
+                check_boxes(boxes, "the detections"),
+                np.asarray(scores, np.float32).reshape(-1),
+                np.asarray(labels, np.int32).reshape(-1),
+            )
+
+    @classmethod
     def none(cls) -> "Detections":
         """Returns the detections of an image in which nothing was found."""
-        return cls(np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int32))
+        return cls.of([], [], [])
 
     @classmethod
     def of_classes(
@@ -83,7 +100,7 @@ class Detections:
         own = np.asarray(boxes)[row] if np.ndim(boxes) == 2 else np.asarray(boxes)[row, label]
         found = np.asarray(scores)[row, label]
         enough = found >= minimum
-        return cls(own[enough], found[enough], label[enough].astype(np.int32))
+        return cls.of(own[enough], found[enough], label[enough])
 
     def best(self, limit: int) -> "Detections":
         """Returns those of the highest scores, so many at most."""
@@ -104,8 +121,7 @@ class Detections:
                 f"the detections of image {image_id} include the label {self.labels.max()}: "
                 f"labels of {len(category_ids)} classes end at {len(category_ids) - 1}"
             )
-        # The sides are differences of float64, so that a reader of the file gets the same corners back.
-        corners = self.boxes.astype(np.float64)
+        # The sides are differences of Python's numbers, and no float32, so that a reader gets the same corners back.
         return [
             {
                 "image_id": image_id,
@@ -114,7 +130,7 @@ class Detections:
                 "score": score,
             }
             for (left, top, right, bottom), score, label in zip(
-                corners.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
+                self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
             )
         ]
 
@@ -175,12 +191,10 @@ def read_results(path: Path, image_ids: Sequence[int], category_ids: Sequence[in
         left, top, width, height = map(float, result["bbox"])
         box = [left, top, left + width, top + height]
         found[result["image_id"]].append((box, float(result["score"]), labels[result["category_id"]]))
-    return [_detections(found[image_id]) for image_id in image_ids]
-
-
-def _detections(rows: Sequence[tuple[list[float], float, int]]) -> Detections:
-    boxes, scores, labels = zip(*rows, strict=True) if rows else ((), (), ())
-    return Detections(np.array(boxes, np.float32), np.array(scores, np.float32), np.array(labels, np.int32))
+    return [
+        Detections.of(*(zip(*found[image_id], strict=True) if found[image_id] else ([], [], [])))
+        for image_id in image_ids
+    ]
 
 
 def _fault(result: Json, images: Mapping[int, object], labels: Mapping[int, int]) -> str | None:

@@ -17,9 +17,9 @@ from jaxcnn.types import JsonObject
 FIGURES: Mapping[str, tuple[str, str]] = {
     "voc_area": ("VOC\narea", "VOC's protocol at IoU 0.5, the area under the curve, as since 2010"),
     "voc_11_points": ("VOC\n11 points", "VOC's protocol at IoU 0.5, the mean at 11 recalls, as until 2009"),
-    "coco": ("COCO\nIoU 0.5-0.95", "COCO's protocol by pycocotools, the mean over IoU 0.5 to 0.95"),
-    "coco_50": ("COCO\nIoU 0.5", "COCO's protocol by pycocotools, at IoU 0.5"),
-    "coco_75": ("COCO\nIoU 0.75", "COCO's protocol by pycocotools, at IoU 0.75"),
+    "coco": ("COCO\n0.5-0.95", "COCO's protocol by pycocotools, the mean over IoU 0.5 to 0.95"),
+    "coco_50": ("COCO\n0.5", "COCO's protocol by pycocotools, at IoU 0.5"),
+    "coco_75": ("COCO\n0.75", "COCO's protocol by pycocotools, at IoU 0.75"),
 }
 """The figures of a result by name: the head of their column, and the protocol that each is measured by."""
 
@@ -70,13 +70,13 @@ class DetectionResult:
 
     def __rich__(self) -> rich.table.Table:
         """Returns a table with a row for each class, which a console prints."""
-        heads = ["objects", "detections", *(head for head, _ in FIGURES.values())]
+        heads = ["objects", "boxes\nfound", *(head for head, _ in FIGURES.values())]
         columns = [rich.table.Column(head, justify="right", vertical="bottom") for head in heads]
         missing = [name for name, count in zip(self.class_names, self.objects, strict=True) if not count]
-        notes = [f"average precision in %, of {self.images} images"]
+        notes = [f"average precision in % on {self.images} images, VOC's at IoU 0.5, COCO's by pycocotools"]
         if missing:
             notes.append(f"not in the mean, because they have no objects: {', '.join(missing)}")
-        table = rich.table.Table("class", *columns, caption=rich.text.Text("\n".join(notes)), show_footer=False)
+        table = rich.table.Table("class", *columns, caption=rich.text.Text("\n".join(notes)))
         for label, name in enumerate(self.class_names):
             values = (_in_words(float(self.average_precisions[figure][label])) for figure in FIGURES)
             counts = (str(self.objects[label]), str(self.detections[label]))

@@ -16,7 +16,7 @@ length = st.floats(0, 2000, width=32)
 found = st.lists(
     st.tuples(number, number, length, length, st.floats(-5, 5, width=32), st.integers(0, 2)), max_size=4
 ).map(
-    lambda rows: Detections(
+    lambda rows: Detections.of(
         np.array([(x, y, x + w, y + h) for x, y, w, h, _, _ in rows], np.float32).reshape(-1, 4),
         np.array([row[4] for row in rows], np.float32),
         np.array([row[5] for row in rows], np.int32),
@@ -44,16 +44,22 @@ def test_a_file_gives_the_same_detections_back(tmp_path_factory, images):
         same(one, other)
 
 
+def test_a_corner_keeps_its_bits_beside_a_far_one(tmp_path):
+    path, detections = tmp_path / "results.json", Detections.of([[-1000.3, -3000.7, 0.1234567, 0.007]], [0.1], [0])
+    write_results(path, [detections], [0], [0])
+    same(read_results(path, [0], [0])[0], detections)
+
+
 def test_the_form_is_coco_s(tmp_path):
     path = tmp_path / "results.json"
-    detections = Detections([[10, 20, 40, 60]], [0.25], [1])
+    detections = Detections.of([[10, 20, 40, 60]], [0.25], [1])
     write_results(path, [Detections.none(), detections], [4, 9], [1, 18])
     rows = json.loads(path.read_text())
     assert rows == [{"image_id": 9, "category_id": 18, "bbox": [10, 20, 30, 40], "score": 0.25}]
 
 
 def test_they_come_by_descending_score_and_ties_in_order():
-    detections = Detections([[0, 0, 1, 1], [1, 0, 2, 1], [2, 0, 3, 1], [3, 0, 4, 1]], [-1, 2, -1, 3], [0, 1, 2, 0])
+    detections = Detections.of([[0, 0, 1, 1], [1, 0, 2, 1], [2, 0, 3, 1], [3, 0, 4, 1]], [-1, 2, -1, 3], [0, 1, 2, 0])
     assert detections.boxes[:, 0].tolist() == [3, 1, 0, 2]
     assert detections.labels.tolist() == [0, 1, 0, 2]
     assert detections.best(3).scores.tolist() == [3, 2, -1]
@@ -86,12 +92,17 @@ def test_what_suppression_keeps_becomes_detections():
 )
 def test_impossible_detections_are_refused(arguments, said):
     with pytest.raises(UserError, match=said):
-        Detections(*arguments)
+        Detections.of(*arguments)
+
+
+def test_arrays_of_other_types_are_no_detections():
+    with pytest.raises(ValueError, match="must be float32, float32 and int32"):
+        Detections(np.zeros((1, 4), np.float32), np.zeros(1), np.zeros(1, np.int32))
 
 
 def test_a_label_without_a_category_is_refused():
     with pytest.raises(UserError, match="image 7 include the label 2: labels of 2 classes end at 1"):
-        Detections([[0, 0, 1, 1]], [0.5], [2]).results(7, [1, 2])
+        Detections.of([[0, 0, 1, 1]], [0.5], [2]).results(7, [1, 2])
 
 
 @pytest.mark.parametrize(
@@ -135,6 +146,6 @@ def test_images_without_results_have_no_detections(tmp_path):
     path.write_text(json.dumps([ROW | {"segmentation": []}]))
     first, second = read_results(path, [6, 7], [3])
     assert len(first) == 0
-    same(second, Detections([[1, 2, 4, 6]], [0.5], [0]))
+    same(second, Detections.of([[1, 2, 4, 6]], [0.5], [0]))
     path.write_text("[]")
     assert [len(each) for each in read_results(path, [6, 7], [3])] == [0, 0]
