@@ -354,5 +354,5 @@ def test_windows_of_a_network_of_its_real_size_have_the_scores_of_their_crops(na
     network = trained(model, variant.input_size, variant.channels)
     size, sliding = variant.input_size, Sliding(network, scales=(1,))
     width = size + 2 * min(sliding.context, 640) + 2 * sliding.stride
-    check_windows(sliding, size + sliding.stride, width, ((0, 0), (1, None), (-1, -1)))
+    check_windows(sliding, size + sliding.stride, width, ((1, None), (-1, -1)))
     check_one_window(sliding)
