@@ -14,6 +14,12 @@ the network's own padding. So the scores of a window are those of its *surroundi
 reaches `Sliding.context` pixels further on each side, or to the picture's border where that is nearer, read at the
 window's own positions. Two things follow. A picture of one window gets exactly what the network answers for it; and at
 the border of a picture a window sees the zeros that the network was trained with.
+
+The more of a window's score comes from beyond its border, the more it differs from that of the bare crop: little where
+a window is large beside what a position of the last map sees, and beyond recognition where it is small. So
+``shared=False`` computes each window by itself, as a crop, with any network and at any distance, for many times the
+work. A way between the two would share those parts of the first layers' maps that no border reaches, and would spare
+little: in the layers that do most of the work nearly all positions see a border.
 """
 
 import functools
@@ -21,12 +27,8 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import flax.errors
-import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from jaxcnn.augment.compose import normalize
 from jaxcnn.data.crop import MAX_RESIZED_PIXELS
@@ -34,21 +36,18 @@ from jaxcnn.data.decode import with_channels
 from jaxcnn.data.images import given
 from jaxcnn.data.resize import resize
 from jaxcnn.detection.detections import Detections
+from jaxcnn.detection.last_map import Grid, changed_last_map, context_of, grid_of, name_of, windows_of
 from jaxcnn.detection.suppression import suppress_each_class
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
-from jaxcnn.layers.blocks import SqueezeExcite
-from jaxcnn.models.network import Network
-from jaxcnn.networks import check_image_shape
+from jaxcnn.networks import check_image_shape, check_normalization
 from jaxcnn.trained import Trained
 from jaxcnn.types import Variables
 
 SCALES = (2.0, 2.0**0.5, 1.0, 0.5**0.5, 0.5)
 """The usual scales of a pyramid, two an octave."""
-_FAR = 1 << 13
-"""How many pixels are added to a window to see how its last map grows: many, so that rounding tells nothing."""
-_CANVASES = (2, 4, 8)
-"""The sizes in windows of the pictures that `Sliding.context` tries, one after another."""
+_CROPS_AT_ONCE = 32
+"""The number of windows that the network takes together where each is computed by itself."""
 
 
 class Scored(NamedTuple):
@@ -70,15 +69,6 @@ class Level(NamedTuple):
     columns: int
 
 
-class Grid(NamedTuple):
-    """What the last map of a network is to a window."""
-
-    cells: int
-    """The height and width of a window's last map, in positions."""
-    stride: int
-    """The network's total stride: the pixels between neighbouring positions."""
-
-
 class Sliding:
     """A network that is slid over images: scores of all windows, or detections."""
 
@@ -90,8 +80,8 @@ class Sliding:
     """The distance of neighbouring windows in the scaled image, in pixels."""
     scales: tuple[float, ...]
     """The factors by which an image is scaled; an object fills a window at one of them."""
-    grid: Grid
-    """What the last map is to a window."""
+    grid: Grid | None
+    """What the last map is to a window, where windows share a pass."""
 
     @own_settings()
     def __init__(
@@ -100,57 +90,59 @@ class Sliding:
         window: int | None = None,
         stride: int | None = None,
         scales: Sequence[float] = SCALES,
+        *,
+        shared: bool = True,
     ) -> None:
         """Checks that the network can be slid so; computes nothing.
 
         Args:
             trained: the network.
             window: the height and width of a window, in pixels; by default of the images that the network takes.
-            stride: the distance of neighbouring windows, in pixels; by default the network's total stride.
+            stride: the distance of neighbouring windows, in pixels; by default the network's total stride, or an eighth
+                of the window where windows share nothing.
             scales: the factors by which an image is scaled.
+            shared: whether all windows of a scale share one pass, or each is computed by itself.
 
         Raises:
-            UserError: the network does not take such windows, does not say which map is its last, or sees the whole
-                image before it; the stride is not a multiple of the network's; or a scale is not a positive number.
+            UserError: the network does not take such windows, or a scale is not a positive number. If windows share a
+                pass: the network does not say which map is its last, or sees the whole image before it; or the stride
+                is not a multiple of the network's.
         """
-        self.trained, self.window, self.scales = trained, window or trained.data.evaluation_crop.size, tuple(scales)
+        self.trained, self.scales = trained, tuple(scales)
+        self.window = trained.data.evaluation_crop.size if window is None else window
         if not self.scales or not all(0 < scale < math.inf for scale in self.scales):
             raise UserError(
                 f"the scales {self.scales} of the sliding window are not positive numbers: give one or more"
             )
-        self.grid = grid_of(trained.model, trained.variables, self.window, trained.data.channels)
-        self.stride = self.grid.stride if stride is None else stride
-        if self.stride < 1 or self.stride % self.grid.stride:
-            nearest = max(1, round(self.stride / self.grid.stride)) * self.grid.stride
+        channels = trained.data.channels
+        check_normalization(trained.normalization, channels)
+        check_image_shape(trained.model, trained.variables, (self.window, self.window, channels), "the window")
+        self.grid = grid_of(trained.model, trained.variables, self.window, channels) if shared else None
+        step = self.grid.stride if self.grid else 1
+        self.stride = (step if self.grid else max(1, self.window // 8)) if stride is None else stride
+        if self.stride < 1 or self.stride % step:
+            nearest = max(1, round(self.stride / step)) * step
+            why = f", the distance of the positions of the last map of {name_of(trained.model)}" if shared else ""
+            other = ", or compute each window by itself with shared=False" if shared else ""
             raise UserError(
-                f"a stride of {self.stride} pixels is not a multiple of {self.grid.stride}, the total stride of "
-                f"{_name(trained.model)}, so windows would lie between the positions of its last map: take {nearest}"
+                f"a stride of {self.stride} pixels is not a positive multiple of {step}{why}: take {nearest}{other}"
             )
-        self._compute = jax.jit(self.window_logits)
+        self._one_pass, self._crops = jax.jit(self.window_logits), jax.jit(self._answer)
 
     @functools.cached_property
     @own_settings()
     def context(self) -> int:
         """How many pixels beyond a window its scores see at most, on each side: a multiple of the total stride.
 
-        It is found by computing the last map of a picture whose border is not a number, and seeing how far that gets.
+        See `context_of`. It is 0 where each window is computed by itself.
 
         Raises:
-            UserError: it gets everywhere: some layer sees the whole image.
+            UserError: some layer sees the whole image.
         """
-        model, (cells, stride) = _plain(self.trained.model), self.grid
-        compute = jax.jit(lambda variables, images: jnp.isnan(_last_map(model, variables, images, cells)).any((0, 3)))
-        for windows in _CANVASES:
-            inner = self.window + math.ceil((windows - 1) * self.window / stride) * stride
-            picture = np.full((1, inner + 2 * stride, inner + 2 * stride, self.trained.data.channels), np.nan)
-            picture[:, stride:-stride, stride:-stride] = 0
-            clean = ~np.asarray(compute(self.trained.variables, picture.astype(np.float32)))
-            if clean.any():
-                # The first position of the inner picture has the index 1, because the border is as wide as the stride.
-                last = (inner - self.window) // stride + cells
-                found = [np.flatnonzero(clean.any(axis)) for axis in (0, 1)]
-                return stride * max(0, *(max(each[0] - 1, last - each[-1]) for each in found))
-        raise UserError(f"{_name(self.trained.model)} {_MIXES}")
+        if self.grid is None:
+            return 0
+        trained = self.trained
+        return context_of(trained.model, trained.variables, self.grid, self.window, trained.data.channels)
 
     def levels(self, height: int, width: int) -> list[Level]:
         """Returns the scales at which at least one window fits into an image, in the order of ``scales``.
@@ -201,12 +193,25 @@ class Sliding:
         height, width = pixels.shape[:2]
         levels = self.levels(height, width)
         # All scales are on their way to the device before the first result is waited for.
-        logits = [
-            self._compute(self._variables, resize(pixels, level.height, level.width, "bilinear")[None])
-            for level in levels
-        ]
+        logits = [self._level_logits(resize(pixels, level.height, level.width, "bilinear")) for level in levels]
         boxes = np.concatenate([self._boxes(level, height, width) for level in levels])
-        return Scored(boxes, np.concatenate(list(map(np.asarray, logits))))
+        return Scored(boxes, np.concatenate([np.asarray(rows) for each in logits for rows in each]))
+
+    def _level_logits(self, picture: np.ndarray) -> list[jax.Array]:
+        """Returns the logits of the windows of a scaled image, as one array or several."""
+        if self.grid is not None:
+            return [self._one_pass(self._variables, picture[None])]
+        windows = np.lib.stride_tricks.sliding_window_view(picture, (self.window, self.window), axis=(0, 1))
+        windows = windows[:: self.stride, :: self.stride].transpose(0, 1, 3, 4, 2)
+        rows, columns = np.divmod(np.arange(windows.shape[0] * windows.shape[1]), windows.shape[1])
+        logits = []
+        for start in range(0, len(rows), _CROPS_AT_ONCE):
+            some = slice(start, start + _CROPS_AT_ONCE)
+            crops = windows[rows[some], columns[some]]
+            missing = _CROPS_AT_ONCE - len(crops)  # so that all batches have one shape
+            crops = np.pad(crops, ((0, missing), (0, 0), (0, 0), (0, 0)))
+            logits.append(self._crops(self._variables, crops)[: _CROPS_AT_ONCE - missing])
+        return logits
 
     def window_logits(self, variables: Variables, images: jax.Array) -> jax.Array:
         """Returns the scores of all windows of a picture: the one pass, a pure function that `scores` jits.
@@ -218,15 +223,14 @@ class Sliding:
         Returns:
             (windows, classes), float32, row by row.
         """
+        assert self.grid is not None  # else there is no such pass
         cells, step = self.grid.cells, self.stride // self.grid.stride
+        with changed_last_map(lambda x: windows_of(x, cells, step)):
+            return self._answer(variables, images)
 
-        def cut(call, arguments, options, context):
-            if not _takes_last_map(context):
-                return call(*arguments, **options)
-            return windows_of(arguments[0], cells, step)
-
-        with nn.intercept_methods(cut):
-            logits = self.trained.model.apply(variables, normalize(images, self.trained.normalization), train=False)
+    def _answer(self, variables: Variables, images: jax.Array) -> jax.Array:
+        """Returns the network's logits for uint8 images."""
+        logits = self.trained.model.apply(variables, normalize(images, self.trained.normalization), train=False)
         assert isinstance(logits, jax.Array)  # auxiliary heads have logits in training alone
         return logits
 
@@ -288,98 +292,6 @@ class Sliding:
         corners = np.stack([left, top, left + self.window, top + self.window], axis=1)
         shrink = np.array([width / level.width, height / level.height] * 2)
         return (corners * shrink).astype(np.float32)
-
-
-def windows_of(x: jax.Array, cells: int, step: int) -> jax.Array:
-    """Returns the pieces of a map that its windows see, (windows, cells, cells, channels), row by row.
-
-    Args:
-        x: the map of one image, (1, height, width, channels).
-        cells: the height and width of a piece.
-        step: the distance of neighbouring pieces, in positions.
-    """
-    rows, columns = (
-        np.arange(0, length - cells + 1, step)[:, None] + np.arange(cells)[None] for length in x.shape[1:3]
-    )
-    pieces = x[0, rows[:, None, :, None], columns[None, :, None, :]]
-    return pieces.reshape(-1, cells, cells, x.shape[-1])
-
-
-def grid_of(model: nn.Module, variables: Variables, window: int, channels: int) -> Grid:
-    """Returns what the last map of a network is to a window, without computing anything.
-
-    Args:
-        model: the network.
-        variables: its variables, or their shapes.
-        window: the height and width of a window, in pixels.
-        channels: the number of channels of an image.
-
-    Raises:
-        UserError: the network does not take such windows, does not say which map is its last, sees the whole image
-            before it, or takes images of one size alone.
-    """
-    check_image_shape(model, variables, (window, window, channels), "the window")
-    cells = _side(model, variables, window, channels, None)
-    try:
-        growth = _side(model, variables, window + _FAR, channels, cells) - cells
-        stride = round(_FAR / growth) if growth else 0
-        regular = stride and _side(model, variables, window + stride, channels, cells) == cells + 1
-    except (ValueError, flax.errors.FlaxError):
-        regular = False
-    if not regular:
-        raise UserError(
-            f"{_name(model)} takes images of one size alone, so windows cannot share a pass: slide a network whose "
-            "layers up to the last map take images of any size"
-        )
-    return Grid(cells, stride)
-
-
-_MIXES = (
-    "has layers before its last map that see the whole image, so windows cannot share a pass: slide a network without "
-    "squeeze and excitation, such as efficientnet_lite0"
-)
-
-
-def _side(model: nn.Module, variables: Variables, size: int, channels: int, cells: int | None) -> int:
-    """Returns the height and width of the last map of square images, in positions; the rest is as in `_last_map`."""
-    images = jax.ShapeDtypeStruct((1, size, size, channels), jnp.float32)
-    found = jax.eval_shape(functools.partial(_last_map, _plain(model), cells=cells), variables, images)
-    return found.shape[1]
-
-
-def _last_map(model: nn.Module, variables: Variables, images: ArrayLike, cells: int | None) -> jax.Array:
-    """Returns the last map of images; what comes behind it sees only so many positions of its sides."""
-    found: list[jax.Array] = []
-
-    def keep(call, arguments, options, context):
-        if isinstance(context.module, SqueezeExcite) and not found:
-            raise UserError(f"{_name(model)} {_MIXES}")
-        if not _takes_last_map(context):
-            return call(*arguments, **options)
-        found.append(arguments[0])
-        return arguments[0][:, :cells, :cells]
-
-    with nn.intercept_methods(keep):
-        model.apply(variables, images, train=False)
-    if not found:
-        raise UserError(
-            f"{_name(model)} does not say which map is its last, so windows cannot share a pass: have its __call__ "
-            "give that map to self.last_map(...) of Network just before the layers that make logits of it"
-        )
-    return found[0]
-
-
-def _takes_last_map(context: nn.module.InterceptorContext) -> bool:
-    return context.method_name == Network.last_map.__name__ and not context.module.path
-
-
-def _plain(model: nn.Module) -> nn.Module:
-    """Returns a network whose convolutions compute nothing but what each position sees, which not all lowerings do."""
-    return model.clone(lowering="xla") if isinstance(model, Network) else model
-
-
-def _name(model: nn.Module) -> str:
-    return f"the network {type(model).__name__}"
 
 
 def _count(steps: float) -> int:
