@@ -147,6 +147,8 @@ class SlidingConfig:
     """The factors by which an image is scaled; an object fills a window at one of them."""
     stride: PositiveInt | None = None
     """The distance of neighbouring windows in the scaled image, in pixels; by default the network's total stride."""
+    shared: bool = True
+    """Whether windows share one pass, in which each sees beyond its border what is there; else each is a crop."""
     min_score: Probability = 0.05
     """The least probability of a class that makes its window an answer."""
 

@@ -137,7 +137,7 @@ class Work:
                 "train one with --tuning.steps above 0 to slide it"
             )
         answers = self.config.rcnn.answers
-        sliding = Sliding(detector.network, stride=config.stride, scales=config.scales)
+        sliding = Sliding(detector.network, stride=config.stride, scales=config.scales, shared=config.shared)
         for image in split.images:
             if self.stop():
                 raise Interrupted
