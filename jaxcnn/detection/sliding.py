@@ -234,6 +234,7 @@ class Sliding:
         assert isinstance(logits, jax.Array)  # auxiliary heads have logits in training alone
         return logits
 
+    @own_settings()
     def detect(
         self,
         image: np.ndarray,
