@@ -219,6 +219,27 @@ def test_things_that_are_none_are_a_sentence(tmp_path, monkeypatch, things, sent
     assert not list(tmp_path.iterdir())
 
 
+def test_two_folders_of_one_class_and_two_classes_of_one_name_are_a_sentence(stamps, tmp_path):
+    (stamps / "animals" / "birds").rename(stamps / "a-b c")
+    (stamps / "food" / "fruit").rename(stamps / "a-b_c")
+    with pytest.raises(UserError, match=r"two categories of .*stamps would be the class 'a-b_c': rename a folder"):
+        make_scenes(str(stamps), tmp_path / "data", SMALL)
+    for split in ("train", "test"):
+        for name in ("a b", "a_b"):
+            (tmp_path / "ink" / split / name).mkdir(parents=True)
+            Image.new("L", (4, 4), 255).save(tmp_path / "ink" / split / name / "1.png")
+    with pytest.raises(UserError, match="has classes whose names are alike, or differ between splits: name another"):
+        make_scenes(f"folder:{tmp_path / 'ink'}", tmp_path / "data", SMALL)
+
+
+def test_a_damaged_image_of_ink_is_a_sentence(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "ink" / split / "a").mkdir(parents=True)
+        (tmp_path / "ink" / split / "a" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(UserError, match=r"1.png of folder:.*, split 'train' cannot be decoded \(.*\): name another"):
+        make_scenes(f"folder:{tmp_path / 'ink'}", tmp_path / "data", SMALL)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
