@@ -17,14 +17,17 @@ def _a_range(numbers: tuple[int, int]) -> tuple[int, int]:
 
 @option_group
 class ScenesConfig(CutOutOptions):
-    """What scenes are made of, and how many objects lie where in them."""
+    """What scenes are made of, and how many objects lie where in them.
+
+    Where scenes show digits or other ink, the options of the choice of cut-outs and ``mirror`` change nothing.
+    """
 
     count: PositiveInt = 10
     """The number of categories of cut-outs that are chosen where none are named."""
     grounds: Annotated[tuple[str, ...], Field(min_length=1)] = ("photographs",)
     """What things are put on, one of these at random for each scene: ``photographs`` (the two that come with
     scikit-learn), ``scikit-image`` (those that come with that package), ``plain`` colours, or a folder of images. Of
-    each image, training scenes show one part and validation scenes the other."""
+    each image, training scenes show one part, and validation scenes the other, ``validation_share`` of it."""
     images: PositiveInt = 60
     """The number of training scenes."""
     validation_images: PositiveInt = 40

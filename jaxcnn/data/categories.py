@@ -15,14 +15,13 @@ import PIL
 from PIL import Image
 
 from jaxcnn.config.categories import CategoriesConfig
-from jaxcnn.data.chosen import SPLITS, category_key, choose, class_names, divide, file_name
+from jaxcnn.data.chosen import SPLITS, category_key, choose_classes, divide, file_name
 from jaxcnn.data.cut_outs import CutOut, FoundCategory, find_categories, read_cut_out
 from jaxcnn.data.grounds import ground_bytes, ground_images, ground_reader, view
 from jaxcnn.data.planned import encoded, planned_folder, rounded_share
 from jaxcnn.data.progress import Progress
 from jaxcnn.data.random import random_state
 from jaxcnn.data.threads import map_ahead
-from jaxcnn.errors import UserError
 from jaxcnn.paths import replace_whole
 from jaxcnn.text import escaped
 from jaxcnn.types import JsonObject
@@ -81,19 +80,14 @@ def make_categories(folder: Path, out: Path, config: CategoriesConfig, workers: 
             cannot be written, or another process is writing it.
     """
     found = find_categories(folder, drawings=config.drawings, drawing_folders=config.drawing_folders, workers=workers)
-    chosen = choose(found, config, folder)
-    names = class_names(found)
-    compositions: dict[str, Composition] = {}
-    divided: dict[str, tuple[tuple[CutOut, ...], tuple[CutOut, ...]]] = {}
+    chosen = choose_classes(found, config, folder)
+    divided = {name: divide(category, config) for name, category in chosen.items()}
     grounds = {each: ground_images(each) for each in config.grounds}
-    for category in chosen:
-        name = names[category.folder]
-        if name in divided:
-            raise UserError(f"two categories of {escaped(str(folder))} would be the class {name!r}: rename a folder")
-        divided[name] = divide(category, config)
+    compositions: dict[str, Composition] = {}
+    for name, category in chosen.items():
         compositions |= _compositions(category.folder, name, divided[name], grounds, config)
     made = Made(out, {name: (len(a), len(b)) for name, (a, b) in divided.items()}, len(compositions), was_there=False)
-    plan = _plan(chosen, names, divided, compositions, config)
+    plan = _plan(chosen, divided, compositions, config)
     with planned_folder(out, PLAN_FILE, plan) as scratch:
         if scratch is None:
             return dataclasses.replace(made, was_there=True)
@@ -168,8 +162,7 @@ def _drawn(
 
 
 def _plan(
-    chosen: Sequence[FoundCategory],
-    names: Mapping[str, str],
+    chosen: Mapping[str, FoundCategory],
     divided: Mapping[str, tuple[Sequence[CutOut], Sequence[CutOut]]],
     compositions: Mapping[str, Composition],
     config: CategoriesConfig,
@@ -180,15 +173,15 @@ def _plan(
         "config": dataclasses.asdict(config),
         "versions": {"pillow": PIL.__version__},
         "categories": {
-            names[each.folder]: {
+            name: {
                 "folder": each.folder,
                 "left_out": dict(each.left_out),
                 **{
                     split: {cut_out.path: cut_out.sha256 for cut_out in sorted(part, key=lambda part: part.path)}
-                    for split, part in zip(SPLITS, divided[names[each.folder]], strict=True)
+                    for split, part in zip(SPLITS, divided[name], strict=True)
                 },
             }
-            for each in chosen
+            for name, each in chosen.items()
         },
         "grounds": {image: hashlib.sha256(ground_bytes(image)).hexdigest() for image in grounds},
         "images": {path: dataclasses.asdict(each) for path, each in compositions.items()},

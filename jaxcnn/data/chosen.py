@@ -56,6 +56,21 @@ def choose(found: Sequence[FoundCategory], config: CutOutOptions, folder: Path) 
     return tuple(sorted(most, key=lambda each: each.folder))
 
 
+def choose_classes(found: Sequence[FoundCategory], config: CutOutOptions, folder: Path) -> dict[str, FoundCategory]:
+    """Returns the categories that are taken by the names of their classes; the arguments are those of `choose`.
+
+    Raises:
+        UserError: as `choose` does, or two categories would be one class.
+    """
+    names, chosen = class_names(found), {}
+    for category in choose(found, config, folder):
+        name = names[category.folder]
+        if name in chosen:
+            raise UserError(f"two categories of {escaped(str(folder))} would be the class {name!r}: rename a folder")
+        chosen[name] = category
+    return chosen
+
+
 def class_names(found: Iterable[FoundCategory]) -> dict[str, str]:
     """Returns the name of each category's class by its folder: ``birds`` for ``animals/birds``.
 

@@ -167,7 +167,7 @@ def _drawn_object(things: Things, config: ScenesConfig, split: int, number: int,
         things.drawn(split, rng),
         max(round((low + (high - low) * scale) * short), 1),
         colour,
-        bool(config.mirror and mirror < 0.5),
+        bool(config.mirror and not things.are_ink and mirror < 0.5),
         places,
     )
 
@@ -197,7 +197,7 @@ def compose_scene(
     seen: list[np.ndarray] = []
     for each in scene.objects:
         pixels = things.shown(each.thing, each.side)
-        if each.mirrored and not things.are_ink:
+        if each.mirrored:
             pixels = pixels[:, ::-1]
         box = _place(each.places, pixels, size, boxes, max_overlap)
         if box is None:

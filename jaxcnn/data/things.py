@@ -14,7 +14,7 @@ from PIL import Image
 
 from jaxcnn.config import DataConfig
 from jaxcnn.config.scenes import ScenesConfig
-from jaxcnn.data.chosen import SPLITS, choose, class_names, divide, file_name
+from jaxcnn.data.chosen import SPLITS, choose_classes, divide, file_name
 from jaxcnn.data.cut_outs import SEEN, CutOut, find_categories, read_cut_out, trimmed
 from jaxcnn.data.decode import DecodeError, decode
 from jaxcnn.data.sources import Source, evaluation_split, open_source, source_kinds
@@ -91,8 +91,7 @@ class _CutOuts(Things):
         found = find_categories(
             folder, drawings=config.drawings, drawing_folders=config.drawing_folders, workers=workers
         )
-        names = class_names(found)
-        chosen = {names[each.folder]: each for each in choose(found, config, folder)}
+        chosen = choose_classes(found, config, folder)
         self._folder = folder
         self._divided: Mapping[str, tuple[Sequence[CutOut], Sequence[CutOut]]] = {
             name: divide(category, config) for name, category in chosen.items()
@@ -145,11 +144,12 @@ class _Inks(Things):
 
 def _grey(source: Source, index: int) -> tuple[np.ndarray, int]:
     """Returns an image of ink, uint8 of shape ``(height, width)``, and its label."""
-    image, label = source[index]
     try:
+        image, label = source[index]
         pixels = decode(image, 3, DataConfig.max_pixels) if isinstance(image, bytes) else image
-    except DecodeError as error:
-        raise UserError(f"{source.describe(index)} of {source.title} {error}: name another data set") from None
+    except (DecodeError, OSError) as error:
+        said = escaped(str(error)) if isinstance(error, DecodeError) else f"cannot be read ({escaped(str(error))})"
+        raise UserError(f"{source.describe(index)} of {source.title} {said}: name another data set") from None
     if (pixels != pixels[..., :1]).any() or not (pixels >= SEEN).any() or (pixels >= SEEN).all():
         raise UserError(
             f"{source.describe(index)} of {source.title} is not ink on black in grey: name a data set such as digits, "

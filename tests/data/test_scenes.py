@@ -3,7 +3,11 @@
 import dataclasses
 import json
 import os
+import signal
+import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -215,6 +219,27 @@ def test_things_that_are_none_are_a_sentence(tmp_path, monkeypatch, things, sent
     assert not list(tmp_path.iterdir())
 
 
+def test_two_folders_of_one_class_and_two_classes_of_one_name_are_a_sentence(stamps, tmp_path):
+    (stamps / "animals" / "birds").rename(stamps / "a-b c")
+    (stamps / "food" / "fruit").rename(stamps / "a-b_c")
+    with pytest.raises(UserError, match=r"two categories of .*stamps would be the class 'a-b_c': rename a folder"):
+        make_scenes(str(stamps), tmp_path / "data", SMALL)
+    for split in ("train", "test"):
+        for name in ("a b", "a_b"):
+            (tmp_path / "ink" / split / name).mkdir(parents=True)
+            Image.new("L", (4, 4), 255).save(tmp_path / "ink" / split / name / "1.png")
+    with pytest.raises(UserError, match="has classes whose names are alike, or differ between splits: name another"):
+        make_scenes(f"folder:{tmp_path / 'ink'}", tmp_path / "data", SMALL)
+
+
+def test_a_damaged_image_of_ink_is_a_sentence(tmp_path):
+    for split in ("train", "test"):
+        (tmp_path / "ink" / split / "a").mkdir(parents=True)
+        (tmp_path / "ink" / split / "a" / "1.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    with pytest.raises(UserError, match=r"1.png of folder:.*, split 'train' cannot be decoded \(.*\): name another"):
+        make_scenes(f"folder:{tmp_path / 'ink'}", tmp_path / "data", SMALL)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
@@ -227,3 +252,25 @@ def test_things_that_are_none_are_a_sentence(tmp_path, monkeypatch, things, sent
 def test_wrong_options_are_refused(options, sentence):
     with pytest.raises(ConfigError, match=sentence):
         ScenesConfig(**options)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again_it_ends_in_the_same_bytes(tmp_path):
+    config = dataclasses.replace(SMALL, images=120, validation_images=60, size=200, grounds=("photographs",))
+    make_scenes("digits", tmp_path / "whole", config)
+    code = (
+        "from pathlib import Path; from jaxcnn.config.scenes import ScenesConfig\n"
+        "from jaxcnn.data.scenes import make_scenes\n"
+        f"make_scenes('digits', Path('data'), {config!r}, workers=2)"
+    )
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    kills = 0
+    scratch = tmp_path / "incomplete.data"
+    for wanted in (1, 40, 90, 160, 230, 300, 1000):
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment)
+        while process.poll() is None and len(list(scratch.glob("*/0*"))) < wanted:
+            time.sleep(0.01)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+    assert kills >= 5
+    assert files(tmp_path / "data") == files(tmp_path / "whole")

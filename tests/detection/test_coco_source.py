@@ -87,7 +87,11 @@ def change(**parts):
         ),
         (
             lambda c: c | {"images": [c["images"][0] | {"file_name": "gone.png"}]},
-            r"train.json names 1 images that are not there, the first .*gone.png: copy the images there",
+            r"train.json names 1 images that are not there, the first .*images/gone.png: copy the images there",
+        ),
+        (
+            lambda c: c | {"images": [c["images"][0] | {"file_name": "gone.png"}, c["images"][1]]},
+            r"train.json names 1 images that are not there, the first .*images/gone.png: copy the images there",
         ),
     ],
 )

@@ -3,7 +3,7 @@
 A split is a file there, named by its stem: ``train`` for ``train.json``. Where a file is named as COCO's own are,
 ``instances_train2017.json``, those files alone are splits, and ``instances_`` is not part of the name; the captions and
 key points beside them are passed over. Images are looked for in ``images/SPLIT``, ``SPLIT`` and ``images`` of the
-folder, and in the folder itself, by the first image that the split names.
+folder, and in the folder itself, and taken from where the first is.
 """
 
 import collections
@@ -68,7 +68,7 @@ def open_coco(request: AnnotatedRequest) -> AnnotatedSplit:
     images = content.by_id("images")
     objects = _objects(content, images, sorted(categories))
     paths = {number: content.field("images", image, "file_name", str) for number, image in images.items()}
-    root = _root(folder, request.split, next(iter(paths.values()), ""))
+    root = _root(folder, request.split, list(paths.values()))
     missing = [path for path in paths.values() if not (root / path).is_file()]
     if missing:
         raise UserError(
@@ -94,10 +94,11 @@ def open_coco(request: AnnotatedRequest) -> AnnotatedSplit:
     )
 
 
-def _root(folder: Path, split: str, first: str) -> Path:
-    """Returns the folder below which an image lies; the data set's own where it is in none."""
-    candidates = (folder / "images" / split, folder / split, folder / "images")
-    return next((path for path in candidates if (path / first).is_file()), folder)
+def _root(folder: Path, split: str, names: Sequence[str]) -> Path:
+    """Returns the folder below which the first image that is there lies; if none is, the first that is a folder."""
+    candidates = (folder / "images" / split, folder / split, folder / "images", folder)
+    there = (root for name in names for root in candidates if (root / name).is_file())
+    return next(there, next(root for root in candidates if root.is_dir()))
 
 
 def _objects(

@@ -4,6 +4,7 @@ TensorFlow Datasets has prepared it in ArrayRecord files. Its boxes are shares o
 they are still those of VOC's files, which count from 1.
 """
 
+import dataclasses
 import re
 from typing import Any
 
@@ -76,7 +77,7 @@ def open_annotated_tfds(request: AnnotatedRequest) -> AnnotatedSplit:
         images.append(image(index))
         progress.advance(1)
     if len({each.image_id for each in images}) < len(images):
-        images = [AnnotatedImage(**(vars(each) | {"image_id": number})) for number, each in enumerate(images, 1)]
+        images = [dataclasses.replace(each, image_id=number) for number, each in enumerate(images, 1)]
     class_names = tuple(inner["label"].names)
     return AnnotatedSplit(
         name,
