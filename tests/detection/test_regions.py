@@ -1,6 +1,7 @@
 """Features of regions are the same bytes however they come about, and are what the network says of each crop."""
 
 import dataclasses
+import functools
 import json
 import logging
 import os
@@ -13,7 +14,7 @@ import pytest
 
 import jaxcnn
 from jaxcnn.augment.compose import normalize
-from jaxcnn.config import DataConfig, Normalization, Resize
+from jaxcnn.config import Normalization
 from jaxcnn.detection.annotations import Objects
 from jaxcnn.detection.regions import Regions, extract_regions
 from jaxcnn.detection.warp import canvases, outside, warped
@@ -21,11 +22,10 @@ from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.features.store import Writer
-from jaxcnn.trained import Trained
 from jaxcnn.training.interrupt import StopRequest
 from jaxcnn.training.lock import FolderLock
 from tests.detection.made import picture, split_of
-from tests.devices.evaluation_job import network
+from tests.devices.evaluation_job import CLASSES, network
 
 RNG = np.random.RandomState(0)
 PICTURES = [picture(0), picture(1, (20, 30)), picture(2), picture(3, (50, 24))]
@@ -56,9 +56,14 @@ def over(monkeypatch, count):
     monkeypatch.setattr(DataParallel, "over_all_devices", lambda: some)
 
 
+@functools.cache
+def prepared():
+    return network(0)
+
+
 def run(folder, split=SPLIT, boxes=BOXES, trained=None, **options):
     options = {"layer": "conv|dense:input", "pooling": "none", "context": 2, "regions_at_once": 4, **options}
-    return extract_regions(trained or network(0), split, boxes, folder, "train", **options)
+    return extract_regions(trained or prepared(), split, boxes, folder, "train", **options)
 
 
 def contents(folder):
@@ -76,7 +81,7 @@ def whole(tmp_path_factory):
 
 
 def test_features_are_what_the_network_says_of_each_region(whole):
-    found, trained = run(whole), network(0)
+    found, trained = run(whole), prepared()
     assert len(found) == 35
     assert found.layers == {"conv": (4, 4, 8), "dense:input": (8,), "box": (4,)}
     assert found.layer_names == ("conv", "dense:input")
@@ -103,7 +108,8 @@ def test_features_are_what_the_network_says_of_each_region(whole):
     np.testing.assert_array_equal(found.mapped("dense:input")[[3, 30]], found.values("dense:input")[[3, 30]])
 
 
-def test_the_index_names_the_images_and_a_single_layer_needs_no_name(whole, tmp_path):
+def test_the_index_names_the_images_and_a_single_layer_needs_no_name(whole, tmp_path, monkeypatch):
+    over(monkeypatch, 1)
     (path,) = whole.glob("*.safetensors")
     assert re.fullmatch(r"train-[0-9a-f]{16}\.safetensors", path.name)
     told = json.loads((whole / f"{path.name}.json").read_text())
@@ -139,10 +145,9 @@ def test_an_extraction_that_is_stopped_or_dies_goes_on_with_other_devices_and_en
     with StopRequest() as stop, pytest.raises(Interrupted):
         run(tmp_path, stop=stop)
     assert not list(tmp_path.glob("*.safetensors"))
-    over(monkeypatch, 2)
     with pytest.raises(RuntimeError, match="as if killed"):
         run(tmp_path)
-    over(monkeypatch, 4)
+    over(monkeypatch, 8)
     with caplog.at_level(logging.INFO, "jaxcnn"):
         run(tmp_path)
     assert re.search(r"going on from region \d+ of 35", caplog.text)
@@ -165,30 +170,32 @@ def test_a_second_run_computes_nothing_and_reads_no_image(whole, tmp_path, monke
     assert contents(whole) == before
 
 
-def test_whatever_bits_depend_on_makes_another_file(tmp_path, monkeypatch):
-    over(monkeypatch, 1)
-    split, boxes = split_of(PICTURES[:1]), [BOXES[0][:3]]
-    trained = network(0)
+def test_whatever_bits_depend_on_makes_another_file(tmp_path):
+    split, nothing = split_of(PICTURES[:1]), [np.zeros((0, 4), np.float32)]
+    trained = prepared()
     doubled = dataclasses.replace(trained, variables=jax.tree.map(lambda leaf: 2 * leaf, trained.variables))
-    other_boxes = [boxes[0] + np.float32(0.5)]
+    other_mean = dataclasses.replace(trained, normalization=Normalization(mean=(0.5,), std=(0.5,)))
     other_images = split_of(PICTURES[:1], [Objects.of([[1, 2, 3, 4]], [0])])
     for number, (given, options) in enumerate(
         (
-            ((split, boxes, trained), {}),
-            ((split, boxes, doubled), {}),
-            ((split, other_boxes, trained), {}),
-            ((other_images, boxes, trained), {}),
-            ((split, boxes, trained), {"context": 1}),
-            ((split, boxes, trained), {"layer": "dense:input"}),
-            ((split, boxes, trained), {"pooling": "max"}),
-            ((split, boxes, trained), {"size": 12}),
+            ((split, nothing, trained), {}),
+            ((split, nothing, doubled), {}),
+            ((split, nothing, other_mean), {}),
+            ((split, BOXES[:1], trained), {}),
+            ((split, [BOXES[0][::-1]], trained), {}),
+            ((other_images, nothing, trained), {}),
+            ((split, nothing, trained), {"context": 1}),
+            ((split, nothing, trained), {"layer": "dense:input"}),
+            ((split, nothing, trained), {"pooling": "max"}),
+            ((split, nothing, trained), {"size": 12}),
+            ((split, nothing, trained), {"regions_at_once": 8}),
         ),
         1,
     ):
         run(tmp_path, *given, **options)
         assert len(list(tmp_path.glob("*.safetensors"))) == number, options
-    run(tmp_path, split, boxes, trained)
-    assert len(list(tmp_path.glob("*.safetensors"))) == 8
+    run(tmp_path, split, nothing, trained)
+    assert len(list(tmp_path.glob("*.safetensors"))) == number
 
 
 def test_splits_without_regions_or_images_have_empty_features(tmp_path):
@@ -202,16 +209,17 @@ def test_splits_without_regions_or_images_have_empty_features(tmp_path):
 
 def test_grey_networks_take_grey_regions(tmp_path, monkeypatch):
     over(monkeypatch, 1)
-    model = jaxcnn.create_model("lenet", num_classes=3)
-    variables = model.init(jax.random.key(0), np.zeros((1, 28, 28, 1), np.float32), train=False)
-    crop = Resize(size=28)
-    data = DataConfig(channels=1, train_crop=crop, evaluation_crop=crop)
-    trained = Trained(model, variables, 3, None, data, Normalization(mean=(0.13,), std=(0.31,)))
-    found = run(tmp_path, split_of(PICTURES[:1]), BOXES[:1], trained, layer=None)
+    trained = prepared()
+    variables = trained.model.init(jax.random.key(0), np.zeros((1, 10, 10, 1), np.float32), train=False)
+    grey = dataclasses.replace(
+        trained,
+        variables=variables,
+        data=dataclasses.replace(trained.data, channels=1),
+        normalization=Normalization(mean=(0.13,), std=(0.31,)),
+    )
+    found = run(tmp_path, split_of(PICTURES[:1]), BOXES[:1], grey, layer="dense:input")
     assert len(found) == 24
     assert found.values()[:-1].any(1).all()
-    with pytest.raises(UserError, match=r"images of 60x60x1 .the size of regions. do not fit this network"):
-        run(tmp_path, trained=trained, layer=None, size=60)
 
 
 def test_what_cannot_be_is_refused(tmp_path, whole):
@@ -219,6 +227,10 @@ def test_what_cannot_be_is_refused(tmp_path, whole):
         run(tmp_path, context=5)
     with pytest.raises(UserError, match=r"there is no layer 'dence'"):
         run(tmp_path, layer="dence")
+    lenet = jaxcnn.create_model("lenet", num_classes=CLASSES)
+    shapes = jax.eval_shape(lambda: lenet.init(jax.random.key(0), np.zeros((1, 28, 28, 3), np.float32), train=False))
+    with pytest.raises(UserError, match=r"images of 60x60x3 .the size of regions. do not fit this network"):
+        run(tmp_path, trained=dataclasses.replace(prepared(), model=lenet, variables=shapes), size=60)
     bad = [*BOXES[:3], np.array([[0, 0, np.nan, 4]], np.float32)]
     with pytest.raises(UserError, match=r"the boxes of 003 include box 0, .* not finite"):
         run(tmp_path, boxes=bad)
