@@ -5,6 +5,7 @@
     jaxcnn data pack NAME --short-side 256            a copy whose images are already small
     jaxcnn data preview RECIPE --out page.html        what the network will see, after each augmentation
     jaxcnn data make-categories FOLDER --out DIR      a folder data set of cut-outs on other grounds (--list shows them)
+    jaxcnn data make-scenes [THINGS] --out DIR        digits or cut-outs on photographs with their boxes, for detection
 
 The exit code is 0; 1 where a data set is not whole; 2 where the command asks for something impossible, which one
 sentence names; 130 after an interruption, from which the same command starts again cleanly.
@@ -21,14 +22,16 @@ from jaxcnn.cli.shared import console, with_data_dir
 from jaxcnn.config import DataConfig
 from jaxcnn.config.categories import CategoriesConfig
 from jaxcnn.config.options import Interpolation
-from jaxcnn.data.categories import class_names
+from jaxcnn.config.scenes import ScenesConfig
 from jaxcnn.data.categories import make_categories as write_categories
 from jaxcnn.data.check import check as check_data_set
+from jaxcnn.data.chosen import class_names
 from jaxcnn.data.cut_outs import find_categories
 from jaxcnn.data.folders import in_bytes
 from jaxcnn.data.pack import Format
 from jaxcnn.data.pack import pack as pack_data_set
 from jaxcnn.data.prepare import prepare_imagenet2012
+from jaxcnn.data.scenes import make_scenes as write_scenes
 from jaxcnn.errors import UserError
 from jaxcnn.pictures.preview import write_preview
 from jaxcnn.recipes import load_config
@@ -36,6 +39,8 @@ from jaxcnn.text import escaped
 
 CATEGORIES = CategoriesConfig()
 """The default options of `make_categories`."""
+SCENES = ScenesConfig()
+"""The default options of `make_scenes`."""
 Name = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="NAME")]]
 
 
@@ -173,6 +178,35 @@ def make_categories(
     return 0
 
 
+def make_scenes(
+    things: tyro.conf.Positional[str] = "digits",
+    *,
+    out: Path,
+    data_dir: str | None = None,
+    workers: int = 8,
+    config: Annotated[ScenesConfig, tyro.conf.arg(name="")] = SCENES,
+) -> int:
+    """Puts several things on each photograph, with exact boxes: a data set for detection, with a split for validation.
+
+    It is in the layouts of COCO and of PASCAL VOC at once: coco:OUT and voc:OUT read the same.
+
+    Args:
+        things: a data set whose images are ink on black: digits, tfds:mnist or idx:FOLDER; else a folder of cut-outs,
+            as make-categories takes it.
+        out: the folder to write.
+        data_dir: the folder where tfds keeps its prepared data sets.
+        workers: the number of threads.
+        config: the options of what is made.
+    """
+    made = write_scenes(things, out, config, data_dir, workers)
+    train, validation = made.scenes
+    said = "holds" if made.was_there else "now holds"
+    print(f"{made.folder} {said} {train:,} scenes for training and {validation:,} for validation")
+    for name, (train, validation) in made.things.items():
+        print(f"  {name}: {train} things in training scenes, {validation} in validation scenes")
+    return 0
+
+
 def print_categories(folder: Path, config: CategoriesConfig, workers: int) -> None:
     """Prints a line for each category, those with the most cut-outs first."""
     found = find_categories(folder, drawings=config.drawings, drawing_folders=config.drawing_folders, workers=workers)
@@ -192,6 +226,7 @@ def main(arguments: list[str]) -> int:
         "pack": pack,
         "preview": preview,
         "make-categories": make_categories,
+        "make-scenes": make_scenes,
     }
     try:
         return tyro.extras.subcommand_cli_from_dict(commands, prog="jaxcnn data", args=arguments)

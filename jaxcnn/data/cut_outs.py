@@ -24,7 +24,7 @@ COPY_DISTANCE = 0.04
 _THUMBNAIL = 16
 _SUFFIXES = (".png", ".webp")
 _OPAQUE = 250
-_SEEN = 32
+SEEN = 32
 """The least alpha of a pixel that counts as part of the thing."""
 
 
@@ -135,19 +135,20 @@ def _judge(folder: Path, path: str, drawings: bool) -> _Judged | str:
     except (OSError, DecodeError):
         return "unreadable"
     alpha = pixels[..., 3]
-    if not (alpha < _SEEN).any():
+    if not (alpha < SEEN).any():
         return "without transparency"
     if not (alpha >= _OPAQUE).any():
         return "empty"
     if not drawings and flat_share(pixels) > FLAT_SHARE:
         return "drawing"
-    shown = Image.fromarray(_trimmed(pixels)).convert("RGBa").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
+    shown = Image.fromarray(trimmed(pixels)).convert("RGBa").resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX)
     thumbnail = np.asarray(shown, np.float32) / 255
     return _Judged(CutOut(path, hashlib.sha256(encoded).hexdigest()), thumbnail)
 
 
-def _trimmed(pixels: np.ndarray) -> np.ndarray:
-    rows, columns = (np.flatnonzero((pixels[..., 3] >= _SEEN).any(axis)) for axis in (1, 0))
+def trimmed(pixels: np.ndarray) -> np.ndarray:
+    """Returns an image, uint8 of shape ``(height, width, 4)``, without margins that are transparent, or nearly so."""
+    rows, columns = (np.flatnonzero((pixels[..., 3] >= SEEN).any(axis)) for axis in (1, 0))
     return pixels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
@@ -184,4 +185,4 @@ def read_cut_out(folder: Path, cut_out: CutOut) -> np.ndarray:
         encoded = b""
     if hashlib.sha256(encoded).hexdigest() != cut_out.sha256:
         raise UserError(f"{escaped(str(folder / cut_out.path))} has changed meanwhile: run the same command again")
-    return _trimmed(decode_rgba(encoded, DataConfig.max_pixels))
+    return trimmed(decode_rgba(encoded, DataConfig.max_pixels))

@@ -38,7 +38,9 @@ class Detections:
     def __post_init__(self) -> None:
         types = [array.dtype for array in (self.boxes, self.scores, self.labels)]
         if types != [np.float32, np.float32, np.int32]:
-            raise ValueError(f"boxes, scores and labels must be float32, float32 and int32, not {types}")
+            raise ValueError(
+                f"boxes, scores and labels must be float32, float32 and int32, not {', '.join(map(str, types))}"
+            )
         boxes, scores, labels = check_boxes(self.boxes, "the detections"), self.scores, self.labels
         if not scores.shape == labels.shape == (len(boxes),):
             raise UserError(

@@ -57,7 +57,7 @@ def proposals_of(
         MachineError: the disk is full, or fails.
     """
     workers = available_cores()
-    progress, found, searched = Progress(f"proposals of {split.name}", len(split.images)), [], 0
+    progress, found, searched = Progress(f"proposals of {split.title}", len(split.images)), [], 0
     one = functools.partial(_kept_or_found, config=config, folder=folder / _settings(config))
     with (
         opencv_without_threads(*_FOR),
@@ -71,7 +71,7 @@ def proposals_of(
                 raise Interrupted
     _LOG.info(
         "%s: %s proposals of %s images, %s of which were searched now",
-        split.name,
+        split.title,
         *(f"{count:,}" for count in (sum(map(len, found)), len(found), searched)),
     )
     return found

@@ -147,7 +147,7 @@ def extract_regions(
         boxes: for each image, the boxes of its regions, (regions, 4): left, top, right and bottom, in pixels. They may
             be the proposals and the objects' own boxes, one after the other; they may be degenerate or outside of the
             image, which is defined in `jaxcnn.detection.warp.warped`; and there may be none.
-        folder: the folder, which is made if need be.
+        folder: the folder, which is made if need be; a folder of its own, because it is locked meanwhile.
         name: the name of the split in the names of files.
         layer: a regular expression that the whole names of the layers match; by default the input of the last dense
             layer.
@@ -155,7 +155,7 @@ def extract_regions(
         size: the height and width to which regions are warped; by default those of the network's images.
         context: the number of pixels around the box in a warped region.
         regions_at_once: the number of regions, of one image, that a device takes together.
-        stop: called before each batch.
+        stop: called before each batch; of several processes it must be one that they agree on.
 
     Raises:
         Interrupted: ``stop`` returned True. What was computed is kept.

@@ -124,8 +124,8 @@ def plot_precision_recall(curves: Sequence[Curve], class_names: Sequence[str], p
         UserError: matplotlib is not installed.
     """
     pyplot = import_pyplot()
-    columns = min(len(curves), max(4, math.ceil(math.sqrt(len(curves)))))
-    rows = math.ceil(len(curves) / columns)
+    columns = max(1, min(len(curves), max(4, math.ceil(math.sqrt(len(curves))))))
+    rows = max(1, math.ceil(len(curves) / columns))
     figure, axes = pyplot.subplots(
         rows, columns, figsize=(2.4 * columns + 0.6, 2.5 * rows + 0.5), sharex=True, sharey=True, squeeze=False,
         layout="constrained",
@@ -154,7 +154,7 @@ def plot_recall(recalls: Mapping[str, tuple[Sequence[float], Sequence[float]]], 
 
     Args:
         recalls: by the name of each line, the numbers of proposals of an image, ascending, and the recall (0 to 1) of
-            so many.
+            so many. At least one line.
         path: the picture's file.
 
     Raises:
@@ -164,7 +164,9 @@ def plot_recall(recalls: Mapping[str, tuple[Sequence[float], Sequence[float]]], 
     figure, axis = pyplot.subplots(figsize=(7, 4.5), layout="constrained")
     for name, (counts, shares) in recalls.items():
         axis.plot(counts, shares, marker="o", markersize=4, label=escaped(name))
-    axis.set(xscale="log", xlabel="proposals of an image", ylabel="recall", ylim=(0, 1.03))
+    # Where no image has proposals, there is nothing that a logarithmic axis could show.
+    scale = "log" if any(count > 0 for counts, _ in recalls.values() for count in counts) else "linear"
+    axis.set(xscale=scale, xlabel="proposals of an image", ylabel="recall", ylim=(0, 1.03))
     axis.xaxis.set_major_formatter("{x:g}")
     axis.grid(alpha=0.3, which="both")
     axis.legend(loc="lower right")

@@ -385,6 +385,17 @@ def test_categories_are_listed_and_made(tmp_path, monkeypatch, capsys):
     assert main(["data", "check", "folder:two"]) == 0
 
 
+def test_scenes_are_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = ("--images", "2", "--validation-images", "1", "--size", "48", "--grounds", "plain")
+    for said in ("now holds", "holds"):
+        assert main(["data", "make-scenes", "--out", "scenes", *options]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == f"scenes {said} 2 scenes for training and 1 for validation"
+        assert len(lines) == 11
+    assert Path("scenes/annotations/validation.json").is_file()
+
+
 def test_an_interrupted_command_says_how_to_go_on(monkeypatch, capsys):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt

@@ -16,7 +16,8 @@ from PIL import Image, ImageOps
 
 from jaxcnn.config import ConfigError
 from jaxcnn.config.categories import CategoriesConfig
-from jaxcnn.data.categories import Composition, class_names, compose, make_categories
+from jaxcnn.data.categories import Composition, compose, make_categories
+from jaxcnn.data.chosen import class_names
 from jaxcnn.data.cut_outs import find_categories, flat_share
 from jaxcnn.data.sources import evaluation_split, open_source
 from jaxcnn.errors import UserError

@@ -13,6 +13,7 @@ from PIL import Image
 from jaxcnn.augment.compose import normalize
 from jaxcnn.config import Normalization
 from jaxcnn.detection.warp import canvases, check_context, outside, warped
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 
 FILL = (123.5, 116.25, 104.0)
@@ -120,6 +121,16 @@ def test_a_region_does_not_depend_on_the_canvas_or_on_other_regions():
     for index in range(2):
         alone = jitted(canvases([IMAGES[index]], (64, 40)), np.zeros(1, int), boxes[index : index + 1], 8, 1)
         np.testing.assert_allclose(together[index], alone[0], atol=1e-2)
+
+
+def test_pairs_of_images_and_boxes_may_be_split_over_devices():
+    """As in a step of fine-tuning: the images are on every device."""
+    parallel, rng = DataParallel.over_all_devices(), np.random.RandomState(0)
+    which, corners = rng.randint(3, size=16).astype(np.int32), rng.uniform(-2, 20, (16, 2))
+    boxes = np.concatenate([corners, corners + rng.uniform(1, 9, (16, 2))], axis=1).astype(np.float32)
+    found = jitted(parallel.put_everywhere(PICTURES), *parallel.put_batch((which, boxes)), 8, 1)
+    assert found.sharding.is_equivalent_to(parallel.split, 4)
+    np.testing.assert_array_equal(found, jitted(PICTURES, which, boxes, 8, 1))
 
 
 def test_a_context_without_room_for_the_box_is_refused():

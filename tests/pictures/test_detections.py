@@ -113,3 +113,10 @@ def test_recall_is_drawn_for_each_kind_of_proposals(tmp_path, monkeypatch):
     pyplot.close(figure)
     assert lines == {"fast": [[1, 0.1], [10, 0.5], [100, 0.9]], "quality": [[1, 0], [1000, 1]]}
     assert (tmp_path / "recall.png").stat().st_size > 5000
+
+
+def test_nothing_to_draw_is_drawn_all_the_same(tmp_path):
+    pytest.importorskip("matplotlib")
+    plot_recall({"of no image": ([0.0], [float("nan")])}, tmp_path / "recall.png")
+    plot_precision_recall([], [], tmp_path / "curves.png")
+    assert {path.name for path in tmp_path.iterdir()} == {"recall.png", "curves.png"}

@@ -5,14 +5,14 @@ It is read without TensorFlow. A split may be a slice, ``train[:1000]``.
 
 import functools
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from jaxcnn.data.folders import data_root
-from jaxcnn.data.sources.slices import pieces
+from jaxcnn.data.sources.slices import Piece, pieces
 from jaxcnn.data.sources.source import Source, SourceRequest
 from jaxcnn.errors import UserError, nearest
 
@@ -99,7 +99,7 @@ def _is_pixels(feature: object) -> bool:
     )
 
 
-def _text(stored: bytes) -> str:
+def tfds_text(stored: bytes) -> str:
     """Returns a file's name as Python would have it from a folder: each byte that is not UTF-8 is a lone surrogate."""
     return stored.decode(errors="surrogateescape")
 
@@ -111,6 +111,60 @@ def tfds_splits(rest: str, data_dir: str | None) -> tuple[str, ...]:
         UserError: it is not prepared there.
     """
     return tuple(tfds_builder(rest, data_dir).info.splits)
+
+
+def tfds_records(name: str, builder: Any, split: str) -> tuple[Callable[[int], dict[str, Any]], int]:
+    """Returns a function that reads a record of a split by its index, with images as they are stored, and their number.
+
+    The function raises ``OSError`` for a record that is damaged or gone.
+
+    Args:
+        name: the data set's name, for messages.
+        builder: tfds's builder of the data set.
+        split: the split, or a slice of one, that exists.
+
+    Raises:
+        UserError: the data set is not stored in ArrayRecord files.
+    """
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    skipped = {key: tfds.decode.SkipDecoding() for key in features if isinstance(features[key], tfds.features.Image)}
+    try:
+        records = builder.as_data_source(split, decoders=skipped)
+        size = len(records)
+    except NotImplementedError:
+        raise UserError(
+            f"{name} is stored as {builder.info.file_format.value}, which has no random access: run `tfds "
+            f"convert_format --dataset_version_dir={builder.data_dir} --out_file_format=array_record`"
+        ) from None
+
+    def record_at(index: int) -> dict[str, Any]:
+        try:
+            return records[index]
+        except RuntimeError as error:  # what ArrayRecord raises where its hashes find damage, or a file is gone
+            raise OSError(str(error)) from error
+
+    return record_at, size
+
+
+def tfds_listing(builder: Any, parts: Sequence[Piece]) -> Iterator[str]:
+    """Yields a line for the version of a data set, and one for each file that the parts of a split are in.
+
+    Args:
+        builder: tfds's builder of the data set.
+        parts: what the split is made of.
+    """
+    yield f"version {builder.version}"
+    for each in dict.fromkeys(part.split for part in parts):
+        info = builder.info.splits[each]
+        for path, length in zip(info.filepaths, info.shard_lengths, strict=True):
+            yield f"{path.name} {length} {path.stat().length}"
+
+
+def tfds_pieces(name: str, builder: Any, split: str) -> tuple[Piece, ...]:
+    """Returns what a split is made of; see `pieces`."""
+    return pieces(name, split, {each: info.num_examples for each, info in builder.info.splits.items()})
 
 
 def open_tfds(request: SourceRequest) -> Source:
@@ -134,22 +188,8 @@ def open_tfds(request: SourceRequest) -> Source:
             raise UserError(
                 f"{name} is not for classification: it has no {kind.__name__} feature called {key!r}; name another"
             )
-    parts = pieces(name, split, {each: info.num_examples for each, info in builder.info.splits.items()})
-    skipped = {key: tfds.decode.SkipDecoding() for key in features if isinstance(features[key], tfds.features.Image)}
-    try:
-        records = builder.as_data_source(split, decoders=skipped)
-        size = len(records)
-    except NotImplementedError:
-        raise UserError(
-            f"{name} is stored as {builder.info.file_format.value}, which has no random access: run `tfds "
-            f"convert_format --dataset_version_dir={builder.data_dir} --out_file_format=array_record`"
-        ) from None
-
-    def record_at(index: int) -> dict[str, Any]:
-        try:
-            return records[index]
-        except RuntimeError as error:  # what ArrayRecord raises where its hashes find damage, or a file is gone
-            raise OSError(str(error)) from error
+    parts = tfds_pieces(name, builder, split)
+    record_at, size = tfds_records(name, builder, split)
 
     def read(index: int) -> tuple[bytes | np.ndarray, int]:
         record = record_at(index)
@@ -160,23 +200,16 @@ def open_tfds(request: SourceRequest) -> Source:
         return record["image"], int(record[label])
 
     def file_name(index: int) -> str:
-        return Path(_text(record_at(index)["file_name"])).name
+        return Path(tfds_text(record_at(index)["file_name"])).name
 
     @functools.cache  # bad images are listed many times, and each call would read a record
     def describe(index: int) -> str:
         if "file_name" not in features:
             return f"record {index}"
         try:
-            return f"record {index} ({_text(record_at(index)['file_name'])})"
+            return f"record {index} ({tfds_text(record_at(index)['file_name'])})"
         except OSError:
             return f"record {index}"
-
-    def listing() -> Iterator[str]:
-        yield f"version {builder.version}"
-        for each in dict.fromkeys(part.split for part in parts):
-            info = builder.info.splits[each]
-            for path, length in zip(info.filepaths, info.shard_lengths, strict=True):
-                yield f"{path.name} {length} {path.stat().length}"
 
     return Source(
         name,
@@ -186,6 +219,6 @@ def open_tfds(request: SourceRequest) -> Source:
         read=read,
         describe=describe,
         file_name=file_name if "file_name" in features else None,
-        listing=listing,
+        listing=lambda: tfds_listing(builder, parts),
         valid_labels=(lambda index: record_at(index)["real_label"]) if "real_label" in features else None,
     )

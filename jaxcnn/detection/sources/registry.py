@@ -3,9 +3,11 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from jaxcnn.data.sources.tfds import tfds_splits
 from jaxcnn.detection.annotations import AnnotatedSplit, within_images
 from jaxcnn.detection.sources.coco import coco_splits, open_coco
 from jaxcnn.detection.sources.request import AnnotatedRequest
+from jaxcnn.detection.sources.tfds import open_annotated_tfds
 from jaxcnn.detection.sources.voc import open_voc, voc_splits
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.paths import absolute
@@ -17,6 +19,7 @@ class _Kind:
     open: Callable[[AnnotatedRequest], AnnotatedSplit]
     splits: Callable[[str, str | None], Sequence[str]]
     example: str
+    sliced: bool
     located: bool
 
 
@@ -29,6 +32,7 @@ def register_annotated(
     open: Callable[[AnnotatedRequest], AnnotatedSplit],
     splits: Callable[[str, str | None], Sequence[str]],
     example: str | None = None,
+    sliced: bool = False,
     located: bool = False,
 ) -> None:
     """Adds a kind of data set for detection: from then on its name may be ``KIND`` or ``KIND:REST``.
@@ -41,6 +45,8 @@ def register_annotated(
         splits: a function from what follows the colon, and ``data_dir``, to the names of the splits. Both functions
             raise `UserError` for a data set that does not exist.
         example: an example of such a name, for messages: ``coco:FOLDER``; by default ``kind``.
+        sliced: whether a split may be something else than one of these names, such as ``train[:1000]``; ``open`` then
+            refuses splits that do not exist.
         located: whether what follows the colon is a path, which a run keeps as an absolute one.
 
     Raises:
@@ -50,7 +56,7 @@ def register_annotated(
         raise UserError(f"{kind!r} cannot be a kind of data set: take an identifier, such as 'photographs'")
     if kind in _KINDS:
         raise UserError(f"there is a kind of annotated data set named {kind!r} already: register yours as another")
-    _KINDS[kind] = _Kind(open, splits, example or kind, located)
+    _KINDS[kind] = _Kind(open, splits, example or kind, sliced, located)
 
 
 def annotated_kinds() -> list[str]:
@@ -98,7 +104,7 @@ def open_annotated(name: str, split: str, data_dir: str | None = None) -> Annota
 
     Args:
         name: the data set's name, as `annotated_splits` takes it.
-        split: one of `annotated_splits`.
+        split: one of `annotated_splits`; of tfds also a slice, such as ``train[:1000]``.
         data_dir: where tfds keeps its prepared data sets; by default ``$TFDS_DATA_DIR`` or ``~/tensorflow_datasets``.
 
     Raises:
@@ -107,7 +113,7 @@ def open_annotated(name: str, split: str, data_dir: str | None = None) -> Annota
         TypeError: the kind was registered with a function that returned something else than an `AnnotatedSplit`.
     """
     kind, rest = _find(name)
-    if split not in (names := annotated_splits(name, data_dir)):
+    if not kind.sliced and split not in (names := annotated_splits(name, data_dir)):
         raise UserError(f"{escaped(name)} has no split {split!r}: {nearest(split, names)}")
     found = kind.open(AnnotatedRequest(name, rest, split, data_dir))
     if not isinstance(found, AnnotatedSplit):
@@ -118,4 +124,5 @@ def open_annotated(name: str, split: str, data_dir: str | None = None) -> Annota
 
 
 register_annotated("coco", open=open_coco, splits=coco_splits, example="coco:FOLDER", located=True)
+register_annotated("tfds", open=open_annotated_tfds, splits=tfds_splits, example="tfds:NAME", sliced=True)
 register_annotated("voc", open=open_voc, splits=voc_splits, example="voc:FOLDER", located=True)

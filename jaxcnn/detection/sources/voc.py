@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from jaxcnn.data.annotation_files import ANNOTATIONS, IMAGES, LISTS
 from jaxcnn.data.decode import is_image_suffix
 from jaxcnn.detection.annotations import AnnotatedImage, AnnotatedSplit, Objects
 from jaxcnn.detection.sources.request import AnnotatedRequest, check_folder, file_lines, reader, text_of
@@ -22,12 +23,6 @@ from jaxcnn.errors import UserError, nearest
 from jaxcnn.paths import expanded
 from jaxcnn.text import escaped
 
-LISTS = "ImageSets/Main"
-"""The folder of the lists of images, within a data set's folder."""
-ANNOTATIONS = "Annotations"
-"""The folder of the annotations, within a data set's folder."""
-IMAGES = "JPEGImages"
-"""The folder of the images, within a data set's folder."""
 _WAY_OUT = "name a folder in VOC's layout, as in voc:VOCdevkit/VOC2007"
 _AGAIN = "make it readable, or copy it again"
 
