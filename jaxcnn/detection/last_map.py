@@ -20,9 +20,8 @@ from jaxcnn.types import Variables
 
 _FAR = 1 << 13
 """How many pixels are added to a window to see how its last map grows: many, so that rounding tells nothing."""
-_CANVASES = (2, 4, 8)
-"""The sizes in windows of the pictures that `context_of` tries, one after another."""
-
+_LENGTHS = (4, 16, 64)
+"""The lengths in windows of the pictures that `context_of` tries, one after another."""
 
 _MIXES = (
     "has layers before its last map that see the whole image, so windows cannot share a pass: slide a network without "
@@ -107,7 +106,7 @@ def grid_of(model: nn.Module, variables: Variables, window: int, channels: int) 
 def context_of(model: nn.Module, variables: Variables, grid: Grid, window: int, channels: int) -> int:
     """Returns how many pixels beyond a window its piece of the last map sees at most, on each side.
 
-    It is found by computing the last map of a picture whose border is not a number, and seeing how far that gets.
+    It is found by computing the last map of long pictures whose ends are not numbers, and seeing how far these get.
 
     Args:
         model: the network.
@@ -120,21 +119,25 @@ def context_of(model: nn.Module, variables: Variables, grid: Grid, window: int, 
         A multiple of the total stride.
 
     Raises:
-        UserError: it gets everywhere: some layer sees the whole image.
+        UserError: they get everywhere: some layer sees the whole image.
     """
     plain, (cells, stride) = _plain(model), grid
-    compute = jax.jit(lambda variables, images: jnp.isnan(_last_map(plain, variables, images, cells)).any((0, 3)))
-    for windows in _CANVASES:
-        inner = window + math.ceil((windows - 1) * window / stride) * stride
-        picture = np.full((1, inner + 2 * stride, inner + 2 * stride, channels), np.nan, np.float32)
-        picture[:, stride:-stride, stride:-stride] = 0
-        clean = ~np.asarray(compute(variables, picture))
-        if clean.any():
-            # The first position of the inner picture has the index 1, because the border is as wide as the stride.
-            last = (inner - window) // stride + cells
-            found = [np.flatnonzero(clean.any(axis)) for axis in (0, 1)]
-            return stride * max(0, *(max(each[0] - 1, last - each[-1]) for each in found))
-    raise UserError(f"{name_of(model)} {_MIXES}")
+    compute = jax.jit(lambda variables, images: jnp.isnan(_last_map(plain, variables, images, cells))[0].any(-1))
+
+    def seen(axis: int) -> int:
+        for windows in _LENGTHS:
+            inner = window + math.ceil((windows - 1) * window / stride) * stride
+            picture = np.zeros((inner + 2 * stride, window, channels), np.float32)
+            picture[:stride] = picture[-stride:] = np.nan
+            hidden = compute(variables, np.moveaxis(picture, 0, axis)[None])
+            clean = np.flatnonzero(~np.asarray(hidden).any(1 - axis))
+            if len(clean):
+                # The first position of the inner picture has the index 1: the border is as wide as the stride.
+                last = (inner - window) // stride + cells
+                return max(0, clean[0] - 1, last - clean[-1])
+        raise UserError(f"{name_of(model)} {_MIXES}")
+
+    return stride * max(map(seen, (0, 1)))
 
 
 def _side(model: nn.Module, variables: Variables, size: int, channels: int, cells: int | None) -> int:
