@@ -17,7 +17,7 @@ HOUSE = (
     "config neighbours recipes ops layers models weights data augment devices evaluation training networks adaptation "
     "assembly trained loading run_changes work_folder run_folder runs measuring features"
 )
-ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures", "transfer")
+ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
 # What all parts may import of ours, and what each may import besides.
 COMMON = {"errors", "lookahead", "opencv", "paths", "strict_json", "text", "types"}
@@ -59,8 +59,9 @@ ALLOWED = {
         "runs": "config recipes data devices evaluation training assembly loading run_changes run_folder",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
-        **{room: f"{HOUSE} children {room}" for room in ROOMS},
-        "cli": f"{HOUSE} supervision classical detection {' '.join(ROOMS)} cli",
+        "transfer": f"{HOUSE} children transfer",
+        **{room: f"{HOUSE} detection children {room}" for room in ROOMS},
+        "cli": f"{HOUSE} supervision transfer classical detection {' '.join(ROOMS)} cli",
         "__main__": "cli",
         "__init__": "models weights loading runs",
     }.items()
