@@ -144,8 +144,8 @@ def test_windows_of_a_network_without_padding_have_the_scores_of_their_crops():
 @pytest.mark.parametrize(
     ("name", "width", "places"),
     [
-        ("alexnet", 224 + 7 * 32, ((1, None),)),
-        ("vgg11", 224 + 5 * 32, ((1, None),)),
+        pytest.param("alexnet", 224 + 7 * 32, ((1, None),), marks=pytest.mark.slow),
+        pytest.param("vgg11", 224 + 5 * 32, ((1, None),), marks=pytest.mark.slow),
         ("resnet", 32 + 8 * 8, ((0, None), (-1, -1))),
     ],
 )
