@@ -13,6 +13,7 @@ where SIGTERM or SIGINT has stopped it with everything saved, after which the sa
 """
 
 import dataclasses
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -101,8 +102,11 @@ class Running(Answering):
     """Image files; by default the images of the split."""
     out: Path = Path("detections")
     """The folder for answers.json, in the form of COCO's results, and for a picture of each image."""
-    min_score: float = 0.0
-    """The lowest score that is drawn: 0 is the margin of the machines, and probabilities are above it."""
+    top: int = 5
+    """The most answers that are drawn in a picture, the best ones."""
+    min_score: float = -math.inf
+    """The lowest score that is drawn. Machines that few objects were there for score most objects below 0, their
+    margin."""
     pictures: int = 20
     """The most pictures that are drawn."""
 
@@ -130,7 +134,7 @@ def _draw(split: AnnotatedSplit, found: rcnn.Answers, chosen: Running) -> int:
     """Writes pictures of the first images; returns how many there are."""
     shown = list(zip(split.images, found.detections, strict=True))[: chosen.pictures]
     for image, answers in shown:
-        sure = answers.above(chosen.min_score)
+        sure = answers.above(chosen.min_score).best(chosen.top)
         picture = drawn(image.read(), sure, found.class_names, image.objects if split.class_names else None)
         name = Path(image.name).with_suffix(".png").name if not split.class_names else file_name(f"{image.name}.png")
         with writing(chosen.out, "choose another --out"):
