@@ -56,11 +56,16 @@ def configure(network: Trained, source: NetworkSource, data: ScenesOf, options: 
         options: what a person chooses.
 
     Raises:
-        UserError: no images are named, the network has no such layer, more than one matches, or the context leaves no
-            room for a region.
+        UserError: no images are named, the network has no such layer, more than one matches, the context leaves no
+            room for a region, or the softmax of a network is asked for that is not tuned.
     """
     if not data.name:
         raise UserError("the detector is given no images to learn from: name them with --data.name, as coco:FOLDER")
+    if options.classifier == "softmax" and not options.tuning.steps:
+        raise UserError(
+            "the softmax of a network that is not tuned does not know the background: set --tuning.steps above 0, or "
+            "leave out --classifier softmax"
+        )
     if folder := run_folder(source.network):
         source = dataclasses.replace(source, network=str(absolute(folder)))
     size = network.data.evaluation_crop.size

@@ -1,6 +1,5 @@
 """`jaxcnn detect`: from annotated images to answers, pictures and average precision, going on from any interruption."""
 
-import dataclasses
 import json
 import shutil
 
@@ -210,7 +209,6 @@ def test_mistakes_are_answered_in_a_sentence(files, detector, tmp_path, capsys):
 
     assert said("evaluate", tmp_path) == (f"error: {tmp_path} holds no detector: train one with `jaxcnn detect train`")
     assert said("trian") == "error: there is no command jaxcnn detect 'trian': say train, run, evaluate, recall"
-    assert "--answers" not in said(*command(files, detector, "--machines.bias", "3")[1:])
     assert said(*command(files, detector, "--machines.bias", "3")[1:]).startswith(
         f"error: {detector} holds a detector of another config, in which rcnn.machines.bias is 10.0 and not 3.0"
     )
@@ -223,8 +221,12 @@ def test_mistakes_are_answered_in_a_sentence(files, detector, tmp_path, capsys):
     assert said("run", detector, tmp_path / "none.png", "--out", tmp_path / "out") == (
         f"error: {tmp_path / 'none.png'} cannot be read (No such file or directory): name an image file"
     )
-    untuned = dataclasses.replace(rcnn.stored_config(detector))
-    assert untuned.rcnn.tuning.steps == 30
+    assert said(*command(files, tmp_path / "other", "--classifier", "softmax", "--tuning.steps", "0")[1:]).startswith(
+        "error: the softmax of a network that is not tuned does not know the background: set --tuning.steps above 0"
+    )
+    nothing = [each for each in command(files, tmp_path / "other") if each not in ("--data.name",)]
+    nothing.remove(f"coco:{files / 'scenes'}")
+    assert said(*nothing[1:]).startswith("error: the detector is given no images to learn from: name them with --data")
 
 
 def test_a_split_of_other_classes_is_refused(files, detector, capsys):
