@@ -16,7 +16,8 @@ from jaxcnn.config import (
     ConfigError,
     TrainConfig,
 )
-from jaxcnn.data.pipeline import Data, open_data
+from jaxcnn.data.opening import open_data
+from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings

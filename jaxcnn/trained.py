@@ -15,7 +15,8 @@ import numpy as np
 from jaxcnn.config import Crop, DataConfig, EvaluationConfig, Normalization, Views
 from jaxcnn.data.classes import match_classes
 from jaxcnn.data.images import ImageLike, given, split_of_images
-from jaxcnn.data.pipeline import SINGLE_CROP, Split, open_split
+from jaxcnn.data.opening import open_split
+from jaxcnn.data.pipeline import SINGLE_CROP, Split
 from jaxcnn.devices.feed import Feed
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings

@@ -97,7 +97,7 @@ def time_input(corpus: Corpus, contenders: list[str], *, rounds: int, batches: i
 
 def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterator[object]:
     from jaxcnn.config import CenterCrop, DataConfig, HorizontalFlip, Normalization, RandomResizedCrop
-    from jaxcnn.data.pipeline import open_data
+    from jaxcnn.data.opening import open_data
 
     center = CenterCrop(size=SHORT_SIDE, resize=SHORT_SIDE)
     random = RandomResizedCrop(size=SIZE)

@@ -24,7 +24,8 @@ from jaxcnn.classical.sift import EXTRA, Grid, with_bins
 from jaxcnn.config import ConfigError, DataConfig, flatten, to_json
 from jaxcnn.config.baselines import Baseline
 from jaxcnn.config.options import with_absolute_paths
-from jaxcnn.data.pipeline import Data, Split, open_measured
+from jaxcnn.data.opening import open_measured
+from jaxcnn.data.pipeline import Data, Split
 from jaxcnn.data.sources import absolute_name
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.processes import check_same, gather, is_writer

@@ -10,7 +10,8 @@ from PIL import Image, ImageOps
 
 from jaxcnn.config import DataConfig
 from jaxcnn.data.decode import decode
-from jaxcnn.data.pipeline import Split, streamed_split
+from jaxcnn.data.opening import streamed_split
+from jaxcnn.data.pipeline import Split
 from jaxcnn.data.sources import Source
 from jaxcnn.errors import UserError
 from jaxcnn.paths import expanded

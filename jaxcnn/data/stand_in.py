@@ -2,7 +2,8 @@
 
 from jaxcnn.config import Crop, DataConfig
 from jaxcnn.data.loader import Loader
-from jaxcnn.data.pipeline import Data, Split, check_evaluation_crop
+from jaxcnn.data.opening import check_evaluation_crop
+from jaxcnn.data.pipeline import Data, Split
 from jaxcnn.data.sources import Source
 
 ILSVRC2012_SIZES = (1_281_167, 50_000)

@@ -21,7 +21,8 @@ from jaxcnn import strict_json
 from jaxcnn.config import DataConfig, to_json
 from jaxcnn.config.features import FeaturesConfig, Pooling
 from jaxcnn.data.fingerprint import Fingerprint
-from jaxcnn.data.pipeline import SINGLE_CROP, Split, open_split
+from jaxcnn.data.opening import open_split
+from jaxcnn.data.pipeline import SINGLE_CROP, Split
 from jaxcnn.data.sources import absolute_name, evaluation_split
 from jaxcnn.devices.feed import Batch, Feed
 from jaxcnn.devices.parallel import DataParallel

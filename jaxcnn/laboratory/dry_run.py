@@ -10,7 +10,8 @@ import numpy as np
 
 from jaxcnn.assembly import Assembly, assemble, count_parameters
 from jaxcnn.config import DataConfig, TrainConfig
-from jaxcnn.data.pipeline import Data, open_data
+from jaxcnn.data.opening import open_data
+from jaxcnn.data.pipeline import Data
 from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.data.stand_in import stand_in
 from jaxcnn.devices.feed import Batch

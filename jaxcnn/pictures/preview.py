@@ -14,7 +14,7 @@ from PIL import Image
 from jaxcnn.assembly import augmentation_keys, split_seed
 from jaxcnn.augment.compose import augment, check_order, mixes
 from jaxcnn.config import Augmentation, Crop, Normalization, TrainConfig
-from jaxcnn.data.pipeline import open_data
+from jaxcnn.data.opening import open_data
 from jaxcnn.devices.feed import Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError

@@ -18,7 +18,7 @@ from jaxcnn.classical.sift import Grid
 from jaxcnn.cli.main import main
 from jaxcnn.config import ConfigError, RandomResizedCrop
 from jaxcnn.config.features import ProbeConfig
-from jaxcnn.data.pipeline import open_measured
+from jaxcnn.data.opening import open_measured
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.features.store import Features

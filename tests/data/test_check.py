@@ -13,7 +13,7 @@ from PIL import Image
 
 from jaxcnn.config import DataConfig, Resize
 from jaxcnn.data.check import ILSVRC_IMAGES, check, ilsvrc_classes
-from jaxcnn.data.pipeline import open_data
+from jaxcnn.data.opening import open_data
 from jaxcnn.errors import UserError
 
 

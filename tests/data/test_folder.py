@@ -13,7 +13,7 @@ from PIL import Image
 from jaxcnn.cli.main import main
 from jaxcnn.config import DataConfig, Resize
 from jaxcnn.data.check import check
-from jaxcnn.data.pipeline import open_data, open_split
+from jaxcnn.data.opening import open_data, open_split
 from jaxcnn.data.sources import check_same_classes, evaluation_split, open_source, split_names
 from jaxcnn.errors import UserError
 

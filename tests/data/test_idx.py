@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from jaxcnn.config import DataConfig, Pad
 from jaxcnn.data.check import check
 from jaxcnn.data.fingerprint import difference, fingerprint
+from jaxcnn.data.opening import open_data
 from jaxcnn.data.pack import pack
-from jaxcnn.data.pipeline import open_data
 from jaxcnn.data.sources import absolute_name, evaluation_split, open_source, split_names
 from jaxcnn.data.sources.idx import KNOWN_LABELS, read_idx
 from jaxcnn.data.sources.slices import pieces

@@ -14,8 +14,8 @@ from jaxcnn.data import pack as packing
 from jaxcnn.data.check import check
 from jaxcnn.data.decode import decode
 from jaxcnn.data.folders import check_room, complete_or_absent, sole_writer
+from jaxcnn.data.opening import open_data
 from jaxcnn.data.pack import pack
-from jaxcnn.data.pipeline import open_data
 from jaxcnn.data.sources import open_source
 from jaxcnn.errors import UserError
 

@@ -14,8 +14,9 @@ from PIL import Image
 
 from jaxcnn.config import CenterCrop, DataConfig, Pad, RandomResizedCrop, Resize
 from jaxcnn.data.loader import Loader
+from jaxcnn.data.opening import open_data, open_split
 from jaxcnn.data.order import epoch_order, image_rng, sample_of
-from jaxcnn.data.pipeline import Split, open_data, open_split
+from jaxcnn.data.pipeline import Split
 from jaxcnn.errors import UserError
 
 SMALL = Resize(size=8)

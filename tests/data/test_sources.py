@@ -13,7 +13,7 @@ from PIL import Image
 from sklearn.linear_model import LogisticRegression
 
 from jaxcnn.config import DataConfig, Resize
-from jaxcnn.data.pipeline import open_data, open_split
+from jaxcnn.data.opening import open_data, open_split
 from jaxcnn.data.sources import (
     Source,
     SourceRequest,

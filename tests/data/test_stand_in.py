@@ -1,7 +1,7 @@
 import pytest
 
 from jaxcnn.config import CenterCrop, DataConfig, RandomResizedCrop
-from jaxcnn.data.pipeline import open_data
+from jaxcnn.data.opening import open_data
 from jaxcnn.data.stand_in import stand_in
 from jaxcnn.errors import UserError
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from jaxcnn.config import DataConfig, Resize
 from jaxcnn.data.numbering import image_numbers, read_names, without
-from jaxcnn.data.pipeline import open_split
+from jaxcnn.data.opening import open_split
 from jaxcnn.data.sources import open_source
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.details import class_errors, confusion_matrix, in_words, save_details, wilson_interval

@@ -25,7 +25,7 @@ from jaxcnn.config import (
 )
 from jaxcnn.config.options import PositiveInt
 from jaxcnn.data.crop import CropError
-from jaxcnn.data.pipeline import open_split
+from jaxcnn.data.opening import open_split
 from jaxcnn.data.views import PROTOCOLS, register_protocol, view_count
 from jaxcnn.devices.feed import Feed
 from jaxcnn.devices.parallel import DataParallel
