@@ -205,7 +205,7 @@ def main(arguments: list[str]) -> int:
     name, *rest = arguments or [""]
     if name not in commands:
         if name in ("", "-h", "--help"):
-            print(__doc__)
+            print(f"usage: {PROG} {{{','.join(commands)}}} ...\n\n{__doc__}")
             return 0 if name else 2
         raise UserError(f"there is no command {PROG} {name!r}: say {', '.join(commands)}")
     return commands[name](rest)
