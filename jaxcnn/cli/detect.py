@@ -27,7 +27,7 @@ from jaxcnn.detection import rcnn
 from jaxcnn.detection.annotations import AnnotatedSplit
 from jaxcnn.detection.files import split_of_files
 from jaxcnn.devices.threads import steady_threads
-from jaxcnn.errors import UserError, writing
+from jaxcnn.errors import writing
 from jaxcnn.features.store import file_name
 from jaxcnn.pictures.detections import drawn, plot_precision_recall, plot_recall
 from jaxcnn.training.interrupt import EXIT_STOPPED
@@ -203,9 +203,17 @@ def main(arguments: list[str]) -> int:
         "recall": recall,
     }
     name, *rest = arguments or [""]
-    if name not in commands:
-        if name in ("", "-h", "--help"):
-            print(f"usage: {PROG} {{{','.join(commands)}}} ...\n\n{__doc__}")
-            return 0 if name else 2
-        raise UserError(f"there is no command {PROG} {name!r}: say {', '.join(commands)}")
-    return commands[name](rest)
+    if name in commands:
+        return commands[name](rest)
+    # Each has arguments of its own: these only list them.
+    listed = {name: _described(command) for name, command in commands.items()}
+    tyro.extras.subcommand_cli_from_dict(listed, prog=PROG, args=arguments)
+    return 0
+
+
+def _described(command: Callable[[list[str]], int]) -> Callable[[], None]:
+    def nothing() -> None:
+        pass
+
+    nothing.__doc__ = f"{command.__doc__} See --help after it for its options."
+    return nothing
