@@ -17,7 +17,7 @@ from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.lowering_rules import choose
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
-from jaxcnn.ops.window import resolve_padding, sizes
+from jaxcnn.ops.window import resolve_padding, sizes, subsample
 from tests.small_network import Small
 
 
@@ -65,6 +65,22 @@ def test_convolutions():
         ]
 
     check(convolve, (2, 7, 8), (1, 5, 6))
+
+
+def test_what_is_left_of_every_other_pixel_adds_to_what_windows_see():
+    """As where a shortcut leaves out pixels, and the branches beside it have strides and paddings of all kinds."""
+
+    def add(images):
+        windows = [
+            max_pool(images, (3, 3), strides=(2, 2), padding="same"),
+            max_pool(images, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1))),
+            average_pool(images, (5, 5), strides=(2, 2), padding="same"),
+        ]
+        return subsample(images, (2, 2)) + sum(windows)
+
+    check(add, (2, 7, 8), (1, 5, 6))
+    images = jnp.arange(60.0).reshape(1, 5, 6, 2)
+    np.testing.assert_array_equal(subsample(images, (2, 3)), images[:, ::2, ::3])
 
 
 def test_slices_are_used_where_it_is_known_that_they_fit():

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 
 from jaxcnn.layers.layer import Layer
 from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.window import subsample
 
 Operation = Literal["identity", "separable3", "separable5", "separable7", "average3", "max3"]
 
@@ -147,8 +148,8 @@ class Cell(nn.Module):
 
         Beyond the last pixel of an odd size there are zeros. TF-Slim calls this a factorized reduction.
         """
-        even = x[:, ::2, ::2]
-        odd = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1::2, 1::2]
+        even = subsample(x, (2, 2))
+        odd = subsample(jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1:, 1:], (2, 2))
         halves = (
             self.conv(self.features // 2, (1, 1), name=f"previous_{name}_conv")(half)
             for name, half in (("even", even), ("odd", odd))

@@ -17,6 +17,7 @@ from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import max_pool
+from jaxcnn.ops.window import subsample
 from jaxcnn.types import Option
 
 
@@ -37,7 +38,7 @@ class Block(nn.Module):
         if x.shape == shape:
             return x
         if self.shortcut == "identity":
-            x = x[:, :: self.strides, :: self.strides]
+            x = subsample(x, (self.strides, self.strides))
             return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (0, shape[-1] - x.shape[-1])))
         x = self.conv(shape[-1], (1, 1), strides=(self.strides, self.strides), name="shortcut_conv")(x)
         return self.norm(name="shortcut_norm")(x)

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Literal
 
+import jax
+
 from jaxcnn.ops.symbolic import Length, at_most
 
 Pair = tuple[int, int]
@@ -39,7 +41,8 @@ def resolve_padding(
         pairs = []
         for length, taps, stride, gap in zip(size, window, strides, dilation, strict=True):
             reach = (taps - 1) * gap + 1
-            total = (-(-length // stride) - 1) * stride + reach - length
+            # The number of outputs is written as `output_length` writes it, or JAX would not know that both are equal.
+            total = (length - 1) // stride * stride + reach - length
             if reach < stride:  # Then it may be negative, for 0: we count the numbers from 1 on that it reaches.
                 total = sum((total - number + stride) // stride for number in range(1, reach))
             pairs.append((total // 2, total - total // 2))
@@ -75,3 +78,15 @@ def output_length(length: Length, window: int, stride: int, dilation: int = 1) -
 def tap(start: int, count: Length, stride: int) -> slice:
     """Returns the slice of ``count`` pixels that one tap of the window sees."""
     return slice(start, start + (count - 1) * stride + 1, stride)
+
+
+def subsample(x: jax.Array, strides: Pair) -> jax.Array:
+    """Returns the first of every so many pixels: (batch, height, width, channels) as a 1x1 window with strides sees it.
+
+    The sizes of ``x[:, ::2, ::2]`` are the same numbers, but where they are symbols JAX writes them in another way than
+    those of a convolution's output, and does not know that both are equal.
+    """
+    vertical, horizontal = (
+        tap(0, output_length(length, 1, stride), stride) for length, stride in zip(x.shape[1:3], strides, strict=True)
+    )
+    return x[:, vertical, horizontal]
