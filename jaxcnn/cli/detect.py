@@ -20,7 +20,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxcnn.cli.shared import Ignoring, console, source_of
+from jaxcnn.cli.shared import OneNetwork, console, source_of
 from jaxcnn.config.command_line import with_chosen_kinds
 from jaxcnn.config.detection import NetworkSource, RCNNConfig, ScenesOf, SlidingConfig
 from jaxcnn.detection import rcnn
@@ -37,18 +37,8 @@ STOPPED = "stopped as asked, everything so far is saved; the same command goes o
 
 
 @dataclasses.dataclass(frozen=True)
-class Source:
+class Source(OneNetwork):
     """Train a detector, or go on with one. `jaxcnn detect train NETWORK --help` shows what else can be set."""
-
-    network: tyro.conf.Positional[str]
-    """A run folder, or a model's name."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
-    foreign: Annotated[Ignoring, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Ignoring)
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
-    weights_of: Literal["raw", "ema"] = "raw"
-    """A run's parameters themselves, or their moving average."""
 
 
 @dataclasses.dataclass(frozen=True)

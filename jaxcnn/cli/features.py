@@ -13,13 +13,13 @@ command goes on, as it does after any other end.
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import rich.table
 import tyro
 
 from jaxcnn import loading
-from jaxcnn.cli.shared import Ignoring, console, source_of
+from jaxcnn.cli.shared import OneNetwork, console, source_of
 from jaxcnn.config import DataConfig, Normalization
 from jaxcnn.config.features import FeaturesConfig, Pooling
 from jaxcnn.devices.processes import Processes, is_writer
@@ -35,18 +35,9 @@ PROG = "jaxcnn features"
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class Arguments(OneNetwork):
     """Extract features of images. `jaxcnn features NETWORK --help` shows what else can be set."""
 
-    network: tyro.conf.Positional[str]
-    """A run folder, or a model's name."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
-    foreign: Annotated[Ignoring, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Ignoring)
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
-    weights_of: Literal["raw", "ema"] = "raw"
-    """A run's parameters themselves, or their moving average."""
     processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
 
 

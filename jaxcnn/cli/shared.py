@@ -3,7 +3,7 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 import rich.console
 import tyro
@@ -29,6 +29,21 @@ class Foreign(Ignoring):
 
     class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A file with the name of each class on a line, in the order of the logits; by default those that are known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class OneNetwork:
+    """Where a command's one network comes from."""
+
+    network: tyro.conf.Positional[str]
+    """A run folder, or a model's name."""
+    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
+    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
+    foreign: Annotated[Ignoring, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Ignoring)
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
+    weights_of: Literal["raw", "ema"] = "raw"
+    """A run's parameters themselves, or their moving average."""
 
 
 def source_of(kind: type[Source], prog: str, arguments: list[str]) -> tuple[Source, list[str]]:
