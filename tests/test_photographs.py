@@ -52,7 +52,8 @@ def test_what_is_in_photographs():
     check(loading.load("efficientnet_lite0", "lite0"), [least for _, least in EXPECTED.values()])
 
 
-@pytest.mark.parametrize("name", ["lite1", pytest.param("lite2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lite1", "lite2"])
 def test_what_is_in_photographs_by_a_file(name):
     """The file is the package's own, which is known by its hash; so it brings its preprocessing."""
     check(loading.load(f"efficientnet_{name}", str(find_published(f"efficientnet_{name}", name).path())), LITES[name])

@@ -16,6 +16,7 @@ checkpoint before is used.
 
 import contextlib
 import glob
+import logging
 import math
 import os
 import shutil
@@ -50,6 +51,17 @@ from jaxcnn.training.manifest import (
 from jaxcnn.types import JsonObject, PyTree
 
 _STATE = "state"
+
+
+def _is_of_others(record: logging.LogRecord) -> bool:
+    """Returns whether a line of Abseil's log is none of orbax's, which logs a traceback of each error that it raises.
+
+    The error comes to the caller of `Checkpoints`, as a sentence.
+    """
+    return f"{os.sep}orbax{os.sep}" not in record.pathname or record.levelno < logging.ERROR
+
+
+logging.getLogger("absl").addFilter(_is_of_others)  # orbax has imported Abseil, which makes this logger
 RANKED = ranked_metrics((1,))
 """The metrics by which checkpoints are ranked where nothing else is asked for."""
 

@@ -3,6 +3,7 @@
 import errno
 import functools
 import itertools
+import logging
 import os
 import random
 import re
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import etils.epath
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -387,6 +389,24 @@ def test_a_full_disk(directory, monkeypatch, module, function, learnt_at):
         checkpoints.save(6, make_state(6))
         assert checkpoints.restore(make_state(0)).step == 6
         checkpoints.close()
+
+
+def test_a_full_disk_is_said_in_a_sentence_and_not_in_tracebacks_of_orbax(directory, monkeypatch):
+    write = etils.epath.Path.write_text
+
+    def full(path, *arguments, **options):
+        if path.name == "_METADATA":  # which orbax writes in the background
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(path, *arguments, **options)
+
+    shown = []
+    monkeypatch.setattr(etils.epath.Path, "write_text", full)
+    monkeypatch.setattr(logging.getLogger("absl"), "callHandlers", shown.append)
+    with Checkpoints(directory) as checkpoints:
+        checkpoints.save(4, make_state(4))
+        with pytest.raises(SaveError, match=r"checkpoint 4 could not be saved .*No space left"):
+            checkpoints.wait()
+    assert not [record for record in shown if record.levelno >= logging.ERROR]
 
 
 _PROCESS = """
