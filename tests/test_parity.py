@@ -35,6 +35,7 @@ TOLERANCES = {"regnet_y_1_6gf": 1e-3, "efficientnet_b3": 2e-2}
 # Most are beside fixtures of their families that run by default; NASNet is dear in any size. What timm calls the
 # parameters of each family is held by default in tests/weights/test_names.py, by names and shapes.
 SLOW = (
+    "inception_v3",
     "convnext_base",
     "convnext_small_75_double",
     "densenet161",

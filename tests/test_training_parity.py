@@ -25,6 +25,7 @@ NOTHING_DROPPED = {"dropout_rate": 0.0, "auxiliary_dropout_rate": 0.0, "drop_pat
 NARROW = {"nasnet_a_large": {"features": 8, "stem_features": 12, "count_padding": True, "batch_norm_momentum": 0.9}}
 # Each takes a quarter of a minute or more to compile, and others remain for what is in it.
 SLOW = {
+    "alexnet",
     "convnext_tiny",
     "densenet121",
     "efficientnet_b0",

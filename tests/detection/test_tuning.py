@@ -104,6 +104,7 @@ def test_learns_and_a_second_call_trains_no_more(tmp_path):
         np.testing.assert_array_equal(leaf, leaves(network.variables)[path])
 
 
+@pytest.mark.slow  # as a part of a detector it is tried in test_detect.py
 def test_goes_on_where_it_was_stopped_to_the_same_bits(tmp_path):
     whole = tune(tmp_path / "whole")
     asked = []

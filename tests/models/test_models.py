@@ -263,7 +263,10 @@ def test_efficientnets_normalize_and_pad_as_their_published_weights_need(pattern
         assert get_variant(name).arguments["defaults"][1:] == (padding, epsilon, momentum)
 
 
-@pytest.mark.parametrize(("name", "size", "stages"), [("lenet", 20, (1, 2)), ("resnet20_cifar", 8, (1, 3))])
+@pytest.mark.parametrize(
+    ("name", "size", "stages"),
+    [("lenet", 20, (1, 2)), pytest.param("resnet20_cifar", 8, (1, 3), marks=pytest.mark.slow)],
+)
 def test_computing_again_changes_nothing(name, size, stages):
     images = jax.random.normal(jax.random.key(1), (2, size, size, 3))
     variables = jax.jit(jaxcnn.create_model(name).init)(jax.random.key(0), images)

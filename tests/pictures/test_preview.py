@@ -44,7 +44,10 @@ def seen_in_training(config):
 @pytest.mark.parametrize(
     "config",
     [
-        recipe(RandomCrop(padding=3), HorizontalFlip(), MixUpOrCutMix(), train_crop=Resize(size=32)),
+        pytest.param(
+            recipe(RandomCrop(padding=3), HorizontalFlip(), MixUpOrCutMix(), train_crop=Resize(size=32)),
+            marks=pytest.mark.slow,
+        ),
         recipe(RandomCrop(padding=3), train_crop=RandomResizedCrop(size=32), residence="stream"),
     ],
     ids=["resident and mixed", "streamed"],

@@ -85,7 +85,7 @@ def test_twenty_steps_are_the_same_under_every_wrapper_on_any_number_of_devices(
             for wrapper in WRAPPERS
             for scope, count in (("local", 2), ("local", 4), ("local", 8), (2, 4), (2, 8), (4, 8))
         ],
-        quick=[("shard_map", 2, 4), ("jit", "local", 2)],
+        quick=[("shard_map", 2, 4)],
     ),
 )
 def test_batch_statistics_of_one_scope_are_the_same_however_they_are_had(wrapper, scope, count):
