@@ -55,6 +55,7 @@ def test_it_trains_and_the_folder_keeps_the_recipe(trained):
     assert error < 20
 
 
+@pytest.mark.slow
 def test_interrupted_and_resumed_it_ends_in_the_same_bits(trained, tmp_path):
     folder, _ = trained
     shutil.copy(MINE, tmp_path / "brought.py")

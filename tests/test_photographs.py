@@ -65,6 +65,7 @@ def test_the_command_names_a_photograph(capsys):
     assert "espresso" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_measures_a_folder_of_photographs(tmp_path, capsys, monkeypatch):
     """Folders of five of ILSVRC's thousand classes: the tabby and the blurred clock come third, the others first."""
     for name, label in LABELS.items():

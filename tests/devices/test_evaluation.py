@@ -25,6 +25,7 @@ def measured(tmp_path_factory):
     return folder / "one", folder / "two"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("job", [name for name, _, _ in evaluation_job.jobs()])
 def test_counts_and_errors_are_equal_and_predictions_agree(measured, job):
     one, two = (np.load(folder / f"{job}.npz") for folder in measured)

@@ -82,6 +82,7 @@ def test_dropout_is_after_every_convolution_but_the_first(bottleneck, count):
     assert found == [(0.2, False)] * count
 
 
+@pytest.mark.slow
 def test_computing_again_changes_nothing_and_draws_the_same():
     images = jax.random.normal(jax.random.key(1), (4, 8, 8, 3))
     variables = jax.jit(small().init)(jax.random.key(0), images)

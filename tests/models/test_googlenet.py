@@ -19,6 +19,7 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 PARITY = Path(__file__).parent.parent / "parity"
 
 
+@pytest.mark.slow
 def test_the_papers_network_is_the_one_made_a_second_time_from_its_text():
     with np.load(GOLDEN / "googlenet_2014.npz") as stored:
         shapes = json.loads(str(stored["state_dict"]))
