@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike
 
 from jaxcnn import strict_json
 from jaxcnn.detection.boxes import check_boxes
+from jaxcnn.detection.suppression import suppress_each_class
 from jaxcnn.errors import UserError, writing
 from jaxcnn.paths import replace_whole
 from jaxcnn.types import Json, JsonObject
@@ -102,6 +103,29 @@ class Detections:
         enough = found >= minimum
         return cls.of(own[enough], found[enough], label[enough])
 
+    @classmethod
+    def suppressed(
+        cls,
+        boxes: Float[np.ndarray, "boxes 4"] | Float[np.ndarray, "boxes classes 4"],
+        scores: Float[np.ndarray, "boxes classes"],
+        threshold: float,
+        limit: int,
+    ) -> "Detections":
+        """Returns what `jaxcnn.detection.suppression.suppress_each_class` keeps of scored boxes.
+
+        The number of boxes is rounded up to a power of two, so that little is compiled; none is kept of those added.
+
+        Args:
+            boxes: as it takes them; there is at least one.
+            scores: as it takes them.
+            threshold: as it takes it.
+            limit: as it takes it.
+        """
+        missing = (1 << (len(boxes) - 1).bit_length()) - len(boxes)
+        padded = np.pad(boxes, ((0, missing), *[(0, 0)] * (boxes.ndim - 1)))
+        worse = np.pad(scores, ((0, missing), (0, 0)), constant_values=-np.inf)
+        return cls.of_classes(boxes, scores, *map(np.asarray, suppress_each_class(padded, worse, threshold, limit)))
+
     def best(self, limit: int) -> "Detections":
         """Returns those of the highest scores, so many at most."""
         return Detections(self.boxes[:limit], self.scores[:limit], self.labels[:limit])
@@ -137,6 +161,12 @@ class Detections:
                 self.boxes.tolist(), self.scores.tolist(), self.labels.tolist(), strict=True
             )
         ]
+
+
+def probabilities(logits: Float[np.ndarray, "boxes classes"]) -> Float[np.ndarray, "boxes classes"]:
+    """Returns the softmax of each row."""
+    shares = np.exp(logits - logits.max(1, keepdims=True))
+    return shares / shares.sum(1, keepdims=True)
 
 
 def write_results(

@@ -2,18 +2,13 @@
 
 import dataclasses
 
-import jax.numpy as jnp
 import numpy as np
 
 from jaxcnn.config.detection import AnswersConfig
 from jaxcnn.detection.boxes import area, clipped
-from jaxcnn.detection.detections import Detections
+from jaxcnn.detection.detections import Detections, probabilities
 from jaxcnn.detection.machines import Machines
 from jaxcnn.detection.regression import Regressors
-from jaxcnn.detection.suppression import suppress_each_class
-
-SIZES = (64, 256, 1024, 4096, 16384)
-"""The numbers of boxes that suppression is compiled for; an image's are padded to one of them."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -43,7 +38,7 @@ class Scorer:
             scores = self.machines.scores(features)
         else:
             assert logits is not None  # the network has been asked for them
-            scores = _probabilities(logits)[:, :-1]
+            scores = probabilities(logits)[:, :-1]
         classes = scores.shape[1]
         moved = [
             boxes if self.regressors is None else self.regressors.moved(features, boxes, label)
@@ -68,17 +63,5 @@ def best(boxes: np.ndarray, scores: np.ndarray, config: AnswersConfig) -> Detect
     if not count or not classes:
         return Detections.none()
     possible = np.isfinite(scores) & (area(boxes) > 0)
-    size = next((size for size in SIZES if size >= count), count)
-    padded_boxes = np.zeros((size, classes, 4), np.float32)
-    padded_scores = np.full((size, classes), -np.inf, np.float32)
-    padded_boxes[:count] = boxes
-    padded_scores[:count] = np.where(possible, scores, -np.inf)
-    kept = suppress_each_class(
-        jnp.asarray(padded_boxes), jnp.asarray(padded_scores), config.max_overlap, min(config.limit, size)
-    )
-    return Detections.of_classes(padded_boxes, padded_scores, *map(np.asarray, kept)).best(config.limit)
-
-
-def _probabilities(logits: np.ndarray) -> np.ndarray:
-    shifted = np.exp(logits - logits.max(1, keepdims=True))
-    return shifted / shifted.sum(1, keepdims=True)
+    worst = np.where(possible, scores, -np.inf).astype(np.float32)
+    return Detections.suppressed(boxes, worst, config.max_overlap, config.limit).best(config.limit)

@@ -91,6 +91,8 @@ def mined(
     Raises:
         Interrupted: ``stop`` returned True.
     """
+    if before is not None and before.finished:
+        return before.machines
     factor = config.length / max(_mean_length(read, len(regions), stop), 1e-12)
     mining = before
     if mining is None:

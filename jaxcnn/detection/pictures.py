@@ -41,10 +41,15 @@ class Pictures:
         indices = list(map(int, indices))
         distinct = list(dict.fromkeys(indices))
         workers = available_cores()
-        found = dict(zip(distinct, map_ahead(self._read, distinct, workers=workers, depth=2 * workers), strict=True))
+        found = dict(zip(distinct, map_ahead(self.pixels, distinct, workers=workers, depth=2 * workers), strict=True))
         return canvases([found[index] for index in indices], self.shape)
 
-    def _read(self, index: int) -> np.ndarray:
+    def pixels(self, index: int) -> np.ndarray:
+        """Returns an image, uint8 (height, width, channels).
+
+        Raises:
+            UserError: it cannot be read.
+        """
         return with_channels(self.split.images[index].read(), self.channels)
 
     def resident(self, parallel: DataParallel) -> Canvases | None:

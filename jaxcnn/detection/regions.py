@@ -7,6 +7,7 @@ regions. The groups are the same on any number of devices, so that the bits do n
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import itertools
 import json
@@ -22,11 +23,11 @@ import numpy as np
 
 from jaxcnn import strict_json
 from jaxcnn.config.features import FeaturesConfig, Pooling
-from jaxcnn.data.decode import with_channels
 from jaxcnn.data.stream import available_cores
 from jaxcnn.data.threads import map_ahead
 from jaxcnn.detection.annotations import AnnotatedSplit
 from jaxcnn.detection.boxes import check_boxes
+from jaxcnn.detection.pictures import Pictures
 from jaxcnn.detection.warp import CONTEXT, Canvases, canvases, check_context, outside, warped
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.processes import check_same
@@ -258,6 +259,10 @@ class _Extraction:
         finally:
             lock.release()
 
+    @functools.cached_property
+    def _pictures(self) -> Pictures:
+        return Pictures(self.split, self.trained.data.channels)
+
     def _extract(self, folder: Path, name: str, identity: str) -> None:
         regions = sum(map(len, self.boxes))
         shapes = {each.name: each.pooled(self.pooling) for each in self.chosen} | {BOX: (4,)}
@@ -299,13 +304,11 @@ class _Extraction:
 
     def _with_pixels(self, groups: Iterator[_Group]) -> Generator[tuple[_Group, np.ndarray]]:
         """Yields groups with the pixels of their image, which threads read ahead of the consumer."""
-
-        def read(image: int) -> np.ndarray:
-            return with_channels(self.split.images[image].read(), self.trained.data.channels)
-
         by_image = [list(some) for _, some in itertools.groupby(groups, lambda group: group.image)]
         images = (some[0].image for some in by_image)
-        with contextlib.closing(map_ahead(read, images, workers=available_cores(), depth=_IMAGES_AHEAD)) as pixels:
+        with contextlib.closing(
+            map_ahead(self._pictures.pixels, images, workers=available_cores(), depth=_IMAGES_AHEAD)
+        ) as pixels:
             for some, image in zip(by_image, pixels, strict=True):
                 yield from ((group, image) for group in some)
 
@@ -314,8 +317,6 @@ class _Extraction:
         parallel, trained = DataParallel.over_all_devices(), self.trained
         variables = parallel.put_everywhere(jax.tree.map(np.asarray, trained.variables))
         compute = over_devices(self._own_rows(), parallel)
-        images = self.split.images
-        shape = max((image.height for image in images), default=1), max((image.width for image in images), default=1)
         devices, own = parallel.mesh.size, parallel.rows(parallel.mesh.size)
         nothing = np.zeros((1, 1, trained.data.channels), np.uint8)
         with contextlib.closing(self._with_pixels(self._groups(done))) as groups:
@@ -329,7 +330,7 @@ class _Extraction:
                 for place, (group, _) in enumerate(batch):
                     count = len(group.boxes)
                     boxes[place, :count], label[place], present[place, :count] = group.boxes, group.image, True
-                part = {**canvases([pixels[place] for place in own], shape)._asdict(), BOX: boxes[own]}
+                part = {**canvases([pixels[place] for place in own], self._pictures.shape)._asdict(), BOX: boxes[own]}
                 rows = compute(variables, parallel.put_batch(part))
                 told = {BOX: boxes, LABEL: label, KNOWN: np.ones_like(present), PRESENT: present}
                 yield rows | {name: value.reshape(-1, *value.shape[2:]) for name, value in told.items()}

@@ -35,9 +35,8 @@ from jaxcnn.data.crop import MAX_RESIZED_PIXELS
 from jaxcnn.data.decode import with_channels
 from jaxcnn.data.images import given
 from jaxcnn.data.resize import resize
-from jaxcnn.detection.detections import Detections
+from jaxcnn.detection.detections import Detections, probabilities
 from jaxcnn.detection.last_map import Grid, changed_last_map, context_of, grid_of, name_of, windows_of
-from jaxcnn.detection.suppression import suppress_each_class
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.networks import check_image_shape, check_normalization
@@ -267,20 +266,11 @@ class Sliding:
                 "one of these, or none"
             )
         boxes, scores = self.scores(image)
-        probabilities = np.exp(scores - scores.max(1, keepdims=True))
-        probabilities /= probabilities.sum(1, keepdims=True)
+        shares = probabilities(scores)
         if background is not None:
-            probabilities = np.delete(probabilities, background, axis=1)
-        # The number of windows is rounded up, so that suppression is compiled for few; none is kept of those added.
-        missing = (1 << (len(boxes) - 1).bit_length()) - len(boxes)
-        candidates = np.where(probabilities >= threshold, probabilities, -np.inf).astype(np.float32)
-        kept = suppress_each_class(
-            np.pad(boxes, ((0, missing), (0, 0))),
-            np.pad(candidates, ((0, missing), (0, 0)), constant_values=-np.inf),
-            overlap,
-            limit,
-        )
-        return Detections.of_classes(boxes, probabilities, *map(np.asarray, kept))
+            shares = np.delete(shares, background, axis=1)
+        candidates = np.where(shares >= threshold, shares, -np.inf).astype(np.float32)
+        return Detections.suppressed(boxes, candidates, overlap, limit)
 
     @functools.cached_property
     def _variables(self) -> Variables:
