@@ -1,17 +1,16 @@
 """The registry of the kinds of data sets, ours included, by which a data set is found by its name."""
 
-import dataclasses
 import logging
 from collections.abc import Callable, Sequence
 
 from jaxcnn.data.sources.digits import digits_splits, open_digits
 from jaxcnn.data.sources.folder import folder_splits, open_folder
 from jaxcnn.data.sources.idx import idx_splits, open_idx
+from jaxcnn.data.sources.kinds import Kind, Kinds
 from jaxcnn.data.sources.source import Source, SourceRequest
 from jaxcnn.data.sources.synthetic import open_synthetic, synthetic_splits
 from jaxcnn.data.sources.tfds import open_tfds, tfds_splits
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.paths import absolute
 from jaxcnn.text import escaped
 
 _LOG = logging.getLogger(__name__)
@@ -22,16 +21,7 @@ TEST_SPLITS = ("test", "testing", "tests")
 """The splits to measure on where there is none for validation."""
 
 
-@dataclasses.dataclass(frozen=True)
-class _Kind:
-    open: Callable[[SourceRequest], Source]
-    splits: Callable[[str, str | None], Sequence[str]]
-    example: str
-    sliced: bool
-    located: bool
-
-
-_KINDS: dict[str, _Kind] = {}
+_KINDS = Kinds[SourceRequest, Source]("data set", "a data set", "register yours under another name")
 
 
 def register_source(
@@ -60,24 +50,12 @@ def register_source(
     Raises:
         UserError: the kind is not an identifier, or is registered already.
     """
-    if not kind.isidentifier():
-        raise UserError(f"{kind!r} cannot be a kind of data set: take an identifier, such as 'photographs'")
-    if kind in _KINDS:
-        raise UserError(f"there is a kind of data set named {kind!r} already: register yours under another name")
-    _KINDS[kind] = _Kind(open, splits, example or kind, sliced, located)
+    _KINDS.add(kind, Kind(open, splits, example or kind, sliced, located))
 
 
 def source_kinds() -> list[str]:
     """Returns the kinds of data sets that are registered, sorted."""
-    return sorted(_KINDS)
-
-
-def _find(name: str) -> tuple[_Kind, str]:
-    """Returns a data set's kind, and what follows the colon in its name."""
-    kind, _, rest = name.partition(":")
-    if kind not in _KINDS:
-        raise UserError(f"{name!r} is not a data set: {nearest(name, (each.example for each in _KINDS.values()))}")
-    return _KINDS[kind], rest
+    return _KINDS.names()
 
 
 def absolute_name(name: str) -> str:
@@ -86,8 +64,7 @@ def absolute_name(name: str) -> str:
     Raises:
         UserError: there is no such kind of data set.
     """
-    kind, rest = _find(name)
-    return f"{name.partition(':')[0]}:{absolute(rest or '.')}" if kind.located else name
+    return _KINDS.absolute(name)
 
 
 def is_located(name: str) -> bool:
@@ -96,7 +73,7 @@ def is_located(name: str) -> bool:
     Raises:
         UserError: there is no such kind of data set.
     """
-    return _find(name)[0].located
+    return _KINDS.find(name)[0].located
 
 
 def split_names(name: str, data_dir: str | None = None) -> tuple[str, ...]:
@@ -109,8 +86,7 @@ def split_names(name: str, data_dir: str | None = None) -> tuple[str, ...]:
     Raises:
         UserError: there is no such data set.
     """
-    kind, rest = _find(name)
-    return tuple(sorted(kind.splits(rest, data_dir)))
+    return _KINDS.splits(name, data_dir)
 
 
 def evaluation_split(name: str, data_dir: str | None = None) -> str:
@@ -152,9 +128,7 @@ def open_source(
         UserError: there is no such data set, split, image or label, or there are too many bad files.
         TypeError: the kind was registered with a function that returned something else than a `Source`.
     """
-    kind, rest = _find(name)
-    if not kind.sliced and split not in (names := split_names(name, data_dir)):
-        raise UserError(f"{escaped(name)} has no split {split!r}: {nearest(split, names)}")
+    kind, rest = _KINDS.with_split(name, split, data_dir)
     source = kind.open(SourceRequest(name, rest, split, data_dir, image_size, max_bad_share))
     if not isinstance(source, Source):
         raise TypeError(f"the function that opens {name} returned {type(source).__name__}, and must return a Source")

@@ -3,27 +3,19 @@
 import dataclasses
 from collections.abc import Callable, Sequence
 
+from jaxcnn.data.sources.kinds import Kind, Kinds
 from jaxcnn.data.sources.tfds import tfds_splits
 from jaxcnn.detection.annotations import AnnotatedSplit, within_images
 from jaxcnn.detection.sources.coco import coco_splits, open_coco
 from jaxcnn.detection.sources.request import AnnotatedRequest
 from jaxcnn.detection.sources.tfds import open_annotated_tfds
 from jaxcnn.detection.sources.voc import open_voc, voc_splits
-from jaxcnn.errors import UserError, nearest
-from jaxcnn.paths import absolute
+from jaxcnn.errors import UserError
 from jaxcnn.text import escaped
 
-
-@dataclasses.dataclass(frozen=True)
-class _Kind:
-    open: Callable[[AnnotatedRequest], AnnotatedSplit]
-    splits: Callable[[str, str | None], Sequence[str]]
-    example: str
-    sliced: bool
-    located: bool
-
-
-_KINDS: dict[str, _Kind] = {}
+_KINDS = Kinds[AnnotatedRequest, AnnotatedSplit](
+    "annotated data set", "a data set for detection", "register yours as another"
+)
 
 
 def register_annotated(
@@ -52,25 +44,12 @@ def register_annotated(
     Raises:
         UserError: the kind is not an identifier, or is registered already.
     """
-    if not kind.isidentifier():
-        raise UserError(f"{kind!r} cannot be a kind of data set: take an identifier, such as 'photographs'")
-    if kind in _KINDS:
-        raise UserError(f"there is a kind of annotated data set named {kind!r} already: register yours as another")
-    _KINDS[kind] = _Kind(open, splits, example or kind, sliced, located)
+    _KINDS.add(kind, Kind(open, splits, example or kind, sliced, located))
 
 
 def annotated_kinds() -> list[str]:
     """Returns the kinds of data sets for detection that are registered, sorted."""
-    return sorted(_KINDS)
-
-
-def _find(name: str) -> tuple[_Kind, str]:
-    """Returns a data set's kind, and what follows the colon in its name."""
-    kind, _, rest = name.partition(":")
-    if kind not in _KINDS:
-        examples = (each.example for each in _KINDS.values())
-        raise UserError(f"{escaped(name)!r} is not a data set for detection: {nearest(name, examples)}")
-    return _KINDS[kind], rest
+    return _KINDS.names()
 
 
 def absolute_annotated_name(name: str) -> str:
@@ -79,8 +58,7 @@ def absolute_annotated_name(name: str) -> str:
     Raises:
         UserError: there is no such kind of data set.
     """
-    kind, rest = _find(name)
-    return f"{name.partition(':')[0]}:{absolute(rest or '.')}" if kind.located else name
+    return _KINDS.absolute(name)
 
 
 def annotated_splits(name: str, data_dir: str | None = None) -> tuple[str, ...]:
@@ -93,8 +71,7 @@ def annotated_splits(name: str, data_dir: str | None = None) -> tuple[str, ...]:
     Raises:
         UserError: there is no such data set.
     """
-    kind, rest = _find(name)
-    return tuple(sorted(kind.splits(rest, data_dir)))
+    return _KINDS.splits(name, data_dir)
 
 
 def open_annotated(name: str, split: str, data_dir: str | None = None) -> AnnotatedSplit:
@@ -112,9 +89,7 @@ def open_annotated(name: str, split: str, data_dir: str | None = None) -> Annota
             cannot be read.
         TypeError: the kind was registered with a function that returned something else than an `AnnotatedSplit`.
     """
-    kind, rest = _find(name)
-    if not kind.sliced and split not in (names := annotated_splits(name, data_dir)):
-        raise UserError(f"{escaped(name)} has no split {split!r}: {nearest(split, names)}")
+    kind, rest = _KINDS.with_split(name, split, data_dir)
     found = kind.open(AnnotatedRequest(name, rest, split, data_dir))
     if not isinstance(found, AnnotatedSplit):
         raise TypeError(f"the function that opens {name} returned {type(found).__name__}, and must an AnnotatedSplit")
