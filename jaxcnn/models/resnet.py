@@ -5,6 +5,7 @@ wider, ResNeXt (Xie et al., arXiv:1611.05431) makes it wider and groups its 3x3 
 """
 
 import functools
+from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
@@ -33,6 +34,8 @@ class Block(nn.Module):
     norm: Layer
     drop_path: Layer
     last_scale_init: nn.initializers.Initializer = nn.initializers.ones
+    last_relu: Callable[[jax.Array], jax.Array] = kept_relu
+    """The rectifier of the sum."""
 
     def _shortcut(self, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """Returns x where shapes agree, else the paper's option A (no parameters) or B (a 1x1 projection) of it."""
@@ -56,7 +59,7 @@ class BasicBlock(Block):
         y = nn.relu(self.norm(name="norm1")(y))
         y = self.conv(self.features, (3, 3), padding=((1, 1), (1, 1)), name="conv2")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm2")(y)
-        return kept_relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
+        return self.last_relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
 
 
 class Bottleneck(Block):
@@ -79,7 +82,7 @@ class Bottleneck(Block):
         y = nn.relu(self.norm(name="norm2")(y))
         y = self.conv(self.features * 4, (1, 1), name="conv3")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm3")(y)
-        return kept_relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
+        return self.last_relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
 
 
 class ResNet(BatchNormNetwork):
@@ -149,10 +152,13 @@ class ResNet(BatchNormNetwork):
         rates = iter(np.linspace(0, self.drop_path_rate, sum(self.stage_sizes)))
         for stage, blocks in enumerate(self.stage_sizes, 1):
             for index in range(blocks):
+                # What the last block returns is averaged at once, and is not kept.
+                last = stage == len(self.stage_sizes) and index == blocks - 1
                 x = self.block(self.block_type, stage)(
                     self.width * 2 ** (stage - 1),
                     strides=2 if stage > 1 and not index else 1,
                     drop_path=functools.partial(StochasticDepth, float(next(rates)), train),
+                    last_relu=nn.relu if last else kept_relu,
                     **arguments,
                     name=f"stage{stage}_block{index}",
                 )(x)

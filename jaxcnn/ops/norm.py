@@ -87,7 +87,9 @@ def _statistics(x, axis_name, groups):
     first, second = (each / math.prod(x.shape[1:-1]) for each in sums)
     means = middle.reshape(first.shape) + first
     mean = average(means.mean(0))
-    return mean, average((second - jnp.square(first) + jnp.square(means - _broadcast(mean, means))).mean(0))
+    # Three means of squares, and not one of their sum: then only the last waits for the mean.
+    within, between = second.mean(0) - jnp.square(first).mean(0), jnp.square(means - _broadcast(mean, means)).mean(0)
+    return mean, average(within + between)
 
 
 _batch_norm = jax.custom_jvp(_forward, nondiff_argnums=(3, 4, 5))
