@@ -97,6 +97,14 @@ def test_statistics_in_one_pass_equal_those_in_two(shape):
         jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), found, exact)
 
 
+def test_a_constant_channel_has_no_variance():
+    x = jnp.full((4, 8, 8, 2), 300.0)
+    for backend in ("cpu", "gpu", "tpu"):
+        normalized, _, var = norm_of(backend)(x, jnp.ones(2), jnp.zeros(2), epsilon=1e-5, shift=jnp.zeros(2))
+        np.testing.assert_allclose(var, 0, atol=1e-6)
+        np.testing.assert_allclose(normalized, 0, atol=1e-2)
+
+
 def norm_of(backend):
     """Batch normalization as another backend computes it."""
 
