@@ -29,7 +29,7 @@ class Collective:
     """One of `COLLECTIVES`."""
     bytes: int
     """The size of the whole arrays that a device of a group has before or after it, whichever is larger: what is
-    reduced, what is gathered, what is scattered."""
+    reduced, what is gathered, what is scattered. What a TPU's tiles pad is not in it."""
     groups: tuple[tuple[int, ...], ...]
     """The numbers of the devices that exchange among themselves; pairs of source and target for a permutation."""
     dtype: str
@@ -52,16 +52,16 @@ def collective_of(instruction: Instruction, operand_bytes: int, devices: int) ->
 
     Args:
         instruction: an instruction, in its synchronous or started form.
-        operand_bytes: the size of its operands.
+        operand_bytes: the size of its operands, without what tiles pad.
         devices: the number of devices of the program, all of which are a group where no groups are named.
     """
     operation = operation_of(instruction.opcode)
     if operation is None:
         return None
     # What starts an exchange has the operands among its results, and words of a context.
-    results = sum(array.bytes for array in instruction.arrays)
+    results = sum(array.content_bytes for array in instruction.arrays)
     if instruction.opcode.endswith("-start") and operation != "all-reduce":
-        results = sum(array.bytes for array in instruction.arrays if array.dims) - operand_bytes
+        results = sum(array.content_bytes for array in instruction.arrays if array.dims) - operand_bytes
     groups = _groups(instruction, devices)
     return Collective(operation, max(operand_bytes, results), groups, instruction.array.dtype_name)
 

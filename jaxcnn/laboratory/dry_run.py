@@ -248,7 +248,7 @@ def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun
     with rules_of(devices[0].platform):
         assembly = assemble(config, data, parallel)
         compiled, memory = compile_step(assembly)
-    if topology and devices[0].platform == "gpu" and memory.total > usable_memory(devices[0]):
+    if topology and memory.total > usable_memory(devices[0]):
         raise _does_not_fit(config)
     params = assembly.abstract_state.params
     return DryRun(

@@ -36,6 +36,11 @@ class Array:
         return math.prod(self._padded()) * bits_of(self.dtype) // 8
 
     @property
+    def content_bytes(self) -> int:
+        """The size of the elements alone."""
+        return self.elements * bits_of(self.dtype) // 8
+
+    @property
     def dtype_name(self) -> str:
         """NumPy's name of the type of the elements, such as ``bfloat16``."""
         return _NAMES.get(self.dtype, re.sub("^u", "uint", re.sub("^s", "int", self.dtype)))

@@ -232,7 +232,7 @@ def _trips(loop: Instruction) -> int | None:
 
 def _operand_bytes(computation: Computation, instruction: Instruction) -> int:
     names = dict.fromkeys(instruction.operands)
-    return sum(array.bytes for name in names for array in computation.by_name[name].arrays)
+    return sum(array.content_bytes for name in names for array in computation.by_name[name].arrays)
 
 
 def _neighbour(computation: Computation, instruction: Instruction) -> str:
