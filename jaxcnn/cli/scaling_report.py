@@ -177,8 +177,8 @@ def _input_rate(chosen: Arguments) -> float | None:
     rate = float(found[1].replace(",", "")) if found else 0.0
     if not rate:
         raise UserError(
-            f"--input-file {file} has no line such as `jaxcnn 1,234 images/s`: keep there what `jaxcnn benchmark input` "
-            "prints"
+            f"--input-file {file} has no line such as `jaxcnn 1,234 images/s`: keep there what `jaxcnn benchmark "
+            "input` prints"
         )
     return rate
 

@@ -30,7 +30,7 @@ class Measured:
 
     @property
     def errors(self) -> tuple[float, float] | None:
-        """The predicted over the measured seconds, less 1, with all overlap and without any; None without prediction."""
+        """The predicted over the measured seconds, less 1, with all overlap and with none; None without prediction."""
         if self.predicted is None:
             return None
         return self.predicted.fastest / self.seconds - 1, self.predicted.slowest / self.seconds - 1

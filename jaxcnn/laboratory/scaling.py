@@ -61,9 +61,11 @@ class Step:
         """Returns the step that `to_json` has written.
 
         Raises:
+            KeyError: a part of it is missing.
             TypeError: it is something else.
         """
-        return cls(**{**found, "exchanges": tuple(Exchange(**each) for each in found["exchanges"])})
+        exchanges = tuple(Exchange(**each) for each in found["exchanges"])
+        return cls(found["batch"], found["compute_seconds"], exchanges, found["memory_bytes"])
 
 
 def step_of(program: Program, machine: Machine, *, batch: int, devices: int, memory_bytes: int) -> Step:
@@ -210,7 +212,7 @@ class Scaling:
         return [self.predict(each, batch) for each in chips]
 
     def strong(self, chips: Sequence[int], images: int) -> list[Prediction]:
-        """Returns predictions for numbers of chips that share the images of a step evenly; leaves out those that cannot.
+        """Returns predictions for numbers of chips that share the images of a step evenly, without those that cannot.
 
         Numbers whose part of the images is not between those of compiled steps are left out too.
         """

@@ -33,9 +33,9 @@ def report_lines(report: ScalingReport, prices: Prices) -> Iterator[str]:
     )
     yield (
         f"computation: the compiled kernels at {MEMORY_SHARE:.0%} of {machine.memory_bytes_per_s / 1e9:,.0f} GB/s or "
-        f"{COMPUTE_SHARE:.0%} of {machine.flops_of(config.model.dtype) / 1e12:,.0f} TFLOP/s; communication: the compiled "
-        f"collectives at {LINK_SHARE:.0%} of the links and {NETWORK_SHARE:.0%} of the network; ranges are without and "
-        "with all overlap"
+        f"{COMPUTE_SHARE:.0%} of {machine.flops_of(config.model.dtype) / 1e12:,.0f} TFLOP/s; communication: the "
+        f"compiled collectives at {LINK_SHARE:.0%} of the links and {NETWORK_SHARE:.0%} of the network; ranges are "
+        "without and with all overlap"
     )
     for variant, steps in report.steps.items():
         for batch, step in sorted(steps.items()):

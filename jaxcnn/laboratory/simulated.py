@@ -146,8 +146,13 @@ def predicted(works: Mapping[int, Work], seconds: Mapping[int, float], batches: 
 
 
 def _work(found: JsonObject) -> Work:
-    kernels = tuple((flops, size) for flops, size in found["kernels"])
-    return Work(**{**found, "kernels": kernels, "exchanged_bytes": tuple(found["exchanged_bytes"])})
+    return Work(
+        kernels=tuple((flops, size) for flops, size in found["kernels"]),
+        exchanged_bytes=tuple(found["exchanged_bytes"]),
+        flops_per_s=found["flops_per_s"],
+        bytes_per_s=found["bytes_per_s"],
+        latency=found["latency"],
+    )
 
 
 def _measured_work(program: Program, parallel: DataParallel) -> Work:

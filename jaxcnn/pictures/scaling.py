@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from jaxcnn.pictures.pyplot import import_pyplot
 
@@ -21,15 +21,18 @@ class Point(Protocol):
         ...
 
 
-class Line(Protocol):
+P = TypeVar("P", bound=Point)
+
+
+class Line(Protocol[P]):
     """Predictions for growing numbers of chips, as `jaxcnn.laboratory.scaling_report.Series` has them."""
 
     @property
-    def predictions(self) -> Sequence[Point]:
+    def predictions(self) -> Sequence[P]:
         """The predictions."""
         ...
 
-    def efficiency(self, prediction, /) -> tuple[float, float]:  # noqa: ANN001
+    def efficiency(self, prediction: P) -> tuple[float, float]:
         """Returns the efficiency of one of them, without overlap and with all of it."""
         ...
 
@@ -53,7 +56,7 @@ class Run(Protocol):
         ...
 
 
-def plot_scaling(lines: Sequence[Line], runs: Sequence[Run], title: str, path: Path) -> None:
+def plot_scaling(lines: Sequence[Line[P]], runs: Sequence[Run], title: str, path: Path) -> None:
     """Draws predicted images a second and efficiency against the number of chips; published runs are points beside.
 
     Args:
