@@ -3,8 +3,11 @@
 import dataclasses
 import math
 import re
+from collections.abc import Callable, Sequence
 
-from jaxcnn.laboratory.hlo import Instruction
+import numpy as np
+
+from jaxcnn.laboratory.hlo import Array, Instruction, bits_of
 
 COLLECTIVES = (
     "all-reduce",
@@ -26,7 +29,9 @@ class Collective:
     """One of `COLLECTIVES`."""
     bytes: int
     """The size of the whole arrays that a device of a group has before or after it, whichever is larger: what is
-    reduced, what is gathered, what is scattered."""
+    reduced, what is gathered, what is scattered. What a TPU's tiles pad is in it, because it is sent too."""
+    payload: int
+    """The size of the same arrays without what tiles pad."""
     groups: tuple[tuple[int, ...], ...]
     """The numbers of the devices that exchange among themselves; pairs of source and target for a permutation."""
     dtype: str
@@ -44,23 +49,33 @@ def operation_of(opcode: str) -> str | None:
     return name if name in COLLECTIVES else None
 
 
-def collective_of(instruction: Instruction, operand_bytes: int, devices: int) -> Collective | None:
+def collective_of(instruction: Instruction, operands: Sequence[Array], devices: int) -> Collective | None:
     """Returns what an instruction exchanges.
 
     Args:
         instruction: an instruction, in its synchronous or started form.
-        operand_bytes: the size of its operands.
+        operands: the arrays that it takes.
         devices: the number of devices of the program, all of which are a group where no groups are named.
     """
     operation = operation_of(instruction.opcode)
     if operation is None:
         return None
-    # What starts an exchange has the operands among its results, and words of a context.
-    results = sum(array.bytes for array in instruction.arrays)
-    if instruction.opcode.endswith("-start") and operation != "all-reduce":
-        results = sum(array.bytes for array in instruction.arrays if array.dims) - operand_bytes
-    groups = _groups(instruction, devices)
-    return Collective(operation, max(operand_bytes, results), groups, instruction.array.dtype_name)
+    results = list(instruction.arrays)
+    started = instruction.opcode.endswith("-start") and operation != "all-reduce"
+    if started:  # it has the operands among its results, and words of a context
+        results = [array for array in results if array.dims]
+
+    def larger(size: Callable[[Array], int]) -> int:
+        given, taken = sum(map(size, operands)), sum(map(size, results))
+        return max(given, taken - given if started else taken)
+
+    return Collective(
+        operation,
+        larger(lambda array: array.bytes),
+        larger(lambda array: array.elements * bits_of(array.dtype) // 8),
+        _groups(instruction, devices),
+        instruction.array.dtype_name,
+    )
 
 
 def _groups(instruction: Instruction, devices: int) -> tuple[tuple[int, ...], ...]:
@@ -70,7 +85,19 @@ def _groups(instruction: Instruction, devices: int) -> tuple[tuple[int, ...], ..
         return tuple(tuple(map(int, group.split(","))) for group in listed)
     if tiled := re.fullmatch(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
         return _tiled(*(tuple(map(int, part.split(","))) if part else () for part in tiled.groups()))
+    if meshed := re.match(r"mesh\[([^\]]*)\] \{([^}]*)\}", text):
+        return _meshed(*meshed.groups())
     return (tuple(range(devices)),)
+
+
+def _meshed(mesh: str, axes: str) -> tuple[tuple[int, ...], ...]:
+    """Returns the groups that XLA writes as ``mesh['a'=4,'b'=2] {'b'}``: neighbours along the named axes of a mesh."""
+    lengths = {name: int(length) for name, length in re.findall(r"'(\w+)'=(\d+)", mesh)}
+    named = set(re.findall(r"'(\w+)'", axes))
+    numbers = np.arange(math.prod(lengths.values())).reshape(list(lengths.values()))
+    last = sorted(range(len(lengths)), key=lambda axis: list(lengths)[axis] in named)
+    size = math.prod(length for name, length in lengths.items() if name in named)
+    return tuple(map(tuple, numbers.transpose(last).reshape(-1, size).tolist()))
 
 
 def _tiled(shape: tuple[int, ...], source: tuple[int, ...], order: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:

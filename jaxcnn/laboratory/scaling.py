@@ -78,14 +78,16 @@ def step_of(program: Program, machine: Machine, *, batch: int, devices: int, mem
         devices: the number of devices that the program is compiled for.
         memory_bytes: the memory that it needs on each chip.
     """
-    exchanges = []
+    exchanges, forward = [], True
     for kernel in program.kernels:
         found = kernel.collective
         if found is not None:
-            size = found.group_size or devices
+            size = found.group_size
             chips = None if size == devices else math.ceil(size / machine.devices_per_chip)
-            blocking = kernel.phase == "forward"
+            blocking = forward and kernel.phase == "forward"
             exchanges += [Exchange(found.operation, found.bytes, chips, blocking)] * kernel.count
+        elif kernel.phase == "backward" and kernel.multiply_adds:
+            forward = False  # what is scheduled after the backward pass has begun serves no part of the forward pass
     computed = sum(each.count * bound(each, machine) for each in program.kernels if each.collective is None)
     return Step(batch, computed, tuple(exchanges), memory_bytes)
 
