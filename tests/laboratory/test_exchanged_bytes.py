@@ -59,7 +59,7 @@ def tiny(devices, wrapper, scope):
         (8, "jit", "local", 1),
         # Sums in a group forward and backward, and the mean over the groups.
         (8, "jit", 2, 3),
-        # What JAX averages twice, for the gradient of the input and of scale and bias, the compiler under jit does once.
+        # JAX averages twice, for the gradient of the input and of scale and bias, what under jit is averaged once.
         pytest.param(8, "shard_map", "global", 2, marks=pytest.mark.slow),
     ],
 )
@@ -89,6 +89,15 @@ def test_groups_of_devices_stay_groups_of_chips():
     assert {each.chips for each in step.exchanges} == {None, 2, 4}
 
 
+@pytest.fixture
+def quick_compilation():
+    """Compiles without what takes long and has no part in how programs are split over devices."""
+    level = jax.config.jax_optimization_level
+    jax.config.update("jax_optimization_level", "O0")
+    yield
+    jax.config.update("jax_optimization_level", level)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "topology", "devices"),
@@ -99,7 +108,7 @@ def test_groups_of_devices_stay_groups_of_chips():
         ("libtpu", "v5e:16x16", 256),
     ],
 )
-def test_resnet50_exchanges_the_same_bytes_over_any_number_of_devices(package, topology, devices):
+def test_resnet50_exchanges_the_same_bytes_over_any_number_of_devices(package, topology, devices, quick_compilation):
     pytest.importorskip(package)
     parallel = over_topology(topology)
     config = with_scope(load_config("resnet50_imagenet"), "jit", "global", 2 * devices)
@@ -110,7 +119,7 @@ def test_resnet50_exchanges_the_same_bytes_over_any_number_of_devices(package, t
     assert program.devices == devices
     state = assembly.abstract_state
     statistics = size_of(state.batch_stats)
-    # Gradients of scale and bias are float32; those of kernels, and of the classifier, are bfloat16 until they are summed.
+    # Gradients of scale and bias are summed in float32; those of kernels, and of the classifier, in bfloat16.
     gradient = statistics + (size_of(state.params) - statistics) // 2
     # Sums that are equal, of the biases of a projection and of the norm that it is added to, TPUs' compiler sums once.
     shared = 4 * (256 + 512 + 1024 + 2048) if topology.startswith("v5e") else 0
