@@ -55,7 +55,8 @@ class Arguments:
     images_per_chip: tuple[PositiveInt, ...] = ()
     """Numbers of images on each chip, for weak scaling; by default the recipe's batch over the topology's chips."""
     images: tuple[PositiveInt, ...] = ()
-    """Numbers of images in all, for strong scaling; by default the recipe's batch."""
+    """Numbers of images in all, for strong scaling; by default the recipe's batch. No chip gets more than the most of
+    --images-per-chip."""
     batch_norm_scopes: tuple[str, ...] = ()
     """Scopes of batch normalization to compare: global, local, or numbers of chips; by default the recipe's."""
     optimizer_states: tuple[Literal["whole", "sharded"], ...] = ()

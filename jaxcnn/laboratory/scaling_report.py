@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from jaxcnn.config import TrainConfig
+from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.machines import Machine
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.laboratory.dry_run import DoesNotFit, data_or_stand_in
@@ -169,7 +170,8 @@ def make_report(
         kept: the file of compiled steps.
         counts: the numbers of chips to predict for.
         weak: numbers of images on each chip.
-        strong: numbers of images in all.
+        strong: numbers of images in all; those numbers of chips are left out on each of which more would lie than the
+            most of ``weak``.
         variants: the ways to spread a step.
         published: whether to predict the published runs of the same network, machine and type of products, too, with
             the statistics of batch normalization of each chip's own images, as most of them had.
@@ -184,20 +186,11 @@ def make_report(
     needed: dict[Variant, set[int]] = {variant: _batches(counts, weak, strong) for variant in variants}
     if runs:
         needed[local] = needed.get(local, set()) | {run.batch_per_chip for run in runs}
-    steps: dict[Variant, dict[int, Step]] = {}
+    steps: dict[Variant, dict[int, Step]] = {variant: {} for variant in needed}
     refused: list[str] = []
     for variant, batches in needed.items():
-        steps[variant] = {}
-        for batch in to_compile(batches, compiled):
-            key = key_of(variant.of(config), chips.name, chips.machine.name, batch)
-            found = kept.get(key)
-            if found is None:
-                _log.info("compiling for %s images on each chip of %s, %s", batch, chips.name, variant)
-                try:
-                    found = compile_for(variant.of(config), data, chips.topology, chips.machine, batch)
-                except DoesNotFit as error:
-                    found = str(error)
-                kept.put(key, found)
+        for batch in reversed(to_compile(batches, compiled)):
+            found = _compiled(variant.of(config), data, chips, kept, batch)
             if isinstance(found, Step):
                 steps[variant][batch] = found
             else:
@@ -219,9 +212,24 @@ def make_report(
     )
 
 
+def _compiled(config: TrainConfig, data: Data, chips: Chips, kept: Kept, batch: int) -> Step | str:
+    """Returns a compiled step, or the sentence that refuses it; one that is kept is not compiled."""
+    key = key_of(config, chips.name, chips.machine.name, batch)
+    found = kept.get(key)
+    if found is None:
+        _log.info("compiling for %s images on each chip of %s", batch, chips.name)
+        try:
+            found = compile_for(config, data, chips.topology, chips.machine, batch)
+        except DoesNotFit as error:
+            found = str(error)
+        kept.put(key, found)
+    return found
+
+
 def _batches(counts: Sequence[int], weak: Sequence[int], strong: Sequence[int]) -> set[int]:
-    """Returns the numbers of images on a chip that come about."""
-    return set(weak) | {images // count for images in strong for count in counts if images % count == 0}
+    """Returns the numbers of images on a chip that come about; none is larger than those of weak scaling."""
+    parts = {images // count for images in strong for count in counts if images % count == 0}
+    return set(weak) | {part for part in parts if part <= max(weak)}
 
 
 def _series(
