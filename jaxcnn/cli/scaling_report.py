@@ -11,7 +11,6 @@ The step is compiled for a few numbers of images on a chip, for minutes each, an
 --out, so that the same command compiles nothing again. Options of the recipe override it: --model.dtype bfloat16.
 """
 
-import dataclasses
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,10 +22,11 @@ import tyro
 from jaxcnn.cli.train import DEFAULT_RECIPE
 from jaxcnn.config import TrainConfig
 from jaxcnn.config.command_line import ROLES, with_chosen_kinds
-from jaxcnn.config.options import PositiveFloat, PositiveInt
+from jaxcnn.config.options import PositiveFloat, PositiveInt, option_group
 from jaxcnn.devices.machines import machine, machine_of
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.errors import UserError
+from jaxcnn.laboratory.communication import seconds
 from jaxcnn.laboratory.kept_steps import Kept
 from jaxcnn.laboratory.measured_scaling import measure, powers_of_two
 from jaxcnn.laboratory.scaling_lines import Prices, measured_lines, report_lines, simulated_lines
@@ -41,7 +41,7 @@ CHIPS = tuple(1 << power for power in range(13))
 """The numbers of chips that are predicted for by default."""
 
 
-@dataclasses.dataclass(frozen=True)
+@option_group
 class Arguments:
     """Predict how a recipe scales over chips that need not be there."""
 
@@ -135,6 +135,9 @@ def _report(chosen: Arguments, topology: str, kept: Kept) -> ScalingReport:
             f"{known.name}:{'2' if known.kind == 'gpu' else '2x2'}"
         )
     chips = Chips(devices, topology, machine(chosen.machine) if chosen.machine else known)
+    seconds(
+        "all-reduce", 1, max(chosen.chips), chips.machine
+    )  # refuses what is not known before minutes of compilation
     config, count = chosen.config, devices.mesh.size // known.devices_per_chip
     scopes = [_scope(each) for each in chosen.batch_norm_scopes] or [config.parallel.batch_norm]
     sharded = [each == "sharded" for each in chosen.optimizer_states] or [config.parallel.shard_optimizer]

@@ -26,6 +26,7 @@ from jaxcnn.assembly import Assembly, assemble
 from jaxcnn.config import TrainConfig, from_json, to_json
 from jaxcnn.contenders import race, serve
 from jaxcnn.devices.parallel import AXIS, DataParallel
+from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import compile_step, data_or_stand_in, first_batch
 from jaxcnn.laboratory.program import Program
 from jaxcnn.recipes import load_recipe
@@ -100,6 +101,11 @@ def compare(
         UserError: the batch cannot be split over the devices, or the recipe cannot be trained here.
     """
     counts = sorted({1, *devices})
+    for count in counts:
+        if config.data.batch_size % count:
+            raise UserError(
+                f"--simulated {count} does not divide data.batch_size {config.data.batch_size}: give numbers that do"
+            )
     share = config.data.batch_size // counts[-1]
     with tempfile.TemporaryDirectory() as folder:
         commands, files = {}, {}
