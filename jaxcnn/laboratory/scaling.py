@@ -18,6 +18,7 @@ from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.machines import Machine
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
+from jaxcnn.devices.topologies import usable_memory
 from jaxcnn.laboratory import communication
 from jaxcnn.laboratory.dry_run import DoesNotFit, compile_step
 from jaxcnn.laboratory.program import Program
@@ -105,12 +106,13 @@ def compile_for(config: TrainConfig, data: Data, topology: DataParallel, machine
     config = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=batch * chips))
     with rules_of(machine.kind):
         compiled, memory = compile_step(assemble(config, data, topology))
-    needed = memory.total * machine.devices_per_chip
-    if needed > machine.memory_bytes:  # the compiler for TPUs refuses it itself, and that for GPUs does not
+    device = topology.mesh.devices.flat[0]
+    if machine.kind == "gpu" and memory.total > usable_memory(device):  # libtpu refuses it itself
         raise DoesNotFit(
-            f"the training step needs {needed / 1e9:.1f} GB for {batch} images on each {machine.name}, which has "
-            f"{machine.memory_bytes / 1e9:.0f}: take fewer images, or more parallel.micro_batches"
+            f"the training step needs {memory.total / 1e9:.1f} GB for {batch} images on each {machine.name}, and there "
+            f"are {usable_memory(device) / 1e9:.1f}: take fewer images, or more parallel.micro_batches"
         )
+    needed = memory.total * machine.devices_per_chip
     return step_of(Program.of(compiled), machine, batch=batch, devices=devices, memory_bytes=needed)
 
 
