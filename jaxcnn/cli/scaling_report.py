@@ -118,7 +118,7 @@ def main(arguments: list[str]) -> int:
             found[f"simulated_{'weak' if weak else 'strong'}"] = [each.to_json() for each in steps]
             _print(simulated_lines(steps, weak))
         if chosen.measured:
-            steps = list(measure(chosen.config, counts, machine_of(jax.devices()[0]), weak=weak))
+            steps = measure(chosen.config, counts, machine_of(jax.devices()[0]), weak=weak)
             found[f"measured_{'weak' if weak else 'strong'}"] = [each.to_json() for each in steps]
             _print(measured_lines(steps, weak))
     kept.write(found)

@@ -1,7 +1,7 @@
 """A recipe's step on the first one, two, four, ... of the devices that there are: measured, beside the prediction."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import jax
 
@@ -46,8 +46,8 @@ def powers_of_two(count: int) -> list[int]:
 
 
 @own_settings()
-def measure(config: TrainConfig, counts: Sequence[int], machine: Machine | None, *, weak: bool) -> Iterator[Measured]:
-    """Measures a recipe's step on numbers of the devices of this process; yields each as it is measured.
+def measure(config: TrainConfig, counts: Sequence[int], machine: Machine | None, *, weak: bool) -> list[Measured]:
+    """Measures a recipe's step on numbers of the devices of this process.
 
     Args:
         config: the recipe; its batch is that of the largest number of devices.
@@ -59,7 +59,8 @@ def measure(config: TrainConfig, counts: Sequence[int], machine: Machine | None,
         UserError: the batch cannot be split over the devices, or does not fit in their memory.
     """
     data, _ = data_or_stand_in(config.data)
-    share = config.data.batch_size // max(counts)
+    share = max(1, config.data.batch_size // max(counts))
+    found = []
     for count in counts:
         size = share * count if weak else config.data.batch_size
         sized = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=size))
@@ -69,4 +70,5 @@ def measure(config: TrainConfig, counts: Sequence[int], machine: Machine | None,
         if machine is not None:
             step = step_of(Program.of(compiled), machine, batch=batch, devices=count, memory_bytes=memory.total)
             predicted = Scaling(machine, {batch: step}).predict(count, batch)
-        yield Measured(count, batch, time_step(compiled, assembly), predicted)
+        found.append(Measured(count, batch, time_step(compiled, assembly), predicted))
+    return found

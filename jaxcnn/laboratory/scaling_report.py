@@ -129,13 +129,21 @@ class ScalingReport:
 
     def to_json(self) -> JsonObject:
         """Returns the report as JSON."""
+        machine = self.chips.machine
         return {
             "recipe": self.config.name,
             "network": self.config.model.name,
             "dtype": self.config.model.dtype,
             "topology": self.chips.name,
-            "machine": self.chips.machine.name,
+            "machine": machine.name,
             "kind": "predictions from published ceilings; nothing of it is measured",
+            "figures": {
+                "memory_bytes_per_s": machine.memory_bytes_per_s,
+                "flops": dict(machine.flops),
+                "link_bytes_per_s": machine.link_bytes_per_s,
+                "host_bytes_per_s": machine.host_bytes_per_s,
+                "sources": {figures: list(sources) for figures, sources in machine.sources.items()},
+            },
             "refused": list(self.refused),
             "predicted": [
                 {
