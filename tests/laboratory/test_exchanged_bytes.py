@@ -56,7 +56,7 @@ def tiny(devices, wrapper, scope):
         pytest.param(2, "jit", "global", 1, marks=pytest.mark.slow),
         (8, "jit", "global", 1),
         # The running statistics are the mean of those of all devices.
-        (8, "jit", "local", 1),
+        pytest.param(8, "jit", "local", 1, marks=pytest.mark.slow),
         # Sums in a group forward and backward, and the mean over the groups.
         (8, "jit", 2, 3),
         # JAX averages twice, for the gradient of the input and of scale and bias, what under jit is averaged once.
@@ -71,14 +71,14 @@ def test_a_step_exchanges_the_gradient_and_the_statistics(devices, wrapper, scop
     assert program.devices == devices
 
 
-def test_the_forward_pass_waits_for_the_statistics_of_the_global_batch_alone():
-    for scope, waited in (("global", 1), ("local", 0)):
-        assembly, program = tiny(8, "jit", scope)
-        step = step_of(program, machine("h100"), batch=8, devices=8, memory_bytes=0)
-        blocking = [each.bytes for each in step.exchanges if each.blocking]
-        assert sum(blocking) == waited * size_of(assembly.abstract_state.batch_stats)
-        assert {each.chips for each in step.exchanges} == {None}
-        assert step.compute_seconds > 0
+@pytest.mark.parametrize(("scope", "waited"), [("global", 1), pytest.param("local", 0, marks=pytest.mark.slow)])
+def test_the_forward_pass_waits_for_the_statistics_of_the_global_batch_alone(scope, waited):
+    assembly, program = tiny(8, "jit", scope)
+    step = step_of(program, machine("h100"), batch=8, devices=8, memory_bytes=0)
+    blocking = [each.bytes for each in step.exchanges if each.blocking]
+    assert sum(blocking) == waited * size_of(assembly.abstract_state.batch_stats)
+    assert {each.chips for each in step.exchanges} == {None}
+    assert step.compute_seconds > 0
 
 
 def test_groups_of_devices_stay_groups_of_chips():
