@@ -25,6 +25,7 @@ ALLOWED = {
     part: set(others.split())
     for part, others in {
         "children": "",
+        "contenders": "children",
         "errors": "",
         "lookahead": "",
         "opencv": "",
@@ -60,7 +61,7 @@ ALLOWED = {
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
         "transfer": f"{HOUSE} children transfer",
-        **{room: f"{HOUSE} detection children {room}" for room in ROOMS},
+        **{room: f"{HOUSE} detection children contenders {room}" for room in ROOMS},
         "cli": f"{HOUSE} supervision transfer classical detection {' '.join(ROOMS)} cli",
         "__main__": "cli",
         "__init__": "models weights loading runs",

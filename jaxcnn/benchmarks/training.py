@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxcnn.benchmarks.contenders import race, serve
+from jaxcnn.contenders import race, serve
 from jaxcnn.errors import UserError
 
 CONTENDERS = {

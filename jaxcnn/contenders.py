@@ -1,4 +1,4 @@
-"""Contenders of a benchmark, which take turns, each in a process of its own.
+"""Contenders that are timed against each other, which take turns, each in a process of its own.
 
 Each has its own process because one contender's thread pools, which may wait by spinning, and its allocator, which may
 keep memory, would otherwise slow the others. While one runs, the others are stopped with all their children: an input
