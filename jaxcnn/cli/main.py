@@ -32,6 +32,7 @@ COMMANDS = {
     "supervise": "start a training again when it fails",
     "interrupt": "kill a training at random moments, and compare the outcome",
     "fuzz-images": "try damaged image files on the decoder",
+    "compile-report": "compile training steps for other machines, and compare",
     "benchmark": "measure speed beside other libraries",
 }
 """What each command does, by its name; ``fuzz-images`` is the file ``fuzz_images.py`` of this folder."""
