@@ -71,7 +71,7 @@ def main(arguments: list[str]) -> int:
     if chosen.grid.topology == ("list",):
         print(*topology_lines(), sep="\n")
         return 0
-    before = read_rows(chosen.against) if chosen.against else ()
+    before = read_rows(chosen.against) if chosen.against else None
     for picture in filter(None, (chosen.plot, chosen.plot_layers)):
         check_picture(picture)  # before minutes of compilation, and not after them
     tasks = tasks_of(chosen.networks, chosen.grid, hlo=chosen.hlo, machine=chosen.machine, measured=chosen.measure)
@@ -88,7 +88,7 @@ def main(arguments: list[str]) -> int:
         out.print(grid_table(rows))
     for row in rows:
         _print_row(row, chosen, out)
-        if before and row.program:
+        if before is not None and row.program:
             _print_changes(row, before, chosen.most, out)
     if done := [row for row in rows if row.program]:
         if chosen.plot:

@@ -103,7 +103,8 @@ class Memory:
     peak_at: str
     """The instruction at which the temporaries take most memory."""
     peak: int
-    """The temporaries that are found to be live there; the rest of ``temporaries`` is gaps, and what libraries need."""
+    """The temporaries that are found to be live there. What ``temporaries`` is above this are gaps, and what libraries
+    need; what it is below this lies where donated arguments have lain."""
     holders: tuple[Holder, ...]
     """What is live there, the largest first."""
 
@@ -265,7 +266,7 @@ def made_with(point: Point, subject: Subject, parallel: DataParallel) -> dict[st
     versions = {name: version for name in _LIBRARIES if (version := _version(name))}
     return {
         **versions,
-        "code": _digest_of_code(),
+        "code": digest_of_code(),
         "options": _digest(to_json(point.config(subject.config)), subject.source),
         "devices": f"{parallel.mesh.size} x {first.device_kind}",
         "flags": " ".join(os.environ.get("XLA_FLAGS", "").split()),
@@ -285,7 +286,8 @@ def _digest(*texts: str) -> str:
 
 
 @functools.cache
-def _digest_of_code() -> str:
+def digest_of_code() -> str:
+    """Returns a digest of the sources of `PARTS`, as this process has found them."""
     root = Path(jaxcnn.__file__).parent
     files = [path for part in PARTS.split() for path in (root / f"{part}.py", *sorted((root / part).rglob("*.py")))]
     return _digest(

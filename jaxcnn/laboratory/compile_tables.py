@@ -160,7 +160,9 @@ def _memory(label: str, program: Program, most: int) -> rich.table.Table:
         kinds[holder.what][1] += holder.buffers
     for what, (size, buffers) in sorted(kinds.items(), key=lambda item: -item[1][0]):
         table.add_row(f"temporaries {what}", _mb(size), f"{buffers:,}")
-    table.add_row("temporaries that the text does not show: gaps, workspaces", _mb(memory.temporaries - memory.peak))
+    rest = memory.temporaries - memory.peak
+    why = "not shown by the text: gaps, workspaces" if rest >= 0 else "in the place of donated arguments, at most"
+    table.add_row(f"temporaries {why}", _mb(rest))
     table.add_section()
     table.add_row("in all", _mb(memory.total))
     table.add_section()

@@ -2,8 +2,9 @@
 
 XLA says how much memory a program's temporaries take, and not what is in it. The text of a compiled program is
 scheduled: its instructions stand in the order in which they run. So which buffers are live at each of them can be read
-off it, and so can what made each buffer and what takes it last. The sum can differ from XLA's own figure, because XLA
-packs buffers with gaps, and because what a library needs inside a kernel is not in the text.
+off it, and so can what made each buffer and what takes it last. The sum can differ from XLA's own figure: XLA packs
+buffers with gaps, what a library needs inside a kernel is not in the text, and XLA may put a buffer where a donated
+argument has lain, which it then does not count.
 """
 
 import collections
