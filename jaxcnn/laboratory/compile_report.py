@@ -41,6 +41,7 @@ from jaxcnn.laboratory.program import Kernel
 from jaxcnn.laboratory.program import Program as Parsed
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.paths import replace_whole
+from jaxcnn.plain_flax import plain_flax
 
 _LOG = logging.getLogger(__name__)
 _T = TypeVar("_T")
@@ -168,7 +169,8 @@ def _compiled(task: Task, made: Mapping[str, str]) -> Row:
 @own_settings()
 def _program(task: Task) -> Program:
     platform = task.parallel.mesh.devices.flat[0].platform
-    with rules_of(platform), _without_cache():
+    layers = plain_flax if task.point.layers == "flax" else contextlib.nullcontext
+    with rules_of(platform), _without_cache(), layers():
         config = task.point.config(task.subject.config)
         assembly = assemble(config, task.subject.data, task.parallel)
         arguments = dry_run.abstract_arguments(assembly)

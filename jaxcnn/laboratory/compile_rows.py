@@ -23,7 +23,8 @@ from jaxcnn.laboratory.roofline import Bound
 from jaxcnn.paths import replace_whole
 
 PARTS = (
-    "adaptation assembly augment config data devices evaluation laboratory layers models networks ops recipes training"
+    *("adaptation", "assembly", "augment", "config", "data", "devices", "evaluation", "laboratory", "layers", "models"),
+    *("networks", "ops", "plain_flax", "training"),
 )
 """The parts of this package that a row depends on: those that make a step, and those that compile and read it."""
 WORK = (
@@ -289,7 +290,7 @@ def _digest(*texts: str) -> str:
 def digest_of_code() -> str:
     """Returns a digest of the sources of `PARTS`, as this process has found them."""
     root = Path(jaxcnn.__file__).parent
-    files = [path for part in PARTS.split() for path in (root / f"{part}.py", *sorted((root / part).rglob("*.py")))]
+    files = [path for part in PARTS for path in (root / f"{part}.py", *sorted((root / part).rglob("*.py")))]
     return _digest(
         *(text for path in files if path.is_file() for text in (str(path.relative_to(root)), path.read_text()))
     )

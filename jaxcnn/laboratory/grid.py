@@ -21,7 +21,7 @@ IMAGES_A_DEVICE = 32
 """The number of images on each device in the step of a network, where nothing else is asked for."""
 Wrapper = Literal["jit", "shard_map", "pmap"]
 DType = Literal["float32", "bfloat16", "float16"]
-Switch = Literal["off", "on"]
+Layers = Literal["ours", "flax"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +111,8 @@ class Point:
     lowering: str
     remat: tuple[int, ...]
     wrapper: Wrapper
+    layers: Layers = "ours"
+    """Whose convolution, normalization and pooling compute: see `jaxcnn.plain_flax`."""
 
     @property
     def title(self) -> str:
@@ -124,7 +126,7 @@ class Point:
         stages = "+".join(map(str, self.remat))
         parts = [self.title, self.topology or "here", f"b{self.batch_size}", self.dtype]
         parts += [self.lowering] * (self.lowering != "auto") + [f"remat {stages}"] * bool(self.remat)
-        parts += [self.wrapper] * (self.wrapper != "jit")
+        parts += [self.wrapper] * (self.wrapper != "jit") + ["plain Flax"] * (self.layers == "flax")
         return " ".join(parts)
 
     def config(self, of: TrainConfig) -> TrainConfig:
@@ -155,6 +157,8 @@ class Grid:
     remat: tuple[str, ...] = ()
     """Sets of stages whose activations are computed again: ``none``, ``all``, or numbers as in ``1+2``."""
     wrapper: tuple[Wrapper, ...] = ()
+    layers: tuple[Layers, ...] = ("ours",)
+    """Whose layers compute: ``ours``, or flax.linen's, to compare with."""
 
     def points(self, subjects: Sequence[Subject], devices: Mapping[str | None, int]) -> list[tuple[Point, Subject]]:
         """Returns the points of the grid, each once: the networks in order, and of each the last option first.
@@ -183,10 +187,11 @@ class Grid:
                 self.lowering or (config.model.lowering,),
                 [_stages(text, each) for text in self.remat] or [config.model.remat],
                 self.wrapper or (config.parallel.wrapper,),
+                self.layers,
             )
-            for topology, dtype, lowering, remat, wrapper in itertools.product(*values):
+            for topology, dtype, lowering, remat, wrapper, layers in itertools.product(*values):
                 for batch_size in self._batch_sizes(each, devices[topology]):
-                    point = Point(each.name, topology, batch_size, dtype, lowering, remat, wrapper)
+                    point = Point(each.name, topology, batch_size, dtype, lowering, remat, wrapper, layers)
                     found.setdefault(point, each)
         return list(found.items())
 
