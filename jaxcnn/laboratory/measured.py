@@ -2,6 +2,7 @@
 
 import collections
 import tempfile
+import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -55,7 +56,15 @@ def seconds_by_kernel(events: Iterable[Event], executions: int) -> dict[str, flo
 
 
 def _events(path: Path) -> Iterable[Event]:
-    for plane in ProfileData.from_file(str(path)).planes:
+    with warnings.catch_warnings():
+        # jaxlib 0.12 makes the type of an event's statistics in a way that Python 3.12 warns about, and ends the
+        # process where that is an error.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return list(_read(ProfileData.from_file(str(path))))
+
+
+def _read(trace: ProfileData) -> Iterable[Event]:
+    for plane in trace.planes:
         for line in plane.lines:
             for event in line.events:
                 kernel = next((value for name, value in event.stats if name == "hlo_op"), None)
