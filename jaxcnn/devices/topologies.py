@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import jax
 from jax.experimental import topologies
 
-from jaxcnn.devices.machines import Machine, machines
+from jaxcnn.devices.machines import Machine, machine_of, machines
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.text import escaped
@@ -21,6 +21,7 @@ _EXTRAS = {"tpu": "tpu", "gpu": "cuda"}
 _CUDNN = (9, 12, 0)
 """The version of cuDNN to compile for; what it is on the cluster is not known here."""
 _CUDA = (13, 0, 0)
+_TAKEN_BY_JAX = "0.75"
 
 
 def over_topology(name: str) -> DataParallel:
@@ -35,13 +36,31 @@ def over_topology(name: str) -> DataParallel:
             installed.
     """
     known, sizes = _parsed(name)
+    if known.kind == "gpu":
+        _check_hosts(known, sizes)
     _check_installed(known.kind, name)
-    match known.kind:
-        case "tpu":
-            devices = _tpus(known, sizes)
-        case "gpu":
-            devices = _gpus(known, sizes)
-    return DataParallel.over(devices)
+    return DataParallel.over(_tpus(known, sizes) if known.kind == "tpu" else _gpus(known, sizes))
+
+
+def usable_memory(gpu: jax.Device) -> float:
+    """Returns the bytes that JAX takes of a GPU of a topology, within which a program must fit.
+
+    That is three quarters of its memory, or the part that ``XLA_CLIENT_MEM_FRACTION`` says. The compiler for GPUs does
+    not refuse what exceeds it, as the one for TPUs does. It is infinite where the size is not known.
+
+    Raises:
+        UserError: the variable holds no number.
+    """
+    known = machine_of(gpu)
+    if known is None or not known.target:
+        return math.inf
+    text = os.environ.get("XLA_CLIENT_MEM_FRACTION") or _TAKEN_BY_JAX
+    try:
+        return float(text) * known.target["device_memory_size"]
+    except ValueError:
+        raise UserError(
+            f"XLA_CLIENT_MEM_FRACTION is {escaped(text)!r}, which is no number: set it as in 0.75"
+        ) from None
 
 
 def topology_lines() -> Iterator[str]:
@@ -84,6 +103,21 @@ def _example(tpu: Machine) -> str:
     return f"{tpu.name}:{_smallest(tpu)}"
 
 
+def _check_hosts(gpu: Machine, sizes: tuple[int, ...]) -> None:
+    if len(sizes) > 2:
+        raise UserError(
+            f"--topology {gpu.name}:{'x'.join(map(str, sizes))} has too many numbers for GPUs: give hosts and the GPUs "
+            f"of each, as in {gpu.name}:4x{gpu.chips_per_host}"
+        )
+    hosts, each = (1, *sizes)[-2:]
+    if gpu.chips_per_host is not None and each > gpu.chips_per_host:
+        raise UserError(
+            f"--topology {gpu.name}:{'x'.join(map(str, sizes))} has {each} GPUs in a host, which holds "
+            f"{gpu.chips_per_host}: give hosts too, as in {gpu.name}:{math.ceil(hosts * each / gpu.chips_per_host)}x"
+            f"{gpu.chips_per_host}"
+        )
+
+
 def _check_installed(kind: str, name: str) -> None:
     package = _PACKAGES[kind]
     parent = package.partition(".")[0]
@@ -108,18 +142,7 @@ def _tpus(tpu: Machine, sizes: tuple[int, ...]) -> list[jax.Device]:
 
 
 def _gpus(gpu: Machine, sizes: tuple[int, ...]) -> list[jax.Device]:
-    if len(sizes) > 2:
-        raise UserError(
-            f"--topology {gpu.name}:{'x'.join(map(str, sizes))} has too many numbers for GPUs: give hosts and the GPUs "
-            f"of each, as in {gpu.name}:4x{gpu.chips_per_host}"
-        )
     hosts, each = (1, *sizes)[-2:]
-    if gpu.chips_per_host is not None and each > gpu.chips_per_host:
-        raise UserError(
-            f"--topology {gpu.name}:{'x'.join(map(str, sizes))} has {each} GPUs in a host, which holds "
-            f"{gpu.chips_per_host}: give hosts too, as in {gpu.name}:{math.ceil(hosts * each / gpu.chips_per_host)}x"
-            f"{gpu.chips_per_host}"
-        )
     try:
         found = topologies.get_topology_desc(
             platform="cuda", topology_name="", target_config=gpu_target(gpu), topology=f"1x{hosts}x{each}"

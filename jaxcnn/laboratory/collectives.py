@@ -1,8 +1,11 @@
 """What the instructions of a compiled program exchange between devices."""
 
 import dataclasses
+import itertools
 import math
 import re
+
+import numpy as np
 
 from jaxcnn.laboratory.hlo import Instruction
 
@@ -66,19 +69,58 @@ def collective_of(instruction: Instruction, operand_bytes: int, devices: int) ->
 def _groups(instruction: Instruction, devices: int) -> tuple[tuple[int, ...], ...]:
     pairs = instruction.attributes.get("source_target_pairs")
     text = pairs or instruction.attributes.get("replica_groups", "{}")
+    if text.startswith("mesh["):
+        order = instruction.attributes.get("device_ids")
+        return _of_mesh(text, devices) if order is None else _of_mesh(f"{text}, device_ids={order}", devices)
     if listed := re.findall(r"\{([\d,]+)\}", text):
-        return tuple(tuple(map(int, group.split(","))) for group in listed)
+        return tuple(_numbers(group) for group in listed)
     if tiled := re.fullmatch(r"\[([\d,]+)\]<=\[([\d,]+)\](?:T\(([\d,]+)\))?", text):
-        return _tiled(*(tuple(map(int, part.split(","))) if part else () for part in tiled.groups()))
+        shape, source, order = map(_numbers, tiled.groups(""))
+        return _rows(np.arange(math.prod(source)).reshape(source).transpose(order or None).reshape(shape[0], -1))
     return (tuple(range(devices)),)
 
 
-def _tiled(shape: tuple[int, ...], source: tuple[int, ...], order: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
-    """Returns the groups that XLA writes as ``[groups,size]<=[shape]T(order)``: an iota, transposed and reshaped."""
-    order = order or tuple(range(len(source)))
-    strides = [math.prod(source[axis + 1 :]) for axis in range(len(source))]
-    numbers = [0]
-    for axis in order:
-        numbers = [number + index * strides[axis] for number in numbers for index in range(source[axis])]
-    size = math.prod(shape[1:])
-    return tuple(tuple(numbers[start : start + size]) for start in range(0, len(numbers), size))
+def _of_mesh(text: str, devices: int) -> tuple[tuple[int, ...], ...]:
+    """Returns the groups that XLA writes as the axes of a mesh of all devices, over which they extend.
+
+    It writes ``mesh['a'=2,'b'=4], device_ids=(0,4,...) {'a','b':(2)2}``, without the numbers of the devices where these
+    ascend. A part of an axis, such as the last, is the axis of length 2 inside of a block of length 2.
+    """
+    mesh, _, within = text.rpartition(" {")
+    sizes = {name: int(size) for name, size in re.findall(r"'([^']+)'=(\d+)", mesh)}
+    parts = [(name, int(before or 1), int(size or sizes[name])) for name, before, size in _AXIS.findall(within)]
+    if transposed := re.search(r"device_ids=\(\[([\d,]+)\]T\(([\d,]+)\)", mesh):
+        shape, order = map(_numbers, transposed.groups())
+        numbers = np.arange(devices).reshape(shape).transpose(order)
+    elif listed := re.search(r"device_ids=\(([\d,]+)\)", mesh):
+        numbers = np.array(_numbers(listed[1]))
+    else:
+        numbers = np.arange(devices)
+    # Every axis is cut where a part of it begins or ends.
+    dims, where = [], {}
+    for name, length in sizes.items():
+        cuts = {1, length, *(cut for each, before, size in parts if each == name for cut in (before, before * size))}
+        ordered = sorted(cuts)
+        for start, end in itertools.pairwise(ordered):
+            where[name, start] = len(dims)
+            dims.append(end // start)
+    grouped = [
+        axis
+        for name, before, size in parts
+        for (each, start), axis in where.items()
+        if each == name and before <= start < before * size
+    ]
+    others = [axis for axis in range(len(dims)) if axis not in grouped]
+    size = math.prod(dims[axis] for axis in grouped)
+    return _rows(numbers.reshape(dims).transpose(*others, *grouped).reshape(-1, size))
+
+
+_AXIS = re.compile(r"'([^']+)'(?::\((\d+)\)(\d+))?")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(","))) if text else ()
+
+
+def _rows(groups: np.ndarray) -> tuple[tuple[int, ...], ...]:
+    return tuple(tuple(map(int, row)) for row in groups)

@@ -17,7 +17,7 @@ from jaxcnn.devices.machines import Machine, machine_of
 from jaxcnn.devices.machines import machine as find_machine
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
-from jaxcnn.devices.topologies import over_topology
+from jaxcnn.devices.topologies import over_topology, usable_memory
 from jaxcnn.errors import UserError, writing
 from jaxcnn.laboratory import dry_run, hlo, roofline
 from jaxcnn.laboratory.compile_rows import (
@@ -202,7 +202,7 @@ def _program(task: Task) -> Program:
         collectives=tuple(collective_rows(parsed.kernels, task.parallel.mesh)),
         roofline=roofline_row(parsed, task.machine) if task.machine else None,
         seconds_a_step=steps.seconds if steps else None,
-        notes=tuple(_notes(parsed, found, task.machine)),
+        notes=tuple(_notes(parsed, found, task)),
     )
 
 
@@ -314,12 +314,10 @@ def memory_row(memory: dry_run.Memory, peak: PeakMemory, kernels: Iterable[Kerne
     )
 
 
-def _notes(parsed: Parsed, memory: dry_run.Memory, machine: Machine | None) -> Iterator[str]:
-    if machine and memory.total > machine.memory_bytes:
-        yield (
-            f"it does not fit: it needs {memory.total / 1e6:,.0f} MB of a {machine.title}'s "
-            f"{machine.memory_bytes / 1e6:,.0f} MB"
-        )
+def _notes(parsed: Parsed, memory: dry_run.Memory, task: Task) -> Iterator[str]:
+    device = task.parallel.mesh.devices.flat[0]
+    if task.point.topology and device.platform == "gpu" and memory.total > (usable := usable_memory(device)):
+        yield f"it does not fit: {memory.total / 1e6:,.0f} MB are more than the {usable / 1e6:,.0f} MB that JAX takes there"
     if loops := parsed.loops_without_count:
         yield f"the trips of {len(loops)} loops are not known, and their kernels are counted once: {', '.join(loops)}"
     if choices := parsed.conditionals:

@@ -34,7 +34,7 @@ WORK = (
     "layout changes",
     "collectives",
     "augmentation",
-    "loss",
+    "loss and counts",
     "optimizer",
 )
 """The parts of a step's work, told apart by `KernelRow.part`. A fusion is what its main operation is."""
@@ -142,11 +142,12 @@ class KernelRow:
             return "convolutions and products"
         if self.kind in ("collective", "copy"):
             return {"collective": "collectives", "copy": "layout changes"}[self.kind]
-        if self.phase in ("augmentation", "loss", "optimizer"):
+        if self.phase in ("augmentation", "optimizer"):
             return self.phase
+        if self.phase in ("loss", "statistics"):
+            return "loss and counts"
         last = self.layer.rpartition("/")[2]
-        is_norm = self.phase == "statistics" or re.search(r"norm|(^|_)bn", last)
-        return "normalization" if is_norm else "activations and the rest"
+        return "normalization" if re.search(r"norm|(^|_)bn", last) else "activations and the rest"
 
 
 @dataclasses.dataclass(frozen=True)

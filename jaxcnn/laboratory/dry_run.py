@@ -18,6 +18,7 @@ from jaxcnn.data.stand_in import stand_in
 from jaxcnn.devices.feed import Batch
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
+from jaxcnn.devices.topologies import usable_memory
 from jaxcnn.errors import UserError
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.runs import keep_memory
@@ -172,11 +173,15 @@ def refusing_exhausted(config: TrainConfig) -> Generator[None]:
     except jax.errors.JaxRuntimeError as error:
         if not str(error).startswith("RESOURCE_EXHAUSTED"):
             raise
-        raise DoesNotFit(
-            f"the training step does not fit in a device's memory at data.batch_size {config.data.batch_size}: lower "
-            "it, compute it in parts (parallel.micro_batches), use more devices, or let stages compute their "
-            "activations again (model.remat)"
-        ) from error
+        raise _does_not_fit(config) from error
+
+
+def _does_not_fit(config: TrainConfig) -> DoesNotFit:
+    return DoesNotFit(
+        f"the training step does not fit in a device's memory at data.batch_size {config.data.batch_size}: lower it, "
+        "compute it in parts (parallel.micro_batches), use more devices, or let stages compute their activations again "
+        "(model.remat)"
+    )
 
 
 def stepping(compiled: jax.stages.Compiled, assembly: Assembly) -> Callable[[], None]:
@@ -260,6 +265,8 @@ def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun
     with rules_of(devices[0].platform):
         assembly = assemble(config, data, parallel)
         compiled, memory = compile_step(assembly)
+    if topology and devices[0].platform == "gpu" and memory.total > usable_memory(devices[0]):
+        raise _does_not_fit(config)
     params = assembly.abstract_state.params
     return DryRun(
         config=assembly.config,

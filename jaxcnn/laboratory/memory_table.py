@@ -8,7 +8,7 @@ from jaxcnn.laboratory.dry_run import with_fewest_micro_batches
 
 
 def memory_lines(recipes: Iterable[TrainConfig], topology: str) -> Iterator[str]:
-    """Yields a Markdown table of the memory of each recipe's step on a TPU topology, in MB on each device.
+    """Yields a Markdown table of the memory of each recipe's step on a topology, in MB on each device.
 
     Args:
         recipes: the recipes to compile.

@@ -2,7 +2,8 @@
 
 import dataclasses
 import re
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from typing import Literal, get_args
 
 import jax
@@ -135,26 +136,29 @@ class _Reader:
         self.conditionals: list[str] = []
 
     def program(self) -> Program:
-        kernels = tuple(self.kernels(self.module.entry, 1))
+        kernels = tuple(self.kernels(self.module.entry, 1, ""))
         return Program(kernels, self.module.devices, self.platform, tuple(self.without_count), tuple(self.conditionals))
 
-    def kernels(self, computation: Computation, count: int) -> Iterator[Kernel]:
-        """Yields the kernels of a computation that runs ``count`` times."""
+    def kernels(self, computation: Computation, count: int, around: str) -> Iterator[Kernel]:
+        """Yields the kernels of a computation that runs ``count`` times; ``around`` is the path of what runs it."""
         for each in computation.instructions:
             match each.opcode:
                 case "while":
                     trips = _trips(each)
                     if trips is None:
                         self.without_count.append(each.name)
-                    yield from self.kernels(self._called(each, "body"), count * (trips or 1))
+                    yield from self.kernels(self._called(each, "body"), count * (trips or 1), each.op_name or around)
                 case "conditional":
                     self.conditionals.append(each.name)
-                    branches = [list(self.kernels(self.module.computations[name], count)) for name in each.called]
+                    branches = [
+                        list(self.kernels(self.module.computations[name], count, each.op_name or around))
+                        for name in each.called
+                    ]
                     yield from max(branches, key=_total_bytes, default=[])
                 case "call" | "async-start":
-                    yield from self.kernels(self.module.computations[each.called[0]], count)
+                    yield from self.kernels(self.module.computations[each.called[0]], count, each.op_name or around)
                 case _ if self._runs(each):
-                    yield self._kernel(computation, each, count)
+                    yield self._kernel(computation, each, count, around)
 
     def _called(self, instruction: Instruction, attribute: str) -> Computation:
         return self.module.computations[instruction.attributes[attribute].removeprefix("%")]
@@ -162,14 +166,14 @@ class _Reader:
     def _runs(self, instruction: Instruction) -> bool:
         return not _NOT_RUN.fullmatch(instruction.opcode) and target_of(instruction) not in _CALLS_NOT_RUN
 
-    def _kernel(self, computation: Computation, instruction: Instruction, count: int) -> Kernel:
+    def _kernel(self, computation: Computation, instruction: Instruction, count: int, around: str) -> Kernel:
         inside = list(self._inside(computation, instruction))
         products = [(where, each) for where, each in inside if self._is_product(each)]
         work = work_of(self.module, computation, instruction)
         traffic = traffic_of(self.module, computation, instruction)
         op_name = next((each.op_name for _, each in products if each.op_name), instruction.op_name)
         op_name = op_name or next((each.op_name for _, each in reversed(inside) if each.op_name), "")
-        op_name = op_name or _neighbour(computation, instruction)
+        op_name = op_name or _neighbour(computation, instruction) or around
         collectives = [
             found
             for where, each in inside
@@ -179,7 +183,8 @@ class _Reader:
             name=instruction.name,
             opcode=target_of(instruction) or instruction.opcode,
             kind=_kind([each for _, each in inside], [each for _, each in products], bool(collectives), op_name),
-            layer=layer_of(op_name),
+            # XLA puts the exchanges of several layers together.
+            layer="" if len(instruction.operands) > 1 and collectives else layer_of(op_name),
             phase=phase_of(op_name),
             flops=work.flops,
             multiply_adds=work.multiply_adds,
@@ -231,12 +236,25 @@ def _operand_bytes(computation: Computation, instruction: Instruction) -> int:
 
 
 def _neighbour(computation: Computation, instruction: Instruction) -> str:
-    """Returns the path of what an instruction without one, such as a copy that XLA added, copies or serves."""
-    for name in instruction.operands:
-        if (operand := computation.by_name[name]).opcode != "parameter" and operand.op_name:
-            return operand.op_name
-    users = computation.users.get(instruction.name, ())
-    return next((user.op_name for user in users if user.op_name), "")
+    """Returns the path of what an instruction without one, such as a copy that XLA added, is made of or serves."""
+    return _nearest(computation, instruction, lambda each: each.operands) or _nearest(
+        computation, instruction, lambda each: tuple(user.name for user in computation.users.get(each.name, ()))
+    )
+
+
+def _nearest(
+    computation: Computation, instruction: Instruction, following: Callable[[Instruction], tuple[str, ...]]
+) -> str:
+    waiting, seen = deque([instruction]), {instruction.name}
+    while waiting:
+        for name in following(waiting.popleft()):
+            # The path of a parameter names an argument of the step, and no operation.
+            if name not in seen and (each := computation.by_name[name]).opcode != "parameter":
+                if each.op_name:
+                    return each.op_name
+                seen.add(name)
+                waiting.append(each)
+    return ""
 
 
 def _kind(inside: list[Instruction], products: list[Instruction], exchanges: bool, op_name: str) -> Kind:
@@ -246,14 +264,14 @@ def _kind(inside: list[Instruction], products: list[Instruction], exchanges: boo
         first = products[0]
         convolves = first.opcode == "convolution" or "conv" in target_of(first)
         return "convolution" if convolves else "product"
-    if _RANDOM.search(op_name) or any(each.opcode.startswith("rng") for each in inside):
-        return "random"
     opcodes = {each.opcode for each in inside}
-    if opcodes.intersection(_REDUCTIONS):
-        return "reduction"
     working = [each for each in opcodes if not _FREE_IN_MOVES.fullmatch(each)]
     if working and all(map(_MOVES.fullmatch, working)):
         return "copy"
+    if _RANDOM.search(op_name) or any(each.startswith("rng") for each in opcodes):
+        return "random"
+    if opcodes.intersection(_REDUCTIONS):
+        return "reduction"
     if "custom-call" in opcodes:
         return "other"
     return "elementwise"
