@@ -317,7 +317,8 @@ def memory_row(memory: dry_run.Memory, peak: PeakMemory, kernels: Iterable[Kerne
 def _notes(parsed: Parsed, memory: dry_run.Memory, task: Task) -> Iterator[str]:
     device = task.parallel.mesh.devices.flat[0]
     if task.point.topology and device.platform == "gpu" and memory.total > (usable := usable_memory(device)):
-        yield f"it does not fit: {memory.total / 1e6:,.0f} MB are more than the {usable / 1e6:,.0f} MB that JAX takes there"
+        needed, there = f"{memory.total / 1e6:,.0f} MB", f"{usable / 1e6:,.0f} MB"
+        yield f"it does not fit: it needs {needed}, and JAX takes {there} of such a device"
     if loops := parsed.loops_without_count:
         yield f"the trips of {len(loops)} loops are not known, and their kernels are counted once: {', '.join(loops)}"
     if choices := parsed.conditionals:
