@@ -60,6 +60,7 @@ def plot_bars(title: str, panels: Sequence[Panel], path: Path) -> None:
         is_as_before = index % columns > 0 and panel.labels == panels[index - 1].labels
         axis.set_yticks(places, ["" if is_as_before else escaped(label) for label in panel.labels], fontsize=8)
         axis.set_ylim(len(panel.labels) - 0.4, -0.6)
+        axis.set_xlim(0, 1.05 * max(left, default=0) or 1)
         axis.grid(axis="x", alpha=0.3)
         axis.set_axisbelow(True)
         axis.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.35 / height), ncols=2, frameon=False)
