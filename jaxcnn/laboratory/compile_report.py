@@ -121,15 +121,19 @@ def report(tasks: Iterable[Task], kept: Path | None) -> Iterator[Row]:
         UserError: a file cannot be written, or ``kept`` is something else than a report.
     """
     known = _known(kept)
+    if kept is not None:
+        write_rows(kept, known.values())  # what cannot be written is found out before minutes of compilation
     for task in tasks:
         made = made_with(task.point, task.subject, task.parallel)
         row = known.get(task.point)
         if row is None or row.made != made or not _has(row, task):
-            row = _compiled(task, made)
+            row, text = _compiled(task, made)
             if kept is not None:
                 # Another process may have added rows meanwhile.
                 known = _known(kept) | {task.point: row}
                 write_rows(kept, known.values())
+            if task.hlo is not None and text is not None:
+                keep_program(task.hlo, text)
         yield row
 
 
@@ -147,7 +151,8 @@ def _has(row: Row, task: Task) -> bool:
     return file_is_there and (not task.measured or row.program.seconds_a_step is not None)
 
 
-def _compiled(task: Task, made: Mapping[str, str]) -> Row:
+def _compiled(task: Task, made: Mapping[str, str]) -> tuple[Row, str | None]:
+    """Returns the row of a task, and the text of the program if there is one."""
     first = task.parallel.mesh.devices.flat[0]
     row = Row(
         point=task.point,
@@ -158,16 +163,17 @@ def _compiled(task: Task, made: Mapping[str, str]) -> Row:
     )
     _LOG.info("compiling %s", task.point.label)
     try:
-        return dataclasses.replace(row, program=_program(task))
+        program, text = _program(task)
     except UserError as error:
-        return dataclasses.replace(row, error=str(error))
+        return dataclasses.replace(row, error=str(error)), None
     except (jax.errors.JaxRuntimeError, NotImplementedError) as error:
-        said = str(error).strip().splitlines()
-        return dataclasses.replace(row, error=f"the compiler refuses it: {said[0] if said else type(error).__name__}")
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        return dataclasses.replace(row, error=f"the compiler refuses it: {said[0]}"), None
+    return dataclasses.replace(row, program=program), text
 
 
 @own_settings()
-def _program(task: Task) -> Program:
+def _program(task: Task) -> tuple[Program, str]:
     platform = task.parallel.mesh.devices.flat[0].platform
     layers = plain_flax if task.point.layers == "flax" else contextlib.nullcontext
     with rules_of(platform), _without_cache(), layers():
@@ -181,14 +187,12 @@ def _program(task: Task) -> Program:
             compile, compiled = _timed(lowered.compile)
         text = compiled.as_text()
         assert text is not None
-        if task.hlo is not None:
-            keep_program(task.hlo, text)
         steps = _measured(compiled, assembly) if task.measured else None
     module = hlo.parse(text)
     parsed = Parsed.parse(text, platform)
     stablehlo = lowered.as_text()
     found = dry_run.memory_of(compiled, assembly)
-    return Program(
+    program = Program(
         seconds=Seconds(trace, lower, compile),
         size=Size(
             operations=sum(" = " in line for line in stablehlo.splitlines()),
@@ -204,6 +208,7 @@ def _program(task: Task) -> Program:
         seconds_a_step=steps.seconds if steps else None,
         notes=tuple(_notes(parsed, found, task)),
     )
+    return program, text
 
 
 def _timed(make: Callable[[], _T]) -> tuple[float, _T]:

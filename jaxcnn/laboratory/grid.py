@@ -30,17 +30,11 @@ class Subject:
 
     name: str
     config: TrainConfig
+    data: Data
+    """The data set, or a stand-in for it: a network's, and ILSVRC-2012 where it is not prepared."""
     is_recipe: bool
     source: str = ""
     """The text of the recipe's file and of the modules beside it; empty for a network."""
-
-    @functools.cached_property
-    def data(self) -> Data:
-        """The data set, or a stand-in for it: a network's, and ILSVRC-2012 where it is not prepared."""
-        if self.is_recipe:
-            return data_or_stand_in(self.config.data)[0]
-        classes = get_variant(self.config.model.name).num_classes
-        return stand_in(self.config.data, ILSVRC2012_SIZES, classes)
 
     @functools.cached_property
     def stages(self) -> tuple[int, ...]:
@@ -61,17 +55,20 @@ def subject(name: str) -> Subject:
         name: the name of a recipe or a model, or the path of a recipe or a run folder.
 
     Raises:
-        UserError: there is no such recipe or network, or the recipe is wrong.
+        UserError: there is no such recipe or network, the recipe is wrong, or its data set is not there.
     """
     recipes, models = find_recipes(), list_models()
     if Path(name).name == name and name not in recipes and run_folder(name) is None:
         if name in models:
-            return Subject(name, of_network(name), is_recipe=False)
+            config = of_network(name)
+            data = stand_in(config.data, ILSVRC2012_SIZES, get_variant(name).num_classes)
+            return Subject(name, config, data, is_recipe=False)
         if not Path(name).is_file():
             raise UserError(f"there is no model or recipe {name!r}: {nearest(name, [*recipes, *models])}")
     recipe = load_recipe(name)
     source = "\0".join([recipe.source or "", *recipe.modules.values()])
-    return Subject(name, recipe.config, is_recipe=True, source=source)
+    data, _ = data_or_stand_in(recipe.config.data)
+    return Subject(name, recipe.config, data, is_recipe=True, source=source)
 
 
 def of_network(name: str) -> TrainConfig:

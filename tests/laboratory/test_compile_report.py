@@ -132,6 +132,13 @@ def test_what_fails_is_a_row_and_the_others_are_made(here, monkeypatch, tmp_path
     assert read_rows(tmp_path / "report.json") == tuple(rows)
 
 
+def test_a_report_that_cannot_be_written_is_refused_at_once(here, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(module, "assemble", pytest.fail)
+    with pytest.raises(UserError, match=r"file/report.json cannot be written: .*: name another file with --json"):
+        next(report(tasks_of(["lenet"], GRID), tmp_path / "file" / "report.json"))
+
+
 def test_rows_of_others_in_the_file_stay(made, here, monkeypatch, tmp_path):
     path = tmp_path / "report.json"
 
@@ -176,6 +183,16 @@ def test_a_batch_that_cannot_be_split_is_a_row(tmp_path):
     (row,) = report(tasks_of(["lenet"], Grid(batch=(9,))), None)
     assert row.program is None
     assert row.error == "data.batch_size 9 cannot be split over 8 devices: use 8 or 16"
+
+
+@pytest.mark.slow
+def test_a_program_that_cannot_be_written_does_not_lose_its_row(here, tmp_path):
+    (tmp_path / "file").touch()
+    tasks = tasks_of(["lenet"], GRID, hlo=tmp_path / "file" / "step.txt")
+    with pytest.raises(UserError, match=r"file/step.txt cannot be written: .*: name another file with --hlo"):
+        next(report(tasks, tmp_path / "report.json"))
+    (row,) = read_rows(tmp_path / "report.json")
+    assert row.program is not None
 
 
 @pytest.mark.slow
