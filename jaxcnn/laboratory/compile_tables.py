@@ -154,10 +154,14 @@ def _memory(label: str, program: Program, most: int) -> rich.table.Table:
         table.add_row(name, _mb(size))
     table.add_row("code", _mb(memory.code))
     table.add_section()
+    sizes: dict[str, int] = collections.defaultdict(int)
+    for holder in memory.holders:
+        sizes[holder.what] += holder.bytes
     kinds: dict[str, list[int]] = collections.defaultdict(lambda: [0, 0])
     for holder in memory.holders:
-        kinds[holder.what][0] += holder.bytes
-        kinds[holder.what][1] += holder.buffers
+        kind = kinds[holder.what if sizes[holder.what] >= memory.peak / 1000 else "of other phases"]
+        kind[0] += holder.bytes
+        kind[1] += holder.buffers
     for what, (size, buffers) in sorted(kinds.items(), key=lambda item: -item[1][0]):
         table.add_row(f"temporaries {what}", _mb(size), f"{buffers:,}")
     rest = memory.temporaries - memory.peak

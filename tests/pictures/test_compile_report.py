@@ -13,11 +13,11 @@ class Panel(NamedTuple):
     parts: dict[str, list[float]]
 
 
-def test_panels_of_any_number_are_a_picture(tmp_path):
+def test_panels_are_a_picture(tmp_path):
     pytest.importorskip("matplotlib")
     panel = Panel("of $ and bytes", ("one $", "two\nlines"), {"a": [1.0, 2.0], "b": [0.0, 3.0]})
-    plot_bars("title", [panel] * 5, tmp_path / "five.png")
-    assert (tmp_path / "five.png").stat().st_size > 5000
+    plot_bars("title", [panel] * 2, tmp_path / "two.svg")
+    assert "of $ and bytes" in (tmp_path / "two.svg").read_text()
 
 
 def test_a_picture_that_cannot_be_drawn_is_refused_at_once(tmp_path):
