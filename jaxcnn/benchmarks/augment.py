@@ -53,7 +53,7 @@ def time_augmentations(
     """
     images = jax.random.bits(jax.random.key(0), (batch, size, size, 3), jnp.uint8)
     keys, labels = jax.random.split(jax.random.key(1), batch), jnp.arange(batch) % 1000
-    step = jax_step(Job(model, batch, size, "float32"), keep_memory=True, plain_flax=False, lowering="auto")
+    step = jax_step(Job(model, batch, size, "float32"), keep_memory=True, use_plain_flax=False, lowering="auto")
     calls = {"step": functools.partial(step, 1)}
     for name, steps in augmentations.items():
         check_order(steps)

@@ -1,5 +1,6 @@
 """The full training step beside the same step in plain Flax and in PyTorch."""
 
+import contextlib
 import dataclasses
 import json
 import statistics
@@ -51,13 +52,13 @@ def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> dict
     return {name: job.batch / statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) -> Callable[[int], None]:
+def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str) -> Callable[[int], None]:
     """Returns a function that takes a number of training steps, all on one batch.
 
     Args:
         job: the step.
         keep_memory: whether freed memory is kept for the next step: see `keep_freed_memory`.
-        plain_flax: whether layers are flax.linen's; this holds for the whole process.
+        use_plain_flax: whether layers are flax.linen's: see `jaxcnn.plain_flax`.
         lowering: the lowering of the convolutions.
     """
     from jaxcnn.devices.memory import keep_freed_memory
@@ -70,17 +71,18 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     from jaxcnn.config import SGD
     from jaxcnn.devices.feed import Batch, images_and_labels
     from jaxcnn.models.registry import create_model
+    from jaxcnn.plain_flax import plain_flax
     from jaxcnn.training.losses import softmax_cross_entropy
     from jaxcnn.training.optimizer import make_optimizer
     from jaxcnn.training.state import create_state
     from jaxcnn.training.step import make_train_step, zero_totals
 
-    if plain_flax:
-        _use_plain_flax()
+    layers = plain_flax if use_plain_flax else contextlib.nullcontext
     model = create_model(job.model, dtype=jnp.dtype(job.dtype), lowering=lowering)
     _, optimizer = make_optimizer(SGD(learning_rate=1e-3), 1000.0, 100_000)
     shape = (job.size, job.size, 3)
-    state = jax.jit(lambda: create_state(model, optimizer, jax.random.key(0), shape))()
+    with layers():
+        state = jax.jit(lambda: create_state(model, optimizer, jax.random.key(0), shape))()
     images, labels = (jnp.asarray(array) for array in _batch(job))
     batch: Batch = {"image": images, "label": labels}
     step = make_train_step(
@@ -94,73 +96,12 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
 
     def run(steps: int) -> None:
         nonlocal state, totals
-        for _ in range(steps):
-            state, totals = step(state, totals, batch)
+        with layers():  # the first step is traced here
+            for _ in range(steps):
+                state, totals = step(state, totals, batch)
         jax.block_until_ready(state)
 
     return run
-
-
-def _use_plain_flax() -> None:
-    """Replaces our layers by those of flax.linen, as in the step of a person who does not know this package."""
-    import flax.linen as nn
-    import jax
-
-    from jaxcnn import models
-    from jaxcnn.layers.conv import Conv
-    from jaxcnn.layers.norm import BatchNorm
-    from jaxcnn.ops.window import Padding, Pair
-
-    def convolve(self: Conv, images: jax.Array) -> jax.Array:
-        padding = self.padding.upper() if isinstance(self.padding, str) else self.padding
-        return nn.Conv(
-            self.features,
-            self.kernel_size,
-            self.strides,
-            padding,
-            kernel_dilation=self.dilation,
-            feature_group_count=self.groups,
-            use_bias=self.use_bias,
-            dtype=self.dtype,
-        )(images)
-
-    def normalize(self: BatchNorm, x: jax.Array, *, train: bool | None = None) -> jax.Array:
-        running = not (self.train if train is None else train)
-        return nn.BatchNorm(running, momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype)(x)
-
-    def max_pool(
-        images: jax.Array,
-        window: Pair,
-        *,
-        strides: Pair | None = None,
-        padding: Padding = "valid",
-        ceil_mode: bool = False,
-    ) -> jax.Array:
-        if ceil_mode:
-            raise UserError("flax.linen has no pooling with ceil mode to compare with")
-        return nn.max_pool(images, window, strides or window, padding.upper() if isinstance(padding, str) else padding)
-
-    Conv.__call__ = nn.compact(convolve)
-    BatchNorm.__call__ = nn.compact(normalize)
-
-    def average_pool(
-        images: jax.Array,
-        window: Pair,
-        *,
-        strides: Pair | None = None,
-        padding: Padding = "valid",
-        ceil_mode: bool = False,
-        count_padding: bool = False,
-    ) -> jax.Array:
-        if ceil_mode:
-            raise UserError("flax.linen has no pooling with ceil mode to compare with")
-        named = padding.upper() if isinstance(padding, str) else padding
-        return nn.avg_pool(images, window, strides or window, named, count_include_pad=count_padding)
-
-    for module in vars(models).values():
-        for name, plain in (("max_pool", max_pool), ("average_pool", average_pool)):
-            if hasattr(module, name):
-                setattr(module, name, plain)
 
 
 def _batch(job: Job) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +150,7 @@ def _make_step(name: str, job: Job) -> Callable[[int], None]:
     return jax_step(
         job,
         keep_memory=name != "flax",
-        plain_flax=name.startswith("flax"),
+        use_plain_flax=name.startswith("flax"),
         lowering="xla" if name == "xla" else "auto",
     )
 

@@ -33,6 +33,7 @@ COMMANDS = {
     "interrupt": "kill a training at random moments, and compare the outcome",
     "fuzz-images": "try damaged image files on the decoder",
     "scaling-report": "predict how a recipe scales over chips",
+    "compile-report": "compile training steps for other machines, and compare",
     "benchmark": "measure speed beside other libraries",
 }
 """What each command does, by its name; ``fuzz-images`` is the file ``fuzz_images.py`` of this folder."""
