@@ -5,11 +5,19 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxcnn.benchmarks.contenders import race, serve
 from jaxcnn.errors import UserError
+
+if TYPE_CHECKING:  # a contender without JAX does not import it
+    import jax
+
+    from jaxcnn.devices.feed import Batch
+    from jaxcnn.training.state import TrainState
+    from jaxcnn.training.step import Totals, TrainStep
 
 CONTENDERS = {
     "jaxcnn": "our step, as `jaxcnn train` runs it",
@@ -65,6 +73,32 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     if keep_memory:
         keep_freed_memory()
     import jax
+
+    if plain_flax:
+        _use_plain_flax()
+    step, make_state, totals, batch = _jax_parts(job, lowering)
+    state = jax.jit(make_state)()
+
+    def run(steps: int) -> None:
+        nonlocal state, totals
+        for _ in range(steps):
+            state, totals = step(state, totals, batch)
+        jax.block_until_ready(state)
+
+    return run
+
+
+def compiled_step(job: Job) -> "jax.stages.Compiled":
+    """Returns our step, compiled for the devices of this process and not run."""
+    import jax
+
+    step, make_state, totals, batch = _jax_parts(job, "auto")
+    return step.lower(jax.eval_shape(make_state), totals, batch).compile()
+
+
+def _jax_parts(job: Job, lowering: str) -> "tuple[TrainStep, Callable[[], TrainState], Totals, Batch]":
+    """Returns the jitted step, the function that makes its state, zero totals, and the batch."""
+    import jax
     import jax.numpy as jnp
 
     from jaxcnn.config import SGD
@@ -75,12 +109,8 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     from jaxcnn.training.state import create_state
     from jaxcnn.training.step import make_train_step, zero_totals
 
-    if plain_flax:
-        _use_plain_flax()
     model = create_model(job.model, dtype=jnp.dtype(job.dtype), lowering=lowering)
     _, optimizer = make_optimizer(SGD(learning_rate=1e-3), 1000.0, 100_000)
-    shape = (job.size, job.size, 3)
-    state = jax.jit(lambda: create_state(model, optimizer, jax.random.key(0), shape))()
     images, labels = (jnp.asarray(array) for array in _batch(job))
     batch: Batch = {"image": images, "label": labels}
     step = make_train_step(
@@ -90,15 +120,8 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
         optimizer=optimizer,
         dropout_key=jax.random.key(1),
     )
-    totals = zero_totals()
-
-    def run(steps: int) -> None:
-        nonlocal state, totals
-        for _ in range(steps):
-            state, totals = step(state, totals, batch)
-        jax.block_until_ready(state)
-
-    return run
+    shape = (job.size, job.size, 3)
+    return step, lambda: create_state(model, optimizer, jax.random.key(0), shape), zero_totals(), batch
 
 
 def _use_plain_flax() -> None:
