@@ -2,7 +2,7 @@
 
 jaxcnn recipes [PATTERN]
 jaxcnn recipes [PATTERN] --markdown                    the first table of docs/recipes.md
-jaxcnn recipes [PATTERN] --topology v5e:2x2            the second: what each takes on TPUs that need not be there
+jaxcnn recipes [PATTERN] --topology h100:8             the others: what each takes on devices that need not be there
 """
 
 import dataclasses
@@ -10,6 +10,7 @@ from collections.abc import Iterable
 
 import tyro
 
+from jaxcnn.devices.topologies import topology_lines
 from jaxcnn.laboratory.memory_table import memory_lines
 from jaxcnn.recipes import Recipe, find_recipes
 from jaxcnn.tables.recipes import published_errors, recipe_lines
@@ -24,8 +25,8 @@ class Arguments:
     markdown: tyro.conf.FlagCreatePairsOff[bool] = False
     """Print a table in Markdown."""
     topology: str | None = None
-    """Compile each recipe's step for these TPUs, such as v5e:2x2, for minutes each, and print the memory it takes in
-    Markdown."""
+    """Compile each recipe's step for these GPUs or TPUs, such as h100:8 or v5e:4x4, for minutes each, and print the
+    memory it takes in Markdown; `list` shows what can be compiled for."""
 
 
 def main(arguments: list[str]) -> int:
@@ -33,7 +34,9 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, prog="jaxcnn recipes", args=arguments)
     recipes = find_recipes(chosen.pattern)
     configs = [recipe.config for recipe in recipes.values()]
-    if chosen.topology:
+    if chosen.topology == "list":
+        lines = topology_lines()
+    elif chosen.topology:
         lines = memory_lines(configs, chosen.topology)
     elif chosen.markdown:
         lines = recipe_lines(configs)

@@ -57,7 +57,10 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
             ("train", "--topology", "v5e:2x2"),
             "error: --topology names devices that can be compiled for but not trained",
         ),
-        (("train", "--dry-run", "--topology", "v0"), "error: there is no TPU topology 'v0' to compile for: name one"),
+        (
+            ("train", "--dry-run", "--topology", "v0"),
+            "error: there is no machine 'v0' to compile for in --topology v0: ",
+        ),
         (("evaluate", "resnet50"), "error: resnet50 is a model and not a run folder, so it needs weights"),
         (("evaluate", "alexnet", "--weights", "timm"), "no weights 'timm' of alexnet: choose from 'torchvision/IM"),
         (("submission", "nope", "--truth", "nope"), "error: the submission nope cannot be read: No such file"),
