@@ -171,13 +171,20 @@ def _begun(file: Path, sizes: DeviceSizes) -> JsonObject:
         return {"about": about, "date": datetime.date.today().isoformat(), "done": {}, "failed": {}}
     except (OSError, ValueError) as error:
         raise UserError(f"{file} is no file of this benchmark ({escaped(str(error))}): name another --out") from None
-    for name, value in about.items():
-        if kept["about"].get(name) != value:
+    before = _flat(kept["about"])
+    for name, value in _flat(about).items():
+        if before.get(name) != value:
             raise UserError(
-                f"{file} was begun with {name} {escaped(str(kept['about'].get(name)))}, and here it is {value}: name "
-                "another --out"
+                f"{file} was begun with {name} {escaped(str(before.get(name)))}, and here it is {value}: name another "
+                "--out"
             )
     return kept
+
+
+def _flat(about: JsonObject) -> JsonObject:
+    """Returns what the file says of the machine, the versions and the sizes, without levels."""
+    own = {name: value for name, value in about.items() if not isinstance(value, dict)}
+    return own | about.get("versions", {}) | about.get("sizes", {})
 
 
 def _write(file: Path, kept: JsonObject) -> None:

@@ -36,6 +36,7 @@ from jaxcnn.config.proposals import ProposalsConfig
 from jaxcnn.data.decode import with_channels
 from jaxcnn.detection.warp import CONTEXT
 from jaxcnn.devices.memory import keep_freed_memory
+from jaxcnn.laboratory.roofline import step_bound
 from jaxcnn.ops.lowering_rules import DIRECTIONS, write_tuned
 from jaxcnn.pictures.lowerings import plot_timings
 from jaxcnn.pictures.pyplot import import_pyplot
