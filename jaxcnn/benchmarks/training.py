@@ -6,11 +6,19 @@ import json
 import statistics
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxcnn.contenders import race, serve
 from jaxcnn.errors import UserError
+
+if TYPE_CHECKING:  # a contender without JAX does not import it
+    import jax
+
+    from jaxcnn.devices.feed import Batch
+    from jaxcnn.training.state import TrainState
+    from jaxcnn.training.step import Totals, TrainStep
 
 CONTENDERS = {
     "jaxcnn": "our step, as `jaxcnn train` runs it",
@@ -58,7 +66,7 @@ def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str
     Args:
         job: the step.
         keep_memory: whether freed memory is kept for the next step: see `keep_freed_memory`.
-        use_plain_flax: whether layers are flax.linen's: see `jaxcnn.plain_flax`.
+        use_plain_flax: whether layers are flax.linen's.
         lowering: the lowering of the convolutions.
     """
     from jaxcnn.devices.memory import keep_freed_memory
@@ -66,33 +74,13 @@ def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str
     if keep_memory:
         keep_freed_memory()
     import jax
-    import jax.numpy as jnp
 
-    from jaxcnn.config import SGD
-    from jaxcnn.devices.feed import Batch, images_and_labels
-    from jaxcnn.models.registry import create_model
     from jaxcnn.plain_flax import plain_flax
-    from jaxcnn.training.losses import softmax_cross_entropy
-    from jaxcnn.training.optimizer import make_optimizer
-    from jaxcnn.training.state import create_state
-    from jaxcnn.training.step import make_train_step, zero_totals
 
     layers = plain_flax if use_plain_flax else contextlib.nullcontext
-    model = create_model(job.model, dtype=jnp.dtype(job.dtype), lowering=lowering)
-    _, optimizer = make_optimizer(SGD(learning_rate=1e-3), 1000.0, 100_000)
-    shape = (job.size, job.size, 3)
+    step, make_state, totals, batch = _jax_parts(job, lowering)
     with layers():
-        state = jax.jit(lambda: create_state(model, optimizer, jax.random.key(0), shape))()
-    images, labels = (jnp.asarray(array) for array in _batch(job))
-    batch: Batch = {"image": images, "label": labels}
-    step = make_train_step(
-        apply=model.apply,
-        prepare=images_and_labels,
-        loss=softmax_cross_entropy,
-        optimizer=optimizer,
-        dropout_key=jax.random.key(1),
-    )
-    totals = zero_totals()
+        state = jax.jit(make_state)()
 
     def run(steps: int) -> None:
         nonlocal state, totals
@@ -102,6 +90,42 @@ def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str
         jax.block_until_ready(state)
 
     return run
+
+
+def compiled_step(job: Job) -> "jax.stages.Compiled":
+    """Returns our step, compiled for the devices of this process and not run."""
+    import jax
+
+    step, make_state, totals, batch = _jax_parts(job, "auto")
+    return step.lower(jax.eval_shape(make_state), totals, batch).compile()
+
+
+def _jax_parts(job: Job, lowering: str) -> "tuple[TrainStep, Callable[[], TrainState], Totals, Batch]":
+    """Returns the jitted step, the function that makes its state, zero totals, and the batch."""
+    import jax
+    import jax.numpy as jnp
+
+    from jaxcnn.config import SGD
+    from jaxcnn.devices.feed import Batch, images_and_labels
+    from jaxcnn.models.registry import create_model
+    from jaxcnn.training.losses import softmax_cross_entropy
+    from jaxcnn.training.optimizer import make_optimizer
+    from jaxcnn.training.state import create_state
+    from jaxcnn.training.step import make_train_step, zero_totals
+
+    model = create_model(job.model, dtype=jnp.dtype(job.dtype), lowering=lowering)
+    _, optimizer = make_optimizer(SGD(learning_rate=1e-3), 1000.0, 100_000)
+    images, labels = (jnp.asarray(array) for array in _batch(job))
+    batch: Batch = {"image": images, "label": labels}
+    step = make_train_step(
+        apply=model.apply,
+        prepare=images_and_labels,
+        loss=softmax_cross_entropy,
+        optimizer=optimizer,
+        dropout_key=jax.random.key(1),
+    )
+    shape = (job.size, job.size, 3)
+    return step, lambda: create_state(model, optimizer, jax.random.key(0), shape), zero_totals(), batch
 
 
 def _batch(job: Job) -> tuple[np.ndarray, np.ndarray]:
