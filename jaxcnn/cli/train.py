@@ -48,6 +48,9 @@ class Arguments:
     keeps a record of it in overrides.json."""
     profile: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Trace N steps, after the first few, into the run folder's profile/, for XProf and Perfetto."""
+    compilation_cache: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Keep compiled programs in this folder for the next start; by default in the one that JAX_COMPILATION_CACHE_DIR
+    names, or else in compiled/ of JAXCNN_CACHE (~/.cache/jaxcnn)."""
     dry_run: bool = False
     """Compile the training step, time it, and print what the run would take; write nothing."""
     topology: str | None = None
@@ -82,7 +85,12 @@ def train(recipe: Recipe, arguments: list[str], prog: str) -> int:
     workdir = chosen.workdir or Path("runs") / chosen.config.name
     with chosen.processes.joined():
         result = runs.train(
-            chosen.config, workdir, recipe=recipe, override=chosen.override, profile_steps=chosen.profile
+            chosen.config,
+            workdir,
+            recipe=recipe,
+            override=chosen.override,
+            profile_steps=chosen.profile,
+            compilation_cache=chosen.compilation_cache,
         )
         if is_writer():
             stopped = f"stopped as asked, everything is saved; go on with: jaxcnn train {workdir}"

@@ -58,6 +58,8 @@ class Plan:
     """The totals since the last line of the log, where training goes on from a step between two lines."""
     profile: Profile | None = None
     """A trace of some of the steps, where one is asked for."""
+    after_compiling: Callable[[int], None] = lambda step: None
+    """What is called with the number of the first step, once it is compiled."""
 
 
 def fit(
@@ -115,6 +117,7 @@ def fit(
         batch = meter.wait_for(batches)
         if compiled is None:
             compiled = step.lower(state, totals, batch).compile()
+            plan.after_compiling(now)
             meter.restart()
         state, totals = compiled(state, totals, batch)
         # Reading these totals waits only for a step that is done or nearly done.
