@@ -11,6 +11,7 @@ import jax
 import rich.console
 
 from jaxcnn.assembly import Assembly, assemble, count_parameters
+from jaxcnn.compiled_step import read_step
 from jaxcnn.config import TrainConfig, flatten, to_json
 from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import Data
@@ -49,6 +50,7 @@ def train(
     override: bool = False,
     profile_steps: int | None = None,
     compilation_cache: Path | None = None,
+    compiled: Path | None = None,
 ) -> Result | None:
     """Trains, or goes on training, in a run folder.
 
@@ -71,6 +73,8 @@ def train(
         profile_steps: the number of steps to trace into ``profile/``; by default none.
         compilation_cache: the folder in which compiled programs are kept for the next start: see `kept_programs`, which
             says what it is by default.
+        compiled: the file of the compiled step, which `jaxcnn compile` has written for these devices; by default the
+            step is compiled. It is a program that is run, so it must come from somebody whom you trust.
 
     Returns:
         The last evaluation, or None if SIGTERM or SIGINT asked to stop; everything is saved in both cases.
@@ -93,6 +97,7 @@ def train(
         compilations = stack.enter_context(kept_programs(compilation_cache))
         assembly = assemble(config)
         keep_memory(assembly)
+        compiled_step = None if compiled is None else read_step(expanded(compiled), assembly, recipe)
         stop = _agreed(asked, assembly)
         variables = None if saved_steps(workdir / "checkpoints") else initial_variables(assembly.config)
         folder.claim(assembly.config, _fingerprints(assembly.data), images_of=assembly.config.data.name)
@@ -152,6 +157,7 @@ def train(
         _, result = fit(
             state,
             step=assembly.train_step,
+            compiled=compiled_step,
             feed=assembly.train_feed,
             evaluate=evaluate,
             plan=plan,

@@ -12,11 +12,12 @@ from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, n
 from jaxcnn.text import escaping_streams
 
 MEASURES_COMPILING = ("benchmark",)
-"""The commands that keep no compiled programs, because they measure how long compiling takes."""
+"""The commands that keep no compiled programs for the next start, because they measure how long compiling takes."""
 EXIT_BROKEN_PIPE = 141
 """The exit code of a command whose output nothing reads any more: the one that a shell gives for SIGPIPE."""
 COMMANDS = {
     "train": "train a recipe, or go on with a run",
+    "compile": "compile a recipe's step into a file, for `train --compiled`",
     "finetune": "train a network with pretrained weights on other images",
     "evaluate": "measure a run, or a model with weights, on a data set",
     "predict": "name what is in image files",

@@ -3,6 +3,7 @@
     jaxcnn train [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
     jaxcnn train RECIPE --init-from WEIGHTS_OR_RUN_FOLDER --profile 10
     jaxcnn train [RECIPE_OR_RUN_FOLDER] --dry-run [--topology v5e:2x2] [--OPTION VALUE ...]
+    jaxcnn train RECIPE --compiled FILE                                     the step that `jaxcnn compile` has written
     jaxcnn train RECIPE --distributed auto                                  several processes: see docs/distributed.md
     jaxcnn train RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
 
@@ -51,6 +52,9 @@ class Arguments:
     compilation_cache: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
     """Keep compiled programs in this folder for the next start; by default in the one that JAX_COMPILATION_CACHE_DIR
     names, or else in compiled/ of JAXCNN_CACHE (~/.cache/jaxcnn)."""
+    compiled: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Train with the compiled step that `jaxcnn compile` has written, instead of compiling it. It is a program that is
+    run, so take it from nobody whom you do not trust."""
     dry_run: bool = False
     """Compile the training step, time it, and print what the run would take; write nothing."""
     topology: str | None = None
@@ -91,6 +95,7 @@ def train(recipe: Recipe, arguments: list[str], prog: str) -> int:
             override=chosen.override,
             profile_steps=chosen.profile,
             compilation_cache=chosen.compilation_cache,
+            compiled=chosen.compiled,
         )
         if is_writer():
             stopped = f"stopped as asked, everything is saved; go on with: jaxcnn train {workdir}"

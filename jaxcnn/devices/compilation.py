@@ -99,6 +99,17 @@ def kept_programs(folder: Path | None = None) -> Generator[Compilations]:
         yield stack.enter_context(_counted(Compilations(chosen)))
 
 
+@contextlib.contextmanager
+def nothing_kept() -> Generator[None]:
+    """Compiles everything anew in the ``with`` block, and keeps nothing of it.
+
+    That is for programs that are measured or written to a file, and for those of devices that are not there, which JAX
+    would keep and could not read.
+    """
+    with _settings(None):
+        yield
+
+
 def _made(folder: Path, *, given: bool) -> str | None:
     """Returns a folder that is there and in order; None where it cannot be written and was not asked for."""
     folder = folder.absolute()
@@ -163,9 +174,9 @@ def _remove_oldest(folder: Path, largest: int) -> None:
 
 
 @contextlib.contextmanager
-def _settings(folder: str) -> Generator[None]:
-    """Sets JAX's settings, and sets them back."""
-    settings = {"jax_compilation_cache_dir": folder, **_SETTINGS}
+def _settings(folder: str | None) -> Generator[None]:
+    """Sets JAX's settings for this folder, and sets them back."""
+    settings: dict[str, str | float | None] = {"jax_compilation_cache_dir": folder, **_SETTINGS}
     before = {name: jax.config.values[name] for name in settings}
 
     def use(values: Mapping[str, str | float | None]) -> None:

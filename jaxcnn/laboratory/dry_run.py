@@ -1,5 +1,6 @@
 """What a run would take, before it is started: its steps, the memory of its compiled step, an estimate of its time."""
 
+import contextlib
 import dataclasses
 import math
 import time
@@ -8,12 +9,13 @@ from typing import NoReturn
 import jax
 import numpy as np
 
-from jaxcnn.assembly import Assembly, assemble, count_parameters
+from jaxcnn.assembly import Assembly, abstract_arguments, assemble, count_parameters
 from jaxcnn.config import DataConfig, TrainConfig
 from jaxcnn.data.opening import open_data
 from jaxcnn.data.pipeline import Data
 from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.data.stand_in import stand_in
+from jaxcnn.devices.compilation import nothing_kept
 from jaxcnn.devices.feed import Batch
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
@@ -115,16 +117,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds:,.1f} seconds"
 
 
-def abstract_arguments(assembly: Assembly) -> tuple[PyTree, PyTree, PyTree]:
-    """Returns what ``assembly.train_step`` takes, as shapes: state, totals and batch."""
-    replicated = assembly.parallel.replicated
-    totals = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated)
-        for name, leaf in jax.eval_shape(zero_totals).items()
-    }
-    return assembly.abstract_state, totals, assembly.train_feed.abstract
-
-
 def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     """Compiles the run's own training step, and returns it with the memory that it needs; allocates nothing.
 
@@ -133,8 +125,10 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     """
     state, totals, batch = abstract_arguments(assembly)
     lowered = assembly.train_step.lower(state, totals, batch)
+    there = assembly.parallel.mesh.devices.flat[0] in jax.devices()
     try:
-        compiled = lowered.compile()
+        with contextlib.nullcontext() if there else nothing_kept():
+            compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
         _refuse_exhausted(error, assembly.config)
     held = {

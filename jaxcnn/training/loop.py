@@ -72,6 +72,7 @@ def fit(
     checkpoints: Checkpoints,
     reporter: Reporter,
     stop: Callable[[], bool],
+    compiled: jax.stages.Compiled | None = None,
 ) -> tuple[TrainState, Result | None]:
     """Trains to the last step of a plan.
 
@@ -84,6 +85,7 @@ def fit(
         checkpoints: where the state is saved.
         reporter: what progress and results are reported to.
         stop: polled at every step; several processes must get the same answers (see `AgreedStop`).
+        compiled: the step where it is compiled already; by default it is compiled for the first batch.
 
     Returns:
         The state and the evaluation of the last step, or None instead of the evaluation where training was asked to
@@ -94,7 +96,7 @@ def fit(
     """
     first_step, evaluated = int(state.step), plan.evaluated
     batches = feed.training(first_step, plan.total_steps)
-    compiled, earlier = None, Delay[Totals](STEPS_IN_FLIGHT)
+    earlier = Delay[Totals](STEPS_IN_FLIGHT)
     totals, meter = totals_of(plan.sums), _Meter(images=int(plan.sums.get("images", 0)))
     for now in range(first_step, plan.total_steps + 1):
         due = now in plan.evaluation_steps and not (now == first_step and evaluated is not None)
@@ -117,6 +119,7 @@ def fit(
         batch = meter.wait_for(batches)
         if compiled is None:
             compiled = step.lower(state, totals, batch).compile()
+        if now == first_step:
             plan.after_compiling(now)
             meter.restart()
         state, totals = compiled(state, totals, batch)

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import pytest
 
 from jaxcnn.devices import compilation
-from jaxcnn.devices.compilation import default_folder, kept_programs, processor
+from jaxcnn.devices.compilation import default_folder, kept_programs, nothing_kept, processor
 from jaxcnn.errors import UserError
 from jaxcnn.training.report import read_metrics
 
 
 @pytest.fixture
-def nothing_kept(monkeypatch):
+def keeps_nothing(monkeypatch):
     """A process that keeps nothing yet, as those of most users."""
     before = jax.config.values["jax_compilation_cache_dir"]
     jax.config.update("jax_compilation_cache_dir", None)
@@ -63,7 +63,7 @@ def test_what_the_process_keeps_already_stays_where_it_is():
         assert jax.config.values["jax_persistent_cache_min_compile_time_secs"] == 0.1  # as conftest has set it
 
 
-def test_by_default_it_is_a_folder_of_this_processor(nothing_kept, monkeypatch, tmp_path):
+def test_by_default_it_is_a_folder_of_this_processor(keeps_nothing, monkeypatch, tmp_path):
     monkeypatch.setenv("JAXCNN_CACHE", str(tmp_path))
     with kept_programs() as outer:
         assert outer.folder == str(default_folder()) == str(tmp_path / "compiled" / processor())
@@ -85,6 +85,18 @@ def test_it_can_be_switched_off(monkeypatch, tmp_path):
         jax.config.update("jax_enable_compilation_cache", True)
     assert not (tmp_path / "none").exists()
     assert "which are not kept" in str(compilations)
+
+
+def test_what_is_measured_is_compiled_anew(tmp_path):
+    with kept_programs(tmp_path) as compilations:
+        with nothing_kept():
+            compile_one(13)
+        assert (compilations.programs, programs(tmp_path)) == (1, [])
+        for _ in range(2):
+            compile_one(13)
+        with nothing_kept():
+            compile_one(13)
+    assert (compilations.programs, compilations.found, len(programs(tmp_path))) == (4, 1, 1)
 
 
 def test_a_program_that_was_cut_short_is_kept_anew(tmp_path):
@@ -113,7 +125,7 @@ def test_the_programs_that_were_not_used_for_longest_go_first(tmp_path, monkeypa
         assert programs(tmp_path) == [by_age[0], by_age[2]]
 
 
-def test_a_folder_that_cannot_be_made(nothing_kept, monkeypatch, tmp_path, caplog):
+def test_a_folder_that_cannot_be_made(keeps_nothing, monkeypatch, tmp_path, caplog):
     (tmp_path / "file").write_text("")
     refused = r"file cannot be written: .*: name another folder with --compilation-cache"
     with pytest.raises(UserError, match=refused), kept_programs(tmp_path / "file"):
