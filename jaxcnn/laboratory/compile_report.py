@@ -5,14 +5,14 @@ import dataclasses
 import logging
 import re
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 import jax
-from jax.experimental.compilation_cache import compilation_cache
 
-from jaxcnn.assembly import Assembly, assemble
+from jaxcnn.assembly import Assembly, abstract_arguments, assemble
+from jaxcnn.devices.compilation import nothing_kept
 from jaxcnn.devices.machines import Machine, machine_of
 from jaxcnn.devices.machines import machine as find_machine
 from jaxcnn.devices.parallel import DataParallel
@@ -176,10 +176,10 @@ def _compiled(task: Task, made: Mapping[str, str]) -> tuple[Row, str | None]:
 def _program(task: Task) -> tuple[Program, str]:
     platform = task.parallel.mesh.devices.flat[0].platform
     layers = plain_flax if task.point.layers == "flax" else contextlib.nullcontext
-    with rules_of(platform), _without_cache(), layers():
+    with rules_of(platform), nothing_kept(), layers():
         config = task.point.config(task.subject.config)
         assembly = assemble(config, task.subject.data, task.parallel)
-        arguments = dry_run.abstract_arguments(assembly)
+        arguments = abstract_arguments(assembly)
         jax.clear_caches()  # else an earlier point has traced a part of this one already
         trace, traced = _timed(lambda: assembly.train_step.trace(*arguments))
         lower, lowered = _timed(traced.lower)
@@ -215,19 +215,6 @@ def _timed(make: Callable[[], _T]) -> tuple[float, _T]:
     start = time.perf_counter()
     made = make()
     return time.perf_counter() - start, made
-
-
-@contextlib.contextmanager
-def _without_cache() -> Generator[None]:
-    """Compiles anew what JAX's persistent cache holds: the time is a part of what is reported."""
-    before = getattr(jax.config, "jax_enable_compilation_cache", True)
-    try:
-        jax.config.update("jax_enable_compilation_cache", False)
-        compilation_cache.reset_cache()  # JAX looks at the setting once
-        yield
-    finally:
-        jax.config.update("jax_enable_compilation_cache", before)
-        compilation_cache.reset_cache()
 
 
 def keep_program(path: Path, text: str) -> None:

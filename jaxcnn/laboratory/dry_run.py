@@ -9,12 +9,13 @@ from collections.abc import Callable, Generator
 import jax
 import numpy as np
 
-from jaxcnn.assembly import Assembly, assemble, count_parameters
+from jaxcnn.assembly import Assembly, abstract_arguments, assemble, count_parameters
 from jaxcnn.config import DataConfig, TrainConfig
 from jaxcnn.data.opening import open_data
 from jaxcnn.data.pipeline import Data
 from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.data.stand_in import stand_in
+from jaxcnn.devices.compilation import nothing_kept
 from jaxcnn.devices.feed import Batch
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
@@ -117,16 +118,6 @@ def _duration(seconds: float) -> str:
     return f"{seconds:,.1f} seconds"
 
 
-def abstract_arguments(assembly: Assembly) -> tuple[PyTree, PyTree, PyTree]:
-    """Returns what ``assembly.train_step`` takes, as shapes: state, totals and batch."""
-    replicated = assembly.parallel.replicated
-    totals = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated)
-        for name, leaf in jax.eval_shape(zero_totals).items()
-    }
-    return assembly.abstract_state, totals, assembly.train_feed.abstract
-
-
 def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     """Compiles the run's own training step, and returns it with the memory that it needs; allocates nothing.
 
@@ -135,7 +126,8 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     """
     arguments = abstract_arguments(assembly)
     lowered = assembly.train_step.lower(*arguments)
-    with refusing_exhausted(assembly.config):
+    there = assembly.parallel.mesh.devices.flat[0] in jax.devices()
+    with refusing_exhausted(assembly.config), contextlib.nullcontext() if there else nothing_kept():
         compiled = lowered.compile()
     return compiled, memory_of(compiled, assembly)
 
