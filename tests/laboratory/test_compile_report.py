@@ -126,7 +126,7 @@ def test_what_fails_is_a_row_and_the_others_are_made(here, monkeypatch, tmp_path
         (internal,) = report([first], tmp_path / "report.json")
     step = types.SimpleNamespace(train_step=jax.jit(lambda: 0))  # in place of what takes seconds to trace
     monkeypatch.setattr(module, "assemble", lambda *_: step)
-    monkeypatch.setattr(module.dry_run, "abstract_arguments", lambda _: ())
+    monkeypatch.setattr(module, "abstract_arguments", lambda _: ())
     monkeypatch.setattr(jax.stages.Lowered, "compile", exhaust)
     rows = list(report([first, second], tmp_path / "report.json"))
     assert rows[0] == internal
