@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Sequence
 from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, nearest, of_the_machine
 from jaxcnn.text import escaping_streams
 
-MEASURES_COMPILING = ("benchmark",)
+MEASURES_COMPILING = ("benchmark", "compile-report")
 """The commands that keep no compiled programs for the next start, because they measure how long compiling takes."""
 EXIT_BROKEN_PIPE = 141
 """The exit code of a command whose output nothing reads any more: the one that a shell gives for SIGPIPE."""
@@ -35,6 +35,8 @@ COMMANDS = {
     "supervise": "start a training again when it fails",
     "interrupt": "kill a training at random moments, and compare the outcome",
     "fuzz-images": "try damaged image files on the decoder",
+    "scaling-report": "predict how a recipe scales over chips",
+    "compile-report": "compile training steps for other machines, and compare",
     "benchmark": "measure speed beside other libraries",
 }
 """What each command does, by its name; ``fuzz-images`` is the file ``fuzz_images.py`` of this folder."""

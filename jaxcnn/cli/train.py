@@ -2,7 +2,8 @@
 
     jaxcnn train [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
     jaxcnn train RECIPE --init-from WEIGHTS_OR_RUN_FOLDER --profile 10
-    jaxcnn train [RECIPE_OR_RUN_FOLDER] --dry-run [--topology v5e:2x2] [--OPTION VALUE ...]
+    jaxcnn train [RECIPE_OR_RUN_FOLDER] --dry-run [--topology h100:8] [--OPTION VALUE ...]
+    jaxcnn train --topology list                                            what can be compiled for
     jaxcnn train RECIPE --compiled FILE                                     the step that `jaxcnn compile` has written
     jaxcnn train RECIPE --distributed auto                                  several processes: see docs/distributed.md
     jaxcnn train RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
@@ -27,7 +28,7 @@ from jaxcnn import runs
 from jaxcnn.config import TrainConfig
 from jaxcnn.config.command_line import ROLES, with_chosen_kinds
 from jaxcnn.devices.processes import Processes, is_writer
-from jaxcnn.devices.topologies import over_topology
+from jaxcnn.devices.topologies import over_topology, topology_lines
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import dry_run
 from jaxcnn.recipes import Recipe, load_recipe
@@ -58,7 +59,8 @@ class Arguments:
     dry_run: bool = False
     """Compile the training step, time it, and print what the run would take; write nothing."""
     topology: str | None = None
-    """With --dry-run: compile for these TPUs, which need not be there, and time nothing."""
+    """With --dry-run: compile for these GPUs or TPUs, which need not be there, as in h100:8, h100:4x8 or v5e:4x4, and
+    time nothing; `list` shows them."""
     processes: Annotated[Processes, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Processes)
 
 
@@ -80,6 +82,9 @@ def train(recipe: Recipe, arguments: list[str], prog: str) -> int:
         config=(tyro.conf.AvoidSubcommands,),
         registry=ROLES,
     )
+    if chosen.topology == "list":
+        print(*topology_lines(), sep="\n")
+        return 0
     if chosen.topology and not chosen.dry_run:
         raise UserError("--topology names devices that can be compiled for but not trained on: add --dry-run")
     if chosen.dry_run:

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from typing import NoReturn
+from collections.abc import Callable, Generator
 
 import jax
 import numpy as np
@@ -19,6 +19,7 @@ from jaxcnn.devices.compilation import nothing_kept
 from jaxcnn.devices.feed import Batch
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
+from jaxcnn.devices.topologies import usable_memory
 from jaxcnn.errors import UserError
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.runs import keep_memory
@@ -123,14 +124,17 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     Raises:
         DoesNotFit: the compiler finds that the step does not fit in memory.
     """
-    state, totals, batch = abstract_arguments(assembly)
-    lowered = assembly.train_step.lower(state, totals, batch)
+    arguments = abstract_arguments(assembly)
+    lowered = assembly.train_step.lower(*arguments)
     there = assembly.parallel.mesh.devices.flat[0] in jax.devices()
-    try:
-        with contextlib.nullcontext() if there else nothing_kept():
-            compiled = lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        _refuse_exhausted(error, assembly.config)
+    with refusing_exhausted(assembly.config), contextlib.nullcontext() if there else nothing_kept():
+        compiled = lowered.compile()
+    return compiled, memory_of(compiled, assembly)
+
+
+def memory_of(compiled: jax.stages.Compiled, assembly: Assembly) -> Memory:
+    """Returns the memory that the compiled training step of an assembly needs."""
+    state, _, batch = abstract_arguments(assembly)
     held = {
         "parameters": state.params,
         "batch statistics": state.batch_stats,
@@ -141,7 +145,7 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     }
     found = compiled.memory_analysis()
     assert found is not None  # CPUs, GPUs and TPUs all have one
-    return compiled, Memory(
+    return Memory(
         held={name: size for name, tree in held.items() if (size := _bytes_on_a_device(tree))},
         gradients=_bytes_on_a_device(assembly.trained(state.params)),
         temporaries=found.temp_size_in_bytes,
@@ -153,37 +157,53 @@ def _bytes_on_a_device(tree: PyTree) -> int:
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) -> NoReturn:
-    """Raises `DoesNotFit` instead of the runtime's error about memory; raises any other error as it is."""
-    if not str(error).startswith("RESOURCE_EXHAUSTED"):
-        raise error
-    raise DoesNotFit(
+@contextlib.contextmanager
+def refusing_exhausted(config: TrainConfig) -> Generator[None]:
+    """Raises `DoesNotFit` instead of the runtime's error about memory; any other error stays as it is."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):
+            raise
+        raise _does_not_fit(config) from error
+
+
+def _does_not_fit(config: TrainConfig) -> DoesNotFit:
+    return DoesNotFit(
         f"the training step does not fit in a device's memory at data.batch_size {config.data.batch_size}: lower it, "
         "compute it in parts (parallel.micro_batches), use more devices, or let stages compute their activations again "
         "(model.remat)"
-    ) from error
+    )
 
 
-def time_step(compiled: jax.stages.Compiled, assembly: Assembly) -> float:
-    """Returns the seconds that a step takes on the devices: the mean of a few steps, after one that is not timed.
+def stepping(compiled: jax.stages.Compiled, assembly: Assembly) -> Callable[[], None]:
+    """Returns a function that takes one step on the devices and waits for its end; the first one has been taken.
 
     The images are on the devices already. They are the data set's own where it is resident, and noise where it is not.
 
     Raises:
         DoesNotFit: the devices do not have the memory.
     """
-    config = assembly.config
     keep_memory(assembly)
-    try:
+    with refusing_exhausted(assembly.config):
         batch = first_batch(assembly)
-        state, totals = jax.block_until_ready(compiled(assembly.make_state(), zero_totals(), batch))
-        start, steps = time.perf_counter(), 0
-        while steps < TIMED_STEPS and time.perf_counter() - start < TIMED_SECONDS:
+        state, totals = assembly.make_state(), zero_totals()
+
+        def step() -> None:
+            nonlocal state, totals
             state, totals = jax.block_until_ready(compiled(state, totals, batch))
-            steps += 1
-        return (time.perf_counter() - start) / steps
-    except jax.errors.JaxRuntimeError as error:
-        _refuse_exhausted(error, config)
+
+        step()
+    return step
+
+
+def time_step(step: Callable[[], None]) -> float:
+    """Returns the seconds that a step of `stepping` takes: the mean of a few."""
+    start, steps = time.perf_counter(), 0
+    while steps < TIMED_STEPS and time.perf_counter() - start < TIMED_SECONDS:
+        step()
+        steps += 1
+    return (time.perf_counter() - start) / steps
 
 
 def first_batch(assembly: Assembly) -> Batch:
@@ -237,6 +257,8 @@ def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun
     with rules_of(devices[0].platform):
         assembly = assemble(config, data, parallel)
         compiled, memory = compile_step(assembly)
+    if topology and memory.total > usable_memory(devices[0]):
+        raise _does_not_fit(config)
     params = assembly.abstract_state.params
     return DryRun(
         config=assembly.config,
@@ -248,7 +270,7 @@ def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun
         assumed=assumed,
         total_steps=assembly.total_steps,
         memory=memory,
-        seconds_a_step=None if topology else time_step(compiled, assembly),
+        seconds_a_step=None if topology else time_step(stepping(compiled, assembly)),
     )
 
 

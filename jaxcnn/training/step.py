@@ -29,6 +29,10 @@ class TrainStep(Protocol):
         """Returns the next state, and the totals with this batch's."""
         ...
 
+    def trace(self, state: PyTree, totals: PyTree, batch: PyTree, /) -> jax.stages.Traced:
+        """Returns the step for arrays of these shapes, traced and ready to be lowered."""
+        ...
+
     def lower(self, state: PyTree, totals: PyTree, batch: PyTree, /) -> jax.stages.Lowered:
         """Returns the step for arrays of these shapes, ready to be compiled."""
         ...
@@ -78,6 +82,9 @@ def make_train_step(
 
     The state is donated: its buffers become those of the next state. Totals are summed on the device.
 
+    Named scopes tell its phases apart in profiles and in compiled programs: ``augmentation``, ``loss``, ``optimizer``
+    and ``statistics``, beside the modules of the network.
+
     A step is bad if its loss, its gradient or the batch statistics that it leaves are not finite. Then the parameters,
     the batch statistics, the optimizer's state and the moving average stay as they are; only ``step``, the counts of
     bad steps and the scale of the loss change. Whatever is scheduled is a function of ``step``, so it moves on: the
@@ -118,11 +125,13 @@ def make_train_step(
                 variables, images, train=True, mutable=["batch_stats"], rngs={"dropout": key}, **step_arguments(step)
             )
             logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
-            losses = loss(logits, targets) + auxiliary_weight * sum(loss(each, targets) for each in auxiliary)
-            return losses.mean() * loss_scale, (losses, logits, updated.get("batch_stats", {}))
+            with jax.named_scope("loss"):
+                losses = loss(logits, targets) + auxiliary_weight * sum(loss(each, targets) for each in auxiliary)
+                return losses.mean() * loss_scale, (losses, logits, updated.get("batch_stats", {}))
 
         gradients, (losses, logits, batch_stats) = jax.grad(scaled_loss, has_aux=True)(trained_of(params))
-        wrong = jnp.sum(rank_of_label(logits, labels) >= 1, dtype=jnp.int32)
+        with jax.named_scope("statistics"):
+            wrong = jnp.sum(rank_of_label(logits, labels) >= 1, dtype=jnp.int32)
         return gradients, {"loss": losses.sum(), "top1": wrong}, batch_stats
 
     def gradient(shared, parts):
@@ -147,31 +156,37 @@ def make_train_step(
             ((gradients, sums), batch_stats), _ = jax.lax.scan(
                 add, (nothing, batch_stats), (jnp.arange(micro_batches), *parts), unroll=rules_backend() == "cpu"
             )
-        gradients = jax.tree.map(lambda leaf: leaf / (micro_batches * loss_scale), gradients)
-        return parallel.average(gradients), parallel.sum(sums), batch_stats
+        with jax.named_scope("optimizer"):
+            gradients = parallel.average(jax.tree.map(lambda leaf: leaf / (micro_batches * loss_scale), gradients))
+        with jax.named_scope("statistics"):
+            return gradients, parallel.sum(sums), batch_stats
 
     def step(state: TrainState, totals: Totals, batch: PyTree) -> tuple[TrainState, Totals]:
-        images, targets = prepare(batch)
+        with jax.named_scope("augmentation"):
+            images, targets = prepare(batch)
         key = jax.random.fold_in(dropout_key, state.step)
         loss_scale = state.loss_scale.scale if isinstance(state.loss_scale, LossScale) else jnp.ones(())
         shared = state.params, state.batch_stats, loss_scale, state.step, key
         gradients, sums, batch_stats = parallel.over_devices(gradient)(shared, (images, targets))
 
-        before, trained = at_step(state.optimizer_state, state.step), trained_of(state.params)
-        updates, optimizer_state = optimizer.update(gradients, before, trained)
-        new = dataclasses.replace(
-            state,
-            step=state.step + 1,
-            params=whole(optax.apply_updates(trained, updates), state.params),
-            batch_stats=batch_stats,
-            optimizer_state=optimizer_state,
-        )
-        if average is not None:
-            ema = average(state.step, state.ema, new.variables)
-            new = dataclasses.replace(new, ema=ema if partition is None else partition.moved(state.ema, ema))
-        good = _all_finite((sums["loss"], gradients, batch_stats))
-        undone = dataclasses.replace(state, step=new.step)
-        new = jax.tree.map(functools.partial(jnp.where, good), new, undone)
+        with jax.named_scope("optimizer"):
+            before, trained = at_step(state.optimizer_state, state.step), trained_of(state.params)
+            updates, optimizer_state = optimizer.update(gradients, before, trained)
+            new = dataclasses.replace(
+                state,
+                step=state.step + 1,
+                params=whole(optax.apply_updates(trained, updates), state.params),
+                batch_stats=batch_stats,
+                optimizer_state=optimizer_state,
+            )
+            if average is not None:
+                ema = average(state.step, state.ema, new.variables)
+                new = dataclasses.replace(new, ema=ema if partition is None else partition.moved(state.ema, ema))
+        with jax.named_scope("statistics"):
+            good = _all_finite((sums["loss"], gradients, batch_stats))
+        with jax.named_scope("optimizer"):
+            undone = dataclasses.replace(state, step=new.step)
+            new = jax.tree.map(functools.partial(jnp.where, good), new, undone)
         one_more = 1
         if isinstance(state.loss_scale, LossScale):
             new = dataclasses.replace(new, loss_scale=state.loss_scale.after(good))
