@@ -1,6 +1,7 @@
 """Equal blocks as one loop over stacked parameters: the same network, in another layout."""
 
 import functools
+import time
 
 import flax.linen as nn
 import flax.traverse_util
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn.devices.compilation import nothing_kept
 from jaxcnn.errors import UserError
 from jaxcnn.models.parts import parts_of
 from jaxcnn.models.registry import create_model
@@ -206,3 +208,27 @@ def test_parts_of_a_network_with_loops():
     assert parts.distance_from_head("stage1_block1-3/conv1/kernel") == 2
     with pytest.raises(UserError, match=r"'stage1_block2' matches no parameter of ResNet .*'stage1_block1-3"):
         parts.named("stage1_block2", "finetune.frozen")
+
+
+@pytest.mark.slow
+def test_resnet152_compiles_like_resnet50_and_computes_what_separate_blocks_do():
+    size, seconds, programs = 32, {}, {}
+    for name in ("resnet50", "resnet152"):
+        model = create_model(name, num_classes=3).clone(width=4, scan=True)
+        shapes = layout(model, size)
+        others = {"batch_stats": shapes["batch_stats"]}
+        lowered = jax.jit(jax.grad(loss_of(model, size), has_aux=True)).lower(shapes["params"], others)
+        programs[name] = len(lowered.as_text())
+        start = time.process_time()
+        with nothing_kept():
+            lowered.compile()
+        seconds[name] = time.process_time() - start
+    assert programs["resnet152"] < 1.1 * programs["resnet50"]
+    assert seconds["resnet152"] < 1.5 * seconds["resnet50"]
+
+    separate = model.clone(scan=False)
+    variables = initial(separate, size)
+    logits, step = trained(separate, variables, size)
+    found, scanned_step = trained(model, stacked_variables(variables, shapes), size)
+    np.testing.assert_allclose(found, logits, rtol=1e-3, atol=1e-3 * float(jnp.abs(logits).max()))
+    assert_close(separated_variables(scanned_step), step, 2e-2)
