@@ -197,6 +197,16 @@ def test_a_number_is_exchanged():
     assert (kernel.bytes_read, kernel.bytes_written, kernel.collective.bytes) == (4, 4, 4)
 
 
+def test_the_room_that_a_library_works_in_is_no_result():
+    call = '%r = (f32[4,2]{1,0}, s8[4194304]{0}) custom-call(%p, %q), custom_call_target="__cublas$lt$matmul"'
+    config = 'backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["0"]}}}'
+    lines = "%p = f32[3,4]{1,0} parameter(0)", "%q = f32[3,2]{1,0} parameter(1)", f"{call}, {config}"
+    (kernel,) = Program.parse(entry(*lines), "gpu").kernels
+    assert (kernel.opcode, kernel.kind, kernel.dtype) == ("__cublas$lt$matmul", "product", "tensorfloat32")
+    assert (kernel.flops, kernel.multiply_adds) == (48, 24)
+    assert (kernel.bytes_read, kernel.bytes_written) == (48 + 24, 32)
+
+
 def test_a_fusion_reads_and_writes_the_slices_that_it_needs():
     fused = """%fused (a: f32[100,8], b: s32[], c: f32[8]) -> f32[100,8] {
   %a = f32[100,8]{1,0} parameter(0)
