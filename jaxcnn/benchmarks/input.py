@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxcnn.benchmarks.contenders import race, serve
+from jaxcnn.contenders import race, serve
 from jaxcnn.data.pack import pack
 from jaxcnn.data.stream import available_cores
 from jaxcnn.errors import UserError

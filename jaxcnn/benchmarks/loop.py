@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from jaxcnn.assembly import Assembly, assemble
-from jaxcnn.benchmarks.contenders import race, serve
 from jaxcnn.config import SGD, TrainConfig, from_json, to_json
+from jaxcnn.contenders import race, serve
 from jaxcnn.errors import UserError
 from jaxcnn.training.step import zero_totals
 

@@ -16,6 +16,8 @@ from jaxcnn.text import escaped
 
 # Nothing is run, so several processes may compile at the same time, and there is no pod whose hosts must be found.
 _ENVIRONMENT = {"ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "TPU_WORKER_HOSTNAMES": "localhost"}
+# JAX makes a mesh of v4's chips only where their two cores are one device.
+_OPTIONS = {"v4": {"chip_config_name": "megacore"}}
 _PACKAGES = {"tpu": "libtpu", "gpu": "jax_plugins.xla_cuda13"}
 _EXTRAS = {"tpu": "tpu", "gpu": "cuda"}
 _CUDNN = (9, 12, 0)
@@ -133,7 +135,8 @@ def _tpus(tpu: Machine, sizes: tuple[int, ...]) -> list[jax.Device]:
         os.environ.setdefault(variable, value)
     spelled = f"{tpu.name}:{'x'.join(map(str, sizes))}"
     try:
-        return list(topologies.get_topology_desc(spelled, platform="tpu").devices)
+        options = _OPTIONS.get(tpu.name, {})
+        return list(topologies.get_topology_desc(spelled, platform="tpu", **options).devices)
     except Exception as error:  # libtpu raises several types
         reason = str(error).splitlines()[0]
         raise UserError(
