@@ -86,8 +86,8 @@ def test_the_products_of_a_step_are_the_networks_own(name, layer):
             assert each.dtype == "bfloat16"
     one = PRODUCTS[layer] * IMAGES // program.devices
     expected = {"forward": one, "backward": one if layer == "conv1" else 2 * one}
-    if layer == "classifier/dense":  # XLA pads matrices for cuBLAS
-        assert all(expected[phase] <= found[phase] <= 8 * expected[phase] for phase in expected)
+    if layer == "classifier/dense" and program.platform == "gpu":  # XLA pads matrices for cuBLAS to whole tiles
+        assert all(found[phase] >= expected[phase] for phase in expected)
     else:
         assert found == expected
 
