@@ -82,7 +82,7 @@ def _found(config: TrainConfig, devices: DataParallel) -> Row:
 
 def _key(config: TrainConfig, topology: str) -> str:
     digest = hashlib.sha256(to_json(config).encode()).hexdigest()[:16]
-    version, level = importlib.metadata.version("jax"), jax.config.jax_optimization_level
+    version, level = importlib.metadata.version("jax"), getattr(jax.config, "jax_optimization_level", "")
     return f"{config.name} {digest} on {topology} by jax {version} at level {level}"
 
 
