@@ -214,7 +214,9 @@ class _Reader:
     def _dtype(self, computation: Computation, product: Instruction) -> str:
         """Returns the type in which a product is computed: that of its first operand, as the device multiplies it."""
         dtype = computation.by_name[product.operands[0]].array.dtype_name
-        exact = "highest" in product.attributes.get("operand_precision", "")
+        exact = "highest" in product.attributes.get("operand_precision", "") or "HIGHEST" in product.attributes.get(
+            "backend_config", ""
+        )
         if dtype == "float32" and not exact and self.platform != "cpu":
             return "tensorfloat32" if self.platform == "gpu" else "bfloat16"
         return dtype
