@@ -2,6 +2,7 @@
 
 import functools
 import gzip
+import json
 from pathlib import Path
 
 import jax
@@ -124,6 +125,15 @@ def test_what_devices_exchange(name, group):
         assert other == 0
         # Equal sums are exchanged once where the compiler sees it; loss and wrong answers are numbers.
         assert whole == pytest.approx(kernels + 2 * sums, abs=64)
+
+
+FLOPS = json.loads((TESTS / "golden" / "program_flops.json").read_text())
+
+
+@pytest.mark.parametrize("name", [name for name in PLATFORMS if FLOPS.get(name)])
+def test_arithmetic_is_what_the_compiler_counted(name):
+    """It counts loops once, with their conditions; compilers for GPUs count nothing."""
+    assert sum(each.flops for each in stored(name).kernels) == pytest.approx(FLOPS[name], rel=1e-4)
 
 
 def test_micro_batches_are_trips_of_a_loop():
