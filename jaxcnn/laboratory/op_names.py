@@ -17,7 +17,7 @@ _CONTROL = re.compile(
     r"core_call|custom_[jv][jv]p_call\w*|branch_\d+_fun|xla_pmap)"
 )
 _TRANSFORM = re.compile(r"(\w+)\((.*)\)")
-_MODULE = re.compile(r"[a-z_]\w*")
+_MODULE = re.compile(r"[a-z_][\w-]*")  # a loop over equal blocks is called stage1_block1-5
 
 
 def phase_of(op_name: str) -> Phase:

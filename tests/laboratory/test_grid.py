@@ -67,6 +67,12 @@ def test_labels_tell_points_apart_and_name_no_folders(tiny):
     assert labels[-1] == "tiny h100:8 b8 bfloat16 gemm remat 1"
 
 
+def test_blocks_can_be_scanned(tiny):
+    points = [point for point, _ in Grid(scan=("unrolled", "scanned"), batch=(8,)).points([tiny], DEVICES)]
+    assert [point.config(tiny.config).model.scan for point in points] == [False, True]
+    assert points[1].label == f"{points[0].label} scanned"
+
+
 def test_a_recipe_comes_before_a_network_and_a_path_is_a_path():
     assert subject("resnet50_imagenet").is_recipe
     assert subject("resnet50").config.model.name == "resnet50"
