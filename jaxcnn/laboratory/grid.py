@@ -145,17 +145,22 @@ class Grid:
     """The values that each option takes in turn; where there are none, the one that the recipe has."""
 
     topology: tuple[str, ...] = ()
+    """Devices that need not be there, such as h100:8, h100:4x8 or v5e:4x4, or list, which shows them all; by default
+    those of this process."""
     batch: tuple[int, ...] = ()
     """Numbers of images in a batch, over all devices."""
     batch_per_device: tuple[int, ...] = ()
     """Numbers of images on each device, instead of those of a whole batch."""
     dtype: tuple[DType, ...] = ()
+    """Data types of the computation."""
     lowering: tuple[str, ...] = ()
+    """Lowerings of the convolutions: auto, xla, gemm, shift, dense, toeplitz, or a file of tuned ones."""
     remat: tuple[str, ...] = ()
-    """Sets of stages whose activations are computed again: ``none``, ``all``, or numbers as in ``1+2``."""
+    """Sets of stages whose activations are computed again: none, all, or numbers as in 1+2."""
     wrapper: tuple[Wrapper, ...] = ()
+    """Transformations that spread the step over the devices."""
     layers: tuple[Layers, ...] = ("ours",)
-    """Whose layers compute: ``ours``, or flax.linen's, to compare with."""
+    """Whose layers compute: ours, or flax.linen's, to compare with."""
 
     def points(self, subjects: Sequence[Subject], devices: Mapping[str | None, int]) -> list[tuple[Point, Subject]]:
         """Returns the points of the grid, each once: the networks in order, and of each the last option first.
