@@ -80,6 +80,8 @@ def option_text(point: Point, name: str) -> str:
         return value or "here"
     if name == "network":
         return escaped(point.title)
+    if name == "scan":
+        return "on" if value else "off"
     if name == "remat":
         return "+".join(map(str, value)) or "none"
     return escaped(str(value))
