@@ -98,6 +98,8 @@ def main(arguments: list[str]) -> int:
     )
     if not (chosen.topology or chosen.simulated or chosen.measured):
         raise UserError("scaling-report has nothing to do: give --topology, as in h100:8, --simulated or --measured")
+    if chosen.plot and not chosen.topology:
+        raise UserError("--plot draws what is predicted for many chips: give --topology too, as in h100:8")
     if chosen.plot:
         import_pyplot()  # it is missed before minutes of compilation, and not after them
     prices = Prices(chosen.watts, chosen.price_per_hour, _input_rate(chosen))
