@@ -37,7 +37,7 @@ from jaxcnn.training.losses import make_loss
 from jaxcnn.training.optimizer import make_optimizer, warmup_steps
 from jaxcnn.training.partition import Partition
 from jaxcnn.training.state import TrainState, create_state
-from jaxcnn.training.step import TrainStep, make_train_step
+from jaxcnn.training.step import TrainStep, make_train_step, zero_totals
 from jaxcnn.types import PyTree
 
 
@@ -155,6 +155,16 @@ class Assembly:
             jax.eval_shape(self.make_state),
             self.state_shardings,
         )
+
+
+def abstract_arguments(assembly: Assembly) -> tuple[PyTree, PyTree, PyTree]:
+    """Returns what ``assembly.train_step`` takes, as shapes: state, totals and batch."""
+    replicated = assembly.parallel.replicated
+    totals = {
+        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated)
+        for name, leaf in jax.eval_shape(zero_totals).items()
+    }
+    return assembly.abstract_state, totals, assembly.train_feed.abstract
 
 
 @own_settings()

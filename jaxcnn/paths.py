@@ -24,6 +24,14 @@ def expanded(path: str | Path) -> Path:
     return Path(found)
 
 
+def cache_folder() -> Path:
+    """Returns where a machine keeps what can be had again: ``$JAXCNN_CACHE``, by default ``~/.cache/jaxcnn``.
+
+    Published files are there, and compiled programs.
+    """
+    return expanded(os.environ.get("JAXCNN_CACHE") or "~/.cache/jaxcnn")
+
+
 def absolute(path: str | Path) -> Path:
     """Returns an `expanded` path that means the same in every working directory; links in it stay as they are.
 

@@ -11,9 +11,11 @@ import jax
 import rich.console
 
 from jaxcnn.assembly import Assembly, assemble, count_parameters
+from jaxcnn.compiled_step import read_step
 from jaxcnn.config import TrainConfig, flatten, to_json
 from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import Data
+from jaxcnn.devices.compilation import kept_programs
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
 from jaxcnn.devices.settings import own_settings
@@ -47,6 +49,8 @@ def train(
     recipe: Recipe | None = None,
     override: bool = False,
     profile_steps: int | None = None,
+    compilation_cache: Path | None = None,
+    compiled: Path | None = None,
 ) -> Result | None:
     """Trains, or goes on training, in a run folder.
 
@@ -67,6 +71,10 @@ def train(
         override: whether a run may go on with other ``epochs``, another learning rate, and what else
             `jaxcnn.run_changes.OVERRIDABLE` names. The folder keeps a record of it in ``overrides.json``.
         profile_steps: the number of steps to trace into ``profile/``; by default none.
+        compilation_cache: the folder in which compiled programs are kept for the next start: see `kept_programs`, which
+            says what it is by default.
+        compiled: the file of the compiled step, which `jaxcnn compile` has written for these devices; by default the
+            step is compiled. It is a program that is run, so it must come from somebody whom you trust.
 
     Returns:
         The last evaluation, or None if SIGTERM or SIGINT asked to stop; everything is saved in both cases.
@@ -86,8 +94,10 @@ def train(
     with contextlib.ExitStack() as stack:
         asked = stack.enter_context(StopRequest())
         folder = stack.enter_context(RunFolder(workdir, recipe, override=override))
+        compilations = stack.enter_context(kept_programs(compilation_cache))
         assembly = assemble(config)
         keep_memory(assembly)
+        compiled_step = None if compiled is None else read_step(expanded(compiled), assembly, recipe)
         stop = _agreed(asked, assembly)
         variables = None if saved_steps(workdir / "checkpoints") else initial_variables(assembly.config)
         folder.claim(assembly.config, _fingerprints(assembly.data), images_of=assembly.config.data.name)
@@ -119,6 +129,10 @@ def train(
         reporter.log("start", first_step, _facts(assembly, state) | facts)
         report_bad_files(first_step)
 
+        def report_compilations(step: int) -> None:
+            reporter.say(str(compilations))
+            reporter.log("compilations", step, dataclasses.asdict(compilations))
+
         def evaluate(state: TrainState) -> Result:
             measured = (state.variables, state.ema) if state.ema else (state.variables,)
             top_k = assembly.config.evaluation.top_k
@@ -136,12 +150,14 @@ def train(
             evaluated=evaluated,
             sums=restored.sums if restored else {},
             profile=profile,
+            after_compiling=report_compilations,
         )
         if profile is not None:
             stack.callback(profile.stop)
         _, result = fit(
             state,
             step=assembly.train_step,
+            compiled=compiled_step,
             feed=assembly.train_feed,
             evaluate=evaluate,
             plan=plan,

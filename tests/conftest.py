@@ -1,10 +1,8 @@
 """Every test runs strict, sees eight devices, and shares what it compiles with the others."""
 
 import gc
-import hashlib
 import importlib.metadata
 import os
-import platform
 from pathlib import Path
 
 # Eight devices, so that sharding is tested; little optimization, because tests spend their time in the compiler.
@@ -26,26 +24,20 @@ from tests import typechecking  # noqa: E402
 CHECKED = ("jaxcnn.ops", "jaxcnn.layers", "jaxcnn.augment", "jaxcnn.evaluation", "jaxcnn.classical")
 jaxtyping.install_import_hook(CHECKED, f"{typechecking.__name__}.checked")
 
+from jaxcnn.devices.compilation import processor  # noqa: E402
+
 # Tracing makes millions of objects, and Python looks for garbage every 700: a tenth of the time of the tests.
 gc.set_threshold(100_000, 20, 50)
 
-COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "compiled"
-
-
-def _processor() -> str:
-    """What compiled programs are for: they must not run on a processor that lacks an instruction they use."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
-    except OSError:
-        features = platform.processor()
-    return hashlib.sha256(features.encode()).hexdigest()[:16]
+COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "compiled" / processor()
+# What tests start in processes of their own keeps its programs there too, and not among those of whoever runs them.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(COMPILED)
 
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # It has no limit of size, because JAX would look through all of it whenever something is added: 30 s in a run. Nothing
 # is locked then; a worker that reads what another has half written warns and compiles (see pyproject.toml).
-jax.config.update("jax_compilation_cache_dir", str(COMPILED / _processor()))
+jax.config.update("jax_compilation_cache_dir", str(COMPILED))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 
 

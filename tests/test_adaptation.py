@@ -12,11 +12,10 @@ import numpy as np
 import pytest
 
 from jaxcnn.adaptation import adaptation
-from jaxcnn.assembly import assemble, count_parameters
+from jaxcnn.assembly import abstract_arguments, assemble, count_parameters
 from jaxcnn.config import SGD, ConfigError, FinetuneConfig, ModelConfig, ParallelConfig, Resize, ScheduleConfig
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
-from jaxcnn.laboratory.dry_run import abstract_arguments
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model
 from jaxcnn.recipes import load_config

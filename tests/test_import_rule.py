@@ -15,7 +15,7 @@ TYPES_ONLY = "TYPE_CHECKING"
 # What holds a network from its config to its errors; the rooms that look at it from outside may import all of it.
 HOUSE = (
     "config neighbours recipes ops layers models weights data augment devices evaluation training networks adaptation "
-    "assembly trained loading run_changes work_folder run_folder runs measuring features"
+    "assembly compiled_step trained loading run_changes work_folder run_folder runs measuring features plain_flax"
 )
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
@@ -48,6 +48,8 @@ ALLOWED = {
         "networks": "config ops models data augment devices evaluation",
         "adaptation": "config models training",
         "assembly": "config models data augment devices evaluation training networks adaptation",
+        "plain_flax": "ops layers models",
+        "compiled_step": "config recipes devices assembly work_folder",
         "trained": "config weights data devices evaluation networks",
         "loading": "config recipes models weights augment devices evaluation training networks adaptation assembly "
         "trained",
@@ -57,7 +59,7 @@ ALLOWED = {
         "features": "config recipes data augment devices evaluation training networks trained work_folder features",
         "classical": "config recipes data devices evaluation training work_folder features classical",
         "detection": f"{HOUSE} detection",
-        "runs": "config recipes data devices evaluation training assembly loading run_changes run_folder",
+        "runs": "config recipes data devices evaluation training assembly compiled_step loading run_changes run_folder",
         "supervision": "training",
         "measuring": "config data devices evaluation trained",
         "transfer": f"{HOUSE} children transfer",

@@ -6,9 +6,8 @@ from pathlib import Path
 import jax
 import pytest
 
-from jaxcnn.assembly import assemble
+from jaxcnn.assembly import abstract_arguments, assemble
 from jaxcnn.data.stand_in import ILSVRC2012_SIZES, stand_in
-from jaxcnn.laboratory.dry_run import abstract_arguments
 from jaxcnn.models.registry import get_variant
 from jaxcnn.recipes import load_config
 from jaxcnn.training.optimizer import make_optimizer

@@ -39,7 +39,7 @@ from jaxcnn.training.checkpoint import Checkpoints
 from jaxcnn.training.loop import TrainingError
 from jaxcnn.training.manifest import read_manifest, write_manifest
 from jaxcnn.training.report import read_metrics
-from jaxcnn.trials.interruption import TIMES
+from jaxcnn.trials.interruption import OF_A_SITTING, TIMES
 
 RECIPES = Path(__file__).parent / "recipes"
 
@@ -72,7 +72,7 @@ def lines(workdir):
     return [
         {name: value for name, value in line.items() if name not in TIMES}
         for line in read_metrics(workdir / "metrics.jsonl")
-        if line["kind"] != "start"
+        if line["kind"] not in OF_A_SITTING
     ]
 
 

@@ -37,7 +37,13 @@ def usual_lists() -> dict[str, tuple[Augmentation, ...]]:
 
 
 def time_augmentations(
-    augmentations: dict[str, tuple[Augmentation, ...]], *, model: str, batch: int, size: int, rounds: int
+    augmentations: dict[str, tuple[Augmentation, ...]],
+    *,
+    model: str,
+    batch: int,
+    size: int,
+    dtype: str = "float32",
+    rounds: int,
 ) -> tuple[float, list[Timing]]:
     """Times lists of augmentations, each jitted alone, and one network's training step, in turn.
 
@@ -46,6 +52,7 @@ def time_augmentations(
         model: the network whose training step is the measure.
         batch: the number of images.
         size: the height and width of the images in pixels.
+        dtype: the data type of the step's computation; augmentation is in float32.
         rounds: see `take_turns`.
 
     Returns:
@@ -53,7 +60,7 @@ def time_augmentations(
     """
     images = jax.random.bits(jax.random.key(0), (batch, size, size, 3), jnp.uint8)
     keys, labels = jax.random.split(jax.random.key(1), batch), jnp.arange(batch) % 1000
-    step = jax_step(Job(model, batch, size, "float32"), keep_memory=True, plain_flax=False, lowering="auto")
+    step = jax_step(Job(model, batch, size, dtype), keep_memory=True, use_plain_flax=False, lowering="auto")
     calls = {"step": functools.partial(step, 1)}
     for name, steps in augmentations.items():
         check_order(steps)

@@ -179,6 +179,22 @@ def most_expensive(
     return sorted(timed, key=cost, reverse=True)[:count]
 
 
+def dearest_shapes(
+    name: str, batch: int, size: int | None = None, dtype: str = "float32", *, count: int
+) -> list[tuple[ConvShape, int]]:
+    """Returns those of a network's distinct convolutions that have most arithmetic, with how often each occurs.
+
+    Args:
+        name: a name of ``jaxcnn.list_models()``.
+        batch: the number of images.
+        size: the height and width of the input in pixels; by default the network's own.
+        dtype: the data type of the computation.
+        count: the number of convolutions to return.
+    """
+    found = network_convolutions(name, batch, size, dtype).items()
+    return sorted(found, key=lambda item: item[1] * item[0].multiply_adds, reverse=True)[:count]
+
+
 def tune_network(name: str, batch: int, size: int | None, dtype: str, *, rounds: int) -> TunedLowerings:
     """Times all of a network's convolutions and keeps the fastest lowering of each direction.
 

@@ -1,15 +1,24 @@
 """The full training step beside the same step in plain Flax and in PyTorch."""
 
+import contextlib
 import dataclasses
 import json
 import statistics
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from jaxcnn.contenders import race, serve
 from jaxcnn.errors import UserError
+
+if TYPE_CHECKING:  # a contender without JAX does not import it
+    import jax
+
+    from jaxcnn.devices.feed import Batch
+    from jaxcnn.training.state import TrainState
+    from jaxcnn.training.step import Totals, TrainStep
 
 CONTENDERS = {
     "jaxcnn": "our step, as `jaxcnn train` runs it",
@@ -51,19 +60,48 @@ def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> dict
     return {name: job.batch / statistics.median(seconds) for name, seconds in taken.items()}
 
 
-def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) -> Callable[[int], None]:
+def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str) -> Callable[[int], None]:
     """Returns a function that takes a number of training steps, all on one batch.
 
     Args:
         job: the step.
         keep_memory: whether freed memory is kept for the next step: see `keep_freed_memory`.
-        plain_flax: whether layers are flax.linen's; this holds for the whole process.
+        use_plain_flax: whether layers are flax.linen's.
         lowering: the lowering of the convolutions.
     """
     from jaxcnn.devices.memory import keep_freed_memory
 
     if keep_memory:
         keep_freed_memory()
+    import jax
+
+    from jaxcnn.plain_flax import plain_flax
+
+    layers = plain_flax if use_plain_flax else contextlib.nullcontext
+    step, make_state, totals, batch = _jax_parts(job, lowering)
+    with layers():
+        state = jax.jit(make_state)()
+
+    def run(steps: int) -> None:
+        nonlocal state, totals
+        with layers():  # the first step is traced here
+            for _ in range(steps):
+                state, totals = step(state, totals, batch)
+        jax.block_until_ready(state)
+
+    return run
+
+
+def compiled_step(job: Job) -> "jax.stages.Compiled":
+    """Returns our step, compiled for the devices of this process and not run."""
+    import jax
+
+    step, make_state, totals, batch = _jax_parts(job, "auto")
+    return step.lower(jax.eval_shape(make_state), totals, batch).compile()
+
+
+def _jax_parts(job: Job, lowering: str) -> "tuple[TrainStep, Callable[[], TrainState], Totals, Batch]":
+    """Returns the jitted step, the function that makes its state, zero totals, and the batch."""
     import jax
     import jax.numpy as jnp
 
@@ -75,12 +113,8 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
     from jaxcnn.training.state import create_state
     from jaxcnn.training.step import make_train_step, zero_totals
 
-    if plain_flax:
-        _use_plain_flax()
     model = create_model(job.model, dtype=jnp.dtype(job.dtype), lowering=lowering)
     _, optimizer = make_optimizer(SGD(learning_rate=1e-3), 1000.0, 100_000)
-    shape = (job.size, job.size, 3)
-    state = jax.jit(lambda: create_state(model, optimizer, jax.random.key(0), shape))()
     images, labels = (jnp.asarray(array) for array in _batch(job))
     batch: Batch = {"image": images, "label": labels}
     step = make_train_step(
@@ -90,77 +124,8 @@ def jax_step(job: Job, *, keep_memory: bool, plain_flax: bool, lowering: str) ->
         optimizer=optimizer,
         dropout_key=jax.random.key(1),
     )
-    totals = zero_totals()
-
-    def run(steps: int) -> None:
-        nonlocal state, totals
-        for _ in range(steps):
-            state, totals = step(state, totals, batch)
-        jax.block_until_ready(state)
-
-    return run
-
-
-def _use_plain_flax() -> None:
-    """Replaces our layers by those of flax.linen, as in the step of a person who does not know this package."""
-    import flax.linen as nn
-    import jax
-
-    from jaxcnn import models
-    from jaxcnn.layers.conv import Conv
-    from jaxcnn.layers.norm import BatchNorm
-    from jaxcnn.ops.window import Padding, Pair
-
-    def convolve(self: Conv, images: jax.Array) -> jax.Array:
-        padding = self.padding.upper() if isinstance(self.padding, str) else self.padding
-        return nn.Conv(
-            self.features,
-            self.kernel_size,
-            self.strides,
-            padding,
-            kernel_dilation=self.dilation,
-            feature_group_count=self.groups,
-            use_bias=self.use_bias,
-            dtype=self.dtype,
-        )(images)
-
-    def normalize(self: BatchNorm, x: jax.Array, *, train: bool | None = None) -> jax.Array:
-        running = not (self.train if train is None else train)
-        return nn.BatchNorm(running, momentum=self.momentum, epsilon=self.epsilon, dtype=self.dtype)(x)
-
-    def max_pool(
-        images: jax.Array,
-        window: Pair,
-        *,
-        strides: Pair | None = None,
-        padding: Padding = "valid",
-        ceil_mode: bool = False,
-    ) -> jax.Array:
-        if ceil_mode:
-            raise UserError("flax.linen has no pooling with ceil mode to compare with")
-        return nn.max_pool(images, window, strides or window, padding.upper() if isinstance(padding, str) else padding)
-
-    Conv.__call__ = nn.compact(convolve)
-    BatchNorm.__call__ = nn.compact(normalize)
-
-    def average_pool(
-        images: jax.Array,
-        window: Pair,
-        *,
-        strides: Pair | None = None,
-        padding: Padding = "valid",
-        ceil_mode: bool = False,
-        count_padding: bool = False,
-    ) -> jax.Array:
-        if ceil_mode:
-            raise UserError("flax.linen has no pooling with ceil mode to compare with")
-        named = padding.upper() if isinstance(padding, str) else padding
-        return nn.avg_pool(images, window, strides or window, named, count_include_pad=count_padding)
-
-    for module in vars(models).values():
-        for name, plain in (("max_pool", max_pool), ("average_pool", average_pool)):
-            if hasattr(module, name):
-                setattr(module, name, plain)
+    shape = (job.size, job.size, 3)
+    return step, lambda: create_state(model, optimizer, jax.random.key(0), shape), zero_totals(), batch
 
 
 def _batch(job: Job) -> tuple[np.ndarray, np.ndarray]:
@@ -209,7 +174,7 @@ def _make_step(name: str, job: Job) -> Callable[[int], None]:
     return jax_step(
         job,
         keep_memory=name != "flax",
-        plain_flax=name.startswith("flax"),
+        use_plain_flax=name.startswith("flax"),
         lowering="xla" if name == "xla" else "auto",
     )
 

@@ -7,18 +7,22 @@ jaxcnn benchmark tune MODEL FILE   times all lowerings of one network and keeps 
 jaxcnn benchmark input             the input stream beside tf.data and PyTorch's DataLoader
 jaxcnn benchmark augment           each augmentation, and lists of them, beside a training step
 jaxcnn benchmark loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
+jaxcnn benchmark device            all that is worth measuring on an accelerator that is there for a few minutes
 jaxcnn benchmark detection         an image's proposals by part, and its windows in one pass, beside cropping each
 """
 
+import functools
+import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from jaxcnn.benchmarks.augment import time_augmentations, usual_lists
 from jaxcnn.benchmarks.convolutions import most_expensive, tune_network
+from jaxcnn.benchmarks.device import DeviceSizes, measure
 from jaxcnn.benchmarks.input import CONTENDERS as INPUTS
 from jaxcnn.benchmarks.input import make_corpus, time_input
 from jaxcnn.benchmarks.layers import time_layers
@@ -32,10 +36,12 @@ from jaxcnn.config.proposals import ProposalsConfig
 from jaxcnn.data.decode import with_channels
 from jaxcnn.detection.warp import CONTEXT
 from jaxcnn.devices.memory import keep_freed_memory
+from jaxcnn.laboratory.roofline import step_bound
 from jaxcnn.ops.lowering_rules import DIRECTIONS, write_tuned
 from jaxcnn.pictures.lowerings import plot_timings
 from jaxcnn.pictures.pyplot import import_pyplot
 from jaxcnn.recipes import load_config
+from jaxcnn.tables.device import device_lines
 
 
 def conv(
@@ -247,6 +253,33 @@ def detection(
         )
 
 
+_SIZES = DeviceSizes()
+
+
+def device(
+    *,
+    out: Path = Path("device.json"),
+    minutes: float = 8,
+    sizes: Annotated[DeviceSizes, tyro.conf.arg(name="")] = _SIZES,
+) -> None:
+    """Measures what is worth it on a device that is there for a few minutes, and prints rows for docs/performance.md.
+
+    Every result is in the file before the next is measured; the same command goes on with what is missing.
+
+    Args:
+        out: the file of the results.
+        minutes: the time after which no further measurement begins.
+        sizes: what is measured.
+    """
+    # The contenders' processes share the device's memory with this one.
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    with tempfile.TemporaryDirectory() as scratch:
+        kept = measure(
+            out, sizes, step_bound, minutes=minutes, scratch=Path(scratch), say=functools.partial(print, flush=True)
+        )
+    print("\n".join(device_lines(kept)))
+
+
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     commands: dict[str, Callable[..., None]] = {
@@ -257,6 +290,7 @@ def main(arguments: list[str]) -> int:
         "input": input,
         "augment": augment,
         "loop": loop,
+        "device": device,
         "detection": detection,
     }
     tyro.extras.subcommand_cli_from_dict(commands, prog="jaxcnn benchmark", args=arguments)

@@ -11,10 +11,13 @@ from collections.abc import Callable, Generator, Sequence
 from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, nearest, of_the_machine
 from jaxcnn.text import escaping_streams
 
+MEASURES_COMPILING = ("benchmark", "compile-report")
+"""The commands that keep no compiled programs for the next start, because they measure how long compiling takes."""
 EXIT_BROKEN_PIPE = 141
 """The exit code of a command whose output nothing reads any more: the one that a shell gives for SIGPIPE."""
 COMMANDS = {
     "train": "train a recipe, or go on with a run",
+    "compile": "compile a recipe's step into a file, for `train --compiled`",
     "finetune": "train a network with pretrained weights on other images",
     "evaluate": "measure a run, or a model with weights, on a data set",
     "predict": "name what is in image files",
@@ -33,6 +36,7 @@ COMMANDS = {
     "interrupt": "kill a training at random moments, and compare the outcome",
     "fuzz-images": "try damaged image files on the decoder",
     "scaling-report": "predict how a recipe scales over chips",
+    "compile-report": "compile training steps for other machines, and compare",
     "benchmark": "measure speed beside other libraries",
 }
 """What each command does, by its name; ``fuzz-images`` is the file ``fuzz_images.py`` of this folder."""
@@ -62,11 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: there is no command {name!r}: {nearest(name, COMMANDS)}", file=sys.stderr)
         return EXIT_USER_ERROR
     command = importlib.import_module(f"jaxcnn.cli.{name.replace('-', '_')}")
-    return run_command(command.main, rest)
+    return run_command(command.main, rest, keeps_programs=name not in MEASURES_COMPILING)
 
 
-def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> int:
+def run_command(command: Callable[[list[str]], int], arguments: list[str], *, keeps_programs: bool = True) -> int:
     """Runs a command's ``main``; returns its exit code.
+
+    What it compiles is kept for the next start (see `jaxcnn.devices.compilation`), unless ``keeps_programs`` is False.
 
     The exit code is `EXIT_USER_ERROR` after a `UserError` and `EXIT_MACHINE_ERROR` after a `MachineError`. Their
     messages go to the standard error, and so does what the package logs at level INFO or above. Both streams
@@ -76,7 +82,8 @@ def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> in
 
     with escaping_streams(), _logging(), PATHS:
         try:
-            return command(arguments)
+            with _kept_programs() if keeps_programs else contextlib.nullcontext():
+                return command(arguments)
         except (UserError, MachineError) as error:
             print(f"error: {error}", file=sys.stderr)
             return exit_code(error)
@@ -89,6 +96,14 @@ def run_command(command: Callable[[list[str]], int], arguments: list[str]) -> in
                 raise
             print(f"error: {failure}", file=sys.stderr)
             return exit_code(failure)
+
+
+def _kept_programs() -> contextlib.AbstractContextManager[object]:
+    if "jax" not in sys.modules:  # the command does without it
+        return contextlib.nullcontext()
+    from jaxcnn.devices.compilation import kept_programs
+
+    return kept_programs()
 
 
 @contextlib.contextmanager

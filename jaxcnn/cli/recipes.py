@@ -3,14 +3,17 @@
 jaxcnn recipes [PATTERN]
 jaxcnn recipes [PATTERN] --markdown                    the first table of docs/recipes.md
 jaxcnn recipes [PATTERN] --topology h100:8             the others: what each takes on devices that need not be there
+jaxcnn recipes [PATTERN] --topology h100:8 --json FILE the same, which goes on with what FILE holds
 """
 
 import dataclasses
 from collections.abc import Iterable
+from pathlib import Path
 
 import tyro
 
 from jaxcnn.devices.topologies import topology_lines
+from jaxcnn.errors import UserError
 from jaxcnn.laboratory.memory_table import memory_lines
 from jaxcnn.recipes import Recipe, find_recipes
 from jaxcnn.tables.recipes import published_errors, recipe_lines
@@ -27,6 +30,8 @@ class Arguments:
     topology: str | None = None
     """Compile each recipe's step for these GPUs or TPUs, such as h100:8 or v5e:4x4, for minutes each, and print the
     memory it takes in Markdown; `list` shows what can be compiled for."""
+    json: Path | None = None
+    """With --topology: a file that keeps what was found of each recipe, which is not compiled again."""
 
 
 def main(arguments: list[str]) -> int:
@@ -34,10 +39,12 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, prog="jaxcnn recipes", args=arguments)
     recipes = find_recipes(chosen.pattern)
     configs = [recipe.config for recipe in recipes.values()]
+    if chosen.json and not chosen.topology:
+        raise UserError("--json keeps what is found with --topology: add it, as in --topology h100:8")
     if chosen.topology == "list":
         lines = topology_lines()
     elif chosen.topology:
-        lines = memory_lines(configs, chosen.topology)
+        lines = memory_lines(configs, chosen.topology, chosen.json)
     elif chosen.markdown:
         lines = recipe_lines(configs)
     else:

@@ -4,6 +4,7 @@
     jaxcnn train RECIPE --init-from WEIGHTS_OR_RUN_FOLDER --profile 10
     jaxcnn train [RECIPE_OR_RUN_FOLDER] --dry-run [--topology h100:8] [--OPTION VALUE ...]
     jaxcnn train --topology list                                            what can be compiled for
+    jaxcnn train RECIPE --compiled FILE                                     the step that `jaxcnn compile` has written
     jaxcnn train RECIPE --distributed auto                                  several processes: see docs/distributed.md
     jaxcnn train RECIPE --coordinator-address HOST:PORT --num-processes N --process-id I
 
@@ -49,6 +50,12 @@ class Arguments:
     keeps a record of it in overrides.json."""
     profile: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Trace N steps, after the first few, into the run folder's profile/, for XProf and Perfetto."""
+    compilation_cache: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None
+    """Keep compiled programs in this folder for the next start; by default in the one that JAX_COMPILATION_CACHE_DIR
+    names, or else in compiled/ of JAXCNN_CACHE (~/.cache/jaxcnn)."""
+    compiled: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Train with the compiled step that `jaxcnn compile` has written, instead of compiling it. It is a program that is
+    run, so take it from nobody whom you do not trust."""
     dry_run: bool = False
     """Compile the training step, time it, and print what the run would take; write nothing."""
     topology: str | None = None
@@ -87,7 +94,13 @@ def train(recipe: Recipe, arguments: list[str], prog: str) -> int:
     workdir = chosen.workdir or Path("runs") / chosen.config.name
     with chosen.processes.joined():
         result = runs.train(
-            chosen.config, workdir, recipe=recipe, override=chosen.override, profile_steps=chosen.profile
+            chosen.config,
+            workdir,
+            recipe=recipe,
+            override=chosen.override,
+            profile_steps=chosen.profile,
+            compilation_cache=chosen.compilation_cache,
+            compiled=chosen.compiled,
         )
         if is_writer():
             stopped = f"stopped as asked, everything is saved; go on with: jaxcnn train {workdir}"

@@ -44,16 +44,16 @@ def over_topology(name: str) -> DataParallel:
     return DataParallel.over(_tpus(known, sizes) if known.kind == "tpu" else _gpus(known, sizes))
 
 
-def usable_memory(gpu: jax.Device) -> float:
-    """Returns the bytes that JAX takes of a GPU of a topology, within which a program must fit.
+def usable_memory(device: jax.Device) -> float:
+    """Returns the bytes of a device of a topology that a program must fit in, where its compiler does not see to it.
 
-    That is three quarters of its memory, or the part that ``XLA_CLIENT_MEM_FRACTION`` says. The compiler for GPUs does
-    not refuse what exceeds it, as the one for TPUs does. It is infinite where the size is not known.
+    JAX takes three quarters of a GPU's memory, or the part that ``XLA_CLIENT_MEM_FRACTION`` says, and the compiler for
+    GPUs does not refuse what exceeds it. For other devices it is infinite: the compiler for TPUs does refuse.
 
     Raises:
         UserError: the variable holds no number.
     """
-    known = machine_of(gpu)
+    known = machine_of(device)
     if known is None or not known.target:
         return math.inf
     text = os.environ.get("XLA_CLIENT_MEM_FRACTION") or _TAKEN_BY_JAX

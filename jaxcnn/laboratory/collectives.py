@@ -4,11 +4,10 @@ import dataclasses
 import itertools
 import math
 import re
-from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from jaxcnn.laboratory.hlo import Array, Instruction, bits_of
+from jaxcnn.laboratory.hlo import Instruction
 
 COLLECTIVES = (
     "all-reduce",
@@ -30,9 +29,7 @@ class Collective:
     """One of `COLLECTIVES`."""
     bytes: int
     """The size of the whole arrays that a device of a group has before or after it, whichever is larger: what is
-    reduced, what is gathered, what is scattered. What a TPU's tiles pad is in it, because it is sent too."""
-    payload: int
-    """The size of the same arrays without what tiles pad."""
+    reduced, what is gathered, what is scattered. What a TPU's tiles pad is not in it."""
     groups: tuple[tuple[int, ...], ...]
     """The numbers of the devices that exchange among themselves; pairs of source and target for a permutation."""
     dtype: str
@@ -50,33 +47,23 @@ def operation_of(opcode: str) -> str | None:
     return name if name in COLLECTIVES else None
 
 
-def collective_of(instruction: Instruction, operands: Sequence[Array], devices: int) -> Collective | None:
+def collective_of(instruction: Instruction, operand_bytes: int, devices: int) -> Collective | None:
     """Returns what an instruction exchanges.
 
     Args:
         instruction: an instruction, in its synchronous or started form.
-        operands: the arrays that it takes.
+        operand_bytes: the size of its operands, without what tiles pad.
         devices: the number of devices of the program, all of which are a group where no groups are named.
     """
     operation = operation_of(instruction.opcode)
     if operation is None:
         return None
-    results = list(instruction.arrays)
-    started = instruction.opcode.endswith("-start") and operation != "all-reduce"
-    if started:  # it has the operands among its results, and words of a context
-        results = [array for array in results if array.dims]
-
-    def larger(size: Callable[[Array], int]) -> int:
-        given, taken = sum(map(size, operands)), sum(map(size, results))
-        return max(given, taken - given if started else taken)
-
-    return Collective(
-        operation,
-        larger(lambda array: array.bytes),
-        larger(lambda array: array.elements * bits_of(array.dtype) // 8),
-        _groups(instruction, devices),
-        instruction.array.dtype_name,
-    )
+    # What starts an exchange has the operands among its results, and words of a context.
+    results = sum(array.content_bytes for array in instruction.arrays)
+    if instruction.opcode.endswith("-start") and operation != "all-reduce":
+        results = sum(array.content_bytes for array in instruction.arrays if array.dims) - operand_bytes
+    groups = _groups(instruction, devices)
+    return Collective(operation, max(operand_bytes, results), groups, instruction.array.dtype_name)
 
 
 def _groups(instruction: Instruction, devices: int) -> tuple[tuple[int, ...], ...]:

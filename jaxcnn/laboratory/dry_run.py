@@ -1,19 +1,21 @@
 """What a run would take, before it is started: its steps, the memory of its compiled step, an estimate of its time."""
 
+import contextlib
 import dataclasses
 import math
 import time
-from typing import NoReturn
+from collections.abc import Callable, Generator
 
 import jax
 import numpy as np
 
-from jaxcnn.assembly import Assembly, assemble, count_parameters
+from jaxcnn.assembly import Assembly, abstract_arguments, assemble, count_parameters
 from jaxcnn.config import DataConfig, TrainConfig
 from jaxcnn.data.opening import open_data
 from jaxcnn.data.pipeline import Data
 from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.data.stand_in import stand_in
+from jaxcnn.devices.compilation import nothing_kept
 from jaxcnn.devices.feed import Batch
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
@@ -116,28 +118,23 @@ def _duration(seconds: float) -> str:
     return f"{seconds:,.1f} seconds"
 
 
-def abstract_arguments(assembly: Assembly) -> tuple[PyTree, PyTree, PyTree]:
-    """Returns what ``assembly.train_step`` takes, as shapes: state, totals and batch."""
-    replicated = assembly.parallel.replicated
-    totals = {
-        name: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=replicated)
-        for name, leaf in jax.eval_shape(zero_totals).items()
-    }
-    return assembly.abstract_state, totals, assembly.train_feed.abstract
-
-
 def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     """Compiles the run's own training step, and returns it with the memory that it needs; allocates nothing.
 
     Raises:
         DoesNotFit: the compiler finds that the step does not fit in memory.
     """
-    state, totals, batch = abstract_arguments(assembly)
-    lowered = assembly.train_step.lower(state, totals, batch)
-    try:
+    arguments = abstract_arguments(assembly)
+    lowered = assembly.train_step.lower(*arguments)
+    there = assembly.parallel.mesh.devices.flat[0] in jax.devices()
+    with refusing_exhausted(assembly.config), contextlib.nullcontext() if there else nothing_kept():
         compiled = lowered.compile()
-    except jax.errors.JaxRuntimeError as error:
-        _refuse_exhausted(error, assembly.config)
+    return compiled, memory_of(compiled, assembly)
+
+
+def memory_of(compiled: jax.stages.Compiled, assembly: Assembly) -> Memory:
+    """Returns the memory that the compiled training step of an assembly needs."""
+    state, _, batch = abstract_arguments(assembly)
     held = {
         "parameters": state.params,
         "batch statistics": state.batch_stats,
@@ -148,7 +145,7 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     }
     found = compiled.memory_analysis()
     assert found is not None  # CPUs, GPUs and TPUs all have one
-    return compiled, Memory(
+    return Memory(
         held={name: size for name, tree in held.items() if (size := _bytes_on_a_device(tree))},
         gradients=_bytes_on_a_device(assembly.trained(state.params)),
         temporaries=found.temp_size_in_bytes,
@@ -160,11 +157,15 @@ def _bytes_on_a_device(tree: PyTree) -> int:
     return sum(math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
 
 
-def _refuse_exhausted(error: jax.errors.JaxRuntimeError, config: TrainConfig) -> NoReturn:
-    """Raises `DoesNotFit` instead of the runtime's error about memory; raises any other error as it is."""
-    if not str(error).startswith("RESOURCE_EXHAUSTED"):
-        raise error
-    raise _does_not_fit(config) from error
+@contextlib.contextmanager
+def refusing_exhausted(config: TrainConfig) -> Generator[None]:
+    """Raises `DoesNotFit` instead of the runtime's error about memory; any other error stays as it is."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if not str(error).startswith("RESOURCE_EXHAUSTED"):
+            raise
+        raise _does_not_fit(config) from error
 
 
 def _does_not_fit(config: TrainConfig) -> DoesNotFit:
@@ -175,26 +176,34 @@ def _does_not_fit(config: TrainConfig) -> DoesNotFit:
     )
 
 
-def time_step(compiled: jax.stages.Compiled, assembly: Assembly) -> float:
-    """Returns the seconds that a step takes on the devices: the mean of a few steps, after one that is not timed.
+def stepping(compiled: jax.stages.Compiled, assembly: Assembly) -> Callable[[], None]:
+    """Returns a function that takes one step on the devices and waits for its end; the first one has been taken.
 
     The images are on the devices already. They are the data set's own where it is resident, and noise where it is not.
 
     Raises:
         DoesNotFit: the devices do not have the memory.
     """
-    config = assembly.config
     keep_memory(assembly)
-    try:
+    with refusing_exhausted(assembly.config):
         batch = first_batch(assembly)
-        state, totals = jax.block_until_ready(compiled(assembly.make_state(), zero_totals(), batch))
-        start, steps = time.perf_counter(), 0
-        while steps < TIMED_STEPS and time.perf_counter() - start < TIMED_SECONDS:
+        state, totals = assembly.make_state(), zero_totals()
+
+        def step() -> None:
+            nonlocal state, totals
             state, totals = jax.block_until_ready(compiled(state, totals, batch))
-            steps += 1
-        return (time.perf_counter() - start) / steps
-    except jax.errors.JaxRuntimeError as error:
-        _refuse_exhausted(error, config)
+
+        step()
+    return step
+
+
+def time_step(step: Callable[[], None]) -> float:
+    """Returns the seconds that a step of `stepping` takes: the mean of a few."""
+    start, steps = time.perf_counter(), 0
+    while steps < TIMED_STEPS and time.perf_counter() - start < TIMED_SECONDS:
+        step()
+        steps += 1
+    return (time.perf_counter() - start) / steps
 
 
 def first_batch(assembly: Assembly) -> Batch:
@@ -248,7 +257,7 @@ def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun
     with rules_of(devices[0].platform):
         assembly = assemble(config, data, parallel)
         compiled, memory = compile_step(assembly)
-    if topology and devices[0].platform == "gpu" and memory.total > usable_memory(devices[0]):
+    if topology and memory.total > usable_memory(devices[0]):
         raise _does_not_fit(config)
     params = assembly.abstract_state.params
     return DryRun(
@@ -261,7 +270,7 @@ def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun
         assumed=assumed,
         total_steps=assembly.total_steps,
         memory=memory,
-        seconds_a_step=None if topology else time_step(compiled, assembly),
+        seconds_a_step=None if topology else time_step(stepping(compiled, assembly)),
     )
 
 

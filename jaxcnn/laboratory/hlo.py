@@ -36,6 +36,11 @@ class Array:
         return math.prod(self._padded()) * bits_of(self.dtype) // 8
 
     @property
+    def content_bytes(self) -> int:
+        """The size of the elements alone."""
+        return self.elements * bits_of(self.dtype) // 8
+
+    @property
     def dtype_name(self) -> str:
         """NumPy's name of the type of the elements, such as ``bfloat16``."""
         return _NAMES.get(self.dtype, re.sub("^u", "uint", re.sub("^s", "int", self.dtype)))
@@ -192,23 +197,17 @@ def _instruction(line: str) -> Instruction:
     return Instruction(start[2], opcode[1], arrays, operands, attributes, "" if operands else inside, bool(start[1]))
 
 
-_PAIRS = {"(": ")", "{": "}", "[": "]"}
+_TELLING = re.compile(r"""[(){}\[\]]|"(?:[^"\\]|\\.)*\"""")
+"""Brackets, and what stands in quotes, inside of which they are none."""
 
 
 def _closing(text: str, at: int) -> int:
-    """Returns the index behind the bracket that closes the one at ``at``; brackets in quotes are none."""
-    depth, quoted = 0, False
-    while at < len(text):
-        character = text[at]
-        if character == "\\" and quoted:
-            at += 1
-        elif character == '"':
-            quoted = not quoted
-        elif not quoted:
-            depth += (character in "({[") - (character in ")}]")
-            if depth == 0:
-                return at + 1
-        at += 1
+    """Returns the index behind the bracket that closes the one at ``at``."""
+    depth = 0
+    for found in _TELLING.finditer(text, at):
+        depth += {"(": 1, "{": 1, "[": 1, ")": -1, "}": -1, "]": -1}.get(found[0], 0)
+        if depth == 0:
+            return found.end()
     raise ValueError(f"a bracket is not closed in {text[:200]}")
 
 
@@ -235,19 +234,18 @@ def _numbers(text: str) -> tuple[int, ...]:
 
 
 _KEY = re.compile(r",? ?([\w\-]+)=")
+_VALUE_END = re.compile(r"""[,({\[]|"(?:[^"\\]|\\.)*\"""")
 
 
 def _attributes(text: str) -> Iterator[tuple[str, str]]:
     at = 0
     while key := _KEY.match(text, at):
-        at = key.end()
-        end = at
-        while end < len(text) and text[end] != ",":
-            if text[end] in _PAIRS:
-                end = _closing(text, end)
-            elif text[end] == '"':
-                end = text.index('"', end + 1) + 1
-            else:
-                end += 1
-        yield key[1], text[at:end]
-        at = end
+        start = at = key.end()
+        while found := _VALUE_END.search(text, at):
+            if found[0] == ",":
+                at = found.start()
+                break
+            at = _closing(text, found.start()) if found[0] in "({[" else found.end()
+        else:
+            at = len(text)
+        yield key[1], text[start:at]

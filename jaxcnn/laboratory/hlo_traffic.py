@@ -48,12 +48,12 @@ def traffic_of(module: Module, computation: Computation, instruction: Instructio
             results = [array for array in instruction.arrays if array.dtype != "u8"] or list(instruction.arrays)
             return _sum(_whole(operands), _whole([results]))
         case "fusion":
-            return _fusion_traffic(module.computations[instruction.called[0]], instruction)
-    if instruction.opcode.endswith("-start"):
-        # A collective's results have the operands among them; what it writes is as large as what it reads, or larger.
+            return _fusion_traffic(computation, instruction, module.computations[instruction.called[0]])
+    if instruction.opcode.endswith("-start") and instruction.opcode != "all-reduce-start":
+        # The operands are among the results of what starts an exchange, and so are words of a context.
         reads = list(_whole(operands))
-        written = sum(array.bytes for array in instruction.arrays if array.dims) - sum(size for _, size in reads)
-        return _sum(reads, [(reads[0][0], written or sum(size for _, size in reads))] if reads else [])
+        results = sum(array.bytes for array in instruction.arrays if array.dims)
+        return _sum(reads, [(instruction.array, results - sum(size for _, size in reads))])
     return _sum(_whole(operands), _whole([instruction.arrays]))
 
 
@@ -76,8 +76,12 @@ def _sum(reads: Iterable[tuple[Array, int]], writes: Iterable[tuple[Array, int]]
     return Traffic(read, written, on_chip)
 
 
-def _fusion_traffic(fused: Computation, instruction: Instruction) -> Traffic:
-    reads = [(parameter.array, _read_of(fused, parameter)) for parameter in fused.parameters]
+def _fusion_traffic(computation: Computation, instruction: Instruction, fused: Computation) -> Traffic:
+    # The memory that an operand is in stands where it is made, and not always in the fusion.
+    reads = [
+        (computation.by_name[name].array, _read_of(fused, parameter))
+        for name, parameter in zip(instruction.operands, fused.parameters, strict=True)
+    ]
     roots = [fused.by_name[name] for name in fused.root.operands] if fused.root.opcode == "tuple" else [fused.root]
     writes = []
     for array, root in zip(instruction.arrays, roots, strict=len(roots) > 1):

@@ -10,7 +10,7 @@ from jaxcnn.config import TrainConfig
 from jaxcnn.devices.machines import Machine
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
-from jaxcnn.laboratory.dry_run import compile_step, data_or_stand_in, time_step
+from jaxcnn.laboratory.dry_run import compile_step, data_or_stand_in, stepping, time_step
 from jaxcnn.laboratory.program import Program
 from jaxcnn.laboratory.scaling import Prediction, Scaling, step_of
 from jaxcnn.types import JsonObject
@@ -70,5 +70,5 @@ def measure(config: TrainConfig, counts: Sequence[int], machine: Machine | None,
         if machine is not None:
             step = step_of(Program.of(compiled), machine, batch=batch, devices=count, memory_bytes=memory.total)
             predicted = Scaling(machine, {batch: step}).predict(count, batch)
-        found.append(Measured(count, batch, time_step(compiled, assembly), predicted))
+        found.append(Measured(count, batch, time_step(stepping(compiled, assembly)), predicted))
     return found

@@ -1,30 +1,93 @@
-"""The table of docs/recipes.md that says what each recipe's step takes on devices that need not be there."""
+"""The tables of docs/recipes.md that say what each recipe's step takes on devices that need not be there."""
 
+import dataclasses
+import hashlib
+import importlib.metadata
+import json
+import time
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+from jaxcnn import strict_json
 from jaxcnn.config import TrainConfig
+from jaxcnn.config.stored import to_json
+from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.topologies import over_topology
+from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import with_fewest_micro_batches
+from jaxcnn.paths import replace_whole
 
 
-def memory_lines(recipes: Iterable[TrainConfig], topology: str) -> Iterator[str]:
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """What a recipe's step takes on each device, in bytes."""
+
+    batch: int
+    micro_batches: int
+    """The fewest micro-batches that fit, doubled from the recipe's own."""
+    state: int
+    """The size of parameters, batch statistics, optimizer state and moving average."""
+    images: int
+    """The size of the batch."""
+    temporaries: int
+    total: int
+    seconds: float
+    """The time that it took to find this, which is mostly the compiler's."""
+
+
+def memory_lines(recipes: Iterable[TrainConfig], topology: str, kept: Path | None = None) -> Iterator[str]:
     """Yields a Markdown table of the memory of each recipe's step on a topology, in MB on each device.
 
     Args:
         recipes: the recipes to compile.
         topology: the name of the topology, as for `over_topology`.
+        kept: a JSON file of the rows, which is written after each. What it holds already, of the same recipe, topology
+            and version of JAX, is not compiled again.
 
     Raises:
-        UserError: there is no such topology, or a recipe does not fit there.
+        UserError: there is no such topology, a recipe does not fit there, or the file is of another kind.
     """
+    rows = _read(kept) if kept else {}
     devices = over_topology(topology)
     yield "| recipe | batch | micro-batches | state | batch | temporaries | in all |"
     yield "| --- | ---: | ---: | ---: | ---: | ---: | ---: |"
     for config in recipes:
-        found = with_fewest_micro_batches(config, devices)
-        memory = found.memory
-        state = sum(memory.held.values()) - memory.held["batch"]
-        sizes = (state, memory.held["batch"], memory.temporaries, memory.total)
-        counts = (config.data.batch_size, found.config.parallel.micro_batches)
-        numbers = [f"{count}" for count in counts] + [f"{size / 1e6:,.0f}" for size in sizes]
+        key = _key(config, topology)
+        row = rows[key] if key in rows else _found(config, devices)
+        if kept and key not in rows:
+            rows[key] = row
+            stored = {name: dataclasses.asdict(each) for name, each in rows.items()}
+            replace_whole(kept, strict_json.dumps(stored, indent=1) + "\n")
+        sizes = (row.state, row.images, row.temporaries, row.total)
+        numbers = [f"{row.batch}", f"{row.micro_batches}"] + [f"{size / 1e6:,.0f}" for size in sizes]
         yield f"| `{config.name}` | {' | '.join(numbers)} |"
+
+
+def _found(config: TrainConfig, devices: DataParallel) -> Row:
+    start = time.perf_counter()
+    found = with_fewest_micro_batches(config, devices)
+    memory = found.memory
+    return Row(
+        batch=config.data.batch_size,
+        micro_batches=found.config.parallel.micro_batches,
+        state=sum(memory.held.values()) - memory.held["batch"],
+        images=memory.held["batch"],
+        temporaries=memory.temporaries,
+        total=memory.total,
+        seconds=time.perf_counter() - start,
+    )
+
+
+def _key(config: TrainConfig, topology: str) -> str:
+    digest = hashlib.sha256(to_json(config).encode()).hexdigest()[:16]
+    return f"{config.name} {digest} on {topology} by jax {importlib.metadata.version('jax')}"
+
+
+def _read(kept: Path) -> dict[str, Row]:
+    try:
+        return {name: Row(**facts) for name, facts in json.loads(kept.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, AttributeError) as error:
+        reason = getattr(error, "strerror", None) or "it holds no rows of such a table"
+        raise UserError(f"{kept} cannot be gone on with ({reason}): name another file, or remove it") from None

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import jax
 
 from jaxcnn.laboratory.collectives import Collective, collective_of
-from jaxcnn.laboratory.hlo import Array, Computation, Instruction, Module, parse
+from jaxcnn.laboratory.hlo import Computation, Instruction, Module, parse
 from jaxcnn.laboratory.hlo_traffic import traffic_of
 from jaxcnn.laboratory.hlo_work import PRODUCTS, target_of, work_of
 from jaxcnn.laboratory.op_names import Phase, layer_of, phase_of
@@ -177,7 +177,7 @@ class _Reader:
         collectives = [
             found
             for where, each in inside
-            if (found := collective_of(each, _operands(where, each), self.module.devices))
+            if (found := collective_of(each, _operand_bytes(where, each), self.module.devices))
         ]
         return Kernel(
             name=instruction.name,
@@ -230,9 +230,9 @@ def _trips(loop: Instruction) -> int | None:
     return int(found[1]) if found else None
 
 
-def _operands(computation: Computation, instruction: Instruction) -> list[Array]:
+def _operand_bytes(computation: Computation, instruction: Instruction) -> int:
     names = dict.fromkeys(instruction.operands)
-    return [array for name in names for array in computation.by_name[name].arrays]
+    return sum(array.content_bytes for name in names for array in computation.by_name[name].arrays)
 
 
 def _neighbour(computation: Computation, instruction: Instruction) -> str:

@@ -9,7 +9,9 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
-from jaxcnn.devices.machines import Machine
+import jax
+
+from jaxcnn.devices.machines import Machine, machine_of
 from jaxcnn.laboratory.program import Kernel, Program
 
 MEMORY_SHARE = 0.9
@@ -104,6 +106,12 @@ class Roofline:
             by_layer=grouped(lambda kernel: kernel.layer),
             whole=whole,
         )
+
+
+def step_bound(compiled: jax.stages.Compiled, device: jax.Device) -> float | None:
+    """Returns the bound on the seconds of a compiled step on a device; None where no figures of that are known."""
+    found = machine_of(device)
+    return Roofline.of(Program.of(compiled), found).seconds if found else None
 
 
 def _total(kernels: Iterable[tuple[Kernel, dict[Side, float]]], of: float | None) -> Bound:

@@ -122,8 +122,9 @@ class DenseNet(BatchNormNetwork):
             return self.conv()(self.stem_features, (3, 3), padding=((1, 1), (1, 1)), name="stem_conv")(images)
         stem = self.conv(strides=(2, 2), padding=((3, 3), (3, 3)))
         x = stem(self.stem_features, (7, 7), name="stem_conv")(images)
-        x = nn.relu(self.norm(train)(name="stem_norm")(x))
-        return max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        # The maximum and the rectifier commute, and after pooling there is a quarter of the values to rectify.
+        x = max_pool(self.norm(train)(name="stem_norm")(x), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+        return nn.relu(x)
 
 
 # The names are torchvision's, and timm's too. A layer's own modules are ``norm1`` and ``conv2`` in their networks, and

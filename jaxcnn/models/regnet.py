@@ -14,6 +14,7 @@ from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
+from jaxcnn.ops.relu import kept_relu
 from jaxcnn.types import Option
 
 Widths = Literal["torchvision", "paper"]
@@ -95,7 +96,7 @@ class RegNetBlock(nn.Module):
         if x.shape != y.shape:
             x = self.conv(self.features, (1, 1), strides=strides, name="shortcut_conv")(x)
             x = self.norm(name="shortcut_norm")(x)
-        return nn.relu(x + self.drop_path(name="drop_path")(y))
+        return kept_relu(x + self.drop_path(name="drop_path")(y))
 
 
 class RegNet(BatchNormNetwork):

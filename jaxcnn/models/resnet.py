@@ -17,6 +17,7 @@ from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import max_pool
+from jaxcnn.ops.relu import kept_relu
 from jaxcnn.ops.window import subsample
 from jaxcnn.types import Option
 
@@ -55,7 +56,7 @@ class BasicBlock(Block):
         y = nn.relu(self.norm(name="norm1")(y))
         y = self.conv(self.features, (3, 3), padding=((1, 1), (1, 1)), name="conv2")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm2")(y)
-        return nn.relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
+        return kept_relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
 
 
 class Bottleneck(Block):
@@ -78,7 +79,7 @@ class Bottleneck(Block):
         y = nn.relu(self.norm(name="norm2")(y))
         y = self.conv(self.features * 4, (1, 1), name="conv3")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm3")(y)
-        return nn.relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
+        return kept_relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
 
 
 class ResNet(BatchNormNetwork):
@@ -127,8 +128,9 @@ class ResNet(BatchNormNetwork):
         conv, norm = self.conv(), self.norm(train)
         if self.stem == "imagenet":
             x = conv(self.width, (7, 7), strides=(2, 2), padding=((3, 3), (3, 3)), name="conv1")(images)
-            x = nn.relu(norm(name="norm1")(x))
-            x = max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            # The maximum and the rectifier commute, and after pooling there is a quarter of the values to rectify.
+            x = max_pool(norm(name="norm1")(x), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            x = kept_relu(x)
         else:
             x = conv(self.width, (3, 3), padding=((1, 1), (1, 1)), name="conv1")(images)
             x = nn.relu(norm(name="norm1")(x))

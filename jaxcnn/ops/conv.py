@@ -138,7 +138,10 @@ def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowerin
 def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, lowering: LoweringName) -> Kernel:
     """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape."""
     forward = functools.partial(LOWERINGS[lowering], images, shape=shape)
-    return jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
+    gradient = jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
+    # cuDNN returns another order of axes. XLA's GPU backend would put them in order where the optimizer reads them.
+    # Then it could not update the parameters in place, and would copy them and the optimizer's state at the end.
+    return lax.optimization_barrier(gradient) if rules_backend() == "gpu" else gradient
 
 
 def _like(array: jax.Array, shape: Sizes) -> ShapedArray:

@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from collections.abc import Callable
 
 import jax
@@ -12,6 +13,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from jaxcnn.ops.linear import linear_map
+from jaxcnn.ops.lowering_rules import rules_backend
 from jaxcnn.ops.symbolic import Length, is_symbolic
 from jaxcnn.ops.window import Padding, Pair, resolve_padding, tap
 
@@ -219,11 +221,15 @@ def _winners(images, window, strides, padding, size):
     images = _pad(images, -np.inf, padding)
     taps = enumerate(images[:, rows, columns] for rows, columns in _taps(window, strides, size))
     _, best = next(taps)
-    winner = jnp.zeros(best.shape, jnp.int16)
+    # Accelerators write it and read it again in the backward pass. In int8, XLA's CPU backend is slower.
+    small = rules_backend() != "cpu" and math.prod(window) <= 128
+    dtype = jnp.int8 if small else jnp.int16
+    winner = jnp.zeros(best.shape, dtype)
     for index, pixels in taps:
         wins = pixels > best
-        best, winner = jnp.maximum(best, pixels), jnp.where(wins, jnp.int16(index), winner)
-    return best, winner
+        best, winner = jnp.maximum(best, pixels), jnp.where(wins, dtype(index), winner)
+    # Without the barrier, XLA's GPU backend would keep some of the comparisons too.
+    return best, lax.optimization_barrier(winner) if rules_backend() == "gpu" else winner
 
 
 @functools.partial(_winners.defjvp, symbolic_zeros=True)

@@ -58,6 +58,8 @@ class Plan:
     """The totals since the last line of the log, where training goes on from a step between two lines."""
     profile: Profile | None = None
     """A trace of some of the steps, where one is asked for."""
+    after_compiling: Callable[[int], None] = lambda step: None
+    """What is called with the number of the first step, once it is compiled."""
 
 
 def fit(
@@ -70,6 +72,7 @@ def fit(
     checkpoints: Checkpoints,
     reporter: Reporter,
     stop: Callable[[], bool],
+    compiled: jax.stages.Compiled | None = None,
 ) -> tuple[TrainState, Result | None]:
     """Trains to the last step of a plan.
 
@@ -82,6 +85,7 @@ def fit(
         checkpoints: where the state is saved.
         reporter: what progress and results are reported to.
         stop: polled at every step; several processes must get the same answers (see `AgreedStop`).
+        compiled: the step where it is compiled already; by default it is compiled for the first batch.
 
     Returns:
         The state and the evaluation of the last step, or None instead of the evaluation where training was asked to
@@ -92,7 +96,7 @@ def fit(
     """
     first_step, evaluated = int(state.step), plan.evaluated
     batches = feed.training(first_step, plan.total_steps)
-    compiled, earlier = None, Delay[Totals](STEPS_IN_FLIGHT)
+    earlier = Delay[Totals](STEPS_IN_FLIGHT)
     totals, meter = totals_of(plan.sums), _Meter(images=int(plan.sums.get("images", 0)))
     for now in range(first_step, plan.total_steps + 1):
         due = now in plan.evaluation_steps and not (now == first_step and evaluated is not None)
@@ -115,6 +119,8 @@ def fit(
         batch = meter.wait_for(batches)
         if compiled is None:
             compiled = step.lower(state, totals, batch).compile()
+        if now == first_step:
+            plan.after_compiling(now)
             meter.restart()
         state, totals = compiled(state, totals, batch)
         # Reading these totals waits only for a step that is done or nearly done.

@@ -29,6 +29,10 @@ class TrainStep(Protocol):
         """Returns the next state, and the totals with this batch's."""
         ...
 
+    def trace(self, state: PyTree, totals: PyTree, batch: PyTree, /) -> jax.stages.Traced:
+        """Returns the step for arrays of these shapes, traced and ready to be lowered."""
+        ...
+
     def lower(self, state: PyTree, totals: PyTree, batch: PyTree, /) -> jax.stages.Lowered:
         """Returns the step for arrays of these shapes, ready to be compiled."""
         ...

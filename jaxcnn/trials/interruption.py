@@ -29,6 +29,8 @@ from jaxcnn.types import JsonObject
 
 TIMES = ("images_per_second", "data_wait_share")
 """The values in a line of ``metrics.jsonl`` that depend on how long something took."""
+OF_A_SITTING = ("start", "compilations")
+"""The kinds of lines of ``metrics.jsonl`` that each process of a run writes once, about itself."""
 
 _WHOLE = "uninterrupted"
 """The name of the folder of the run that nobody interrupts."""
@@ -224,9 +226,9 @@ def _outcome(workdir: Path) -> dict[str, bytes]:
 
 
 def _lines(workdir: Path) -> list[JsonObject]:
-    """Returns the lines of a run's log without times, and without the line that each of its processes begins with."""
+    """Returns the lines of a run's log without times, and without those that its processes write about themselves."""
     return [
         {name: value for name, value in line.items() if name not in TIMES}
         for line in read_metrics(workdir / "metrics.jsonl")
-        if line["kind"] != "start"
+        if line["kind"] not in OF_A_SITTING
     ]

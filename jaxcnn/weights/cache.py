@@ -16,7 +16,7 @@ import urllib.request
 from pathlib import Path
 from typing import IO
 
-from jaxcnn.paths import expanded
+from jaxcnn.paths import cache_folder
 from jaxcnn.weights.errors import WeightsError
 
 _CHUNK = 1 << 20
@@ -27,13 +27,8 @@ _ANNOUNCED = "X-Linked-ETag"
 """The header in which the Hub of Hugging Face announces the SHA-256 of a large file, when it redirects to the file."""
 
 
-def folder() -> Path:
-    """Returns where published files are kept: ``$JAXCNN_CACHE``, by default ``~/.cache/jaxcnn``."""
-    return expanded(os.environ.get("JAXCNN_CACHE") or "~/.cache/jaxcnn")
-
-
 def cached(url: str, sha256: str | None, name: str) -> Path:
-    """Returns the path of a published file, fetching it where it is not in the folder yet.
+    """Returns the path of a published file in `cache_folder`, fetching it where it is not there yet.
 
     A file is written under a temporary name and renamed when it is found right, so every file in the folder is whole.
 
@@ -46,7 +41,7 @@ def cached(url: str, sha256: str | None, name: str) -> Path:
     Raises:
         WeightsError: it cannot be fetched, or the folder or the address has another file in its place.
     """
-    path = folder() / name
+    path = cache_folder() / name
     if path.exists():
         if sha256 is not None:
             check(path, sha256, f"remove it, and {url} is fetched again")

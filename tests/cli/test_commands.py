@@ -80,6 +80,7 @@ def test_a_mistake_as_a_person_makes_it(tmp_path):
             ("reproduce", "resnet50", "--weights", "nope"),
             "'nope' does not name published weights of resnet50, to compare",
         ),
+        (("recipes", "--json", "rows.json"), "error: --json keeps what is found with --topology: add it, as in"),
         (("recipes", "perceptron*"), "no recipe matches 'perceptron*': choose from 'alexnet_2012_imagenet', "),
         (
             ("predict", "photo.jpg", "--model", "resnet50", "--weights", "torchvision", "--weights-of", "ema"),
@@ -300,11 +301,22 @@ def test_recipes_are_listed(capsys):
 
 
 def test_recipes_tell_the_memory_they_take(monkeypatch, capsys):
-    monkeypatch.setattr("jaxcnn.cli.recipes.memory_lines", lambda configs, on: [f"{c.name} on {on}" for c in configs])
-    assert main(["recipes", "lenet*", "--topology", "v5e:2x2"]) == 0
-    assert (
-        capsys.readouterr().out == "lenet_digits on v5e:2x2\nlenet_fashion_mnist on v5e:2x2\nlenet_mnist on v5e:2x2\n"
+    monkeypatch.setattr(
+        "jaxcnn.cli.recipes.memory_lines", lambda configs, *others: [f"{c.name} on {others}" for c in configs]
     )
+    assert main(["recipes", "lenet_f*", "--topology", "v5e:2x2"]) == 0
+    assert main(["recipes", "lenet_d*", "--topology", "h100:8", "--json", "rows.json"]) == 0
+    assert capsys.readouterr().out == (
+        "lenet_fashion_mnist on ('v5e:2x2', None)\nlenet_digits on ('h100:8', PosixPath('rows.json'))\n"
+    )
+
+
+@pytest.mark.parametrize("command", ["train", "recipes"])
+def test_what_can_be_compiled_for_is_listed(command, capsys):
+    assert main([command, "--topology", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("v100:8 ")
+    assert {"h100:8", "b200:8", "v5e:2x2"} <= {line.split()[0] for line in lines}
 
 
 def test_data_checks_packs_and_shows(tmp_path, monkeypatch, capsys):

@@ -1,11 +1,13 @@
 import importlib.util
+import math
 import re
+from types import SimpleNamespace
 
 import pytest
 
 from jaxcnn.devices import topologies
 from jaxcnn.devices.machines import machine, machine_of, machines
-from jaxcnn.devices.topologies import gpu_target, over_topology, topology_lines
+from jaxcnn.devices.topologies import gpu_target, over_topology, topology_lines, usable_memory
 from jaxcnn.errors import UserError
 
 INSTALLED = {kind: importlib.util.find_spec(name) for kind, name in (("tpu", "libtpu"), ("gpu", "jax_plugins"))}
@@ -52,6 +54,18 @@ def test_descriptions_of_gpus_have_the_same_fields():
     assert len(fields) == 1
     assert {"core_count", "l2_cache_size", "memory_bandwidth", "shared_memory_per_block_optin"} < set(*fields)
     assert "cuda_compute_capability { major: 9 minor: 0 }" in gpu_target(machine("h100"))
+
+
+def test_what_jax_takes_of_a_gpu(monkeypatch):
+    monkeypatch.delenv("XLA_CLIENT_MEM_FRACTION", raising=False)
+    h100, cpu = (SimpleNamespace(device_kind=kind) for kind in ("NVIDIA H100 80GB HBM3", "cpu"))
+    assert 63e9 < usable_memory(h100) < 64e9
+    assert usable_memory(cpu) == math.inf
+    monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "0.9")
+    assert 76e9 < usable_memory(h100) < 77e9
+    monkeypatch.setenv("XLA_CLIENT_MEM_FRACTION", "much")
+    with pytest.raises(UserError, match="XLA_CLIENT_MEM_FRACTION is 'much', which is no number"):
+        usable_memory(h100)
 
 
 @pytest.mark.slow

@@ -70,6 +70,15 @@ def test_what_does_not_fit_is_said_in_a_sentence(monkeypatch, one_device):
         dry_run(config, one_device)
 
 
+def test_a_gpu_that_is_not_there_has_limits(monkeypatch, one_device):
+    """Its compiler refuses nothing."""
+    memory = module.Memory(held={"batch": 300}, gradients=0, temporaries=700, program=24)
+    monkeypatch.setattr(module, "compile_step", lambda assembly: (None, memory))
+    monkeypatch.setattr(module, "usable_memory", lambda device: 1023)
+    with pytest.raises(DoesNotFit, match=r"does not fit in a device's memory at data.batch_size 64: lower it"):
+        dry_run(load_config(RECIPES / "tiny.py"), one_device)
+
+
 @pytest.mark.parametrize(("fits", "found"), [(1600, 1), (799, 4), (400, 4), (25, 64)])
 def test_the_fewest_micro_batches_that_fit(fits, found, monkeypatch, one_device):
     def pretend(config, devices):

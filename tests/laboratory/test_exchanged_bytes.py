@@ -36,7 +36,7 @@ def compiled(config, parallel, data=None):
 
 
 def exchanged(program):
-    return sum(kernel.count * kernel.collective.payload for kernel in program.kernels if kernel.collective)
+    return sum(kernel.count * kernel.collective.bytes for kernel in program.kernels if kernel.collective)
 
 
 def size_of(tree):

@@ -191,6 +191,12 @@ def test_what_is_exchanged_is_the_whole_array(line):
     assert kernel.bytes_written == (8 if operation == "reduce-scatter" else size)
 
 
+def test_a_number_is_exchanged():
+    text = entry("%p = f32[] parameter(0)", "ROOT %r = f32[] all-reduce-start(%p), replica_groups={}", before=ADD)
+    (kernel,) = Program.parse(text, "gpu").kernels
+    assert (kernel.bytes_read, kernel.bytes_written, kernel.collective.bytes) == (4, 4, 4)
+
+
 def test_a_fusion_reads_and_writes_the_slices_that_it_needs():
     fused = """%fused (a: f32[100,8], b: s32[], c: f32[8]) -> f32[100,8] {
   %a = f32[100,8]{1,0} parameter(0)

@@ -1,18 +1,63 @@
-"""Recipes compiled for TPUs that are not there: needs libtpu, which ``pip install 'jaxcnn[tpu]'`` brings."""
+"""Recipes compiled for devices that are not there: needs what ``pip install 'jaxcnn[tpu,cuda]'`` brings."""
 
+import dataclasses
+import importlib.util
+import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import pytest
 
+from jaxcnn.errors import UserError
 from jaxcnn.laboratory.memory_table import memory_lines
 from jaxcnn.recipes import find_recipes
 
 RECIPES = find_recipes("*_imagenet*")
 DOCS = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
-TOPOLOGY = "v5e:2x2"
-MEGABYTES = 15.75 * 2**30 / 1e6
-"""The part of a v5e's 16 GB that the compiler may use."""
+MEGABYTES = {"v5e:2x2": 15.75 * 2**30 / 1e6, "h100:8": 0.75 * 84942979072 / 1e6}
+"""The part of a device's memory that the compiler may use, and that JAX takes."""
+
+
+@pytest.fixture
+def found(monkeypatch):
+    """Nothing is compiled; the names of what would be."""
+    names = []
+
+    def pretend(config, devices):
+        names.append(config.name)
+        held = {"parameters": 10**6, "batch": 2 * 10**6}
+        memory = SimpleNamespace(held=held, temporaries=3 * 10**9, total=3_003_500_000)
+        return SimpleNamespace(config=config, memory=memory)
+
+    monkeypatch.setattr("jaxcnn.laboratory.memory_table.over_topology", lambda name: None)
+    monkeypatch.setattr("jaxcnn.laboratory.memory_table.with_fewest_micro_batches", pretend)
+    return names
+
+
+def test_what_is_kept_is_not_compiled_again(tmp_path, found):
+    first, second = (RECIPES[name].config for name in ("resnet18_imagenet", "vgg16_imagenet"))
+    kept = tmp_path / "rows.json"
+    *_, row = memory_lines([first], "h100:8", kept)
+    assert row == "| `resnet18_imagenet` | 256 | 1 | 1 | 2 | 3,000 | 3,004 |"
+    assert list(memory_lines([first, second], "h100:8", kept))[2] == row
+    assert found == ["resnet18_imagenet", "vgg16_imagenet"]
+    larger = dataclasses.replace(first, data=dataclasses.replace(first.data, batch_size=512))
+    list(memory_lines([larger, second], "h100:8", kept))
+    list(memory_lines([second], "v5e:2x2", kept))
+    assert found == ["resnet18_imagenet", "vgg16_imagenet", "resnet18_imagenet", "vgg16_imagenet"]
+    assert len(json.loads(kept.read_text())) == 4
+    list(memory_lines([second], "v5e:2x2"))
+    assert len(found) == 5
+
+
+@pytest.mark.parametrize("content", ["[]", "{", '{"a": {"b": 1}}', '{"a": 1}'])
+def test_a_file_of_another_kind_is_left_alone(content, tmp_path, found):
+    kept = tmp_path / "other.json"
+    kept.write_text(content)
+    with pytest.raises(UserError, match=r"other.json cannot be gone on with \(it holds no rows"):
+        list(memory_lines([], "h100:8", kept))
+    assert kept.read_text() == content
 
 
 @pytest.fixture
@@ -28,7 +73,20 @@ def quick_compilation():
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_compiles_for_tpus_and_fits_as_docs_say(name, quick_compilation):
     pytest.importorskip("libtpu")
-    *_, line = memory_lines([RECIPES[name].config], TOPOLOGY)
+    check(name, "v5e:2x2")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_compiles_for_gpus_and_fits_as_docs_say(name):
+    if not importlib.util.find_spec("jax_plugins"):
+        pytest.skip("needs what compiles for GPUs")
+    check(name, "h100:8")
+
+
+def check(name, topology):
+    *_, line = memory_lines([RECIPES[name].config], topology)
     _, _, batch, micro_batches, *_, total, _ = line.split("|")
-    assert 0 < float(total.replace(",", "")) < MEGABYTES
-    assert f"\n| `{name}` |{batch}|{micro_batches}|" in DOCS
+    assert 0 < float(total.replace(",", "")) < MEGABYTES[topology]
+    table = DOCS[DOCS.index(f"--topology {topology}`, with") :]
+    assert f"\n| `{name}` |{batch}|{micro_batches}|" in table

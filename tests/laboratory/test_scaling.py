@@ -26,7 +26,7 @@ def kernel(**changes):
 
 
 def exchange(size, groups, **changes):
-    found = Collective("all-reduce", size, size, groups, "float32")
+    found = Collective("all-reduce", size, groups, "float32")
     return kernel(opcode="all-reduce", kind="collective", collective=found, **changes)
 
 

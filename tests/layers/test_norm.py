@@ -11,6 +11,7 @@ from jax.sharding import PartitionSpec
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.ops.lowering_rules import rules_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -49,8 +50,10 @@ def test_bfloat16_keeps_float32_statistics():
     np.testing.assert_allclose(updated["batch_stats"]["var"], 0.9 + 0.1 * exact, rtol=1e-5)
 
 
-def test_axis_name_makes_statistics_global():
-    images = jax.random.normal(jax.random.key(0), (16, 3, 3, 2)) * 3 + 1
+# The statistics of a GPU's are those of each image, joined, where images have 16 pixels or more.
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_axis_name_makes_statistics_global(backend):
+    images = jax.random.normal(jax.random.key(0), (16, 4, 5, 2)) * 3 + 1
     variables = BatchNorm(train=True).init(jax.random.key(0), images)
     mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
 
@@ -60,15 +63,16 @@ def test_axis_name_makes_statistics_global():
 
     split, whole = PartitionSpec("data"), PartitionSpec()
     sharded = jax.shard_map(run("data"), mesh=mesh, in_specs=split, out_specs=(split, whole))
-    outputs, updated = jax.jit(sharded)(images)
+    with rules_of(backend):
+        outputs, updated = jax.jit(sharded)(images)
     expected, expected_updated = run(None)(images)
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updated, expected_updated)
 
 
-@pytest.mark.parametrize("groups", [2, 4, 8])
-def test_groups_are_normalized_each_by_itself_with_an_axis_and_without(groups):
-    images, cotangent = jax.random.normal(jax.random.key(0), (2, 16, 3, 3, 2)) * 3 + 1
+@pytest.mark.parametrize(("groups", "backend"), [(2, "cpu"), (4, "cpu"), (4, "gpu"), (8, "gpu")])
+def test_groups_are_normalized_each_by_itself_with_an_axis_and_without(groups, backend):
+    images, cotangent = jax.random.normal(jax.random.key(0), (2, 16, 4, 5, 2)) * 3 + 1
     variables = BatchNorm(train=True).init(jax.random.key(0), images)
     mesh = jax.make_mesh((8,), ("data",), (jax.sharding.AxisType.Auto,))
 
@@ -88,7 +92,9 @@ def test_groups_are_normalized_each_by_itself_with_an_axis_and_without(groups):
     split, whole = PartitionSpec("data"), PartitionSpec()
     of_device = functools.partial(run, axis_name="data", groups=groups)
     sharded = jax.shard_map(of_device, mesh=mesh, in_specs=split, out_specs=(split, whole))
-    for found in (with_gradient(functools.partial(run, groups=groups)), with_gradient(jax.jit(sharded))):
+    with rules_of(backend):
+        without, with_axis = with_gradient(functools.partial(run, groups=groups)), with_gradient(jax.jit(sharded))
+    for found in (without, with_axis):
         wanted = (expected, statistics, *gradients(cotangent))
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, wanted)
 

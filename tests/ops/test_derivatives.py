@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from jaxcnn.ops.conv import conv2d
-from jaxcnn.ops.lowering_rules import Lowerings
+from jaxcnn.ops.lowering_rules import Lowerings, rules_of
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, xla
 from jaxcnn.ops.norm import batch_norm, local_response_norm
 from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.relu import kept_relu
 
 PADDING = ((1, 1), (0, 1))
 
@@ -69,35 +70,59 @@ def test_convolution(lowering, groups):
     compare(ours, functools.partial(xla, shape=shape), images, kernel)
 
 
+def test_convolution_on_a_gpu():
+    shape = ConvShape((2, 4, 4, 2), (3, 2, 2, 3), (1, 1), PADDING, (1, 1), 1, "float64")
+    with rules_of("gpu"):
+        compare(
+            functools.partial(conv2d, padding=PADDING), functools.partial(xla, shape=shape), shape.images, shape.kernel
+        )
+
+
 def plain_batch_norm(x, scale, bias, axes=(0, 1, 2)):
     scale, bias = (vector.reshape((1,) * (x.ndim - 1) + vector.shape) for vector in (scale, bias))
     centred = x - x.mean(axes, keepdims=True)
     return centred / jnp.sqrt(jnp.square(centred).mean(axes, keepdims=True) + 1e-3) * scale + bias
 
 
-def test_batch_normalization():
+# A GPU's statistics are those of each image, joined; images of fewer than 16 pixels are like a CPU's.
+BACKENDS = pytest.mark.parametrize("backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)])
+
+
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_batch_normalization(backend):
     def ours(*arrays):
         return batch_norm(*arrays, epsilon=1e-3)[0]
 
-    compare(ours, plain_batch_norm, (3, 2, 3, 2), (2,), (2,))
+    with rules_of(backend):
+        compare(ours, plain_batch_norm, (3, 4, 5, 2), (2,), (2,))
 
 
-def test_batch_normalization_in_groups():
+@BACKENDS
+def test_batch_normalization_in_groups(backend):
     def ours(*arrays):
         return batch_norm(*arrays, epsilon=1e-3, groups=2)[0]
 
     def plain(x, *parameters):
         return jnp.concatenate([plain_batch_norm(part, *parameters) for part in jnp.split(x, 2)])
 
-    compare(ours, plain, (4, 2, 3, 2), (2,), (2,))
+    with rules_of(backend):
+        compare(ours, plain, (4, 4, 5, 2), (2,), (2,))
 
 
-def test_batch_normalization_over_a_mapped_axis():
+@BACKENDS
+def test_batch_normalization_over_a_mapped_axis(backend):
     def ours(x, scale, bias):
         norm = functools.partial(batch_norm, epsilon=1e-3, axis_name="data")
         return jax.vmap(norm, (0, None, None), axis_name="data")(x, scale, bias)[0]
 
-    compare(ours, functools.partial(plain_batch_norm, axes=(0, 1, 2, 3)), (2, 2, 2, 3, 2), (2,), (2,))
+    plain = functools.partial(plain_batch_norm, axes=(0, 1, 2, 3))
+    with rules_of(backend):
+        compare(ours, plain, (2, 2, 4, 5, 2), (2,), (2,))
+
+
+def test_the_rectifier_that_is_read_off_its_result():
+    with rules_of("gpu"):
+        compare(kept_relu, jax.nn.relu, (3, 4))
 
 
 def test_the_statistics_carry_no_derivative():

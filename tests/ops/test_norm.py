@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.ops.norm import affine_norm, batch_norm, local_response_norm
 
 
@@ -48,10 +51,50 @@ def test_gradients_of_every_order_equal_those_jax_derives():
         np.testing.assert_allclose(affine_norm(x, scale, bias, mean, var, epsilon=1e-3), ours(x, scale, bias))
 
 
-def test_a_large_mean_costs_no_digits():
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_a_large_mean_costs_no_digits(backend):
     x = jax.random.normal(jax.random.key(0), (64, 8, 8, 1)) * 0.1 + 1000
-    _, _, var = batch_norm(x, jnp.ones(1), jnp.zeros(1), epsilon=0.0)
-    np.testing.assert_allclose(var, np.asarray(x, np.float64).var((0, 1, 2)), rtol=1e-4)
+    with rules_of(backend):
+        normalized, mean, var = batch_norm(x, jnp.ones(1), jnp.zeros(1), epsilon=0.0)
+    exact = np.asarray(x, np.float64)
+    np.testing.assert_allclose(mean, exact.mean((0, 1, 2)), rtol=1e-6)
+    np.testing.assert_allclose(var, exact.var((0, 1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(normalized, (exact - exact.mean()) / exact.std(), rtol=1e-3, atol=1e-3)
+
+
+def test_the_worst_pixel_to_take_sums_about_costs_few_digits():
+    # In every image the pixel in the middle is the only one that is not like the others. It stays a part of the
+    # variance, so it cannot be further from the mean than the square root of the number of pixels, in deviations.
+    x = np.random.default_rng(0).standard_normal((4, 56, 56, 2)).astype(np.float32)
+    x[:, 28, 28] = 1e4
+    with rules_of("gpu"):
+        _, mean, var = batch_norm(jnp.asarray(x), jnp.ones(2), jnp.zeros(2), epsilon=0.0)
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean((0, 1, 2)), rtol=2e-3)
+    np.testing.assert_allclose(var, exact.var((0, 1, 2)), rtol=2e-3)
+
+
+@pytest.mark.parametrize(("dtype", "bits"), [(jnp.bfloat16, 8), (jnp.float16, 11)])
+def test_a_large_mean_costs_narrow_values_no_more_than_their_own_rounding(dtype, bits):
+    # The mean is as large as it can be where values that differ are a few steps of the dtype apart.
+    x = (2.0**bits + jax.random.normal(jax.random.key(0), (16, 8, 8, 1)) * 4).astype(dtype)
+    exact = np.asarray(x, np.float64)
+    expected = (exact - exact.mean()) / exact.std() * 0.5 + 0.25
+    for backend in ("cpu", "gpu"):
+        with rules_of(backend):
+            normalized, _, var = batch_norm(x, jnp.full(1, 0.5), jnp.full(1, 0.25), epsilon=0.0)
+        np.testing.assert_allclose(var, exact.var((0, 1, 2)), rtol=1e-4)
+        np.testing.assert_allclose(np.asarray(normalized, np.float64), expected, rtol=2.0**-bits, atol=2.0**-bits)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (5, 3, 3, 2), (3, 17, 4), (2, 4, 5, 3)], ids=str)
+def test_statistics_in_one_pass_equal_those_in_two(shape):
+    x = jax.random.normal(jax.random.key(0), shape) * 3 + 5
+    found = []
+    for backend in ("cpu", "gpu"):
+        with rules_of(backend):
+            found.append(batch_norm(x, jnp.ones(shape[-1]), jnp.zeros(shape[-1]), epsilon=1e-5))
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), *found)
 
 
 @settings(max_examples=6, deadline=None)

@@ -8,6 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
+from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
 from jaxcnn.ops.window import resolve_padding
 from tests.ops import reference
@@ -60,8 +61,8 @@ def test_average_pool(problem, count_padding):
 
 
 @settings(max_examples=6, deadline=None)
-@given(problems((False,)))
-def test_gradient_of_max_pool_goes_to_the_first_of_equals(problem):
+@given(problems((False,)), st.sampled_from(["cpu", "gpu"]))
+def test_gradient_of_max_pool_goes_to_the_first_of_equals(problem, backend):
     images, window, strides, _, explicit, _ = problem
     edges = ((0, 0), *explicit, (0, 0))
 
@@ -71,8 +72,11 @@ def test_gradient_of_max_pool_goes_to_the_first_of_equals(problem):
 
     outputs, pullback = jax.vjp(by_xla, jnp.asarray(images))
     cotangent = jnp.asarray(np.random.default_rng(0).standard_normal(outputs.shape), jnp.float32)
-    ours = jax.vjp(lambda images: max_pool(images, window, strides=strides, padding=explicit), jnp.asarray(images))[1]
-    np.testing.assert_allclose(ours(cotangent)[0], pullback(cotangent)[0], rtol=1e-5, atol=1e-6)
+    with rules_of(backend):
+        _, ours = jax.vjp(
+            lambda images: max_pool(images, window, strides=strides, padding=explicit), jnp.asarray(images)
+        )
+        np.testing.assert_allclose(ours(cotangent)[0], pullback(cotangent)[0], rtol=1e-5, atol=1e-6)
 
 
 @jax.jit

@@ -1,0 +1,56 @@
+"""Compiles a recipe's training step, for this machine or another, into a file that `jaxcnn train --compiled` runs.
+
+    jaxcnn compile RECIPE_OR_RUN_FOLDER --out step.bin [--OPTION VALUE ...]
+    jaxcnn compile RECIPE_OR_RUN_FOLDER --out step.bin --topology v5e:2x2 [--OPTION VALUE ...]
+
+With --topology it compiles for devices that need not be there. ILSVRC-2012 need not be prepared. On the machine that
+has the devices, `jaxcnn train RECIPE --compiled step.bin` with the same options then starts without compiling the step;
+what evaluates is compiled there. A file of another config, code, version or topology is refused.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from jaxcnn.cli.train import DEFAULT_RECIPE
+from jaxcnn.config import TrainConfig
+from jaxcnn.config.command_line import ROLES, with_chosen_kinds
+from jaxcnn.devices.topologies import over_topology
+from jaxcnn.laboratory.shipping import compile_to_file
+from jaxcnn.recipes import load_recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    """Compile a recipe's training step into a file."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")]
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    """The file to write."""
+    topology: str | None = None
+    """Compile for these devices, such as v5e:2x2, which need not be there; by default for those of this machine."""
+
+
+def main(arguments: list[str]) -> int:
+    """Returns the exit code."""
+    named = bool(arguments) and not arguments[0].startswith("-")
+    shown = arguments[0] if named else "[RECIPE_OR_RUN_FOLDER]"
+    recipe = load_recipe(arguments[0] if named else DEFAULT_RECIPE)
+    rest = arguments[named:]
+    chosen = tyro.cli(
+        Arguments,
+        prog=f"jaxcnn compile {shown}",
+        default=Arguments(with_chosen_kinds(recipe.config, rest), tyro.MISSING),
+        args=rest,
+        config=(tyro.conf.AvoidSubcommands,),
+        registry=ROLES,
+    )
+    topology = over_topology(chosen.topology) if chosen.topology else None
+    memory = compile_to_file(dataclasses.replace(recipe, config=chosen.config), chosen.out, topology)
+    print(
+        f"{chosen.out}: {chosen.out.stat().st_size / 1e6:,.1f} MB; the step takes {memory.total / 1e6:,.1f} MB on each "
+        f"device; run it with `jaxcnn train --compiled`, with the options that it was compiled with"
+    )
+    return 0
