@@ -19,7 +19,7 @@ def pretended(monkeypatch, one_device):
     """Takes a device of this machine for two H100 that take 1 ms for an image."""
 
     def compile_for(config, data, topology, known, batch):
-        return Step(batch, 1e-3 * batch, (Exchange("all-reduce", 1_000_000, None, blocking=False),), 10**9)
+        return Step(batch, (1e-3 * batch,), (Exchange("all-reduce", 1_000_000, None, blocking=False),), 10**9)
 
     class Two:
         class mesh:
