@@ -25,12 +25,17 @@ def plain_flax() -> Generator[None]:
     Raises:
         UserError: a network needs what Flax does not have. It is raised where the network is traced.
     """
-    functions = {"max_pool": _max_pool, "average_pool": _average_pool, "kept_relu": nn.relu}
+    plain = {
+        "max_pool": _max_pool,
+        "average_pool": _average_pool,
+        "kept_relu": nn.relu,
+        "relu_and_max_pool": lambda images, *window, **options: _max_pool(nn.relu(images), *window, **options),
+    }
     families = [module for module in vars(models).values() if isinstance(module, types.ModuleType)]
-    ours = [(family, name, getattr(family, name)) for family in families for name in functions if hasattr(family, name)]
+    ours = [(family, name, getattr(family, name)) for family in families for name in plain if hasattr(family, name)]
     try:
         for family, name, _ in ours:
-            setattr(family, name, functions[name])
+            setattr(family, name, plain[name])
         with nn.intercept_methods(_plain_layer):
             yield
     finally:

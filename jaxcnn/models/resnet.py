@@ -18,8 +18,7 @@ from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.scanned import Repeating
 from jaxcnn.models.variant import Published, Rule, Variant
-from jaxcnn.ops.pool import max_pool
-from jaxcnn.ops.relu import kept_relu
+from jaxcnn.ops.relu import kept_relu, relu_and_max_pool
 from jaxcnn.ops.window import subsample
 from jaxcnn.types import Option
 
@@ -130,9 +129,7 @@ class ResNet(BatchNormNetwork, Repeating):
         conv, norm = self.conv(), self.norm(train)
         if self.stem == "imagenet":
             x = conv(self.width, (7, 7), strides=(2, 2), padding=((3, 3), (3, 3)), name="conv1")(images)
-            # The maximum and the rectifier commute, and after pooling there is a quarter of the values to rectify.
-            x = max_pool(norm(name="norm1")(x), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-            x = kept_relu(x)
+            x = relu_and_max_pool(norm(name="norm1")(x), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         else:
             x = conv(self.width, (3, 3), padding=((1, 1), (1, 1)), name="conv1")(images)
             x = nn.relu(norm(name="norm1")(x))

@@ -78,7 +78,7 @@ def test_labels_tell_points_apart_and_name_no_folders(tiny):
 
 
 def test_blocks_can_be_scanned(tiny):
-    points = [point for point, _ in Grid(scan=("unrolled", "scanned"), batch=(8,)).points([tiny], DEVICES)]
+    points = [point for point, _ in Grid(scan=("off", "on"), batch=(8,)).points([tiny], DEVICES)]
     assert [point.config(tiny.config).model.scan for point in points] == [False, True]
     assert points[1].label == f"{points[0].label} scanned"
 
