@@ -17,7 +17,7 @@ from jaxcnn.types import Option
 
 @contextlib.contextmanager
 def plain_flax() -> Generator[None]:
-    """Lets networks that are traced inside compute with flax.linen's own convolution, normalization and pooling.
+    """Lets networks that are traced inside compute with flax.linen's own convolution, normalization, pooling and ReLU.
 
     A layer of Flax's is then inside of ours: the kernel of ``conv1`` is ``conv1/Conv_0/kernel``. Flax keeps the biased
     running variance where ours keeps the unbiased one.

@@ -57,6 +57,7 @@ def scanned(tmp_path_factory):
     return folder, train(config(scan=True), folder)
 
 
+@pytest.mark.slow
 def test_a_trained_network_has_separate_blocks(scanned):
     folder, result = scanned
     state = restore_state(folder).state
@@ -70,6 +71,7 @@ def test_a_trained_network_has_separate_blocks(scanned):
     assert "stage1_block2/conv2" in names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scan", [False, True], ids=["separate", "loops"])
 def test_a_run_starts_from_the_weights_of_either(scanned, scan):
     folder, _ = scanned
@@ -107,7 +109,9 @@ def test_frozen_stages_and_rates_by_stage(scanned, tmp_path):
         pytest.param(RMSProp(weight_decay=0.1, decayed="kernels"), id="rmsprop", marks=pytest.mark.slow),
         pytest.param(AdamW(weight_decay=0.1, decayed="kernels"), id="adamw", marks=pytest.mark.slow),
         pytest.param(LAMB(weight_decay=0.1, decayed="kernels"), id="lamb", marks=pytest.mark.slow),
-        pytest.param(LAMB(weight_decay=0.1, decayed="kernels", scaled="decayed"), id="lamb_decayed"),
+        pytest.param(
+            LAMB(weight_decay=0.1, decayed="kernels", scaled="decayed"), id="lamb_decayed", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_optimizers_treat_each_block_as_if_it_were_by_itself(options):

@@ -44,9 +44,7 @@ def traffic_of(module: Module, computation: Computation, instruction: Instructio
             update = computation.by_name[instruction.operands[1]].array
             return _sum([(update, update.bytes)], [(instruction.array, update.bytes)])
         case "custom-call":
-            # What a library asks for as room to work in is a result too; how much of it is used is not known.
-            results = [array for array in instruction.arrays if array.dtype != "u8"] or list(instruction.arrays)
-            return _sum(_whole(operands), _whole([results]))
+            return _sum(_whole(operands), _whole([_without_workspace(instruction.arrays)]))
         case "fusion":
             return _fusion_traffic(computation, instruction, module.computations[instruction.called[0]])
     if instruction.opcode.endswith("-start") and instruction.opcode != "all-reduce-start":
@@ -55,6 +53,12 @@ def traffic_of(module: Module, computation: Computation, instruction: Instructio
         results = sum(array.bytes for array in instruction.arrays if array.dims)
         return _sum(reads, [(instruction.array, results - sum(size for _, size in reads))])
     return _sum(_whole(operands), _whole([instruction.arrays]))
+
+
+def _without_workspace(results: Sequence[Array]) -> Sequence[Array]:
+    """Returns the results of a library's function but the room that it works in, of which it may use a part."""
+    *others, last = results
+    return others if others and last.dtype in ("u8", "s8") and len(last.dims) == 1 else results
 
 
 def _whole(arrays: Iterable[Sequence[Array]]) -> Iterable[tuple[Array, int]]:

@@ -8,6 +8,8 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import jax
+
 from jaxcnn import strict_json
 from jaxcnn.config import TrainConfig
 from jaxcnn.config.stored import to_json
@@ -41,8 +43,8 @@ def memory_lines(recipes: Iterable[TrainConfig], topology: str, kept: Path | Non
     Args:
         recipes: the recipes to compile.
         topology: the name of the topology, as for `over_topology`.
-        kept: a JSON file of the rows, which is written after each. What it holds already, of the same recipe, topology
-            and version of JAX, is not compiled again.
+        kept: a JSON file of the rows, which is written after each. What it holds already, of the same recipe,
+            topology, version of JAX and level of optimization, is not compiled again.
 
     Raises:
         UserError: there is no such topology, a recipe does not fit there, or the file is of another kind.
@@ -80,7 +82,8 @@ def _found(config: TrainConfig, devices: DataParallel) -> Row:
 
 def _key(config: TrainConfig, topology: str) -> str:
     digest = hashlib.sha256(to_json(config).encode()).hexdigest()[:16]
-    return f"{config.name} {digest} on {topology} by jax {importlib.metadata.version('jax')}"
+    version, level = importlib.metadata.version("jax"), getattr(jax.config, "jax_optimization_level", "")
+    return f"{config.name} {digest} on {topology} by jax {version} at level {level}"
 
 
 def _read(kept: Path) -> dict[str, Row]:

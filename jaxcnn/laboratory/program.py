@@ -3,7 +3,7 @@
 import dataclasses
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal, get_args
 
 import jax
@@ -171,8 +171,8 @@ class _Reader:
         products = [(where, each) for where, each in inside if self._is_product(each)]
         work = work_of(self.module, computation, instruction)
         traffic = traffic_of(self.module, computation, instruction)
-        op_name = next((each.op_name for _, each in products if each.op_name), instruction.op_name)
-        op_name = op_name or next((each.op_name for _, each in reversed(inside) if each.op_name), "")
+        op_name = next(filter(None, (_path_of(each) for _, each in products)), _path_of(instruction))
+        op_name = op_name or next(filter(None, (_path_of(each) for _, each in reversed(inside))), "")
         op_name = op_name or _neighbour(computation, instruction) or around
         collectives = [
             found
@@ -214,7 +214,9 @@ class _Reader:
     def _dtype(self, computation: Computation, product: Instruction) -> str:
         """Returns the type in which a product is computed: that of its first operand, as the device multiplies it."""
         dtype = computation.by_name[product.operands[0]].array.dtype_name
-        exact = "highest" in product.attributes.get("operand_precision", "")
+        exact = "highest" in product.attributes.get("operand_precision", "") or "HIGHEST" in product.attributes.get(
+            "backend_config", ""
+        )
         if dtype == "float32" and not exact and self.platform != "cpu":
             return "tensorfloat32" if self.platform == "gpu" else "bfloat16"
         return dtype
@@ -235,26 +237,38 @@ def _operand_bytes(computation: Computation, instruction: Instruction) -> int:
     return sum(array.content_bytes for name in names for array in computation.by_name[name].arrays)
 
 
+def _path_of(instruction: Instruction) -> str:
+    """Returns the path of an operation; "" for the name of an argument of the step, which copies of it have."""
+    return instruction.op_name if re.match(r"\w+\(", instruction.op_name) else ""
+
+
 def _neighbour(computation: Computation, instruction: Instruction) -> str:
-    """Returns the path of what an instruction without one, such as a copy that XLA added, is made of or serves."""
-    return _nearest(computation, instruction, lambda each: each.operands) or _nearest(
-        computation, instruction, lambda each: tuple(user.name for user in computation.users.get(each.name, ()))
+    """Returns the path of what an instruction without one, such as a copy that XLA added, is made of or serves.
+
+    The nearest that is in a phase of the step is taken, and the nearest of all where none is.
+    """
+    made_of = list(_paths(computation, instruction, lambda each: each.operands))
+    serves = list(
+        _paths(computation, instruction, lambda each: [user.name for user in computation.users.get(each.name, ())])
     )
+    return next((path for path in made_of + serves if phase_of(path) != "other"), next(iter(made_of + serves), ""))
 
 
-def _nearest(
-    computation: Computation, instruction: Instruction, following: Callable[[Instruction], tuple[str, ...]]
-) -> str:
+def _paths(
+    computation: Computation, instruction: Instruction, following: Callable[[Instruction], Sequence[str]]
+) -> Iterator[str]:
+    """Yields the paths that lie nearest in one direction, from near to far; behind each, none is looked for."""
     waiting, seen = deque([instruction]), {instruction.name}
     while waiting:
         for name in following(waiting.popleft()):
-            # The path of a parameter names an argument of the step, and no operation.
-            if name not in seen and (each := computation.by_name[name]).opcode != "parameter":
-                if each.op_name:
-                    return each.op_name
-                seen.add(name)
+            if name in seen:
+                continue
+            seen.add(name)
+            each = computation.by_name[name]
+            if path := _path_of(each):
+                yield path
+            else:
                 waiting.append(each)
-    return ""
 
 
 def _kind(inside: list[Instruction], products: list[Instruction], exchanges: bool, op_name: str) -> Kind:

@@ -147,7 +147,8 @@ def make_train_step(
                 so_far, batch_stats = carry
                 number, images, targets = part
                 *more, batch_stats = of_part(jax.random.fold_in(key, number), batch_stats, images, targets)
-                return (jax.tree.map(jnp.add, so_far, tuple(more)), batch_stats), None
+                with jax.named_scope("optimizer"):
+                    return (jax.tree.map(jnp.add, so_far, tuple(more)), batch_stats), None
 
             no_sums = parallel.vary({"loss": jnp.zeros(()), "top1": jnp.zeros((), jnp.int32)})
             nothing = jax.tree.map(jnp.zeros_like, trained_of(params)), no_sums

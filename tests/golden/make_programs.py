@@ -8,6 +8,7 @@ tests hold for any version, so that new texts show whether the reader understand
 
 import dataclasses
 import gzip
+import json
 import sys
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.recipes import load_config
 
 FOLDER = Path(__file__).parent
+FLOPS = FOLDER / "program_flops.json"
 RECIPE = FOLDER.parent / "recipes" / "tiny.py"
 PROGRAMS = {
     "h100_8": ("h100:8", {}),
@@ -33,20 +35,25 @@ PROGRAMS = {
 
 
 @own_settings()
-def text_of(name: str) -> str:
-    """The text of a program, of the tiny recipe in bfloat16 with 64 images."""
+def compiled(name: str) -> jax.stages.Compiled:
+    """The training step of the tiny recipe in bfloat16, with 64 images."""
     topology, options = PROGRAMS[name]
     config = load_config(RECIPE)
     model = dataclasses.replace(config.model, dtype="bfloat16")
     config = dataclasses.replace(config, model=model, parallel=dataclasses.replace(config.parallel, **options))
     parallel = over_topology(topology) if topology else DataParallel.over(jax.devices()[:1])
     with rules_of(parallel.mesh.devices.flat[0].platform):
-        compiled, _ = compile_step(assemble(config, None, parallel))
-    return compiled.as_text()
+        step, _ = compile_step(assemble(config, None, parallel))
+    return step
 
 
 if __name__ == "__main__":
     for each in sys.argv[1:] or PROGRAMS:
-        packed = gzip.compress(text_of(each).encode(), mtime=0)
+        step = compiled(each)
+        packed = gzip.compress(step.as_text().encode(), mtime=0)
         (FOLDER / f"program_{each}.txt.gz").write_bytes(packed)
-        print(each, len(packed), "bytes", flush=True)
+        # Compilers for GPUs have no such analysis.
+        known = json.loads(FLOPS.read_text()) if FLOPS.exists() else {}
+        known[each] = (step.cost_analysis() or {}).get("flops")
+        FLOPS.write_text(json.dumps(known, indent=1, sort_keys=True) + "\n")
+        print(each, len(packed), "bytes", known[each], flush=True)

@@ -197,6 +197,49 @@ def test_a_number_is_exchanged():
     assert (kernel.bytes_read, kernel.bytes_written, kernel.collective.bytes) == (4, 4, 4)
 
 
+def test_the_room_that_a_library_works_in_is_no_result():
+    call = '%r = (f32[4,2]{1,0}, s8[4194304]{0}) custom-call(%p, %q), custom_call_target="__cublas$lt$matmul"'
+    config = 'backend_config={"gemm_backend_config":{"dot_dimension_numbers":{"lhs_contracting_dimensions":["0"]}}}'
+    lines = "%p = f32[3,4]{1,0} parameter(0)", "%q = f32[3,2]{1,0} parameter(1)", f"{call}, {config}"
+    (kernel,) = Program.parse(entry(*lines), "gpu").kernels
+    assert (kernel.opcode, kernel.kind, kernel.dtype) == ("__cublas$lt$matmul", "product", "tensorfloat32")
+    assert (kernel.flops, kernel.multiply_adds) == (48, 24)
+    assert (kernel.bytes_read, kernel.bytes_written) == (48 + 24, 32)
+
+
+PRECISIONS = {
+    "": {"cpu": "float32", "gpu": "tensorfloat32", "tpu": "bfloat16"},
+    ", operand_precision={highest,highest}": dict.fromkeys(("cpu", "gpu", "tpu"), "float32"),
+    ', backend_config={"precision_config":{"operand_precision":["HIGHEST","HIGHEST"]}}': {"gpu": "float32"},
+}
+
+
+@pytest.mark.parametrize("said", PRECISIONS, ids=["default", "highest", "highest to a library"])
+def test_the_type_that_a_device_multiplies_depends_on_the_precision(said):
+    operands = "%p = f32[3,4]{1,0} parameter(0)", "%q = f32[4,2]{1,0} parameter(1)"
+    dot = f"ROOT %d = f32[3,2]{{1,0}} dot(%p, %q), lhs_contracting_dims={{1}}, rhs_contracting_dims={{0}}{said}"
+    for platform, dtype in PRECISIONS[said].items():
+        (kernel,) = Program.parse(entry(*operands, dot), platform).kernels
+        assert (kernel.kind, kernel.dtype, kernel.multiply_adds) == ("product", dtype, 24)
+
+
+KINDS = {
+    "%r = f32[4,3]{1,0} transpose(%p), dimensions={1,0}": "copy",
+    "%r = f32[3,4]{0,1} copy(%p)": "copy",
+    "%r = bf16[3,4]{1,0} convert(%p)": "elementwise",
+    "%r = f32[3,4]{1,0} negate(%p)": "elementwise",
+    "%r = f32[3,4]{1,0} sort(%p), dimensions={1}": "reduction",
+    '%r = f32[3,4]{1,0} xor(%p, %p), metadata={op_name="jit(f)/threefry2x32/xor"}': "random",
+    '%r = (f32[3,4]{1,0}, u8[9]{0}) custom-call(%p), custom_call_target="__cub$DeviceRadixSort"': "other",
+}
+
+
+@pytest.mark.parametrize("line", KINDS, ids=lambda line: line.split("(%p")[0].split()[-1])
+def test_kinds_of_kernels(line):
+    (kernel,) = Program.parse(entry("%p = f32[3,4]{1,0} parameter(0)", line), "gpu").kernels
+    assert kernel.kind == KINDS[line]
+
+
 def test_a_fusion_reads_and_writes_the_slices_that_it_needs():
     fused = """%fused (a: f32[100,8], b: s32[], c: f32[8]) -> f32[100,8] {
   %a = f32[100,8]{1,0} parameter(0)

@@ -78,7 +78,7 @@ def test_a_recipe_compiles_for_tpus_and_fits_as_docs_say(name, quick_compilation
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_compiles_for_gpus_and_fits_as_docs_say(name):
+def test_a_recipe_compiles_for_gpus_and_fits_as_docs_say(name, quick_compilation):
     if not importlib.util.find_spec("jax_plugins"):
         pytest.skip("needs what compiles for GPUs")
     check(name, "h100:8")
@@ -88,5 +88,5 @@ def check(name, topology):
     *_, line = memory_lines([RECIPES[name].config], topology)
     _, _, batch, micro_batches, *_, total, _ = line.split("|")
     assert 0 < float(total.replace(",", "")) < MEGABYTES[topology]
-    table = DOCS[DOCS.index(f"--topology {topology}`, with") :]
-    assert f"\n| `{name}` |{batch}|{micro_batches}|" in table
+    table, _, rest = DOCS[DOCS.index(f"--topology {topology}`, with") :].partition("\n### ")[0].partition("Not run: ")
+    assert f"\n| `{name}` |{batch}|{micro_batches}|" in table or f"`{name}`" in rest
