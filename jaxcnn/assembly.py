@@ -24,6 +24,7 @@ from jaxcnn.devices.settings import own_settings
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.models.network import BatchNormNetwork
+from jaxcnn.models.scanned import is_stacked
 from jaxcnn.networks import (
     check_batch_statistics,
     check_image_shape,
@@ -192,7 +193,7 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     shape = augmented_shape((height, width, channels), config.augmentations)
     adapted = adaptation(config.finetune, model, shape)
     partition = adapted.partition if adapted else None
-    learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps, partition)
+    learning_rate, optimizer = make_optimizer(config.optimizer, steps_per_epoch, total_steps, partition, is_stacked)
     average = make_average(
         config.ema,
         batch_size=config.data.batch_size,

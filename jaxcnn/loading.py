@@ -26,7 +26,8 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import get_variant
-from jaxcnn.networks import make_model
+from jaxcnn.models.scanned import is_stacked, with_separate_blocks
+from jaxcnn.networks import make_model, model_options
 from jaxcnn.recipes import load_config, run_folder
 from jaxcnn.text import names_in
 from jaxcnn.trained import Trained
@@ -35,6 +36,7 @@ from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.report import read_metrics
 from jaxcnn.types import Option, Variables
 from jaxcnn.weights.files import read_class_names
+from jaxcnn.weights.layouts import separated_variables
 from jaxcnn.weights.load import Ignore, Source, load_network, load_pretrained
 from jaxcnn.weights.published import (
     find_published,
@@ -148,7 +150,7 @@ def read_names(path: Path | None) -> tuple[str, ...] | None:
 
 @own_settings()
 def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf = "raw") -> Trained:
-    """Loads the network that a run has trained.
+    """Loads the network that a run has trained. If the run scans equal blocks, they are separate ones here.
 
     Args:
         folder: the run folder.
@@ -165,9 +167,10 @@ def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf =
     model, restored = _restore(folder, config, checkpoint, weights_of)
     starts = [line for line in read_metrics(folder / "metrics.jsonl") if line["kind"] == "start"]
     names = tuple(starts[-1]["class_names"]) if starts else None
+    variables = restored.state.ema if weights_of == "ema" else restored.state.variables
     return Trained(
-        model=model,
-        variables=restored.state.ema if weights_of == "ema" else restored.state.variables,
+        model=with_separate_blocks(model),
+        variables=separated_variables(variables),
         num_classes=model.num_classes,
         class_names=names,
         data=config.data,
@@ -192,7 +195,9 @@ def _restore(folder: Path, config: TrainConfig, checkpoint: Which, weights_of: W
     adapted = adaptation(config.finetune, model, shape)
     partition = adapted.partition if adapted else None
     # Only the layout of its state is needed, which is the same with any schedule.
-    _, optimizer = make_optimizer(dataclasses.replace(config.optimizer, schedule=ScheduleConfig()), 1, 1, partition)
+    _, optimizer = make_optimizer(
+        dataclasses.replace(config.optimizer, schedule=ScheduleConfig()), 1, 1, partition, is_stacked
+    )
     target = jax.eval_shape(state_maker(config, model, optimizer, jax.random.key(0), shape, partition))
     metrics = dict(zip(typing.get_args(WeightsOf), ranked_metrics(config.evaluation.top_k), strict=True))
     with Checkpoints(folder / "checkpoints") as checkpoints:
@@ -294,7 +299,7 @@ def initial_variables(config: TrainConfig) -> Variables | None:
     source: Source = config.init_from
     if folder := run_folder(config.init_from):
         source = load_run(folder).variables
-    options: dict[str, Option] = {"num_classes": config.model.num_classes, **config.model.options}
+    options: dict[str, Option] = {"num_classes": config.model.num_classes, **model_options(config.model)}
     return load_pretrained(
         config.model.name, source, ignore=config.ignore, new_classifier=config.finetune.new_head, **options
     )

@@ -18,11 +18,11 @@ from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.evaluator import Evaluator
 from jaxcnn.models.network import Network
-from jaxcnn.models.registry import create_model
+from jaxcnn.models.registry import create_model, get_variant, options_of
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
 from jaxcnn.paths import expanded
-from jaxcnn.types import PyTree, Variables
+from jaxcnn.types import Option, PyTree, Variables
 
 
 def make_model(config: ModelConfig, num_classes: int) -> Network:
@@ -37,8 +37,23 @@ def make_model(config: ModelConfig, num_classes: int) -> Network:
         dtype=jnp.dtype(config.dtype),
         lowering=_lowering(config.lowering),
         remat=config.remat,
-        **config.options,
+        **model_options(config),
     )
+
+
+def model_options(config: ModelConfig) -> dict[str, Option]:
+    """Returns a config's options of its family of networks, on which the layout of the variables depends.
+
+    Raises:
+        ConfigError: there are no equal blocks in the network that could be scanned.
+    """
+    if not config.scan:
+        return dict(config.options)
+    if "scan" not in options_of(get_variant(config.name)):
+        raise ConfigError(
+            f"model.scan makes a loop of a stage's equal blocks, and {config.name} has no such blocks: leave it out"
+        )
+    return {**config.options, "scan": True}
 
 
 def _lowering(name: str) -> Lowering:

@@ -17,7 +17,7 @@ from jaxcnn.types import Option
 
 @contextlib.contextmanager
 def plain_flax() -> Generator[None]:
-    """Lets networks that are traced inside compute with flax.linen's own convolution, normalization and pooling.
+    """Lets networks that are traced inside compute with flax.linen's own convolution, normalization, pooling and ReLU.
 
     A layer of Flax's is then inside of ours: the kernel of ``conv1`` is ``conv1/Conv_0/kernel``. Flax keeps the biased
     running variance where ours keeps the unbiased one.
@@ -25,17 +25,22 @@ def plain_flax() -> Generator[None]:
     Raises:
         UserError: a network needs what Flax does not have. It is raised where the network is traced.
     """
-    poolings = {"max_pool": _max_pool, "average_pool": _average_pool}
+    plain = {
+        "max_pool": _max_pool,
+        "average_pool": _average_pool,
+        "kept_relu": nn.relu,
+        "relu_and_max_pool": lambda images, *window, **options: _max_pool(nn.relu(images), *window, **options),
+    }
     families = [module for module in vars(models).values() if isinstance(module, types.ModuleType)]
-    ours = [(family, name, getattr(family, name)) for family in families for name in poolings if hasattr(family, name)]
+    ours = [(family, name, getattr(family, name)) for family in families for name in plain if hasattr(family, name)]
     try:
         for family, name, _ in ours:
-            setattr(family, name, poolings[name])
+            setattr(family, name, plain[name])
         with nn.intercept_methods(_plain_layer):
             yield
     finally:
-        for family, name, pooling in ours:
-            setattr(family, name, pooling)
+        for family, name, function in ours:
+            setattr(family, name, function)
 
 
 def _plain_layer(

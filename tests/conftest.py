@@ -2,13 +2,15 @@
 
 import gc
 import importlib.metadata
+import importlib.util
 import os
 from pathlib import Path
 
 # Eight devices, so that sharding is tested; little optimization, because tests spend their time in the compiler.
 FLAGS = "--xla_force_host_platform_device_count=8 --xla_backend_optimization_level=0"
-if importlib.metadata.version("jax").startswith("0.10."):
-    # Programs compile in a third of the time. Later versions have no such choice, and end at a flag they do not know.
+if importlib.metadata.version("jax").startswith("0.10.") and importlib.util.find_spec("libtpu") is None:
+    # Programs compile in a third of the time. Later versions have no such choice, and end at a flag they do not know;
+    # so does libtpu, which reads the same flags.
     FLAGS += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {FLAGS}"
 os.environ["JAX_PLATFORMS"] = "cpu"

@@ -23,6 +23,7 @@ from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.laboratory.shipping import compile_to_file
 from jaxcnn.loading import restore_state
 from jaxcnn.recipes import load_recipe
+from jaxcnn.training.step import zero_totals
 
 TINY_FILE = Path(__file__).parent / "recipes" / "tiny.py"
 TINY = load_recipe(TINY_FILE)
@@ -61,6 +62,15 @@ def edited(path, folder, **parts):
     return folder / "edited.bin"
 
 
+def test_a_step_from_a_file_trains(shipped):
+    path, assembly = shipped
+    step = read_step(path, assembly, tiny())
+    batch = next(assembly.train_feed.training(0, 1))
+    state, totals = step(assembly.make_state(), zero_totals(), batch)
+    assert (int(state.step), int(totals["images"]), int(totals["bad_steps"])) == (1, 64, 0)
+
+
+@pytest.mark.slow
 def test_a_run_with_it_ends_in_the_same_bits(shipped, tmp_path):
     path, _ = shipped
     recipe, console = tiny(), rich.console.Console(quiet=True)

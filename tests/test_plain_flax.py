@@ -16,13 +16,13 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x, *, train):
         x = Conv(4, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)), groups=2, use_bias=True, name="conv")(x)
-        return resnet.max_pool(BatchNorm(train, name="norm")(x), (2, 2), strides=(1, 1))
+        return resnet.relu_and_max_pool(BatchNorm(train, name="norm")(x), (2, 2), strides=(1, 1))
 
 
 def test_the_same_numbers_come_from_other_layers():
     images = jax.random.normal(jax.random.key(0), (3, 9, 9, 2))
     ours = jax.jit(lambda: Block().init(jax.random.key(1), images, train=False))()
-    before = resnet.max_pool
+    before = resnet.relu_and_max_pool, resnet.kept_relu
     with plain_flax():
         theirs = jax.eval_shape(lambda: Block().init(jax.random.key(1), images, train=False))
         assert theirs["params"]["conv"].keys() == {"Conv_0"}
@@ -35,7 +35,8 @@ def test_the_same_numbers_come_from_other_layers():
             for kind, layers in ours.items()
         }
         expected, _ = jax.jit(lambda: Block().apply(moved, images, train=True, mutable=["batch_stats"]))()
-    assert resnet.max_pool is before
+        assert resnet.kept_relu is nn.relu
+    assert (resnet.relu_and_max_pool, resnet.kept_relu) == before
     found, _ = jax.jit(lambda: Block().apply(ours, images, train=True, mutable=["batch_stats"]))()
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 

@@ -22,7 +22,7 @@ import tyro
 from jaxcnn.cli.train import DEFAULT_RECIPE
 from jaxcnn.config import TrainConfig
 from jaxcnn.config.command_line import ROLES, with_chosen_kinds
-from jaxcnn.config.options import PositiveFloat, PositiveInt, option_group
+from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, PositiveInt, option_group
 from jaxcnn.devices.machines import machine, machine_of
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.errors import UserError
@@ -63,6 +63,8 @@ class Arguments:
     """Whether the optimizer's state is whole on each chip, or sharded (ZeRO-1); by default as in the recipe."""
     compiled: Annotated[int, tyro.conf.arg(metavar="N")] = 3
     """The most numbers of images that are compiled for each; the computation of others is interpolated."""
+    kernel_floor: NonNegativeFloat = 0.0
+    """The least time of a kernel, in microseconds: a few where a host starts each by itself. The bound has none."""
     published: tyro.conf.FlagCreatePairsOff[bool] = False
     """Predict the runs that others published of this network and machine, too, and print the errors."""
     simulated: tuple[PositiveInt, ...] = ()
@@ -98,6 +100,8 @@ def main(arguments: list[str]) -> int:
     )
     if not (chosen.topology or chosen.simulated or chosen.measured):
         raise UserError("scaling-report has nothing to do: give --topology, as in h100:8, --simulated or --measured")
+    if chosen.plot and not chosen.topology:
+        raise UserError("--plot draws what is predicted for many chips: give --topology too, as in h100:8")
     if chosen.plot:
         import_pyplot()  # it is missed before minutes of compilation, and not after them
     prices = Prices(chosen.watts, chosen.price_per_hour, _input_rate(chosen))
@@ -153,6 +157,7 @@ def _report(chosen: Arguments, topology: str, kept: Kept) -> ScalingReport:
         variants=[Variant(scope, shard) for scope in scopes for shard in sharded],
         published=chosen.published,
         compiled=chosen.compiled,
+        kernel_floor=1e-6 * chosen.kernel_floor,
     )
 
 

@@ -31,6 +31,9 @@ class ModelConfig:
     remat: tuple[PositiveInt, ...] = ()
     """The stages of the network, counted from 1, that compute their activations again in the backward pass instead of
     keeping them, which takes less memory and more time."""
+    scan: bool = False
+    """Whether the equal blocks of a stage are one loop over stacked parameters, which compiles in a fraction of the
+    time: for networks whose stages repeat blocks. On a CPU a step then takes several times as long."""
     options: dict[str, bool | int | float | str] = dataclasses.field(default_factory=dict)
     """Further options of this family, such as ``dropout_rate``."""
 

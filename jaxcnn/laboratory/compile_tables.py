@@ -27,7 +27,10 @@ def _table(title: str, *columns: str) -> rich.table.Table:
 
 
 def grid_table(rows: Sequence[Row]) -> rich.table.Table:
-    """Returns the table of all points that have a program, a line each; every figure is of one device and one step."""
+    """Returns the table of all points that have a program, a line each.
+
+    Every figure is of one device and one step, but for the images a second, which are those of all devices.
+    """
     programs = [(row, row.program) for row in rows if row.program]
     varying = [name for name in OPTIONS if len({getattr(row.point, name) for row in rows}) > 1 or name == "network"]
     table = _table(
@@ -44,15 +47,14 @@ def grid_table(rows: Sequence[Row]) -> rich.table.Table:
         "memory MB",
         "exchanged MB",
         "layout changes",
-        "bound ms",
-        "images/s of the bound",
+        "layout MB",
+        *(["bound ms", "images/s of the bound"] if any(program.roofline for _, program in programs) else []),
         *(["measured ms"] if any(program.seconds_a_step for _, program in programs) else []),
     )
     for row, program in programs:
         seconds, totals = program.seconds, Totals.of(program.kernels)
-        layout = [kernel for kernel in program.kernels if kernel.kind == "copy"]
+        layout = Totals.of(kernel for kernel in program.kernels if kernel.kind == "copy")
         exchanged = sum(each.count * each.bytes for each in program.collectives)
-        bound = program.roofline.seconds if program.roofline else None
         cells = [
             *(option_text(row.point, name) for name in varying),
             *(f"{each:,.1f}" for each in (seconds.trace, seconds.lower, seconds.compile)),
@@ -63,10 +65,13 @@ def grid_table(rows: Sequence[Row]) -> rich.table.Table:
             f"{totals.bytes / 1e9:,.2f}",
             f"{program.memory.total / 1e6:,.0f}",
             f"{exchanged / 1e6:,.1f}",
-            f"{len(layout)}: {_mb(Totals.of(layout).bytes)} MB",
-            _ms(bound),
-            f"{row.point.batch_size / bound:,.0f}" if bound else "",
+            f"{layout.kernels:,}",
+            _mb(layout.bytes),
         ]
+        if program.roofline:
+            cells += [_ms(program.roofline.seconds), f"{row.point.batch_size / program.roofline.seconds:,.0f}"]
+        elif any(each.roofline for _, each in programs):
+            cells += ["", ""]
         if program.seconds_a_step:
             cells.append(_ms(program.seconds_a_step))
         table.add_row(*cells)
@@ -80,6 +85,8 @@ def option_text(point: Point, name: str) -> str:
         return value or "here"
     if name == "network":
         return escaped(point.title)
+    if name == "scan":
+        return "on" if value else "off"
     if name == "remat":
         return "+".join(map(str, value)) or "none"
     return escaped(str(value))

@@ -22,6 +22,7 @@ IMAGES_A_DEVICE = 32
 Wrapper = Literal["jit", "shard_map", "pmap"]
 DType = Literal["float32", "bfloat16", "float16"]
 Layers = Literal["ours", "flax"]
+Switch = Literal["off", "on"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -110,6 +111,8 @@ class Point:
     wrapper: Wrapper
     layers: Layers = "ours"
     """Whose convolution, normalization and pooling compute: see `jaxcnn.plain_flax`."""
+    scan: bool = False
+    """Whether the equal blocks of a stage are computed in a loop."""
 
     @property
     def title(self) -> str:
@@ -124,13 +127,16 @@ class Point:
         parts = [self.title, self.topology or "here", f"b{self.batch_size}", self.dtype]
         parts += [self.lowering] * (self.lowering != "auto") + [f"remat {stages}"] * bool(self.remat)
         parts += [self.wrapper] * (self.wrapper != "jit") + ["plain Flax"] * (self.layers == "flax")
+        parts += ["scanned"] * self.scan
         return " ".join(parts)
 
     def config(self, of: TrainConfig) -> TrainConfig:
         """Returns the config of a subject with the options of this point."""
         return dataclasses.replace(
             of,
-            model=dataclasses.replace(of.model, dtype=self.dtype, lowering=self.lowering, remat=self.remat),
+            model=dataclasses.replace(
+                of.model, dtype=self.dtype, lowering=self.lowering, remat=self.remat, scan=self.scan
+            ),
             data=dataclasses.replace(of.data, batch_size=self.batch_size),
             parallel=dataclasses.replace(of.parallel, wrapper=self.wrapper),
         )
@@ -145,17 +151,24 @@ class Grid:
     """The values that each option takes in turn; where there are none, the one that the recipe has."""
 
     topology: tuple[str, ...] = ()
+    """Devices that need not be there, such as h100:8, h100:4x8 or v5e:4x4, or list, which shows them all; by default
+    those of this process."""
     batch: tuple[int, ...] = ()
     """Numbers of images in a batch, over all devices."""
     batch_per_device: tuple[int, ...] = ()
     """Numbers of images on each device, instead of those of a whole batch."""
     dtype: tuple[DType, ...] = ()
+    """Data types of the computation."""
     lowering: tuple[str, ...] = ()
+    """Lowerings of the convolutions: auto, xla, gemm, shift, dense, toeplitz, or a file of tuned ones."""
     remat: tuple[str, ...] = ()
-    """Sets of stages whose activations are computed again: ``none``, ``all``, or numbers as in ``1+2``."""
+    """Sets of stages whose activations are computed again: none, all, or numbers as in 1+2."""
     wrapper: tuple[Wrapper, ...] = ()
+    """Transformations that spread the step over the devices."""
     layers: tuple[Layers, ...] = ("ours",)
-    """Whose layers compute: ``ours``, or flax.linen's, to compare with."""
+    """Whose layers compute: ours, or flax.linen's, to compare with."""
+    scan: tuple[Switch, ...] = ()
+    """Whether the equal blocks of a stage are computed in a loop."""
 
     def points(self, subjects: Sequence[Subject], devices: Mapping[str | None, int]) -> list[tuple[Point, Subject]]:
         """Returns the points of the grid, each once: the networks in order, and of each the last option first.
@@ -185,10 +198,11 @@ class Grid:
                 [_stages(text, each) for text in self.remat] or [config.model.remat],
                 self.wrapper or (config.parallel.wrapper,),
                 self.layers,
+                [each == "on" for each in self.scan] or (config.model.scan,),
             )
-            for topology, dtype, lowering, remat, wrapper, layers in itertools.product(*values):
+            for topology, dtype, lowering, remat, wrapper, layers, scan in itertools.product(*values):
                 for batch_size in self._batch_sizes(each, devices[topology]):
-                    point = Point(each.name, topology, batch_size, dtype, lowering, remat, wrapper, layers)
+                    point = Point(each.name, topology, batch_size, dtype, lowering, remat, wrapper, layers, scan)
                     found.setdefault(point, each)
         return list(found.items())
 

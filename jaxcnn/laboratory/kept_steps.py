@@ -15,7 +15,7 @@ from jaxcnn.laboratory.scaling import Step
 from jaxcnn.paths import replace_whole
 from jaxcnn.types import JsonObject
 
-FORMAT = "jaxcnn scaling-report 1"
+FORMAT = "jaxcnn scaling-report 2"
 """What the file says that it is."""
 
 

@@ -17,7 +17,7 @@ _CONTROL = re.compile(
     r"core_call|custom_[jv][jv]p_call\w*|branch_\d+_fun|xla_pmap)"
 )
 _TRANSFORM = re.compile(r"(\w+)\((.*)\)")
-_MODULE = re.compile(r"[a-z_]\w*")
+_MODULE = re.compile(r"[a-z_][\w\-]*")
 
 
 def phase_of(op_name: str) -> Phase:
@@ -42,9 +42,13 @@ def phase_of(op_name: str) -> Phase:
 def layer_of(op_name: str) -> str:
     """Returns the path of the Flax module that an operation belongs to: ``stage1_block0/conv1``.
 
-    It is "" for what no module or only the network itself computes.
+    It is "" for what no module or only the network itself computes, and for what XLA has joined from several
+    operations, whose paths then stand in parentheses with colons between.
     """
-    *elements, _ = op_name.partition(";")[0].split("/")
+    path = op_name.partition(";")[0]
+    if ":" in path:
+        return ""
+    *elements, _ = path.split("/")
     layer = []
     for element in elements:
         name = _unwrapped(element)

@@ -47,11 +47,20 @@ class Step:
 
     batch: int
     """The number of images on each chip."""
-    compute_seconds: float
-    """The bound of all that a chip computes, by the roofline."""
+    kernel_seconds: tuple[float, ...]
+    """The bound of each kernel that a chip computes, by the roofline."""
     exchanges: tuple[Exchange, ...]
     memory_bytes: int
     """The memory that the step needs on each chip."""
+
+    def compute_seconds(self, kernel_floor: float = 0.0) -> float:
+        """Returns the bound of all that a chip computes.
+
+        Args:
+            kernel_floor: the least seconds of a kernel, which is more than the bound of a small one where each is
+                started by itself.
+        """
+        return sum(max(each, kernel_floor) for each in self.kernel_seconds)
 
     def to_json(self) -> JsonObject:
         """Returns the step as JSON."""
@@ -66,7 +75,7 @@ class Step:
             TypeError: it is something else.
         """
         exchanges = tuple(Exchange(**each) for each in found["exchanges"])
-        return cls(found["batch"], found["compute_seconds"], exchanges, found["memory_bytes"])
+        return cls(found["batch"], tuple(found["kernel_seconds"]), exchanges, found["memory_bytes"])
 
 
 def step_of(program: Program, machine: Machine, *, batch: int, devices: int, memory_bytes: int) -> Step:
@@ -89,8 +98,9 @@ def step_of(program: Program, machine: Machine, *, batch: int, devices: int, mem
             exchanges += [Exchange(found.operation, found.bytes, chips, blocking)] * kernel.count
         elif kernel.phase == "backward" and kernel.multiply_adds:
             forward = False  # what is scheduled after the backward pass has begun serves no part of the forward pass
-    computed = sum(each.count * bound(each, machine) for each in program.kernels if each.collective is None)
-    return Step(batch, computed, tuple(exchanges), memory_bytes)
+    computed = [each for each in program.kernels if each.collective is None]
+    seconds = tuple(bound(each, machine) for each in computed for _ in range(each.count))
+    return Step(batch, seconds, tuple(exchanges), memory_bytes)
 
 
 @own_settings()
@@ -180,6 +190,8 @@ class Scaling:
     machine: Machine
     steps: Mapping[int, Step]
     """The compiled steps, by the number of images on each chip."""
+    kernel_floor: float = 0.0
+    """The least seconds of a kernel, as `Step.compute_seconds` takes it."""
 
     def predict(self, chips: int, batch: int, machine: Machine | None = None) -> Prediction:
         """Returns the prediction for a number of chips, and of images on each.
@@ -208,7 +220,8 @@ class Scaling:
             together = chips if each.chips is None else min(each.chips, chips)
             seconds = communication.seconds(each.operation, each.bytes, together, machine or self.machine)
             taken[each.blocking] += seconds
-        computed = lower.compute_seconds + share * (upper.compute_seconds - lower.compute_seconds)
+        least, most = (each.compute_seconds(self.kernel_floor) for each in (lower, upper))
+        computed = least + share * (most - least)
         return Prediction(chips, batch, computed, taken[True], taken[False], lower is not upper)
 
     def weak(self, chips: Sequence[int], batch: int) -> list[Prediction]:

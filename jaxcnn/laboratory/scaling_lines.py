@@ -37,13 +37,16 @@ def report_lines(report: ScalingReport, prices: Prices) -> Iterator[str]:
         f"compiled collectives at {LINK_SHARE:.0%} of the links and {NETWORK_SHARE:.0%} of the network; ranges are "
         "without and with all overlap"
     )
+    if report.kernel_floor:
+        yield f"a kernel takes {1e6 * report.kernel_floor:g} us at least, as was asked for"
     for variant, steps in report.steps.items():
         for batch, step in sorted(steps.items()):
             waited = [each for each in step.exchanges if each.blocking]
             sizes = [sum(each.bytes for each in some) / 1e6 for some in (step.exchanges, waited)]
             yield (
                 f"compiled for {batch:,} images on each chip of {report.chips.name}, {variant}: "
-                f"{1e3 * step.compute_seconds:.2f} ms of computation, {len(step.exchanges)} collectives of "
+                f"{1e3 * step.compute_seconds(report.kernel_floor):.2f} ms of computation in "
+                f"{len(step.kernel_seconds):,} kernels, {len(step.exchanges)} collectives of "
                 f"{sizes[0]:,.2f} MB, of which the forward pass waits for {len(waited)} of {sizes[1]:,.2f} MB; "
                 f"{step.memory_bytes / 1e9:.1f} GB of memory"
             )

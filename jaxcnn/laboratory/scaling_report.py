@@ -120,6 +120,8 @@ class ScalingReport:
     chips: Chips
     images: float
     """The number of images that the recipe trains on, over all epochs."""
+    kernel_floor: float
+    """The least seconds of a kernel; 0 where each takes its bound."""
     steps: dict[Variant, dict[int, Step]]
     """The compiled steps, by how they are spread and by the number of images on each chip."""
     refused: tuple[str, ...]
@@ -144,6 +146,7 @@ class ScalingReport:
                 "host_bytes_per_s": machine.host_bytes_per_s,
                 "sources": {figures: list(sources) for figures, sources in machine.sources.items()},
             },
+            "kernel_floor_seconds": self.kernel_floor,
             "refused": list(self.refused),
             "predicted": [
                 {
@@ -169,6 +172,7 @@ def make_report(
     variants: Sequence[Variant],
     published: bool,
     compiled: int = 3,
+    kernel_floor: float = 0.0,
 ) -> ScalingReport:
     """Compiles a recipe's step for some numbers of images on a chip, and predicts it for many chips.
 
@@ -184,6 +188,7 @@ def make_report(
         published: whether to predict the published runs of the same network, machine and type of products, too, with
             the statistics of batch normalization of each chip's own images, as most of them had.
         compiled: the most numbers of images that are compiled for each variant.
+        kernel_floor: the least seconds of a kernel.
 
     Raises:
         UserError: an option does not fit, or a bandwidth of the machine is not known.
@@ -206,13 +211,14 @@ def make_report(
     series = [
         each
         for variant in variants
-        for each in _series(Scaling(chips.machine, steps[variant]), variant, counts, weak, strong)
+        for each in _series(Scaling(chips.machine, steps[variant], kernel_floor), variant, counts, weak, strong)
     ]
-    against = compare(runs, Scaling(chips.machine, steps[local])) if runs else ()
+    against = compare(runs, Scaling(chips.machine, steps[local], kernel_floor)) if runs else ()
     return ScalingReport(
         config=config,
         chips=chips,
         images=config.epochs * data.train.size,
+        kernel_floor=kernel_floor,
         steps=steps,
         refused=tuple(refused),
         series=tuple(series),

@@ -144,7 +144,8 @@ class StochasticDepth(nn.Module):
     stream.
     """
 
-    rate: float
+    rate: float | jax.Array
+    """The share of images whose branch is dropped; an array, () float32, where blocks share one program."""
     train: bool
 
     @nn.compact
@@ -157,7 +158,7 @@ class StochasticDepth(nn.Module):
             branch: the output of the branch.
             progress: a number, which may be traced, that multiplies the rate.
         """
-        if not self.train or not self.rate:
+        if not self.train or (not isinstance(self.rate, jax.Array) and not self.rate):
             return branch
         shape = (branch.shape[0],) + (1,) * (branch.ndim - 1)
         share = 1 - self.rate * progress

@@ -66,7 +66,13 @@ class BatchNorm(nn.Module):
                 f"one a channel, of one image: train on at least 2 images in {parts}, or on larger images"
             )
         normalized, mean, var = batch_norm(
-            x, scale, bias, epsilon=self.epsilon, axis_name=self.axis_name, groups=self.groups
+            x,
+            scale,
+            bias,
+            epsilon=self.epsilon,
+            shift=running_mean.value,
+            axis_name=self.axis_name,
+            groups=self.groups,
         )
         if not self.is_initializing():
             unbiased = var * (count / (count - 1))

@@ -8,9 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.layers.activation import activation
-from jaxcnn.layers.blocks import LayerScale, StochasticDepth
+from jaxcnn.layers.blocks import LayerScale
 from jaxcnn.layers.layer import Layer
-from jaxcnn.models.network import Network, Rate
+from jaxcnn.models.network import Rate
+from jaxcnn.models.scanned import Repeating
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.precision import wide
 
@@ -51,7 +52,7 @@ class Head(nn.Module):
         return self.dense(self.num_classes, name="dense")(x).astype(jnp.float32)
 
 
-class ConvNeXt(Network):
+class ConvNeXt(Repeating):
     """ConvNeXt: a ResNet's stages with a Transformer's blocks, and no batch normalization."""
 
     stage_sizes: tuple[int, ...]
@@ -88,10 +89,10 @@ class ConvNeXt(Network):
             if stage > 1:
                 x = norm(name=f"stage{stage}_downsample_norm")(x)
                 x = conv(2 * x.shape[-1], (2, 2), strides=(2, 2), name=f"stage{stage}_downsample_conv")(x)
-            for index in range(blocks):
-                drop_path = functools.partial(StochasticDepth, rate * done / last, train)
-                x = self.block(Block, stage)(conv, norm, dense, drop_path, name=f"stage{stage}_block{index}")(x)
-                done += 1
+            block = functools.partial(self.block(Block, stage), conv, norm, dense)
+            rates = [rate * number / last for number in range(done, done + blocks)]
+            x = self.blocks(f"stage{stage}_block", block, x, rates, train)
+            done += blocks
         return Head(self.num_classes, norm, dense, name="classifier")(self.last_map(x))
 
 

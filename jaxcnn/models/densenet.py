@@ -11,7 +11,8 @@ from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
-from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.pool import average_pool
+from jaxcnn.ops.relu import relu_and_max_pool
 
 Features = tuple[jax.Array, ...]
 """The features that a dense block has so far, oldest first, not yet concatenated.
@@ -122,9 +123,8 @@ class DenseNet(BatchNormNetwork):
             return self.conv()(self.stem_features, (3, 3), padding=((1, 1), (1, 1)), name="stem_conv")(images)
         stem = self.conv(strides=(2, 2), padding=((3, 3), (3, 3)))
         x = stem(self.stem_features, (7, 7), name="stem_conv")(images)
-        # The maximum and the rectifier commute, and after pooling there is a quarter of the values to rectify.
-        x = max_pool(self.norm(train)(name="stem_norm")(x), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-        return nn.relu(x)
+        x = self.norm(train)(name="stem_norm")(x)
+        return relu_and_max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
 
 
 # The names are torchvision's, and timm's too. A layer's own modules are ``norm1`` and ``conv2`` in their networks, and

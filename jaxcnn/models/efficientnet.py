@@ -9,9 +9,10 @@ import flax.linen as nn
 import jax
 
 from jaxcnn.layers.activation import activation
-from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
+from jaxcnn.layers.blocks import Classifier, SqueezeExcite
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Epsilon, Momentum, Rate
+from jaxcnn.models.scanned import Repeating
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops import window
 
@@ -121,7 +122,7 @@ class Defaults(NamedTuple):
     batch_norm_momentum: float
 
 
-class EfficientNet(BatchNormNetwork):
+class EfficientNet(BatchNormNetwork, Repeating):
     """EfficientNet B0 to B7 and Lite 0 to 4: one network, its width, depth and input scaled together.
 
     Padding and batch normalization are by default those of the published weights, which differ among the variants:
@@ -176,21 +177,21 @@ class EfficientNet(BatchNormNetwork):
         x = act(norm(name="stem_norm")(x))
         sizes, done = stage_sizes(self.depth, self.lite), 0
         for number, (stage, blocks) in enumerate(zip(STAGES, sizes, strict=True), 1):
-            for index in range(blocks):
-                x = self.block(InvertedBottleneck, number)(
-                    expansion=stage.expansion,
-                    kernel=stage.kernel,
-                    strides=1 if index else stage.strides,
-                    features=round_features(stage.features * self.width),
-                    padding=settings.padding,
-                    conv=conv,
-                    norm=norm,
-                    activation=act,
-                    squeeze_excite=None if self.lite else squeeze_excite,
-                    drop_path=functools.partial(StochasticDepth, self.drop_path_rate * done / sum(sizes), train),
-                    name=f"stage{number}_block{index}",
-                )(x)
-                done += 1
+            block = functools.partial(
+                self.block(InvertedBottleneck, number),
+                expansion=stage.expansion,
+                kernel=stage.kernel,
+                strides=1,
+                features=round_features(stage.features * self.width),
+                padding=settings.padding,
+                conv=conv,
+                norm=norm,
+                activation=act,
+                squeeze_excite=None if self.lite else squeeze_excite,
+            )
+            rates = [self.drop_path_rate * index / sum(sizes) for index in range(done, done + blocks)]
+            x = self.blocks(f"stage{number}_block", block, x, rates, train, strides=stage.strides)
+            done += blocks
         x = conv(head, (1, 1), name="head_conv")(x)
         x = act(norm(name="head_norm")(x))
         return Classifier(self.num_classes, train, settings.dropout_rate, self.dtype, name="classifier")(

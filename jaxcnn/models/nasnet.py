@@ -1,6 +1,8 @@
 """NASNet-A: Zoph, Vasudevan, Shlens and Le (arXiv:1707.07012), and the scheduled drop-path that it is trained with."""
 
 import functools
+import itertools
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 import flax.linen as nn
@@ -13,6 +15,7 @@ from jaxcnn.layers.blocks import Classifier, StochasticDepth
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.nasnet_cells import NORMAL, REDUCTION, Cell, Genotype
 from jaxcnn.models.network import BatchNormNetwork, Epsilon, Momentum, Rate
+from jaxcnn.models.scanned import Repeating
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.pool import average_pool
 from jaxcnn.types import Option
@@ -54,6 +57,16 @@ class CellSpec(NamedTuple):
     features: int
     back: int
     """The distance, in cells, to the one whose output is its ``previous`` input."""
+    repeats: int = 1
+    """The number of equal cells that this one begins, which are a loop where there are more than one."""
+
+
+def _next_outputs(
+    progress: jax.Array | float, cell: Callable[..., jax.Array], outputs: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """Returns the output of a cell and the one that it took, which the next cell takes."""
+    current, previous = outputs
+    return cell(current, previous, progress), current
 
 
 class Defaults(NamedTuple):
@@ -65,7 +78,7 @@ class Defaults(NamedTuple):
     batch_norm_momentum: float
 
 
-class NASNet(BatchNormNetwork):
+class NASNet(BatchNormNetwork, Repeating):
     """NASNet-A: two cells found by search on CIFAR-10, stacked.
 
     There are three stages of normal cells, a reduction cell before the second and third, and for ImageNet also two
@@ -153,13 +166,16 @@ class NASNet(BatchNormNetwork):
         x = norm(name="stem_norm")(x)
 
         specs, auxiliary_logits = self.cell_specs(), None
+        cells = sum(spec.repeats for spec in specs)
+        rates = iter([settings.drop_path_rate * number / cells for number in range(1, cells + 1)])
         # Each output, and how many reductions came before it.
         outputs: list[tuple[jax.Array | None, int]] = [(None, 0), (x, 0)]
-        for number, spec in enumerate(specs, 1):
+        for spec in specs:
             previous, fewer_halvings = outputs[-spec.back]
-            current, halvings = outputs[-1]
+            halvings = outputs[-1][1]
             strides = 2 if spec.genotype is REDUCTION else 1
-            x = self.block(Cell, spec.stage)(
+            cell = functools.partial(
+                self.block(Cell, spec.stage),
                 genotype=spec.genotype,
                 features=spec.features,
                 strides=strides,
@@ -167,11 +183,17 @@ class NASNet(BatchNormNetwork):
                 count_padding=self.count_padding,
                 conv=self.conv(),
                 norm=norm,
-                drop_path=functools.partial(StochasticDepth, settings.drop_path_rate * number / len(specs), train),
-                name=spec.name,
-            )(current, previous, drop_path_progress)
+            )
+            if spec.repeats > 1:
+                own_rates = list(itertools.islice(rates, spec.repeats))
+                run = functools.partial(_next_outputs, drop_path_progress)
+                x, previous = self.loop(f"stage{spec.stage}_cell", 2, cell, run, (x, previous), own_rates, train)
+                outputs.append((previous, halvings))
+            else:
+                drop_path = functools.partial(StochasticDepth, next(rates), train)
+                x = cell(drop_path=drop_path, name=spec.name)(x, previous, drop_path_progress)
             outputs.append((x, halvings + strides - 1))
-            ends_stage_2 = spec.name == f"stage2_cell{self.cells - 1}"
+            ends_stage_2 = spec == [each for each in specs if each.stage == 2][-1]
             if ends_stage_2 and self.auxiliary_heads and (train or self.is_initializing()):
                 head = AuxiliaryHead(self.num_classes, self.conv(), norm, self.dtype, name="auxiliary_head")
                 auxiliary_logits = head(x)
@@ -180,7 +202,10 @@ class NASNet(BatchNormNetwork):
         return logits if auxiliary_logits is None or not train else (logits, auxiliary_logits)
 
     def cell_specs(self) -> list[CellSpec]:
-        """Returns the cells, in order."""
+        """Returns the cells, in order; those that are in a loop are one.
+
+        Equal are the normal cells of a stage whose inputs both come from normal cells of that stage.
+        """
         specs = []
         if self.stem == "imagenet":
             specs += [CellSpec(f"stem_cell{i}", 1, REDUCTION, self.features // (4 >> i), 2) for i in (0, 1)]
@@ -188,9 +213,12 @@ class NASNet(BatchNormNetwork):
             features = self.features * 2 ** (stage - 1)
             if stage > 1:
                 specs.append(CellSpec(f"stage{stage}_reduction", stage, REDUCTION, features, 2))
-            for index in range(self.cells):
+            alone = 2 if self.scans(self.cells - 2) else self.cells
+            for index in range(alone):
                 back = 3 if self.skip_reduction_input and stage > 1 and not index else 2
                 specs.append(CellSpec(f"stage{stage}_cell{index}", stage, NORMAL, features, back))
+            if alone < self.cells:
+                specs.append(CellSpec(f"stage{stage}_cell2", stage, NORMAL, features, 2, self.cells - alone))
         return specs
 
 

@@ -10,9 +10,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from jaxcnn.layers.blocks import Classifier, SqueezeExcite, StochasticDepth
+from jaxcnn.layers.blocks import Classifier, SqueezeExcite
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Rate
+from jaxcnn.models.scanned import Repeating
 from jaxcnn.models.variant import Published, Rule, Variant
 from jaxcnn.ops.relu import kept_relu
 from jaxcnn.types import Option
@@ -99,7 +100,7 @@ class RegNetBlock(nn.Module):
         return kept_relu(x + self.drop_path(name="drop_path")(y))
 
 
-class RegNet(BatchNormNetwork):
+class RegNet(BatchNormNetwork, Repeating):
     """RegNetX, and RegNetY with squeeze and excitation.
 
     ``widths`` says how widths are rounded to whole groups, and is an option where torchvision has the network. It makes
@@ -139,19 +140,19 @@ class RegNet(BatchNormNetwork):
         images = self.check(images, stages=len(stages))
         x = conv(32, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)), name="stem_conv")(images)
         x = nn.relu(norm(name="stem_norm")(x))
-        rates = iter(np.linspace(0, self.drop_path_rate, self.depth))
+        rates = iter(np.linspace(0, self.drop_path_rate, self.depth).tolist())
         for number, stage in enumerate(stages, 1):
-            for index in range(stage.blocks):
-                x = self.block(RegNetBlock, number)(
-                    stage.features,
-                    stage.groups,
-                    strides=1 if index else 2,
-                    conv=conv,
-                    norm=norm,
-                    squeeze_excite=squeeze_excite if self.squeeze_excite else None,
-                    drop_path=functools.partial(StochasticDepth, float(next(rates)), train),
-                    name=f"stage{number}_block{index}",
-                )(x)
+            block = functools.partial(
+                self.block(RegNetBlock, number),
+                stage.features,
+                stage.groups,
+                strides=1,
+                conv=conv,
+                norm=norm,
+                squeeze_excite=squeeze_excite if self.squeeze_excite else None,
+            )
+            own_rates = list(itertools.islice(rates, stage.blocks))
+            x = self.blocks(f"stage{number}_block", block, x, own_rates, train, strides=2)
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(self.last_map(x))
 
 

@@ -5,6 +5,7 @@ wider, ResNeXt (Xie et al., arXiv:1611.05431) makes it wider and groups its 3x3 
 """
 
 import functools
+import itertools
 from typing import Literal
 
 import flax.linen as nn
@@ -12,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.layers.blocks import Classifier, StochasticDepth
+from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Rate
+from jaxcnn.models.scanned import Repeating
 from jaxcnn.models.variant import Published, Rule, Variant
-from jaxcnn.ops.pool import max_pool
-from jaxcnn.ops.relu import kept_relu
+from jaxcnn.ops.relu import kept_relu, relu_and_max_pool
 from jaxcnn.ops.window import subsample
 from jaxcnn.types import Option
 
@@ -82,7 +83,7 @@ class Bottleneck(Block):
         return kept_relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
 
 
-class ResNet(BatchNormNetwork):
+class ResNet(BatchNormNetwork, Repeating):
     """ResNet, in the form whose weights are published: torchvision's, "v1.5".
 
     It differs from the paper in one thing: a bottleneck's stride is in its 3x3 convolution, as in fb.resnet.torch, not
@@ -128,9 +129,7 @@ class ResNet(BatchNormNetwork):
         conv, norm = self.conv(), self.norm(train)
         if self.stem == "imagenet":
             x = conv(self.width, (7, 7), strides=(2, 2), padding=((3, 3), (3, 3)), name="conv1")(images)
-            # The maximum and the rectifier commute, and after pooling there is a quarter of the values to rectify.
-            x = max_pool(norm(name="norm1")(x), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
-            x = kept_relu(x)
+            x = relu_and_max_pool(norm(name="norm1")(x), (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
         else:
             x = conv(self.width, (3, 3), padding=((1, 1), (1, 1)), name="conv1")(images)
             x = nn.relu(norm(name="norm1")(x))
@@ -146,16 +145,12 @@ class ResNet(BatchNormNetwork):
                 "width_per_group": self.width_per_group,
                 "stride_in_first_conv": self.stride_in_first_conv,
             }
-        rates = iter(np.linspace(0, self.drop_path_rate, sum(self.stage_sizes)))
+        rates = iter(np.linspace(0, self.drop_path_rate, sum(self.stage_sizes)).tolist())
         for stage, blocks in enumerate(self.stage_sizes, 1):
-            for index in range(blocks):
-                x = self.block(self.block_type, stage)(
-                    self.width * 2 ** (stage - 1),
-                    strides=2 if stage > 1 and not index else 1,
-                    drop_path=functools.partial(StochasticDepth, float(next(rates)), train),
-                    **arguments,
-                    name=f"stage{stage}_block{index}",
-                )(x)
+            features = self.width * 2 ** (stage - 1)
+            block = functools.partial(self.block(self.block_type, stage), features=features, strides=1, **arguments)
+            own_rates = list(itertools.islice(rates, blocks))
+            x = self.blocks(f"stage{stage}_block", block, x, own_rates, train, strides=2 if stage > 1 else 1)
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(self.last_map(x))
 
 

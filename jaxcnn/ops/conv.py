@@ -139,9 +139,12 @@ def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, loweri
     """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape."""
     forward = functools.partial(LOWERINGS[lowering], images, shape=shape)
     gradient = jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
-    # cuDNN returns another order of axes. XLA's GPU backend would put them in order where the optimizer reads them.
-    # Then it could not update the parameters in place, and would copy them and the optimizer's state at the end.
-    return lax.optimization_barrier(gradient) if rules_backend() == "gpu" else gradient
+    if rules_backend() != "gpu":
+        return gradient
+    # cuDNN returns another order of axes. XLA's GPU backend would put them in order where the optimizer reads them. It
+    # could not update the parameters in place then, and would copy them and the optimizer's state at the end. A vector
+    # has only one order.
+    return lax.optimization_barrier(gradient.ravel()).reshape(gradient.shape)
 
 
 def _like(array: jax.Array, shape: Sizes) -> ShapedArray:

@@ -22,6 +22,7 @@ def batch_norm(
     bias: Float[Array, " channels"],
     *,
     epsilon: float,
+    shift: Float[Array, " channels"] | None = None,
     axis_name: str | None = None,
     groups: int = 1,
 ) -> tuple[Float[Array, "batch *axes channels"], Float[Array, " channels"], Float[Array, " channels"]]:
@@ -36,6 +37,8 @@ def batch_norm(
         scale: (channels,), float32.
         bias: (channels,), float32.
         epsilon: what is added to the variance.
+        shift: a guess of the mean, (channels,), such as the running one. The results do not depend on it. A good guess
+            saves TPUs a pass over x.
         axis_name: the mapped axis that the batch is split over, if there is one.
         groups: the number of equal parts of the batch, one after another, that are normalized separately; with an
             ``axis_name`` a part is made of the images of whole devices.
@@ -44,59 +47,100 @@ def batch_norm(
         The normalized x, in its dtype; and the mean and the biased variance, averaged over the groups, (channels,)
         float32. The statistics carry no derivative.
     """
-    x, scale, bias = vary_alike(x, scale, bias)
+    if shift is not None:
+        shift = lax.stop_gradient(shift)
+        x, scale, bias, shift = vary_alike(x, scale, bias, shift)
+    else:
+        x, scale, bias = vary_alike(x, scale, bias)
     if axis_name is not None:
-        normalized, mean, var = _batch_norm(x, scale, bias, epsilon, axis_name, groups)
+        normalized, mean, var = _batch_norm(x, scale, bias, shift, epsilon, axis_name, groups)
         if groups > 1:
             mean, var = lax.pmean((mean, var), axis_name)
     elif groups > 1:
         parts = x.reshape(groups, x.shape[0] // groups, *x.shape[1:])
         of_group = functools.partial(_batch_norm, epsilon=epsilon, axis_name=None, groups=1)
-        normalized, mean, var = jax.vmap(of_group, in_axes=(0, None, None))(parts, scale, bias)
+        normalized, mean, var = jax.vmap(of_group, in_axes=(0, None, None, None))(parts, scale, bias, shift)
         normalized, mean, var = normalized.reshape(x.shape), mean.mean(0), var.mean(0)
     else:
-        normalized, mean, var = _batch_norm(x, scale, bias, epsilon, None, 1)
+        normalized, mean, var = _batch_norm(x, scale, bias, shift, epsilon, None, 1)
     return normalized, lax.stop_gradient(mean), lax.stop_gradient(var)
 
 
-def _forward(x, scale, bias, epsilon, axis_name, groups):
-    mean, var = _statistics(x, axis_name, groups)
+def _forward(x, scale, bias, shift, epsilon, axis_name, groups):
+    mean, var = _statistics(x, shift, epsilon, functools.partial(_average, axis_name=axis_name, groups=groups))
     return affine_norm(x, scale, bias, mean, var, epsilon=epsilon), mean, var
 
 
-def _statistics(x, axis_name, groups):
-    """Returns the mean and the biased variance of each channel.
+def _statistics(x, shift, epsilon, average):
+    """Returns the mean and the biased variance of each channel, over all devices of a group.
 
-    A GPU is limited by what it reads, and there each image is read once: its sums are taken about one of its own
-    pixels, the one in the middle. Of n values none is further than sqrt(n) deviations from their mean. So what is
-    subtracted at the end is at most n times what is left. This costs at most 12 of float32's 24 bits for an image of
-    56x56 pixels, whatever its values are, and one or two bits for values like those of networks. The statistics of
-    the images, which are small, are joined in two passes. Very small images, and everything on other backends, are read
-    twice: XLA's CPU backend would read x once for each sum.
+    Accelerators are limited by what they read, and read x once where they can. XLA's CPU backend would read it once for
+    each sum in any case, so there the second pass is about the mean itself, which is exact.
     """
-    average = functools.partial(_average, axis_name=axis_name, groups=groups)
-    if rules_backend() != "gpu" or math.prod(x.shape[1:-1]) < 16:
-        axes = tuple(range(x.ndim - 1))
-        mean = average(wide(x).mean(axes))
-        return mean, average(jnp.square(wide(x) - _broadcast(mean, x)).mean(axes))
+    backend = rules_backend()
+    if backend == "gpu" and math.prod(x.shape[1:-1]) >= 16:
+        return _join(*_of_images(x), average)
+    if backend == "tpu" and shift is not None:
+        mean, var = _about(x, shift, epsilon)
+        return _join(mean[None], var, average)
+    axes = tuple(range(x.ndim - 1))
+    mean = average(wide(x).mean(axes))
+    return mean, average(jnp.square(wide(x) - _broadcast(mean, x)).mean(axes))
+
+
+def _of_images(x):
+    """Returns the means of each image, (batch, channels), and the mean of the images' variances, (channels,).
+
+    The sums of an image are taken about one of its own pixels, the one in the middle. Of n values none is further than
+    sqrt(n) deviations from their mean. So what is subtracted is at most n times what is left. For an image of 56x56
+    pixels this costs at most 12 of float32's 24 bits, whatever its values are, and one or two bits for values like
+    those of networks.
+    """
     axes = tuple(range(1, x.ndim - 1))
     middle = wide(x[:, *(slice(length // 2, length // 2 + 1) for length in x.shape[1:-1])])
     shifted = wide(x) - middle
     # Without the barrier, XLA would take the sums over all images as sums of their own, and read x for each of them.
     sums = lax.optimization_barrier((shifted.sum(axes), jnp.square(shifted).sum(axes)))
     first, second = (each / math.prod(x.shape[1:-1]) for each in sums)
-    means = middle.reshape(first.shape) + first
+    # Two means, and not one of the difference: XLA would write the differences, and read them again.
+    return middle.reshape(first.shape) + first, second.mean(0) - jnp.square(first).mean(0)
+
+
+def _about(x, shift, epsilon):
+    """Returns mean and variance of all of x from sums about a guess of the mean, (channels,) each.
+
+    XLA's TPU backend takes such sums while a convolution writes x, and the guess may not depend on x for that. Where
+    it is so far off that more than 6 of float32's 24 bits would be lost, x is read a second time.
+    """
+    axes = tuple(range(x.ndim - 1))
+    shifted = wide(x) - _broadcast(shift, x)
+    first = shifted.mean(axes)
+    var = jnp.square(shifted).mean(axes) - jnp.square(first)
+    mean = shift + first
+    close = jnp.all(jnp.square(first) <= 64 * (var + epsilon))
+    return mean, lax.cond(close, lambda: var, lambda: jnp.square(wide(x) - _broadcast(mean, x)).mean(axes))
+
+
+def _join(means, within, average):
+    """Returns mean and variance over all devices of a group.
+
+    Args:
+        means: the means of equal parts of x, (parts, channels).
+        within: the mean of the variances of the parts, (channels,).
+        average: the mean over the devices of a group.
+    """
     mean = average(means.mean(0))
-    return mean, average((second - jnp.square(first) + jnp.square(means - _broadcast(mean, means))).mean(0))
+    return mean, average(within + jnp.square(means - _broadcast(mean, means)).mean(0))
 
 
-_batch_norm = jax.custom_jvp(_forward, nondiff_argnums=(3, 4, 5))
+_batch_norm = jax.custom_jvp(_forward, nondiff_argnums=(4, 5, 6))
 
 
 def _differentiate(epsilon, axis_name, groups, arrays, tangents):
-    x, scale, _ = arrays
+    x, scale, *_ = arrays
     # Not by `_batch_norm`: for the next derivative the statistics are functions of x like any other.
     outputs = _, mean, var = _forward(*arrays, epsilon, axis_name, groups)
+    tangents = tangents[:3]  # the guess of the mean moves nothing
     moving = tuple(not isinstance(tangent, SymbolicZero) for tangent in tangents)
     options = {"moving": moving, "epsilon": epsilon, "axis_name": axis_name, "groups": groups}
     (tangent,) = linear_map(

@@ -1,4 +1,4 @@
-"""The rectifier at the end of a residual block."""
+"""The rectifier where its result is kept, and before a pooling."""
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +6,8 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from jaxcnn.ops.lowering_rules import rules_backend
+from jaxcnn.ops.pool import max_pool
+from jaxcnn.ops.window import Padding, Pair
 
 
 def kept_relu(x: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
@@ -34,3 +36,24 @@ def _kept_relu(x: jax.Array) -> jax.Array:
 def _differentiate(arrays, tangents):
     result = _kept_relu(*arrays)
     return result, jnp.where(result > 0, *tangents, jnp.zeros((), result.dtype))
+
+
+def relu_and_max_pool(
+    images: Float[Array, "batch height width channels"],
+    window: Pair,
+    *,
+    strides: Pair | None = None,
+    padding: Padding = "valid",
+) -> Float[Array, "batch out_height out_width channels"]:
+    """Returns the maximum of each window of the rectified images, with all derivatives in the same bits.
+
+    The two commute, and there are fewer values to rectify after the pooling. A window's gradient goes to the pixel that
+    holds its maximum. Before the pooling that is another one only where no pixel is positive, and none gets any then.
+
+    Args:
+        images: (batch, height, width, channels), floating point.
+        window: as for `max_pool`.
+        strides: as for `max_pool`.
+        padding: as for `max_pool`.
+    """
+    return kept_relu(max_pool(images, window, strides=strides, padding=padding))

@@ -24,8 +24,33 @@ from jaxcnn.training.epochs import periods_over, whole_steps
 from jaxcnn.training.partition import Partition
 from jaxcnn.types import PyTree
 
-Mask = Callable[[PyTree], PyTree]
-"""A function from the parameters to a tree of bools, True for the parameters that weight decay applies to."""
+IsStacked = Callable[[str], bool]
+"""Whether a module, by the first name of the paths of its parameters, holds in each of them those of several layers,
+stacked along the first axis."""
+
+
+def none_is_stacked(module: str) -> bool:
+    """Returns that a module holds the parameters of one layer: see `IsStacked`."""
+    del module
+    return False
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """A function from the parameters to a tree of bools, True for the parameters that weight decay applies to."""
+
+    decayed: str
+    """The parameters that it applies to, as for `decay_mask`."""
+    partition: Partition | None = None
+    """Which parameters are trained; by default all."""
+    is_stacked: IsStacked = none_is_stacked
+
+    def __call__(self, params: PyTree) -> PyTree:
+        """Returns the tree of bools."""
+        of_all = functools.partial(decay_mask, self.decayed, is_stacked=self.is_stacked)
+        return of_all(params) if self.partition is None else self.partition.mask(of_all)(params)
+
+
 Transformations = optax.GradientTransformation | Sequence[optax.GradientTransformation]
 OptimizerT = TypeVar("OptimizerT", bound=Optimizer)
 
@@ -151,18 +176,24 @@ def at_step(state: optax.OptState, step: jax.Array) -> optax.OptState:
     return jax.tree.map(lambda node: type(node)(step) if is_count(node) else node, state, is_leaf=is_count)
 
 
-def decay_mask(decayed: str, params: PyTree) -> PyTree:
+def _stacked_axes(params: PyTree, is_stacked: IsStacked) -> PyTree:
+    """Returns a tree of the number of axes along which each parameter stacks those of several layers: 0 or 1."""
+    return jax.tree_util.tree_map_with_path(lambda path, _: int(is_stacked(path[0].key)), params)
+
+
+def decay_mask(decayed: str, params: PyTree, is_stacked: IsStacked = none_is_stacked) -> PyTree:
     """Returns a tree of bools, True for the parameters that weight decay applies to.
 
     Args:
         decayed: ``all``; ``kernels`` for the parameters of more than one axis; or ``not_norms`` for all but those of
             normalization layers, which are the modules that have a ``scale`` and a ``bias``.
         params: the parameters, or their shapes.
+        is_stacked: which of them are stacked.
     """
     if decayed == "all":
         return jax.tree.map(lambda leaf: True, params)
     if decayed == "kernels":
-        return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+        return jax.tree.map(lambda leaf, stacked: leaf.ndim - stacked > 1, params, _stacked_axes(params, is_stacked))
 
     def walk(tree):
         norm = {"scale", "bias"} <= tree.keys()
@@ -172,7 +203,11 @@ def decay_mask(decayed: str, params: PyTree) -> PyTree:
 
 
 def make_optimizer(
-    config: Optimizer, steps_per_epoch: Fraction | float, total_steps: int, partition: Partition | None = None
+    config: Optimizer,
+    steps_per_epoch: Fraction | float,
+    total_steps: int,
+    partition: Partition | None = None,
+    is_stacked: IsStacked = none_is_stacked,
 ) -> tuple[optax.Schedule, optax.GradientTransformation]:
     """Returns the learning rate as a function of the step, and the optimizer that follows it.
 
@@ -184,15 +219,15 @@ def make_optimizer(
             there are none. What an optimizer adds to a parameter is multiplied by the factor at the end. For all of
             ours that is the learning rate of this parameter: LAMB's, too, is the norm of the step over that of the
             parameter.
+        is_stacked: which parameters are those of several layers. Each layer is treated as if it were by itself, by all
+            of ours; an optimizer of a recipe sees one array.
 
     Raises:
         ConfigError: as `make_schedule` does.
         UserError: the optimizer is not registered.
     """
     learning_rate = make_schedule(config.schedule, config.learning_rate, steps_per_epoch, total_steps)
-    mask: Mask = functools.partial(decay_mask, config.decayed)
-    if partition is not None:
-        mask = partition.mask(mask)
+    mask = Mask(config.decayed, partition, is_stacked)
     made = OPTIMIZERS.implementation(config)(config, learning_rate, mask)
     # The chain is flat: a nested one has another tree of states, and checkpoints hold that tree.
     parts = [made] if isinstance(made, optax.GradientTransformation) else list(made)
@@ -221,10 +256,26 @@ def _adamw(config: AdamW, learning_rate: optax.Schedule, mask: Mask) -> Transfor
     return adam, decay, optax.scale_by_learning_rate(learning_rate)
 
 
+def _scale_by_trust_ratio(is_stacked: IsStacked) -> optax.GradientTransformation:
+    """Returns Optax's transformation of this name, which takes each layer's own norms of stacked parameters too."""
+    trust = optax.scale_by_trust_ratio()
+
+    def scale(updates: PyTree, params: PyTree) -> PyTree:
+        def of_layer(update: jax.Array, param: jax.Array) -> jax.Array:
+            return jnp.asarray(trust.update(update, optax.EmptyState(), param)[0])
+
+        def of_leaf(update: jax.Array, param: jax.Array, stacked: int) -> jax.Array:
+            return (jax.vmap(of_layer) if stacked else of_layer)(update, param)
+
+        return jax.tree.map(of_leaf, updates, params, _stacked_axes(params, is_stacked))
+
+    return optax.stateless(scale)
+
+
 def _lamb(config: LAMB, learning_rate: optax.Schedule, mask: Mask) -> Transformations:
     adam = optax.scale_by_adam(config.beta1, config.beta2, config.epsilon)
     decay = optax.add_decayed_weights(config.weight_decay, mask)
-    trust = optax.scale_by_trust_ratio()
+    trust = _scale_by_trust_ratio(mask.is_stacked)
     if config.scaled == "decayed":
         trust = optax.masked(trust, mask)
     return adam, decay, trust, optax.scale_by_learning_rate(learning_rate)

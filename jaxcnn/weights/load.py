@@ -18,11 +18,13 @@ from numpy.typing import ArrayLike
 from jaxcnn.models.network import Network
 from jaxcnn.models.parts import ImageShape, Shapes, head_axes, initial, shapes_of
 from jaxcnn.models.registry import create_model, get_variant
+from jaxcnn.models.scanned import with_separate_blocks
 from jaxcnn.models.variant import Rule, Variant
 from jaxcnn.paths import expanded
 from jaxcnn.types import Option, PyTree, Variables
 from jaxcnn.weights.errors import FileError, WeightsError
 from jaxcnn.weights.files import read_file
+from jaxcnn.weights.layouts import members_of, separated, stacked
 from jaxcnn.weights.mismatch import sentence
 from jaxcnn.weights.published import find_published, is_published
 from jaxcnn.weights.state_dicts import find_state, listing
@@ -64,8 +66,9 @@ def load_pretrained(
             - a mapping from names to arrays, or variables as ``init`` makes them.
 
             Names and layouts are PyTorch's (those of torchvision or timm; convolutions OIHW, dense layers OI), or ours:
-            ``params/conv1/kernel``. The state dict is found under any key, beside anything else, and prefixes of
-            wrappers are taken off its names: see `jaxcnn.weights.state_dicts.find_state`.
+            ``params/conv1/kernel``, with equal blocks stacked or separate (see `jaxcnn.weights.layouts`). The state
+            dict is found under any key, beside anything else, and prefixes of wrappers are taken off its names: see
+            `jaxcnn.weights.state_dicts.find_state`.
         key: for a classifier that is initialized anew; by default ``jax.random.key(0)``.
         ignore: patterns of the names of tensors that are left out: see `jaxcnn.weights.state_dicts.is_ignored`.
         new_classifier: whether the classifier is initialized anew where it has this number of classes too.
@@ -99,14 +102,14 @@ def load_network(name: str, source: Source, *, ignore: Ignore = (), **options: O
     """
     model, variant = create_model(name, **options), get_variant(name)
     shape = _image_shape(variant)
-    wanted = shapes_of(model, shape)
+    wanted = shapes_of(with_separate_blocks(model), shape)
     state, rules = _read(model, variant, source, wanted, ignore)
     classes = _num_classes(state, rules, wanted, head_axes(model, shape, wanted))
     if classes not in (None, model.num_classes):
         _LOG.info("%s has %d classes, as the weights have", name, classes)
         model = create_model(name, num_classes=classes, **options)
-        wanted = shapes_of(model, shape)
-    return model, _unflattened(convert(state, rules, wanted))
+        wanted = shapes_of(with_separate_blocks(model), shape)
+    return model, _unflattened(stacked(convert(state, rules, wanted), shapes_of(model, shape)))
 
 
 def load_variables(
@@ -143,6 +146,7 @@ def load_variables(
     """
     variant = get_variant(name)
     shape = image_shape or _image_shape(variant)
+    layout, model = shapes_of(model, shape), with_separate_blocks(model)
     wanted = shapes_of(model, shape)
     state, rules = _read(model, variant, source, wanted, ignore)
     head = head_axes(model, shape, wanted) if classifier != "taken" else {}
@@ -165,7 +169,8 @@ def load_variables(
     elif head:
         _LOG.info("%s starts with the classifier of %d classes that the weights have", name, model.num_classes)
     initial = _initialized(model, shape, jax.random.key(0) if key is None else key, anew) if anew else {}
-    return _unflattened({path: initial[path] if path in initial else found[path] for path in wanted})
+    filled = {path: initial[path] if path in initial else found[path] for path in wanted}
+    return _unflattened(stacked(filled, layout))
 
 
 def variable_shapes(name: str, options: Mapping[str, Option]) -> Shapes:
@@ -253,7 +258,7 @@ def _read(
     by_rules = _renaming(variant.rules)
 
     def paths_of(name: str, dimensions: int) -> set[str]:
-        return by_rules(name, dimensions) if by_rules and "/" not in name else {name}
+        return by_rules(name, dimensions) if by_rules and "/" not in name else set(members_of(name))
 
     patterns = (ignore,) if isinstance(ignore, str) else tuple(ignore)
     find = functools.partial(find_state, paths_of=paths_of, wanted=wanted, ignore=patterns)
@@ -265,7 +270,7 @@ def _read(
     else:
         state = read_file(expanded(source), find)
     if any("/" in name for name in state):
-        return state, ()
+        return separated(state), ()
     if not variant.rules:
         raise WeightsError(
             f"there are no published weights to load for {variant.name}: initialize it and train it, or give weights "

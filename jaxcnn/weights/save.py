@@ -12,6 +12,7 @@ import numpy as np
 from jaxcnn import strict_json
 from jaxcnn.types import Variables
 from jaxcnn.weights.errors import WeightsError
+from jaxcnn.weights.layouts import separated_variables
 
 Format = Literal["safetensors", "orbax"]
 
@@ -26,7 +27,7 @@ def save_variables(
     """Writes a network's variables.
 
     Args:
-        variables: ``{"params": ..., "batch_stats": ...}``.
+        variables: ``{"params": ..., "batch_stats": ...}``; stacked ones are written as those of single blocks.
         path: the path of the file, whose tensors are named ``params/conv1/kernel``; for orbax that of the folder.
         format: ``safetensors`` writes one file that any reader of safetensors opens, ``orbax`` a checkpoint that orbax
             restores as this tree.
@@ -37,7 +38,7 @@ def save_variables(
     """
     if path.exists():
         raise WeightsError(f"there is {path} already: remove it, or give another path")
-    host = jax.device_get(variables)
+    host = jax.device_get(separated_variables(variables))
     names = None if class_names is None else strict_json.dumps(list(class_names))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -30,7 +30,7 @@ def test_it_prints_the_tables_of_each_point_and_what_its_figures_leave_out(rows,
     assert said.endswith("toy h100:8 b64 bfloat16: it does not fit\n")
     assert main(["compile-report", "toy", "--brief"]) == 0
     said = capsys.readouterr().out
-    assert "images/s" in said
+    assert "layout MB" in said
     assert "the layers that move most bytes" not in said
 
 

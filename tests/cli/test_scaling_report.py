@@ -19,7 +19,7 @@ def pretended(monkeypatch, one_device):
     """Takes a device of this machine for two H100 that take 1 ms for an image."""
 
     def compile_for(config, data, topology, known, batch):
-        return Step(batch, 1e-3 * batch, (Exchange("all-reduce", 1_000_000, None, blocking=False),), 10**9)
+        return Step(batch, (1e-3 * batch,), (Exchange("all-reduce", 1_000_000, None, blocking=False),), 10**9)
 
     class Two:
         class mesh:
@@ -58,6 +58,7 @@ def test_it_prints_draws_and_keeps_what_it_predicts(pretended, monkeypatch, caps
     ("arguments", "sentence"),
     [
         ((), "scaling-report has nothing to do: give --topology, as in h100:8, --simulated or --measured"),
+        (("--simulated", "2", "--plot", "plot.png"), "--plot draws what is predicted for many chips: give --topology"),
         (("--topology", "h100:1"), "--topology h100:1 is a single chip, which exchanges nothing: name one of two"),
         (("--topology", "h100:2", "--machine", "t4"), "no bandwidth between chips is known of t4"),
         (("--topology", "h100:2", "--batch-norm-scopes", "0"), "--batch-norm-scopes 0 is no scope: give global, local"),

@@ -78,7 +78,7 @@ def test_the_forward_pass_waits_for_the_statistics_of_the_global_batch_alone(sco
     blocking = [each.bytes for each in step.exchanges if each.blocking]
     assert sum(blocking) == waited * size_of(assembly.abstract_state.batch_stats)
     assert {each.chips for each in step.exchanges} == {None}
-    assert step.compute_seconds > 0
+    assert step.compute_seconds() > 0
 
 
 def test_groups_of_devices_stay_groups_of_chips():

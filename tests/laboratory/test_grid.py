@@ -22,9 +22,10 @@ def test_every_combination_is_a_point_once(tiny):
         dtype=("bfloat16", "bfloat16"),
         remat=("none", "all", "1"),
         wrapper=("jit", "pmap"),
+        scan=("off", "on"),
     )
     points = [point for point, _ in grid.points([tiny, tiny], DEVICES)]
-    assert len(points) == len(set(points)) == 2 * 2 * 1 * 2 * 2  # all is 1, because the network has one stage
+    assert len(points) == len(set(points)) == 2 * 2 * 1 * 2 * 2 * 2  # all is 1, because the network has one stage
     assert {point.remat for point in points} == {(), (1,)}
     assert {point.lowering for point in points} == {"auto"}
 
@@ -33,9 +34,12 @@ def test_a_recipe_keeps_what_nothing_is_said_about(tiny):
     ((point, of),) = Grid().points([tiny], DEVICES)
     assert of is tiny
     assert point.config(tiny.config) == tiny.config
-    changed = dataclasses.replace(point, dtype="bfloat16", remat=(1,), wrapper="pmap", batch_size=8, lowering="xla")
+    changed = dataclasses.replace(
+        point, dtype="bfloat16", remat=(1,), wrapper="pmap", batch_size=8, lowering="xla", scan=True
+    )
     config = changed.config(tiny.config)
     assert (config.model.dtype, config.model.remat, config.model.lowering) == ("bfloat16", (1,), "xla")
+    assert config.model.scan
     assert (config.parallel.wrapper, config.data.batch_size) == ("pmap", 8)
     assert config.optimizer == tiny.config.optimizer
 
@@ -59,12 +63,24 @@ def test_a_network_takes_its_own_images_a_number_on_each_device(name, shape, cla
 
 def test_labels_tell_points_apart_and_name_no_folders(tiny):
     grid = Grid(
-        topology=("h100:8",), dtype=("float32", "bfloat16"), remat=("none", "1"), lowering=("auto", "gemm"), batch=(8,)
+        topology=("h100:8",),
+        batch=(8,),
+        dtype=("float32", "bfloat16"),
+        lowering=("auto", "gemm"),
+        remat=("none", "1"),
+        layers=("ours", "flax"),
+        scan=("off", "on"),
     )
     labels = [point.label for point, _ in grid.points([tiny], DEVICES)]
-    assert len(set(labels)) == 8
+    assert len(set(labels)) == 32
     assert labels[0] == "tiny h100:8 b8 float32"
-    assert labels[-1] == "tiny h100:8 b8 bfloat16 gemm remat 1"
+    assert labels[-1] == "tiny h100:8 b8 bfloat16 gemm remat 1 plain Flax scanned"
+
+
+def test_blocks_can_be_scanned(tiny):
+    points = [point for point, _ in Grid(scan=("off", "on"), batch=(8,)).points([tiny], DEVICES)]
+    assert [point.config(tiny.config).model.scan for point in points] == [False, True]
+    assert points[1].label == f"{points[0].label} scanned"
 
 
 def test_a_recipe_comes_before_a_network_and_a_path_is_a_path():

@@ -19,6 +19,13 @@ PATHS = {
         "stage1_block0/norm1",
     ),
     "jit(step)/while/body/closed_call/jvp(ResNet)/norm1/mul": ("forward", "norm1"),
+    "jit(step)/transpose(jvp(ResNet))/ResNet.blocks/ResNet.loop/while/body/closed_call/stage1_block1-2/BasicBlock_0/"
+    "conv1/transpose()/transpose": ("backward", "stage1_block1-2/conv1"),
+    "jit(step)/jvp(ResNet)/ResNet.blocks/ResNet.loop/while/body/closed_call/stage1_block1-2/BasicBlock_0/norm1/mul": (
+        "forward",
+        "stage1_block1-2/norm1",
+    ),
+    "jit(step)/(transpose(jvp(LeNet))/conv1/reduce_sum:transpose(jvp(LeNet))/dense3/dot_general)": ("backward", ""),
     "jit(step)/jit(shmap_body)/transpose(jvp(ResNet))/norm1/psum": ("backward", "norm1"),
     "jit(step)/augmentation/vmap(jit(_shuffle))/threefry2x32": ("augmentation", ""),
     "jit(step)/jvp(loss)/reduce_max": ("loss", ""),

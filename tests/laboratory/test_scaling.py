@@ -15,7 +15,7 @@ from jaxcnn.laboratory.scaling import Exchange, Scaling, Step, cost, images_per_
 H100 = machine("h100")
 GRADIENT = Exchange("all-reduce", 100_000_000, None, blocking=False)
 STATISTICS = Exchange("all-reduce", 1_000, None, blocking=True)
-STEPS = {batch: Step(batch, 1e-3 * batch, (GRADIENT, STATISTICS), 10**9) for batch in (1, 32, 256)}
+STEPS = {batch: Step(batch, (1e-3 * batch,), (GRADIENT, STATISTICS), 10**9) for batch in (1, 32, 256)}
 SCALING = Scaling(H100, STEPS)
 
 
@@ -41,7 +41,7 @@ def test_a_step_is_what_its_program_computes_and_exchanges():
         exchange(24, everybody),  # merged from the statistics' and the gradient's: it is too late to be waited for
     )
     step = step_of(Program(kernels, 4, "gpu"), H100, batch=16, devices=4, memory_bytes=5)
-    assert step.compute_seconds == pytest.approx(3 * bound(kernels[0], H100) + bound(kernels[3], H100))
+    assert step.compute_seconds() == pytest.approx(3 * bound(kernels[0], H100) + bound(kernels[3], H100))
     assert [(each.bytes, each.chips, each.blocking) for each in step.exchanges] == [
         (16, None, True),
         (8, 2, True),
@@ -49,6 +49,8 @@ def test_a_step_is_what_its_program_computes_and_exchanges():
         (400, None, False),
         (24, None, False),
     ]
+    # Four kernels take 10 ms at least.
+    assert step.compute_seconds(0.01) == pytest.approx(0.04)
     assert Step.from_json(step.to_json()) == step
     # Two devices of a TPU v3 are a chip.
     of_v3 = step_of(Program(kernels, 4, "tpu"), machine("v3"), batch=16, devices=4, memory_bytes=5)
@@ -76,6 +78,13 @@ def test_computation_between_compiled_steps_is_interpolated(batch, chips):
     assert found.fastest <= found.slowest
 
 
+def test_small_kernels_take_their_floor():
+    step = Step(8, (1e-6, 5e-6, 1e-3), (), 0)
+    assert step.compute_seconds() == pytest.approx(1.006e-3)
+    found = Scaling(H100, {8: step}, kernel_floor=2e-6).predict(4, 8)
+    assert found.fastest == found.slowest == pytest.approx(1.007e-3)
+
+
 @pytest.mark.parametrize("batch", [0, 257])
 def test_nothing_is_extrapolated(batch):
     with pytest.raises(ValueError, match=r"not between those of compiled steps: \[1, 32, 256\]"):
@@ -93,7 +102,7 @@ def test_weak_scaling_keeps_the_images_of_a_chip_and_strong_those_of_a_step():
 
 def test_a_groups_exchange_does_not_grow():
     group = Exchange("all-reduce", 1_000, 8, blocking=True)
-    scaling = Scaling(H100, {1: Step(1, 1e-3, (group,), 0)})
+    scaling = Scaling(H100, {1: Step(1, (1e-3,), (group,), 0)})
     times = [scaling.predict(chips, 1).blocking_seconds for chips in (2, 8, 64, 4096)]
     assert 0 < times[0] < times[1] == times[2] == times[3]
 

@@ -35,7 +35,7 @@ def compiled(monkeypatch, one_device):
         asked.append((config.parallel.batch_norm, config.parallel.shard_optimizer, batch))
         if batch > 300:
             raise DoesNotFit(f"{batch} images do not fit")
-        return Step(batch, 1e-4 * batch, (Exchange("all-reduce", 50_000_000, None, blocking=False),), 10**9)
+        return Step(batch, (1e-4 * batch,), (Exchange("all-reduce", 50_000_000, None, blocking=False),), 10**9)
 
     monkeypatch.setattr(module, "compile_for", pretend)
     return asked, Chips(one_device, "h100:8", machine("h100"))
@@ -89,7 +89,7 @@ def test_efficiency_is_against_the_first_number_of_chips(compiled):
 
 
 def test_published_runs_stand_beside_what_is_predicted_of_them():
-    steps = {batch: Step(batch, 1e-4 * batch, (), 0) for batch in (1, 100, 400)}
+    steps = {batch: Step(batch, (1e-4 * batch,), (), 0) for batch in (1, 100, 400)}
     runs = runs_of("resnet50", "h100", "bfloat16")
     found = compare(runs, Scaling(machine("h100"), steps))
     assert [each.run for each in found] == list(runs)
@@ -111,7 +111,7 @@ def test_published_runs_stand_beside_what_is_predicted_of_them():
 
 def test_four_pods_that_links_join_are_predicted_as_one():
     runs = [run for run in runs_of("resnet50", "v3", "bfloat16") if run.chips == 4096]
-    step = Step(16, 1e-3, (Exchange("all-reduce", 50_000_000, None, blocking=False),), 0)
+    step = Step(16, (1e-3,), (Exchange("all-reduce", 50_000_000, None, blocking=False),), 0)
     assert len(compare(runs, Scaling(machine("v3"), {16: step}))) == 2
 
 
@@ -125,7 +125,7 @@ def test_a_kept_step_is_found_by_all_that_it_depends_on(tmp_path):
     assert key_of(renamed, "h100:8", "h100", 32) == keys[0]
     file = tmp_path / "folder" / "kept.json"
     kept = Kept(file)
-    step = Step(1, 0.5, (Exchange("all-gather", 3, 8, blocking=True),), 7)
+    step = Step(1, (0.5,), (Exchange("all-gather", 3, 8, blocking=True),), 7)
     kept.put("a", step)
     kept.put("b", "it does not fit")
     kept.write({"recipe": "r"})
@@ -135,7 +135,7 @@ def test_a_kept_step_is_found_by_all_that_it_depends_on(tmp_path):
     assert json.loads(file.read_text())["recipe"] == "r"
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other"}', '{"format": "jaxcnn scaling-report 1"}'])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": "other"}', '{"format": "jaxcnn scaling-report 2"}'])
 def test_another_file_is_not_written_over(text, tmp_path):
     file = tmp_path / "notes.json"
     file.write_text(text)

@@ -50,8 +50,9 @@ def test_bfloat16_keeps_float32_statistics():
     np.testing.assert_allclose(updated["batch_stats"]["var"], 0.9 + 0.1 * exact, rtol=1e-5)
 
 
-# The statistics of a GPU's are those of each image, joined, where images have 16 pixels or more.
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+# A GPU's statistics are those of each image, joined, where images have 16 pixels or more; a TPU's are taken about the
+# running mean.
+@pytest.mark.parametrize("backend", ["cpu", "gpu", "tpu"])
 def test_axis_name_makes_statistics_global(backend):
     images = jax.random.normal(jax.random.key(0), (16, 4, 5, 2)) * 3 + 1
     variables = BatchNorm(train=True).init(jax.random.key(0), images)
@@ -70,7 +71,7 @@ def test_axis_name_makes_statistics_global(backend):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), updated, expected_updated)
 
 
-@pytest.mark.parametrize(("groups", "backend"), [(2, "cpu"), (4, "cpu"), (4, "gpu"), (8, "gpu")])
+@pytest.mark.parametrize(("groups", "backend"), [(2, "cpu"), (4, "gpu"), (4, "tpu"), (8, "cpu")])
 def test_groups_are_normalized_each_by_itself_with_an_axis_and_without(groups, backend):
     images, cotangent = jax.random.normal(jax.random.key(0), (2, 16, 4, 5, 2)) * 3 + 1
     variables = BatchNorm(train=True).init(jax.random.key(0), images)

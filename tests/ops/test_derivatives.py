@@ -84,23 +84,35 @@ def plain_batch_norm(x, scale, bias, axes=(0, 1, 2)):
     return centred / jnp.sqrt(jnp.square(centred).mean(axes, keepdims=True) + 1e-3) * scale + bias
 
 
-# A GPU's statistics are those of each image, joined; images of fewer than 16 pixels are like a CPU's.
-BACKENDS = pytest.mark.parametrize("backend", ["cpu", pytest.param("gpu", marks=pytest.mark.slow)])
+# A GPU's statistics are those of each image, joined; a TPU's are taken about a guess, here a good one and a bad one.
+GUESSES = [("gpu", None), ("tpu", 0.1), ("tpu", 100.0)]
+BACKENDS = pytest.mark.parametrize(
+    ("backend", "guess"), [("cpu", None), *(pytest.param(*each, marks=pytest.mark.slow) for each in GUESSES)]
+)
 
 
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_batch_normalization(backend):
+def norm_about(guess, **options):
+    return functools.partial(
+        batch_norm, epsilon=1e-3, shift=None if guess is None else jnp.full(2, guess, float), **options
+    )
+
+
+@pytest.mark.parametrize(
+    ("backend", "guess"),
+    [("cpu", None), ("gpu", None), ("tpu", 0.1), pytest.param("tpu", 100.0, marks=pytest.mark.slow)],
+)
+def test_batch_normalization(backend, guess):
     def ours(*arrays):
-        return batch_norm(*arrays, epsilon=1e-3)[0]
+        return norm_about(guess)(*arrays)[0]
 
     with rules_of(backend):
         compare(ours, plain_batch_norm, (3, 4, 5, 2), (2,), (2,))
 
 
 @BACKENDS
-def test_batch_normalization_in_groups(backend):
+def test_batch_normalization_in_groups(backend, guess):
     def ours(*arrays):
-        return batch_norm(*arrays, epsilon=1e-3, groups=2)[0]
+        return norm_about(guess, groups=2)(*arrays)[0]
 
     def plain(x, *parameters):
         return jnp.concatenate([plain_batch_norm(part, *parameters) for part in jnp.split(x, 2)])
@@ -110,9 +122,9 @@ def test_batch_normalization_in_groups(backend):
 
 
 @BACKENDS
-def test_batch_normalization_over_a_mapped_axis(backend):
+def test_batch_normalization_over_a_mapped_axis(backend, guess):
     def ours(x, scale, bias):
-        norm = functools.partial(batch_norm, epsilon=1e-3, axis_name="data")
+        norm = norm_about(guess, axis_name="data")
         return jax.vmap(norm, (0, None, None), axis_name="data")(x, scale, bias)[0]
 
     plain = functools.partial(plain_batch_norm, axes=(0, 1, 2, 3))

@@ -51,11 +51,11 @@ def test_gradients_of_every_order_equal_those_jax_derives():
         np.testing.assert_allclose(affine_norm(x, scale, bias, mean, var, epsilon=1e-3), ours(x, scale, bias))
 
 
-@pytest.mark.parametrize("backend", ["cpu", "gpu"])
-def test_a_large_mean_costs_no_digits(backend):
+@pytest.mark.parametrize(("backend", "guess"), [("cpu", 0.0), ("gpu", 0.0), ("tpu", 0.0), ("tpu", 999.9)])
+def test_a_large_mean_costs_no_digits(backend, guess):
     x = jax.random.normal(jax.random.key(0), (64, 8, 8, 1)) * 0.1 + 1000
     with rules_of(backend):
-        normalized, mean, var = batch_norm(x, jnp.ones(1), jnp.zeros(1), epsilon=0.0)
+        normalized, mean, var = batch_norm(x, jnp.ones(1), jnp.zeros(1), epsilon=0.0, shift=jnp.full(1, guess))
     exact = np.asarray(x, np.float64)
     np.testing.assert_allclose(mean, exact.mean((0, 1, 2)), rtol=1e-6)
     np.testing.assert_allclose(var, exact.var((0, 1, 2)), rtol=1e-4)
@@ -89,12 +89,30 @@ def test_a_large_mean_costs_narrow_values_no_more_than_their_own_rounding(dtype,
 
 @pytest.mark.parametrize("shape", [(6, 3), (5, 3, 3, 2), (3, 17, 4), (2, 4, 5, 3)], ids=str)
 def test_statistics_in_one_pass_equal_those_in_two(shape):
-    x = jax.random.normal(jax.random.key(0), shape) * 3 + 5
-    found = []
-    for backend in ("cpu", "gpu"):
+    x, ones = jax.random.normal(jax.random.key(0), shape) * 3 + 5, jnp.ones(shape[-1])
+    exact, *others = [
+        norm_of(backend)(x, ones, ones, epsilon=1e-5, shift=4 * ones) for backend in ("cpu", "gpu", "tpu")
+    ]
+    for found in others:
+        jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), found, exact)
+
+
+def test_a_constant_channel_has_no_variance():
+    x = jnp.full((4, 8, 8, 2), 300.0)
+    for backend in ("cpu", "gpu", "tpu"):
+        normalized, _, var = norm_of(backend)(x, jnp.ones(2), jnp.zeros(2), epsilon=1e-5, shift=jnp.zeros(2))
+        np.testing.assert_allclose(var, 0, atol=1e-6)
+        np.testing.assert_allclose(normalized, 0, atol=1e-2)
+
+
+def norm_of(backend):
+    """Batch normalization as another backend computes it."""
+
+    def norm(*arrays, **options):
         with rules_of(backend):
-            found.append(batch_norm(x, jnp.ones(shape[-1]), jnp.zeros(shape[-1]), epsilon=1e-5))
-    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-5), *found)
+            return batch_norm(*arrays, **options)
+
+    return norm
 
 
 @settings(max_examples=6, deadline=None)

@@ -10,6 +10,7 @@ from jax import lax
 
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
+from jaxcnn.ops.relu import relu_and_max_pool
 from jaxcnn.ops.window import resolve_padding
 from tests.ops import reference
 
@@ -58,6 +59,20 @@ def test_average_pool(problem, count_padding):
     expected = reference.pool(images, window, strides, explicit, ceil_mode, mean)
     options = {"strides": strides, "padding": padding, "ceil_mode": ceil_mode, "count_padding": count_padding}
     np.testing.assert_allclose(average_pool(jnp.asarray(images), window, **options), expected, rtol=1e-5, atol=1e-6)
+
+
+@settings(max_examples=6, deadline=None)
+@given(problems((False,)), st.sampled_from(["cpu", "gpu"]))
+def test_rectified_values_are_pooled_in_the_same_bits_in_either_order(problem, backend):
+    images, window, strides, _, explicit, _ = problem
+    options = {"strides": strides, "padding": explicit}
+    cotangent = np.random.default_rng(0)
+    with rules_of(backend):
+        found, pull_back = jax.vjp(lambda x: relu_and_max_pool(x, window, **options), jnp.asarray(images))
+        expected, plain = jax.vjp(lambda x: max_pool(jax.nn.relu(x), window, **options), jnp.asarray(images))
+        np.testing.assert_array_equal(found, expected)
+        along = jnp.asarray(cotangent.standard_normal(found.shape), jnp.float32)
+        np.testing.assert_array_equal(pull_back(along)[0], plain(along)[0])
 
 
 @settings(max_examples=6, deadline=None)

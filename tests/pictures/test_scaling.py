@@ -13,7 +13,7 @@ from jaxcnn.pictures.scaling import plot_scaling
 
 def test_ranges_are_drawn_and_published_runs_beside_them(tmp_path):
     pytest.importorskip("matplotlib")
-    steps = {32: Step(32, 5e-3, (Exchange("all-reduce", 50_000_000, None, blocking=False),), 0)}
+    steps = {32: Step(32, (5e-3,), (Exchange("all-reduce", 50_000_000, None, blocking=False),), 0)}
     predictions = Scaling(machine("h100"), steps).weak([1, 8, 64, 4096], 32)
     series = Series(Variant("global", False), "weak", 32, tuple(predictions))
     runs = runs_of("resnet50", "h100", "bfloat16")
