@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import gzip
 from pathlib import Path
 
 import jax
@@ -18,6 +19,7 @@ from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.recipes import load_config
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+GOLDEN = Path(__file__).parent.parent / "golden"
 LOSS_AND_ERRORS = 4 + 4
 """The sums that all devices add up: a float32 and an int32."""
 
@@ -87,6 +89,18 @@ def test_groups_of_devices_stay_groups_of_chips():
     assert {each.chips for each in step.exchanges if each.blocking} == {2}
     # The gradient's sums are over all chips; those of scale and bias first over a group, then over the 4 groups.
     assert {each.chips for each in step.exchanges} == {None, 2, 4}
+
+
+@pytest.mark.parametrize(("name", "platform", "devices"), [("h100_8", "gpu", 8), ("v5e_2x2", "tpu", 4)])
+def test_gpus_and_tpus_exchange_the_same_in_bfloat16(name, platform, devices):
+    """Programs of the same network, which `tests/golden/make_programs.py` compiled for devices that are not there."""
+    program = Program.parse(gzip.decompress((GOLDEN / f"program_{name}.txt.gz").read_bytes()).decode(), platform)
+    assembly, _ = tiny(8, "jit", "global")
+    statistics = size_of(assembly.abstract_state.batch_stats)
+    # Gradients of scale and bias are summed in float32; those of kernels, and of the classifier, in bfloat16.
+    gradient = statistics + (size_of(assembly.abstract_state.params) - statistics) // 2
+    assert exchanged(program) == gradient + statistics + LOSS_AND_ERRORS
+    assert program.devices == devices
 
 
 @pytest.fixture
