@@ -1,7 +1,7 @@
 """Compiles training steps for devices that need not be there, and reports what became of each.
 
     jaxcnn compile-report resnet50 resnet152 --topology v5e:4x4 h100:8 --dtype bfloat16 --json report.json
-    jaxcnn compile-report resnet50_imagenet --wrapper jit shard_map pmap --remat none all --scan unrolled scanned
+    jaxcnn compile-report resnet50_imagenet --wrapper jit shard_map pmap --remat none all --scan off on
     jaxcnn compile-report resnet50 --topology h100:1 --batch 256 --dtype bfloat16 --against before.json --plot step.png
 
 What is named is a recipe or a network; a network's step is plain SGD on images that are not augmented. Each option may

@@ -6,7 +6,6 @@ wider, ResNeXt (Xie et al., arXiv:1611.05431) makes it wider and groups its 3x3 
 
 import functools
 import itertools
-from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
@@ -35,8 +34,11 @@ class Block(nn.Module):
     norm: Layer
     drop_path: Layer
     last_scale_init: nn.initializers.Initializer = nn.initializers.ones
-    last_relu: Callable[[jax.Array], jax.Array] = kept_relu
-    """The rectifier of the sum."""
+    kept: bool = True
+    """Whether the backward pass needs the result anyway, which it does of all blocks but the last."""
+
+    def _rectified(self, x: jax.Array) -> jax.Array:
+        return kept_relu(x) if self.kept else nn.relu(x)
 
     def _shortcut(self, x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         """Returns x where shapes agree, else the paper's option A (no parameters) or B (a 1x1 projection) of it."""
@@ -60,7 +62,7 @@ class BasicBlock(Block):
         y = nn.relu(self.norm(name="norm1")(y))
         y = self.conv(self.features, (3, 3), padding=((1, 1), (1, 1)), name="conv2")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm2")(y)
-        return self.last_relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
+        return self._rectified(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
 
 
 class Bottleneck(Block):
@@ -83,7 +85,7 @@ class Bottleneck(Block):
         y = nn.relu(self.norm(name="norm2")(y))
         y = self.conv(self.features * 4, (1, 1), name="conv3")(y)
         y = self.norm(scale_init=self.last_scale_init, name="norm3")(y)
-        return self.last_relu(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
+        return self._rectified(self.drop_path(name="drop_path")(y) + self._shortcut(x, y.shape))
 
 
 class ResNet(BatchNormNetwork, Repeating):
@@ -154,8 +156,8 @@ class ResNet(BatchNormNetwork, Repeating):
             block = functools.partial(self.block(self.block_type, stage), features=features, strides=1, **arguments)
             own_rates = list(itertools.islice(rates, blocks))
             strides = 2 if stage > 1 else 1
-            # What the last block returns is averaged at once, and is not kept.
-            of_last: dict[str, Option] = {"last_relu": nn.relu} if stage == len(self.stage_sizes) else {}
+            # What the last block returns is averaged at once.
+            of_last: dict[str, Option] = {"kept": False} if stage == len(self.stage_sizes) else {}
             x = self.blocks(f"stage{stage}_block", block, x, own_rates, train, of_last, strides=strides)
         return Classifier(self.num_classes, train, self.dropout_rate, self.dtype, name="classifier")(self.last_map(x))
 
