@@ -132,7 +132,7 @@ FLOPS = json.loads((TESTS / "golden" / "program_flops.json").read_text())
 
 @pytest.mark.parametrize("name", [name for name in PLATFORMS if FLOPS.get(name)])
 def test_arithmetic_is_what_the_compiler_counted(name):
-    """It counts loops once, with their conditions, and some reductions of a few numbers not; compilers for GPUs none."""
+    """It counts loops once, with their conditions, and differs by a few numbers; compilers for GPUs count nothing."""
     assert sum(each.flops for each in stored(name).kernels) == pytest.approx(FLOPS[name], rel=1e-3)
 
 
