@@ -212,7 +212,7 @@ def _check(path: Path, about: JsonObject, assembly: Assembly, recipe: Recipe | N
         for name in now[part.name] | before:
             if now[part.name].get(name) != before.get(name):
                 raise StepError(_sentence(path, part, name, before.get(name), now[part.name].get(name)))
-    kept = from_json(json.dumps(about["config"]))
+    kept = from_json(strict_json.dumps(about["config"]))
     for option, (old, new) in differences(kept, assembly.config).items():
         if option not in _FREE and not option.startswith("published."):
             raise StepError(

@@ -73,6 +73,7 @@ def test_both_modes_agree_in_training(dtype, tolerance):
     check_that_modes_agree(*small(dtype=jnp.dtype(dtype), batch_norm_groups=2), tolerance)
 
 
+@pytest.mark.slow
 def test_the_product_of_a_hessian_and_a_vector_is_the_same_forward_over_reverse_and_reverse_over_forward():
     outputs, (params, images) = small()
 

@@ -127,6 +127,7 @@ def test_predict_names_what_it_can_and_says_what_it_cannot(run, tmp_path, capsys
     assert "no image file is given: name at least one" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_run_starts_from_the_weights_of_another(run, tmp_path):
     folder, _ = run
     base = dataclasses.replace(load_config(TINY), init_from=str(folder), epochs=0.05)

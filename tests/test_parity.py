@@ -59,6 +59,8 @@ SLOW = (
     "timm_regnetx_004_64",
     "timm_resnet18_64",
     "timm_vgg11_64",
+    "timm_regnety_002_64",
+    "vgg11",
     "vgg16",
     "vgg16_bn",
     "wide_resnet50_2",

@@ -59,6 +59,7 @@ def test_what_is_in_photographs_by_a_file(name):
     check(loading.load(f"efficientnet_{name}", str(find_published(f"efficientnet_{name}", name).path())), LITES[name])
 
 
+@pytest.mark.slow
 def test_the_command_names_a_photograph(capsys):
     command = ["predict", str(PHOTOS / "coffee.jpg"), "--model", "efficientnet_lite0", "--weights", "lite0"]
     assert main([*command, "--top-k", "1"]) == 0

@@ -30,7 +30,7 @@ NETWORKS = (
 )
 
 
-QUICK = {"alexnet_2012", "lenet5", "resnext50_32x4d"}
+QUICK = {"alexnet_2012", "lenet5"}
 
 
 @pytest.mark.parametrize(

@@ -260,6 +260,7 @@ def test_a_state_of_another_layout_cannot_go_on(here):
     assert contents(here / "half") == before
 
 
+@pytest.mark.slow
 def test_another_top_k_is_measured_anew(here):
     config = small(model=dataclasses.replace(small().model, num_classes=3))
     go(config, "three")
@@ -385,6 +386,7 @@ def test_two_that_begin_at_once(here, monkeypatch):
     assert list((here / "new").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_run_in_a_thread_trains_and_leaves_the_signals_alone(here, original):
     handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
     found = []
@@ -403,7 +405,9 @@ def full(*_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-@pytest.mark.parametrize("what", ["checkpoint", "log", pytest.param("scalars", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "what", ["checkpoint", *(pytest.param(each, marks=pytest.mark.slow) for each in ("log", "scalars"))]
+)
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(here, original, monkeypatch, capsys, what):
     """The run is at step 2, and the disk is full when it has made the third."""
     advance = Reporter.advance

@@ -152,6 +152,7 @@ def test_a_run_is_a_function_of_its_seed(finished, tmp_path):
         assert_same(final_state(tmp_path / "other").params, final_state(workdir).params)
 
 
+@pytest.mark.slow
 def test_augmentations_may_change_the_images_size(tmp_path):
     """LeNet's dense layers take one size only: that of the augmented images, in training and after it; in float16."""
     data = dataclasses.replace(tiny().data, train_crop=Resize(size=20), evaluation_crop=Resize(size=16))
@@ -165,7 +166,7 @@ def test_augmentations_may_change_the_images_size(tmp_path):
         run(dataclasses.replace(config, augmentations=()), tmp_path / "other")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_the_run_goes_on_to_the_same_bits(finished, tmp_path, monkeypatch, number):
     workdir, result = finished
     handler, advance = signal.getsignal(number), runs.Reporter.advance
@@ -221,6 +222,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_used(finished, 
     assert_same(final_state(tmp_path / "run"), final_state(workdir))
 
 
+@pytest.mark.slow
 def test_a_moving_average_is_kept_measured_and_restored(finished, tmp_path, monkeypatch):
     workdir, _ = finished
     config = tiny(ema=EMAConfig(decay=0.9, every_steps=2), epochs=0.7)
@@ -308,6 +310,7 @@ def test_an_interruption_loses_no_bad_step_and_no_count_of_those_in_a_row(tmp_pa
         run(config, tmp_path / "other")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_without_sums_goes_on_as_those_of_earlier_releases(finished, tmp_path, monkeypatch):
     workdir, result = finished
     go_on = stop_after(monkeypatch, 10)
@@ -354,6 +357,7 @@ def test_too_many_bad_steps_in_a_row_stop_the_run(tmp_path, monkeypatch, log_eve
     assert loading.restore_state(tmp_path / "run").step == 8
 
 
+@pytest.mark.slow
 def test_stream_and_device_train_the_same(finished, tmp_path):
     workdir, result = finished
     config = tiny()
@@ -415,6 +419,7 @@ def three_classes(**changes):
     return tiny(epochs=0.6, data=data, checkpoint=CheckpointConfig(keep=1), **changes)
 
 
+@pytest.mark.slow
 def test_few_classes_are_measured_by_the_k_that_say_something(tmp_path, capsys):
     result = run(three_classes(), tmp_path / "run")
     assert set(result.errors) == {1}

@@ -20,6 +20,7 @@ BETWEEN_OURSELVES = {
     "benchmarks/training.py",
     "config/registry.py",
     "devices/processes.py",
+    "laboratory/kept_steps.py",
     "training/lock.py",
     "training/manifest.py",
     "trials/fuzzing.py",

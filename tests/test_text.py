@@ -134,6 +134,7 @@ def test_predict_shows_the_names_it_was_given(tmp_path, monkeypatch, capsys):
     assert list(map(str, asked)) == paths
 
 
+@pytest.mark.slow
 def test_a_run_says_and_logs_foreign_names(tmp_path, capsys):
     """Training, evaluation and prediction on classes and files with names of every sort."""
     root = tmp_path / "x[" / "b] [old]"  # the path holds the end of a markup that never began

@@ -178,7 +178,7 @@ def at_step(state: optax.OptState, step: jax.Array) -> optax.OptState:
 
 def _stacked_axes(params: PyTree, is_stacked: IsStacked) -> PyTree:
     """Returns a tree of the number of axes along which each parameter stacks those of several layers: 0 or 1."""
-    return jax.tree_util.tree_map_with_path(lambda path, _: int(is_stacked(path[0].key)), params)
+    return jax.tree_util.tree_map_with_path(lambda path, _: int(bool(path) and is_stacked(path[0].key)), params)
 
 
 def decay_mask(decayed: str, params: PyTree, is_stacked: IsStacked = none_is_stacked) -> PyTree:

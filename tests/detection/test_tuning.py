@@ -41,6 +41,7 @@ def leaves(variables):
     return flax.traverse_util.flatten_dict(dict(variables), sep="/")
 
 
+@pytest.mark.slow
 def test_a_step_shows_objects_and_background_as_asked_and_every_region_once_an_epoch():
     made, shown = feed(), []
     for batch in made.training(0, 5):

@@ -240,7 +240,10 @@ def test_a_protocol_is_its_reference(network, folder, protocol):
         assert np.abs(other - (softmax(scores) if average == "scores" else scores)).max() > 1e-3
 
 
-@pytest.mark.parametrize(("protocol", "batch_size"), [("single", 1), ("single", 25), ("alexnet", 25), ("vgg", 1)])
+@pytest.mark.parametrize(
+    ("protocol", "batch_size"),
+    [("single", 1), ("single", 25), ("alexnet", 25), pytest.param("vgg", 1, marks=pytest.mark.slow)],
+)
 def test_batches_and_devices_change_nothing(network, folder, protocol, batch_size):
     """There are 13 images for 8 devices, so 5 are left for the second batch."""
     views, _ = OURS[protocol]
@@ -249,6 +252,7 @@ def test_batches_and_devices_change_nothing(network, folder, protocol, batch_siz
     assert found.known.all()
 
 
+@pytest.mark.slow
 def test_dense_layers_see_every_position(folder):
     """VGG's protocol averages class score maps over positions, then probabilities over mirror images and scales."""
     model = TinyVGG()

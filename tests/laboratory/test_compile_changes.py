@@ -39,7 +39,7 @@ kernels = st.builds(
 )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(st.lists(kernels, max_size=4), st.lists(kernels, max_size=4))
 def test_sums_add_up_whatever_they_are_grouped_by(some, others):
     assert Totals.of(some) + Totals.of(others) == Totals.of([*some, *others])

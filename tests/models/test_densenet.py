@@ -37,6 +37,7 @@ def test_multiply_adds_are_torchvisions(name, billions):
     assert describe(name).multiply_adds / 1e9 == pytest.approx(billions, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_old_names_of_the_published_files_are_known():
     with np.load(PARITY / "densenet121.npz") as stored:
         shapes = json.loads(str(stored["state_dict"]))

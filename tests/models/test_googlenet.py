@@ -80,6 +80,7 @@ def test_auxiliary_heads_are_returned_in_training_and_made_before(name, count):
     assert plain.keys() == evaluated["params"].keys() - {"auxiliary1", "auxiliary2"}
 
 
+@pytest.mark.slow
 def test_a_files_heads_are_loaded_where_there_are_heads():
     with np.load(PARITY / "googlenet.npz") as stored:
         shapes = json.loads(str(stored["state_dict"]))

@@ -52,6 +52,7 @@ def test_the_auxiliary_head_is_returned_in_training_and_made_before():
     assert plain["params"].keys() == evaluated["params"].keys() - {"auxiliary1"}
 
 
+@pytest.mark.slow
 def test_a_files_head_is_loaded_where_there_is_a_head():
     with np.load(PARITY / "inception_v3.npz") as stored:
         shapes = json.loads(str(stored["state_dict"]))

@@ -205,6 +205,7 @@ def test_the_papers_regnets_that_differ_from_torchvisions(name, count):
     assert sum(leaf.size for leaf in jax.tree.leaves(abstract(name, widths="paper")[0]["params"])) == count
 
 
+@pytest.mark.slow
 def test_regnet_has_finite_gradients_and_drops_paths():
     model = RegNet(3, 8, 4, 2, 8, squeeze_excite=True, num_classes=3, drop_path_rate=0.5)
     images = jax.random.normal(jax.random.key(1), (4, 32, 32, 3))

@@ -199,6 +199,7 @@ def test_rules_that_cannot_be_followed_are_refused(rules, sentence):
         load_variables(model, name, own_state())
 
 
+@pytest.mark.slow
 def test_auxiliary_heads_for_images_of_another_size():
     name = "nasnet_a_cifar"
     model = jaxcnn.create_model(name, auxiliary_heads=True, lowering="xla").clone(cells=1, features=4, stem_features=6)
