@@ -93,6 +93,18 @@ class DataParallel:
 
                 return run
 
+    def spread(self, tree: PyTree, axis: int = 0) -> PyTree:
+        """Returns the same arrays, split over the devices along an axis; for use in a jitted function.
+
+        Under ``jit`` the compiler chooses where an array lies. After an operation that mixes the images of a batch, as
+        MixUp does, it would leave the whole batch on each device, and each would compute all of it. The other wrappers
+        split their arguments themselves.
+        """
+        if self.wrapper != "jit" or self.mesh.size == 1:
+            return tree
+        sharding = NamedSharding(self.mesh, PartitionSpec(*[None] * axis, AXIS))
+        return jax.tree.map(lambda x: lax.with_sharding_constraint(x, sharding), tree)
+
     def vary(self, tree: PyTree) -> PyTree:
         """Returns the same values marked as each device's own, so that their gradients are, too; for `over_devices`."""
         if self.wrapper != "shard_map":

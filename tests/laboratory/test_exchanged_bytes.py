@@ -9,6 +9,7 @@ import jax
 import pytest
 
 from jaxcnn.assembly import assemble
+from jaxcnn.config import MixUpOrCutMix
 from jaxcnn.devices.machines import machine
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.topologies import over_topology
@@ -139,3 +140,21 @@ def test_resnet50_exchanges_the_same_bytes_over_any_number_of_devices(package, t
     shared = 4 * (256 + 512 + 1024 + 2048) if topology.startswith("v5e") else 0
     expected = gradient + statistics + LOSS_AND_ERRORS - shared
     assert exchanged(program) == (0 if devices == 1 else expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_each_gpu_computes_its_own_part_of_a_batch_whose_images_are_mixed(micro_batches):
+    """XLA's GPU backend would keep the whole batch on each device after they are mixed, and each would compute it."""
+    pytest.importorskip("jax_plugins.xla_cuda13")
+    config = with_scope(load_config(RECIPES / "tiny.py"), "jit", "global", 64)
+    parallel = dataclasses.replace(config.parallel, micro_batches=micro_batches)
+    found = []
+    for augmentations in ((), (MixUpOrCutMix(),)):
+        with rules_of("gpu"):
+            _, program = compiled(
+                dataclasses.replace(config, augmentations=augmentations, parallel=parallel), over_topology("h100:8")
+            )
+        found.append(program.multiply_adds)
+        assert any(each.collective and each.phase == "backward" for each in program.kernels)
+    assert found[1] == pytest.approx(found[0], rel=0.01)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from jaxcnn.assembly import assemble
+from jaxcnn.assembly import abstract_arguments, assemble
 from jaxcnn.config import ConfigError, ModelConfig, ParallelConfig, Resize
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
@@ -120,6 +120,21 @@ def test_a_sharded_optimizer_changes_nothing_but_where_its_state_lives(wrapper, 
     # The first convolution has one input channel and four features, all others more.
     assert all(leaf.addressable_shards[0].data.size == leaf.size // count for leaf in split)
     assert all(leaf.is_fully_replicated for leaf in jax.tree.leaves(state.variables))
+
+
+def test_arrays_are_spread_whatever_the_compiler_would_choose():
+    parallel = DataParallel.over(jax.devices())
+    spread = jax.jit(lambda x: parallel.spread(x[::-1], axis=1))(jnp.zeros((2, 16, 3)))
+    assert spread.sharding.shard_shape(spread.shape) == (2, 2, 3)
+
+
+@pytest.mark.parametrize("micro_batches", [1, 2])
+def test_the_images_are_spread_after_they_are_augmented_and_in_each_micro_batch(micro_batches):
+    """An augmentation that mixes them may leave all of them on each device."""
+    assembly = assembled(recipe(), 8, micro_batches=micro_batches)
+    traced = assembly.train_step.trace(*abstract_arguments(assembly))
+    # Of images and labels each.
+    assert str(traced.jaxpr).count("sharding_constraint[") == 2 * (1 if micro_batches == 1 else 2)
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
