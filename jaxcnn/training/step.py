@@ -108,6 +108,8 @@ def make_train_step(
         parallel: how the gradient is computed on several devices; by default as the compiler chooses.
         state_shardings: the shardings of the state; by default JAX chooses them.
     """
+    # Where nobody has chosen the devices, the batch may be of any size.
+    spread = parallel.spread if parallel else lambda tree, axis=0: tree
     parallel = parallel or DataParallel.over_all_devices()
 
     def trained_of(params: PyTree) -> PyTree:
@@ -152,7 +154,7 @@ def make_train_step(
 
             no_sums = parallel.vary({"loss": jnp.zeros(()), "top1": jnp.zeros((), jnp.int32)})
             nothing = jax.tree.map(jnp.zeros_like, trained_of(params)), no_sums
-            parts = parallel.spread(jax.tree.map(functools.partial(_interleaved, count=micro_batches), parts), axis=1)
+            parts = spread(jax.tree.map(functools.partial(_interleaved, count=micro_batches), parts), axis=1)
             # On XLA's CPU backend, convolutions take about thirty times as long in a loop as outside of one.
             ((gradients, sums), batch_stats), _ = jax.lax.scan(
                 add, (nothing, batch_stats), (jnp.arange(micro_batches), *parts), unroll=rules_backend() == "cpu"
@@ -164,7 +166,7 @@ def make_train_step(
 
     def step(state: TrainState, totals: Totals, batch: PyTree) -> tuple[TrainState, Totals]:
         with jax.named_scope("augmentation"):
-            images, targets = parallel.spread(prepare(batch))
+            images, targets = spread(prepare(batch))
         key = jax.random.fold_in(dropout_key, state.step)
         loss_scale = state.loss_scale.scale if isinstance(state.loss_scale, LossScale) else jnp.ones(())
         shared = state.params, state.batch_stats, loss_scale, state.step, key
