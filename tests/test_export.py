@@ -112,6 +112,7 @@ def test_the_padding_of_a_symbol_is_that_of_its_value():
         assert list(map(tuple, exported.call(jnp.zeros(length)).tolist())) == expected(length)
 
 
+@pytest.mark.slow
 def test_a_network_and_its_gradients_in_training():
     model = Small(num_classes=3)
     variables = jax.jit(functools.partial(model.init, train=False))(jax.random.key(0), jnp.zeros((1, 8, 8, 4)))

@@ -80,6 +80,7 @@ def test_interrupted_and_resumed_it_ends_in_the_same_bits(trained, tmp_path):
     jax.tree.map(np.testing.assert_array_equal, found.state, expected.state)
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_with_its_own_protocol(trained, capsys):
     folder, _ = trained
     quarters = run_command("evaluate", "run", "--top-k", "1", "views:quarters", "--views.size", "12", folder=folder)

@@ -48,6 +48,7 @@ def check(network, least):
         assert right >= at_least, (name, predicted)
 
 
+@pytest.mark.slow
 def test_what_is_in_photographs():
     check(loading.load("efficientnet_lite0", "lite0"), [least for _, least in EXPECTED.values()])
 

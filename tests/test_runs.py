@@ -326,6 +326,7 @@ def test_a_checkpoint_without_sums_goes_on_as_those_of_earlier_releases(finished
     assert (expected[differing]["step"], found[differing]["images"]) == (12, 2 * 64)
 
 
+@pytest.mark.slow
 def test_settings_of_jax_change_no_bit_of_a_run(finished, tmp_path):
     workdir, result = finished
     with (

@@ -169,6 +169,7 @@ def test_convert_writes_what_predict_reads(tmp_path, monkeypatch, capsys):
     assert "0.1000" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_number_of_classes_is_the_files_and_a_file_names_them(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     shapes = load.variable_shapes("resnet20_cifar", {"num_classes": 3})

@@ -104,15 +104,6 @@ def test_gpus_and_tpus_exchange_the_same_in_bfloat16(name, platform, devices):
     assert program.devices == devices
 
 
-@pytest.fixture
-def quick_compilation():
-    """Compiles without what takes long and has no part in how programs are split over devices."""
-    level = jax.config.jax_optimization_level
-    jax.config.update("jax_optimization_level", "O0")
-    yield
-    jax.config.update("jax_optimization_level", level)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "topology", "devices"),

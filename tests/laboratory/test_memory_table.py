@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
 import pytest
 
 from jaxcnn.errors import UserError
@@ -58,15 +57,6 @@ def test_a_file_of_another_kind_is_left_alone(content, tmp_path, found):
     with pytest.raises(UserError, match=r"other.json cannot be gone on with \(it holds no rows"):
         list(memory_lines([], "h100:8", kept))
     assert kept.read_text() == content
-
-
-@pytest.fixture
-def quick_compilation():
-    """As docs/recipes.md says that its figures were found."""
-    level = jax.config.jax_optimization_level
-    jax.config.update("jax_optimization_level", "O0")
-    yield
-    jax.config.update("jax_optimization_level", level)
 
 
 @pytest.mark.slow

@@ -123,6 +123,7 @@ def test_the_smallest_size_is_the_smallest(form, size):
         trace(Unchecked(form=form), size - 1)
 
 
+@pytest.mark.slow
 def test_the_heads_smallest_size_is_the_smallest():
     with_heads = jaxcnn.create_model("googlenet_2014", auxiliary_heads=True)
     assert trace(with_heads, 79, train=True)[0][2].shape == (2, 1000)
