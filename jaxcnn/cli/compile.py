@@ -14,12 +14,11 @@ from typing import Annotated
 
 import tyro
 
-from jaxcnn.cli.train import DEFAULT_RECIPE
+from jaxcnn.cli.shared import named_recipe, with_options
 from jaxcnn.config import TrainConfig
-from jaxcnn.config.command_line import ROLES, with_chosen_kinds
+from jaxcnn.config.command_line import with_chosen_kinds
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.laboratory.shipping import compile_to_file
-from jaxcnn.recipes import load_recipe
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,18 +34,8 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    named = bool(arguments) and not arguments[0].startswith("-")
-    shown = arguments[0] if named else "[RECIPE_OR_RUN_FOLDER]"
-    recipe = load_recipe(arguments[0] if named else DEFAULT_RECIPE)
-    rest = arguments[named:]
-    chosen = tyro.cli(
-        Arguments,
-        prog=f"jaxcnn compile {shown}",
-        default=Arguments(with_chosen_kinds(recipe.config, rest), tyro.MISSING),
-        args=rest,
-        config=(tyro.conf.AvoidSubcommands,),
-        registry=ROLES,
-    )
+    _, recipe, prog, options = named_recipe("jaxcnn compile", "[RECIPE_OR_RUN_FOLDER]", arguments)
+    chosen = with_options(Arguments(with_chosen_kinds(recipe.config, options), tyro.MISSING), prog, options)
     topology = over_topology(chosen.topology) if chosen.topology else None
     memory = compile_to_file(dataclasses.replace(recipe, config=chosen.config), chosen.out, topology)
     print(

@@ -19,9 +19,9 @@ from typing import Annotated, Literal
 import jax
 import tyro
 
-from jaxcnn.cli.train import DEFAULT_RECIPE
+from jaxcnn.cli.shared import named_recipe, with_options
 from jaxcnn.config import TrainConfig
-from jaxcnn.config.command_line import ROLES, with_chosen_kinds
+from jaxcnn.config.command_line import with_chosen_kinds
 from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, PositiveInt, option_group
 from jaxcnn.devices.machines import machine, machine_of
 from jaxcnn.devices.topologies import over_topology
@@ -34,7 +34,6 @@ from jaxcnn.laboratory.scaling_report import Chips, ScalingReport, Variant, make
 from jaxcnn.laboratory.simulated import compare
 from jaxcnn.pictures.pyplot import import_pyplot
 from jaxcnn.pictures.scaling import plot_scaling
-from jaxcnn.recipes import load_recipe
 from jaxcnn.text import escaped
 
 CHIPS = tuple(1 << power for power in range(13))
@@ -87,17 +86,8 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    named = bool(arguments) and not arguments[0].startswith("-")
-    name = arguments[0] if named else DEFAULT_RECIPE
-    recipe = load_recipe(name)
-    chosen = tyro.cli(
-        Arguments,
-        prog=f"jaxcnn scaling-report {name if named else '[RECIPE]'}",
-        default=Arguments(with_chosen_kinds(recipe.config, arguments[named:])),
-        args=arguments[named:],
-        config=(tyro.conf.AvoidSubcommands,),
-        registry=ROLES,
-    )
+    name, recipe, prog, options = named_recipe("jaxcnn scaling-report", "[RECIPE]", arguments)
+    chosen = with_options(Arguments(with_chosen_kinds(recipe.config, options)), prog, options)
     if not (chosen.topology or chosen.simulated or chosen.measured):
         raise UserError("scaling-report has nothing to do: give --topology, as in h100:8, --simulated or --measured")
     if chosen.plot and not chosen.topology:

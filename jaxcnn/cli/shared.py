@@ -3,14 +3,19 @@
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import rich.console
 import tyro
 
 from jaxcnn.config import TrainConfig
+from jaxcnn.config.command_line import ROLES
+from jaxcnn.recipes import Recipe, load_recipe
 
 Source = TypeVar("Source")
+Chosen = TypeVar("Chosen")
+DEFAULT_RECIPE = "lenet_digits"
+"""The recipe of a command line that names none."""
 WIDTH = 200
 """The number of columns of a table where the output is no terminal: a wrapped table is hard to read and to search."""
 
@@ -61,6 +66,46 @@ def source_of(kind: type[Source], prog: str, arguments: list[str]) -> tuple[Sour
     """
     first_help = not arguments or arguments[0] in ("-h", "--help")
     return tyro.cli(kind, prog=prog, args=arguments, return_unknown_args=True, add_help=first_help)
+
+
+class NamedRecipe(NamedTuple):
+    """The recipe that a command line begins with, and what follows it."""
+
+    name: str
+    recipe: Recipe
+    prog: str
+    """The name of the command with the recipe, or with what stands for one where none is named."""
+    options: list[str]
+
+
+def named_recipe(command: str, placeholder: str, arguments: list[str]) -> NamedRecipe:
+    """Loads the recipe that a command line begins with; where it begins with an option, `DEFAULT_RECIPE`.
+
+    Args:
+        command: the name of the command.
+        placeholder: what stands for a recipe in the command's help.
+        arguments: the command line.
+
+    Raises:
+        UserError: as `load_recipe` does.
+    """
+    named = bool(arguments) and not arguments[0].startswith("-")
+    name = arguments[0] if named else DEFAULT_RECIPE
+    prog = f"{command} {name if named else placeholder}"
+    return NamedRecipe(name, load_recipe(name), prog, arguments[named:])
+
+
+def with_options(default: Chosen, prog: str, options: list[str]) -> Chosen:
+    """Parses what follows a recipe: options of the command, and options that override the recipe's.
+
+    Args:
+        default: the arguments of the command without them, whose field ``config`` is the recipe's `with_chosen_kinds`.
+        prog: the name of the command.
+        options: what follows the recipe.
+    """
+    return tyro.cli(
+        type(default), prog=prog, default=default, args=options, config=(tyro.conf.AvoidSubcommands,), registry=ROLES
+    )
 
 
 def console() -> rich.console.Console:

@@ -25,16 +25,15 @@ from typing import Annotated
 import tyro
 
 from jaxcnn import runs
+from jaxcnn.cli.shared import named_recipe, with_options
 from jaxcnn.config import TrainConfig
-from jaxcnn.config.command_line import ROLES, with_chosen_kinds
+from jaxcnn.config.command_line import with_chosen_kinds
 from jaxcnn.devices.processes import Processes, is_writer
 from jaxcnn.devices.topologies import over_topology, topology_lines
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import dry_run
-from jaxcnn.recipes import Recipe, load_recipe
+from jaxcnn.recipes import Recipe
 from jaxcnn.training.interrupt import EXIT_STOPPED
-
-DEFAULT_RECIPE = "lenet_digits"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,22 +65,13 @@ class Arguments:
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
-    named = bool(arguments) and not arguments[0].startswith("-")
-    shown = arguments[0] if named else "[RECIPE_OR_RUN_FOLDER]"
-    recipe = load_recipe(arguments[0] if named else DEFAULT_RECIPE)
-    return train(recipe, arguments[named:], f"jaxcnn train {shown}")
+    named = named_recipe("jaxcnn train", "[RECIPE_OR_RUN_FOLDER]", arguments)
+    return train(named.recipe, named.options, named.prog)
 
 
 def train(recipe: Recipe, arguments: list[str], prog: str) -> int:
     """Trains a recipe, with the options that override it; returns the exit code."""
-    chosen = tyro.cli(
-        Arguments,
-        prog=prog,
-        default=Arguments(with_chosen_kinds(recipe.config, arguments), recipe.run),
-        args=arguments,
-        config=(tyro.conf.AvoidSubcommands,),
-        registry=ROLES,
-    )
+    chosen = with_options(Arguments(with_chosen_kinds(recipe.config, arguments), recipe.run), prog, arguments)
     if chosen.topology == "list":
         print(*topology_lines(), sep="\n")
         return 0
