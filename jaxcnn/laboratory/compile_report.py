@@ -26,7 +26,6 @@ from jaxcnn.laboratory.compile_rows import (
     KernelRow,
     Memory,
     Program,
-    Roofline,
     Row,
     Seconds,
     Size,
@@ -189,7 +188,7 @@ def _program(task: Task) -> tuple[Program, str]:
         assert text is not None
         steps = _measured(compiled, assembly) if task.measured else None
     module = hlo.parse(text)
-    parsed = Parsed.parse(text, platform)
+    parsed = Parsed.read(module, platform)
     stablehlo = lowered.as_text()
     found = dry_run.memory_of(compiled, assembly)
     program = Program(
@@ -204,7 +203,7 @@ def _program(task: Task) -> tuple[Program, str]:
         memory=memory_row(found, peak_memory(module), parsed.kernels),
         kernels=tuple(kernel_row(each, task.machine, steps.kernels if steps else {}) for each in parsed.kernels),
         collectives=tuple(collective_rows(parsed.kernels, task.parallel.mesh)),
-        roofline=roofline_row(parsed, task.machine) if task.machine else None,
+        roofline=roofline.Roofline.of(parsed, task.machine) if task.machine else None,
         seconds_a_step=steps.seconds if steps else None,
         notes=tuple(_notes(parsed, found, task)),
     )
@@ -256,12 +255,6 @@ def kernel_row(kernel: Kernel, machine: Machine | None, seconds: Mapping[str, fl
         bound=roofline.bound(kernel, machine) if machine else None,
         seconds=seconds.get(kernel.name, 0.0) if seconds else None,
     )
-
-
-def roofline_row(program: Parsed, machine: Machine) -> Roofline:
-    """Returns the roofline of a program on a machine, as a report keeps it."""
-    found = roofline.Roofline.of(program, machine)
-    return Roofline(found.seconds, found.by_kind, found.by_phase, found.by_layer)
 
 
 def collective_rows(kernels: Iterable[Kernel], mesh: jax.sharding.Mesh) -> Iterator[CollectiveRow]:

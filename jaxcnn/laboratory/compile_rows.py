@@ -19,7 +19,7 @@ from jaxcnn.config import to_json
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError, writing
 from jaxcnn.laboratory.grid import Point, Subject
-from jaxcnn.laboratory.roofline import Bound
+from jaxcnn.laboratory.roofline import Roofline
 from jaxcnn.paths import replace_whole
 
 PARTS = (
@@ -164,16 +164,6 @@ class CollectiveRow:
     layer: str
     phase: str
     count: int
-
-
-@dataclasses.dataclass(frozen=True)
-class Roofline:
-    """A bound on the seconds of a step from the published figures of a machine; it is no measurement."""
-
-    seconds: float
-    by_kind: Mapping[str, Bound]
-    by_phase: Mapping[str, Bound]
-    by_layer: Mapping[str, Bound]
 
 
 @dataclasses.dataclass(frozen=True)

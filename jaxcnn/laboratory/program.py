@@ -94,7 +94,12 @@ class Program:
         Raises:
             ValueError: this is no text of a compiled program.
         """
-        return _Reader(parse(text), platform).program()
+        return cls.read(parse(text), platform)
+
+    @classmethod
+    def read(cls, module: Module, platform: str) -> "Program":
+        """Reads a compiled program whose text is parsed already: see `parse`."""
+        return _Reader(module, platform).program()
 
     @property
     def flops(self) -> int:

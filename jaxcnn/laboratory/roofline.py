@@ -66,17 +66,28 @@ class Bound:
 
 @dataclasses.dataclass(frozen=True)
 class Roofline:
-    """A bound on the time of a program's step on a machine, and what it is made of."""
+    """A bound on the time of a program's step on a machine, and what it is made of; it is no measurement."""
 
-    machine: Machine
     seconds: float
     """The bound on the seconds of a step of one device, without what it exchanges with others."""
     by_kind: Mapping[str, Bound]
     by_phase: Mapping[str, Bound]
     by_layer: Mapping[str, Bound]
     """The bounds by group, each sorted from the greatest to the smallest."""
-    whole: Bound
-    """The bound of all kernels together."""
+
+    @property
+    def whole(self) -> Bound:
+        """The bound of all kernels together."""
+        kinds = self.by_kind.values()
+        memory = sum(each.seconds * each.memory_bound for each in kinds)
+        return Bound(
+            seconds=self.seconds,
+            share=1.0 if self.seconds else 0.0,
+            kernels=sum(each.kernels for each in kinds),
+            bytes=sum(each.bytes for each in kinds),
+            multiply_adds=sum(each.multiply_adds for each in kinds),
+            memory_bound=memory / self.seconds if self.seconds else 0.0,
+        )
 
     @classmethod
     def of(
@@ -89,22 +100,20 @@ class Roofline:
     ) -> "Roofline":
         """Returns the roofline of a program on a machine, with the shares of its ceilings that `bound` takes."""
         sides = [(each, _sides(each, machine, memory_share, compute_share)) for each in program.kernels]
-        whole = _total(sides, None)
+        seconds = sum((kernel.count * max(times.values()) for kernel, times in sides), 0.0)
 
         def grouped(key: Callable[[Kernel], str]) -> dict[str, Bound]:
             groups = defaultdict(list)
             for kernel, times in sides:
                 groups[key(kernel)].append((kernel, times))
-            bounds = {name: _total(members, whole.seconds) for name, members in groups.items()}
+            bounds = {name: _total(members, seconds) for name, members in groups.items()}
             return dict(sorted(bounds.items(), key=lambda item: -item[1].seconds))
 
         return cls(
-            machine=machine,
-            seconds=whole.seconds,
+            seconds=seconds,
             by_kind=grouped(lambda kernel: kernel.kind),
             by_phase=grouped(lambda kernel: kernel.phase),
             by_layer=grouped(lambda kernel: kernel.layer),
-            whole=whole,
         )
 
 
@@ -114,8 +123,8 @@ def step_bound(compiled: jax.stages.Compiled, device: jax.Device) -> float | Non
     return Roofline.of(Program.of(compiled), found).seconds if found else None
 
 
-def _total(kernels: Iterable[tuple[Kernel, dict[Side, float]]], of: float | None) -> Bound:
-    """Returns the bound of several kernels; ``of`` are the seconds of which its share is, its own if None."""
+def _total(kernels: Iterable[tuple[Kernel, dict[Side, float]]], whole: float) -> Bound:
+    """Returns the bound of several kernels, which are a part of a program that takes ``whole`` seconds."""
     seconds = memory = 0.0
     runs = moved = multiply_adds = 0
     for kernel, sides in kernels:
@@ -125,7 +134,6 @@ def _total(kernels: Iterable[tuple[Kernel, dict[Side, float]]], of: float | None
         runs += kernel.count
         moved += kernel.count * kernel.bytes
         multiply_adds += kernel.count * kernel.multiply_adds
-    whole = seconds if of is None else of
     return Bound(
         seconds=seconds,
         share=seconds / whole if whole else 0.0,

@@ -142,7 +142,7 @@ ENTRY %main (p: f32[256]) -> f32[256] {
 
 
 def test_the_peak_is_what_xla_plans_here():
-    """Of gradients through a chain of layers, whose activations are kept for the backward pass."""
+    """The program takes gradients through a chain of layers and keeps their activations for the backward pass."""
 
     def loss(weights, x):
         for weight in weights:
