@@ -24,6 +24,7 @@ from jaxcnn.assembly import Assembly, abstract_arguments
 from jaxcnn.config import differences, from_json, to_json
 from jaxcnn.config.train import CHANGES_NO_BITS
 from jaxcnn.devices.compilation import processor
+from jaxcnn.devices.machines import machine_of
 from jaxcnn.errors import UserError, writing
 from jaxcnn.paths import replace_whole
 from jaxcnn.recipes import Recipe
@@ -154,7 +155,7 @@ def _about(assembly: Assembly, recipe: Recipe | None) -> dict[str, JsonObject]:
         "code": {"jaxcnn": _code_of_package(), "the recipe": _code_of_recipe(recipe)},
         "devices": {
             "platform": devices[0].platform,
-            "kinds": ", ".join(sorted({device.device_kind for device in devices})),
+            "kinds": ", ".join(sorted({_kind(device) for device in devices})),
             "devices": len(devices),
             "processes": len({device.process_index for device in devices}),
             "numbers": " ".join(str(device.id) for device in devices),
@@ -168,6 +169,12 @@ def _about(assembly: Assembly, recipe: Recipe | None) -> dict[str, JsonObject]:
         },
         "arrays": arrays,
     }
+
+
+def _kind(device: jax.Device) -> str:
+    """Returns the machine that a device is; the device itself and XLA's description may call it differently."""
+    machine = machine_of(device)
+    return machine.name if machine else device.device_kind
 
 
 def _digest(text: str) -> str:

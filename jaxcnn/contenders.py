@@ -6,11 +6,13 @@ stream would otherwise read ahead while another is timed.
 """
 
 import contextlib
+import fcntl
 import functools
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Generator
 
@@ -28,6 +30,8 @@ class ContenderError(UserError):
 
 # Each process would otherwise take three quarters of an accelerator's memory for itself when it starts.
 _TOGETHER = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}
+_LOCK = "JAXCNN_CONTENDERS_LOCK"
+"""The environment variable of the file that `one_at_a_time` locks."""
 
 
 def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: int) -> dict[str, list[float]]:
@@ -56,9 +60,10 @@ def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: in
 def _workers(commands: dict[str, list[str]]) -> Generator[dict[str, Callable[[int], float]]]:
     """Starts a process for each; yields, by name, functions that take a number of steps and return the seconds."""
     pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
-    with Children() as children:
+    with tempfile.NamedTemporaryFile() as lock, Children() as children:
+        environment = os.environ | _TOGETHER | {_LOCK: lock.name}
         started = {
-            name: children.start([sys.executable, "-m", *command], text=True, env=os.environ | _TOGETHER, **pipes)
+            name: children.start([sys.executable, "-m", *command], text=True, env=environment, **pipes)
             for name, command in commands.items()
         }
         yield {name: functools.partial(_turn, name, worker) for name, worker in started.items()}
@@ -74,6 +79,21 @@ def serve(run: Callable[[int], None]) -> None:
         started = time.perf_counter()
         run(int(line))
         print(time.perf_counter() - started, flush=True)
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Generator[None]:
+    """Lets one contender of a race into the ``with`` block at a time.
+
+    XLA chooses among the kernels of an accelerator by timing them while it compiles, so another's must not run then.
+    """
+    name = os.environ.get(_LOCK)
+    if name is None:
+        yield
+        return
+    with open(name, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:

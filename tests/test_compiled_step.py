@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import types
 import zipfile
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 import rich.console
 
-from jaxcnn import runs
+from jaxcnn import compiled_step, runs
 from jaxcnn.assembly import assemble
 from jaxcnn.cli.main import main
 from jaxcnn.compiled_step import StepError, read_step
 from jaxcnn.config import Resize
+from jaxcnn.devices.machines import machine_of
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.laboratory.shipping import compile_to_file
 from jaxcnn.loading import restore_state
@@ -131,6 +133,18 @@ def test_what_it_was_compiled_for_must_be_what_it_is_for(shipped, tmp_path, part
     path, assembly = shipped
     with pytest.raises(StepError, match=said):
         read_step(edited(path, tmp_path, **parts), assembly, tiny())
+
+
+def test_a_device_goes_by_the_name_of_its_machine(shipped, tmp_path, monkeypatch):
+    """XLA describes as "NVIDIA H200 141GB HBM3e" what its driver calls "NVIDIA H200"."""
+    path, assembly = shipped
+    for_h200 = edited(path, tmp_path, devices={"kinds": "h200"})
+    for kind in ("NVIDIA H200", "NVIDIA H200 141GB HBM3e"):
+        device = types.SimpleNamespace(device_kind=kind)
+        monkeypatch.setattr(compiled_step, "machine_of", lambda _, device=device: machine_of(device))
+        assert read_step(for_h200, assembly, tiny())
+        with pytest.raises(StepError, match="another topology: kinds is cpu there and h200 here"):
+            read_step(path, assembly, tiny())
 
 
 def test_other_code_of_the_recipe_is_refused(shipped):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxcnn.contenders import race, serve
+from jaxcnn.contenders import one_at_a_time, race, serve
 from jaxcnn.errors import UserError
 
 if TYPE_CHECKING:  # a contender without JAX does not import it
@@ -79,14 +79,14 @@ def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str
 
     layers = plain_flax if use_plain_flax else contextlib.nullcontext
     step, make_state, totals, batch = _jax_parts(job, lowering)
-    with layers():
-        state = jax.jit(make_state)()
+    with layers(), one_at_a_time():
+        state, totals = step(jax.jit(make_state)(), totals, batch)  # which compiles it
+        jax.block_until_ready(state)
 
     def run(steps: int) -> None:
         nonlocal state, totals
-        with layers():  # the first step is traced here
-            for _ in range(steps):
-                state, totals = step(state, totals, batch)
+        for _ in range(steps):
+            state, totals = step(state, totals, batch)
         jax.block_until_ready(state)
 
     return run
