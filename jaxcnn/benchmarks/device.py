@@ -41,11 +41,11 @@ class DeviceSizes:
         "resnet50",
         "efficientnet_b0",
         "convnext_tiny",
+        "regnet_y_400mf",
+        "resnext50_32x4d",
         "vgg16",
         "densenet121",
         "googlenet",
-        "regnet_y_400mf",
-        "resnext50_32x4d",
     )
     """The networks whose training steps are timed. The step of the first is what augmentation is compared with, and its
     convolutions are those that are timed."""
@@ -93,13 +93,12 @@ def measurements(sizes: DeviceSizes) -> list[Measurement]:
     first = [Measurement("convolutions", name) for name in sizes.networks[:1]]
     return [
         *exact[:1],
-        *steps[:1],
+        *steps[:4],
         *([Measurement("augmentation", sizes.networks[0])] if steps else []),
-        *steps[1:3],
         *([Measurement("input")] if sizes.input_images else []),
-        *first,
-        *steps[3:],
+        *steps[4:],
         *exact[1:],
+        *first,
     ]
 
 

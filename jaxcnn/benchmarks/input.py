@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from jaxcnn.benchmarks.pytorch import torchvision_part
 from jaxcnn.contenders import race, serve
 from jaxcnn.data.pack import pack
 from jaxcnn.data.stream import available_cores
@@ -174,12 +175,7 @@ def _dataloader(corpus: Corpus, normalized: bool) -> Iterator[object]:
     try:
         import torch
 
-        # torchvision's import wants these operators, which the build for CPUs alone may lack.
-        library = torch.library.Library("torchvision", "FRAGMENT")
-        for operator in ("nms", "qnms"):
-            if not hasattr(torch.ops.torchvision, operator):
-                library.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        from torchvision import datasets, transforms
+        datasets, transforms = (torchvision_part(f"torchvision.{part}") for part in ("datasets", "transforms"))
     except ImportError:
         raise UserError("PyTorch is not installed: install torch and torchvision to compare with DataLoader") from None
     torch.set_num_threads(1)

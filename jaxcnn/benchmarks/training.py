@@ -137,14 +137,15 @@ def _batch(job: Job) -> tuple[np.ndarray, np.ndarray]:
 def _pytorch_step(job: Job, *, compiled: bool) -> Callable[[int], None]:
     import torch
 
-    # torchvision's compiled operators may be missing beside a CPU build of PyTorch; classification does not use them.
-    library = torch.library.Library("torchvision", "DEF")
-    for schema in ("nms(Tensor a, Tensor b, float c) -> Tensor", "qnms(Tensor a, Tensor b, float c) -> Tensor"):
-        library.define(schema)
-    import torchvision
+    from jaxcnn.benchmarks.pytorch import torchvision_part
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = torchvision.models.get_model(job.model).to(device, memory_format=torch.channels_last).train()
+    model = (
+        torchvision_part("torchvision.models")
+        .get_model(job.model)
+        .to(device, memory_format=torch.channels_last)
+        .train()
+    )
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
     if compiled:
         model = torch.compile(model)
