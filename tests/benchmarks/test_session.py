@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import jaxcnn
 from jaxcnn.benchmarks import session as module
 from jaxcnn.benchmarks.session import ENDING, session
 from jaxcnn.cli.main import EXIT_BROKEN_PIPE
@@ -47,48 +48,62 @@ def test_signals_are_as_before_afterwards(monkeypatch):
     assert [signal.getsignal(number) for number in ENDING] == before
 
 
-def _children(number):
-    """The numbers of all processes that a process has started, and theirs."""
-    found = Path(f"/proc/{number}/task/{number}/children").read_text().split()
-    return [each for child in found for each in (child, *_children(child))]
+CONTENDER = """
+import os, time
+from jaxcnn.contenders import serve
+with open("numbers", "a") as file:
+    file.write(f"{os.getpid()}\\n")
+serve(lambda steps: time.sleep(0.01))
+"""
+BENCHMARK = """
+import signal, sys, tempfile
+from jaxcnn.benchmarks.session import session
+from jaxcnn.cli.main import run_command
+from jaxcnn.contenders import race
+
+def benchmark(arguments):
+    with session(), tempfile.TemporaryDirectory():
+        while True:
+            race({"one": ["contender"], "other": ["contender"]}, rounds=3, steps=1, warm_up=1)
+            print("raced")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets what it starts in the background ignore it
+sys.exit(run_command(benchmark, [], keeps_programs=False))
+"""
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="processes are looked up in /proc")
+@pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="processes are looked up in /proc")
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "SIGHUP", "closed pipe", "SIGKILL"])
-def test_contenders_end_with_a_benchmark(how, tmp_path):
+def test_contenders_end_with_a_benchmark_however_that_is_stopped(how, tmp_path):
+    (tmp_path / "contender.py").write_text(CONTENDER)
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    command = [sys.executable, "-m", "jaxcnn", "benchmark", "input", "--images", "8", "--batches", "1"]
-    command += ["--rounds", "3" if how == "closed pipe" else "100000", "--against", "jaxcnn_packed"]
-    running = subprocess.Popen(
-        command,
+    paths = os.pathsep.join([str(tmp_path), str(Path(jaxcnn.__file__).parents[1])])
+    environment = os.environ | {"TMPDIR": str(scratch), "PYTHONPATH": paths}
+    with subprocess.Popen(
+        [sys.executable, "-c", BENCHMARK],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"TMPDIR": str(scratch)},
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
-    )
-    assert "GFLOP/s" in running.stdout.readline()  # the header is there before anything is timed
-    started = []
-
-    def racing():
-        started[:] = [each for each in _children(running.pid) if is_alive(each)]
-        return len(started) >= 3  # two contenders, and what ends them where this process cannot
-
-    wait_until(racing)
-    if how == "closed pipe":
-        running.stdout.close()
-    else:
-        running.send_signal(signal.Signals[how])
-    code = running.wait()
-    said = running.stderr.read()
-    wait_until(lambda: not any(map(is_alive, started)))
+        cwd=tmp_path,
+        env=environment,
+    ) as running:
+        assert "GFLOP/s" in running.stdout.readline()
+        assert running.stdout.readline() == "raced\n"
+        if how == "closed pipe":
+            running.stdout.close()
+        else:
+            running.send_signal(signal.Signals[how])
+        code, said = running.wait(), running.stderr.read()
+    numbers = (tmp_path / "numbers").read_text().split()
+    assert len(numbers) >= 2
+    wait_until(lambda: not any(map(is_alive, numbers)))
     if how == "SIGKILL":
         assert code == -signal.SIGKILL
-    elif how == "closed pipe":
+        return
+    assert not list(scratch.iterdir())
+    if how == "closed pipe":
         assert (code, said) == (EXIT_BROKEN_PIPE, "")
     else:
-        assert code == 128 + signal.Signals[how]
-        assert said.splitlines()[-1] == f"stopped by {how}"
-    assert how == "SIGKILL" or not list(scratch.iterdir())
+        assert (code, said) == (128 + signal.Signals[how], f"stopped by {how}\n")
