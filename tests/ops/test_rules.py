@@ -25,7 +25,7 @@ def conv(height, channels, kernel, features=64, strides=1, groups=1):
         (conv(56, 96, 7, 96, groups=96), "depthwise"),
         (conv(56, 96, 3, 96, 2, 96), "depthwise strided"),
         (conv(56, 128, 3, 128, groups=32), "grouped"),
-        (conv(56, 128, 3, 128, 2, 32), "grouped"),
+        (conv(56, 128, 3, 128, 2, 32), "grouped strided"),
         (conv(56, 64, 1), "pointwise"),
         (conv(56, 64, 1, strides=2), "pointwise"),
         (conv(28, 1, 5), "narrow images"),
