@@ -117,6 +117,11 @@ def test_what_the_machine_was_tuned_to_is_followed(tmp_path, monkeypatch):
     assert followed() == OTHER
 
 
+def test_without_a_home_folder_the_rules_of_the_package_hold(monkeypatch):
+    monkeypatch.setenv("JAXCNN_CACHE", "~nobody-of-this-name/cache")
+    assert followed() == built_in(this_processor().vector_bits)
+
+
 @pytest.mark.parametrize("text", ["", "{}", '{"about": {}, "rules": {}}', rules_text({"lowerings": ["xla"]}, OTHER)])
 def test_a_file_that_cannot_be_followed_is_named_and_the_rules_of_the_package_hold(text, tmp_path, monkeypatch, caplog):
     monkeypatch.setenv("JAXCNN_CACHE", str(tmp_path))
