@@ -49,7 +49,7 @@ TREES = st.recursive(
 TABLES = st.builds(Rules, st.tuples(*[st.builds(Trees, TREES, TREES, TREES)] * len(KINDS)))
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(TABLES)
 def test_a_table_is_what_its_text_says(rules):
     about, read = read_rules(rules_text({"processor": "x"}, rules))
