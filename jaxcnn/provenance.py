@@ -33,11 +33,14 @@ def digest(*texts: str) -> str:
 def digest_of_code(parts: tuple[str, ...] = ()) -> str:
     """Returns the SHA-256 of the sources of parts of this package, or of all of it, as this process first finds them.
 
+    Tables that come with the package are sources too.
+
     Args:
         parts: the names of modules and packages right below ``jaxcnn``.
     """
     root = Path(__file__).parent
     where = [root / part for part in parts] or [root]
-    files = [path for each in where for path in (each.with_suffix(".py"), *each.rglob("*.py")) if path.is_file()]
+    found = (path for each in where for path in (each.with_suffix(".py"), *each.rglob("*.py"), *each.rglob("*.json")))
+    files = [path for path in found if path.is_file()]
     names = sorted((path.relative_to(root).as_posix(), path) for path in files)
     return digest(*(text for name, path in names for text in (name, path.read_text())))

@@ -30,8 +30,9 @@ from jaxcnn.types import Json
 DATA_FILE = "data.json"
 """The file of such a folder that holds the fingerprints of the splits that the work is done on."""
 LOWERINGS_FILE = "lowerings.json"
-"""The file of such a folder that holds the rules by which the lowering ``auto`` chooses, where these were others than
-those of this package when the work began."""
+"""The file of such a folder that holds the rules by which the lowering ``auto`` chooses since the work began."""
+_RULES_BEFORE = 512
+"""The vectors' bits of the rules that every machine followed before folders held them."""
 PLACE = frozenset({"data.name", "data.data_dir"})
 """The options that say where the data set lies: they may change where its files are the same."""
 OTHER_FOLDER = "choose another --workdir"
@@ -123,8 +124,7 @@ class WorkFolder(Generic[Group]):
         kept = kept_rules(self.path)
         if kept is None:
             kept = followed()
-            if kept != built_in(this_processor().vector_bits):
-                self._to_write[self.path / LOWERINGS_FILE] = rules_text({"processor": str(this_processor())}, kept)
+            self._to_write[self.path / LOWERINGS_FILE] = rules_text({"processor": str(this_processor())}, kept)
         return kept.to_json()
 
     def claim(self, config: Group, fingerprints: Fingerprints, *, images_of: str) -> None:
@@ -270,7 +270,7 @@ def kept_rules(folder: Path) -> Rules | None:
     """
     if (folder / LOWERINGS_FILE).is_file():
         return read_kept(folder / LOWERINGS_FILE, read_rules)[1]
-    return built_in(this_processor().vector_bits) if (folder / CONFIG_FILE).is_file() else None
+    return built_in(_RULES_BEFORE) if (folder / CONFIG_FILE).is_file() else None
 
 
 def kept_fingerprints(folder: Path) -> dict[str, Fingerprint]:

@@ -106,7 +106,7 @@ def monkeypatch_module():
 
 def test_what_a_run_leaves(finished):
     workdir, result = finished
-    left = {"config.json", "data.json", "metrics.jsonl", "tensorboard", "checkpoints"}
+    left = {"config.json", "data.json", "lowerings.json", "metrics.jsonl", "tensorboard", "checkpoints"}
     assert {path.name for path in workdir.iterdir()} == left
     assert list((workdir / "tensorboard").iterdir())
     config = load_config(workdir)

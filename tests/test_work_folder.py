@@ -10,7 +10,7 @@ from jaxcnn.config import ConfigError, DataConfig, option_group
 from jaxcnn.data.fingerprint import Fingerprint, Part
 from jaxcnn.errors import MachineError, UserError
 from jaxcnn.ops.lowering_rules import followed, following
-from jaxcnn.ops.rules import KINDS, Rules, Trees
+from jaxcnn.ops.rules import KINDS, Rules, Trees, built_in
 from jaxcnn.work_folder import WorkFolder, by_writer, kept_rules
 
 
@@ -43,7 +43,7 @@ def contents(folder):
 def test_the_same_work_goes_on_and_other_work_is_refused_with_nothing_changed(tmp_path):
     sit(tmp_path / "work")
     before = contents(tmp_path / "work")
-    assert before.keys() == {"config.json", "data.json"}
+    assert before.keys() == {"config.json", "data.json", "lowerings.json"}
     sit(tmp_path / "work")
     with pytest.raises(
         ConfigError,
@@ -122,13 +122,14 @@ def test_work_goes_on_with_the_rules_of_lowering_that_it_began_with(tmp_path):
         assert rules_inside(tmp_path / "before") == before
         assert rules_inside(tmp_path / "tuned") == OTHER_RULES
         assert followed() == OTHER_RULES
-    assert contents(tmp_path / "before").keys() == {"config.json", "data.json"}
     with following(LATER_RULES):
         assert rules_inside(tmp_path / "tuned") == OTHER_RULES
     assert rules_inside(tmp_path / "tuned") == OTHER_RULES
     assert kept_rules(tmp_path / "tuned") == OTHER_RULES
     assert kept_rules(tmp_path / "before") == before
     assert kept_rules(tmp_path / "nowhere") is None
+    (tmp_path / "tuned" / "lowerings.json").unlink()  # as in a folder of an earlier release
+    assert rules_inside(tmp_path / "tuned") == built_in(512)
     assert followed() == before
 
 
