@@ -82,6 +82,17 @@ def test_images_change_alike_alone_and_together(interpolation, channels):
         np.testing.assert_array_equal(found, run(kernel.step_by_step)(images, operations, amounts, **options))
 
 
+@pytest.mark.parametrize("devices", [1, 2])
+def test_images_go_one_by_one_where_there_is_one_device(devices, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    images, drawn = jnp.zeros((5, 8, 8, 3), jnp.uint8), jnp.zeros((5, 2), jnp.int32)
+    options = {"interpolation": "nearest", "fill": (0,)}
+    traced = jax.make_jaxpr(lambda *arguments: kernel.apply_operations(*arguments, **options))(
+        images, drawn, drawn.astype(jnp.float32)
+    )
+    assert ("length=5" in str(traced)) == (devices == 1)  # a loop over the images, beside that over the two steps
+
+
 @pytest.mark.parametrize("name", SPACES)
 def test_amounts_equal_torchvisions(name):
     space = SPACES[name]
