@@ -1,22 +1,59 @@
-"""The operations of the policies, each with an amount: one kernel that applies a different one to each image.
+"""The operations of the policies, each with an amount: a different one is applied to each image.
 
-Whatever the operations are, each step is the same for all images: one affine warp, one table and one blend, which do
-nothing to the images that do not need them. So a batch of any mixture costs one of each, and not one of every
-operation.
+There are two ways to do it, which give the same levels. An accelerator takes one step after the other, for all images
+at once. Whatever the operations are, a step is one affine warp, one table and one blend, which do nothing to the images
+that do not need them; so a batch of any mixture costs one of each, and not one of every operation. A CPU takes one
+image after the other, and computes only the operations that were drawn.
 
 Images are uint8 (batch, height, width, channels) with 1 or 3 channels, in and out.
 """
+
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Float32, Int, Int32
 
 from jaxcnn.augment import color
-from jaxcnn.augment.arrays import Pixels
+from jaxcnn.augment.arrays import Levels, PerImage, Pixels
 from jaxcnn.augment.policy_tables import OPERATIONS, Space
 from jaxcnn.augment.warp import Fill, SampledAt, inverse_affine, warp
 
 _NUMBER = {operation: number for number, operation in enumerate(OPERATIONS)}
+
+
+_GEOMETRIC = ("shear_x", "shear_y", "translate_x", "translate_y", "rotate")
+_OF_VALUES: Mapping[str, Callable[[Levels, Pixels, PerImage], Levels]] = {
+    "brightness": lambda values, images, amounts: color.adjust_brightness(values, 1 + amounts),
+    "contrast": lambda values, images, amounts: color.blend(
+        values, color.spread(color.mean_grey(images), values), 1 + amounts
+    ),
+    "posterize": lambda values, images, amounts: color.posterize(values, amounts.astype(jnp.int32)),
+    "solarize": lambda values, images, amounts: color.solarize(values, amounts),
+    "solarize_add": lambda values, images, amounts: color.solarize_add(values, amounts),
+    "autocontrast": lambda values, images, amounts: color.stretch(values, *color.extremes(images)),
+    "invert": lambda values, images, amounts: color.invert(values),
+}
+"""What maps each value by itself: from values, the images that they belong to, and amounts."""
+
+
+def _matrices(operations: jax.Array, amounts: jax.Array, height: int, width: int) -> jax.Array:
+    """Returns `warp`'s matrices, (batch, 2, 3), which change nothing where the operation is not geometric."""
+
+    def amount(name):
+        return jnp.where(operations == _NUMBER[name], amounts, 0.0)
+
+    # The top left corner stays where it is in shears.
+    sheared = (operations == _NUMBER["shear_x"]) | (operations == _NUMBER["shear_y"])
+    return inverse_affine(
+        angle=-amount("rotate"),
+        translate_x=amount("translate_x"),
+        translate_y=amount("translate_y"),
+        shear_x=jnp.rad2deg(jnp.arctan(amount("shear_x"))),
+        shear_y=jnp.rad2deg(jnp.arctan(amount("shear_y"))),
+        center_x=jnp.where(sheared, -width / 2, 0.0),
+        center_y=jnp.where(sheared, -height / 2, 0.0),
+    )
 
 
 def apply_operation(
@@ -39,47 +76,23 @@ def apply_operation(
     Returns:
         Images of the same shape.
     """
-    _, height, width, _ = images.shape
-
-    def due(*names):
-        return jnp.isin(operations, jnp.array([_NUMBER[name] for name in names]))
-
-    def amount(name, otherwise=0.0):
-        return jnp.where(due(name), amounts, otherwise)
-
-    # The top left corner stays where it is in shears.
-    sheared = due("shear_x", "shear_y")
-    matrices = inverse_affine(
-        angle=-amount("rotate"),
-        translate_x=amount("translate_x"),
-        translate_y=amount("translate_y"),
-        shear_x=jnp.rad2deg(jnp.arctan(amount("shear_x"))),
-        shear_y=jnp.rad2deg(jnp.arctan(amount("shear_y"))),
-        center_x=jnp.where(sheared, -width / 2, 0.0),
-        center_y=jnp.where(sheared, -height / 2, 0.0),
-    )
+    matrices = _matrices(operations, amounts, *images.shape[1:3])
     # An image gets one of the three, so each can measure the original image.
     changed = color.apply_tables(
-        warp(images, matrices, interpolation=interpolation, fill=fill), _tables(images, due, amount)
+        warp(images, matrices, interpolation=interpolation, fill=fill), _tables(images, operations, amounts)
     )
-    other = jnp.where(color.spread(due("color"), images), color.grey(images), color.smooth(images))
-    return color.blend(changed, other, jnp.where(due("color", "sharpness"), 1 + amounts, 1.0))
+    coloured = operations == _NUMBER["color"]
+    other = jnp.where(color.spread(coloured, images), color.grey(images), color.smooth(images))
+    blended = coloured | (operations == _NUMBER["sharpness"])
+    return color.blend(changed, other, jnp.where(blended, 1 + amounts, 1.0))
 
 
-def _tables(images, due, amount):
+def _tables(images, operations, amounts):
     """Returns the table of each image's operation, uint8 (batch, 256, channels); without one it changes nothing."""
     levels = color.levels(images)
-    tables = {
-        "brightness": color.adjust_brightness(levels, 1 + amount("brightness")),
-        "contrast": color.blend(levels, color.spread(color.mean_grey(images), levels), 1 + amount("contrast")),
-        "posterize": color.posterize(levels, amount("posterize", 8.0).astype(jnp.int32)),
-        "solarize": color.solarize(levels, amount("solarize")),
-        "solarize_add": color.solarize_add(levels, amount("solarize_add")),
-        "autocontrast": color.stretch(levels, *color.extremes(images)),
-        "equalize": color.equalizing_tables(images),
-        "invert": color.invert(levels),
-    }
-    choice = jnp.stack([due(name) for name in tables], axis=1)
+    tables = {name: function(levels, images, amounts) for name, function in _OF_VALUES.items()}
+    tables["equalize"] = color.equalizing_tables(images)
+    choice = jnp.stack([operations == _NUMBER[name] for name in tables], axis=1)
     choice = jnp.concatenate([choice, ~jnp.any(choice, axis=1, keepdims=True)], axis=1)
     candidates = jnp.stack(jnp.broadcast_arrays(*tables.values(), levels), axis=1)
     # The table is chosen by a product, which is exact because one factor is 1 and the others are 0. XLA on a CPU would
@@ -96,7 +109,7 @@ def apply_operations(
     interpolation: SampledAt,
     fill: Fill,
 ) -> Pixels:
-    """Applies a row of operations to each image, one after the other.
+    """Applies a row of operations to each image, one after the other, in the way that is faster on the device.
 
     Args:
         images: (batch, height, width, channels), uint8.
@@ -109,10 +122,70 @@ def apply_operations(
         Images of the same shape.
     """
 
+    def together(*drawn):
+        return step_by_step(*drawn, interpolation=interpolation, fill=fill)
+
+    def alone(*drawn):
+        return image_by_image(*drawn, interpolation=interpolation, fill=fill)
+
+    # Where a batch is split over several devices, a loop over its images would first gather all of them on each.
+    if jax.device_count() > 1:
+        return together(images, operations, amounts)
+    return jax.lax.platform_dependent(images, operations, amounts, cpu=alone, default=together)
+
+
+def step_by_step(
+    images: jax.Array,
+    operations: Int[Array, "batch steps"],
+    amounts: Float32[Array, "batch steps"],
+    *,
+    interpolation: SampledAt,
+    fill: Fill,
+) -> Pixels:
+    """Does what `apply_operations` does, one step for all images after the other, by `apply_operation`."""
+
     def step(images, drawn):
         return apply_operation(images, *drawn, interpolation=interpolation, fill=fill), None
 
     return jax.lax.scan(step, images, (operations.T, amounts.T))[0]
+
+
+def image_by_image(
+    images: jax.Array,
+    operations: Int[Array, "batch steps"],
+    amounts: Float32[Array, "batch steps"],
+    *,
+    interpolation: SampledAt,
+    fill: Fill,
+) -> Pixels:
+    """Does what `apply_operations` does, one image after the other, of which the operations alone that are due.
+
+    A CPU does the work of a batch one piece after the other anyway. So nothing is lost by a loop, in which a choice is
+    a branch, and an image stays in the cache from one step to the next.
+    """
+
+    def geometric(image, operation, amount):
+        matrices = _matrices(operation, amount, *image.shape[1:3])
+        return warp(image, matrices, interpolation=interpolation, fill=fill)
+
+    def of_values(function):
+        return lambda image, operation, amount: function(image, image, amount)
+
+    changes = dict.fromkeys(_GEOMETRIC, geometric) | {name: of_values(each) for name, each in _OF_VALUES.items()}
+    changes |= {
+        "identity": lambda image, operation, amount: image,
+        "color": lambda image, operation, amount: color.adjust_saturation(image, 1 + amount),
+        "sharpness": lambda image, operation, amount: color.adjust_sharpness(image, 1 + amount),
+        "equalize": lambda image, operation, amount: color.equalize(image),
+    }
+    branches = list(dict.fromkeys(changes.values()))  # the geometric ones share one
+    branch_of = jnp.array([branches.index(changes[name]) for name in OPERATIONS])
+
+    def step(image, drawn):
+        operation, amount = (each[None] for each in drawn)
+        return jax.lax.switch(branch_of[drawn[0]], branches, image, operation, amount), None
+
+    return jax.lax.map(lambda drawn: jax.lax.scan(step, drawn[0][None], drawn[1:])[0][0], (images, operations, amounts))
 
 
 def amounts_of(

@@ -4,8 +4,11 @@ import dataclasses
 import io
 import itertools
 import json
+import statistics
 import sys
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +16,9 @@ from PIL import Image
 
 from jaxcnn.benchmarks.pytorch import torchvision_part
 from jaxcnn.benchmarks.rounds import Rounds
+from jaxcnn.config import CenterCrop, DataConfig, RandomResizedCrop
 from jaxcnn.contenders import race, serve
+from jaxcnn.data.opening import open_data
 from jaxcnn.data.pack import pack
 from jaxcnn.data.stream import available_cores
 from jaxcnn.errors import UserError
@@ -21,6 +26,7 @@ from jaxcnn.errors import UserError
 SIZE = 224
 BATCH = 64
 SHORT_SIDE = 256
+_RANDOM_CROP = RandomResizedCrop(size=SIZE)
 
 CONTENDERS = {
     "jaxcnn": "JPEG from ArrayRecord, random resized crop, batches of uint8 on the host",
@@ -96,20 +102,69 @@ def time_input(corpus: Corpus, contenders: list[str], *, rounds: int, batches: i
     return Rounds(taken).map(lambda seconds: BATCH / seconds)
 
 
-def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterator[object]:
-    from jaxcnn.config import CenterCrop, DataConfig, HorizontalFlip, Normalization, RandomResizedCrop
-    from jaxcnn.data.opening import open_data
+@dataclasses.dataclass(frozen=True)
+class ThreadCost:
+    """What our stream of JPEG files delivers, and costs, with a number of threads."""
 
+    threads: int
+    images_per_second: float
+    processor_seconds: float
+    """The time of an image on a core, over all threads, in seconds."""
+
+    def cores(self, images_per_second: float) -> float:
+        """Returns how many cores as busy as these deliver so many images a second.
+
+        >>> ThreadCost(threads=2, images_per_second=1800.0, processor_seconds=0.001).cores(8000)
+        8.0
+        """
+        return images_per_second * self.processor_seconds
+
+
+def time_threads(corpus: Corpus, threads: Iterable[int], *, rounds: int, batches: int) -> list[ThreadCost]:
+    """Returns what the contender ``jaxcnn`` delivers and costs with each number of threads, medians over rounds.
+
+    Args:
+        corpus: the images, as `make_corpus` returns them.
+        threads: numbers of threads, which take turns in this process.
+        rounds: the turns that each takes.
+        batches: the batches of 64 images in a turn; as many come before, which are not timed.
+
+    Raises:
+        UserError: a number of threads is below 1.
+    """
+    taken: dict[int, list[tuple[float, float]]] = {count: [] for count in threads}
+    if min(taken, default=1) < 1:
+        raise UserError(f"--threads is {min(taken)}: give numbers of threads from 1 on")
+    for _ in range(rounds):
+        for count, turns in taken.items():
+            with closing(_batches(corpus, packed=False, threads=count)) as stream:
+                # What is read ahead when the clock starts is made up for by what is read ahead when it stops.
+                for _ in itertools.islice(stream, batches):
+                    pass
+                wall, processor = time.perf_counter(), time.process_time()
+                for _ in itertools.islice(stream, batches):
+                    pass
+                turns.append((time.perf_counter() - wall, time.process_time() - processor))
+    images = batches * BATCH
+    medians = {count: [statistics.median(each) for each in zip(*turns, strict=True)] for count, turns in taken.items()}
+    return [ThreadCost(count, images / wall, processor / images) for count, (wall, processor) in medians.items()]
+
+
+def _batches(corpus: Corpus, *, packed: bool, threads: int | None = None) -> Generator[dict[str, np.ndarray]]:
     center = CenterCrop(size=SHORT_SIDE, resize=SHORT_SIDE)
-    random = RandomResizedCrop(size=SIZE)
     config = DataConfig(
         name=corpus.raw if packed else corpus.jpeg,
         data_dir=corpus.data_dir,
-        train_crop=center if packed else random,
+        train_crop=center if packed else _RANDOM_CROP,
         evaluation_crop=center,
         residence="stream",
+        workers=threads,
     )
-    batches = open_data(config).train.training_batches(0, BATCH, 0, 1 << 30)
+    yield from open_data(config).train.training_batches(0, BATCH, 0, 1 << 30)
+
+
+def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterator[object]:
+    batches = _batches(corpus, packed=packed)
     if not device:
         return batches
 
@@ -117,9 +172,10 @@ def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterat
     import jax.numpy as jnp
 
     from jaxcnn.augment.compose import augment
+    from jaxcnn.config import HorizontalFlip, Normalization
     from jaxcnn.devices.feed import Batch
 
-    steps = ((random,) if packed else ()) + (HorizontalFlip(),)
+    steps = ((_RANDOM_CROP,) if packed else ()) + (HorizontalFlip(),)
 
     @jax.jit
     def finish(batch: Batch) -> tuple[jax.Array, jax.Array]:

@@ -18,7 +18,7 @@ import functools
 import os
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,7 +28,7 @@ from jaxcnn.benchmarks.augment import time_augmentations, usual_lists
 from jaxcnn.benchmarks.convolutions import Timing, dearest_shapes, time_convolution
 from jaxcnn.benchmarks.device import DeviceSizes, measure
 from jaxcnn.benchmarks.input import CONTENDERS as INPUTS
-from jaxcnn.benchmarks.input import make_corpus, time_input
+from jaxcnn.benchmarks.input import ThreadCost, make_corpus, time_input, time_threads
 from jaxcnn.benchmarks.layers import time_layers
 from jaxcnn.benchmarks.loop import compare_with_pytorch
 from jaxcnn.benchmarks.networks import ELEVEN, untrained
@@ -43,6 +43,7 @@ from jaxcnn.config.proposals import ProposalsConfig
 from jaxcnn.data.decode import with_channels
 from jaxcnn.detection.warp import CONTEXT
 from jaxcnn.devices.memory import keep_freed_memory
+from jaxcnn.laboratory.published import published_runs
 from jaxcnn.laboratory.roofline import step_bound
 from jaxcnn.ops.lowerings import ConvShape
 from jaxcnn.pictures.lowerings import plot_timings
@@ -164,6 +165,7 @@ def train(
 def input(
     *,
     against: tuple[str, ...] = tuple(name for name in INPUTS if name != "jaxcnn"),
+    threads: tuple[int, ...] = (),
     images: int = 512,
     rounds: int = 5,
     batches: int = 16,
@@ -171,9 +173,13 @@ def input(
 ) -> None:
     """Prints the images a second of the input stream, from artificial JPEG files of about 60 kB, 500x375.
 
+    With --threads, it also prints what each number of threads delivers and costs, and how many cores would feed the
+    published training runs on eight chips.
+
     Args:
         against: the contenders, out of jaxcnn_device, jaxcnn_augmented, jaxcnn_packed, jaxcnn_packed_device, tf_data,
             dataloader, dataloader_uint8.
+        threads: numbers of threads, such as 1 2 4.
         images: the number of images that are made.
         rounds: the turns that each takes; medians are printed.
         batches: the batches of 64 images in a turn.
@@ -182,9 +188,27 @@ def input(
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder), images)
         found = time_input(corpus, ["jaxcnn", *against], rounds=rounds, batches=batches)
-    for name, rate in found.items():
-        ratio = "  1.00" if name == "jaxcnn" else found.ratio(name, "jaxcnn").text(spread, "{:6.2f}")
-        print(f"{name:20} {rate:10,.0f} images/s  {ratio}  ({INPUTS[name]})")
+        for name, rate in found.items():
+            ratio = "  1.00" if name == "jaxcnn" else found.ratio(name, "jaxcnn").text(spread, "{:6.2f}")
+            print(f"{name:20} {rate:10,.0f} images/s  {ratio}  ({INPUTS[name]})")
+        if threads:
+            print("\n".join(thread_lines(time_threads(corpus, threads, rounds=rounds, batches=batches))))
+
+
+def thread_lines(costs: Sequence[ThreadCost]) -> Iterator[str]:
+    """Yields a line for each number of threads, and one for the fastest published run on eight chips of each kind."""
+    for cost in costs:
+        yield (
+            f"{cost.threads:3} threads {cost.images_per_second:10,.0f} images/s  "
+            f"{1e6 * cost.processor_seconds:8,.0f} microseconds of a core for an image"
+        )
+    dearest = max(costs, key=lambda cost: cost.processor_seconds)
+    yield f"cores as busy as those of {dearest.threads} threads, for the published rates of eight chips:"
+    eight = sorted((run for run in published_runs() if run.chips == 8), key=lambda run: run.images_per_second)
+    fastest = {(run.network, run.machine): run for run in eight}
+    for run in sorted(fastest.values(), key=lambda run: run.images_per_second):
+        rate = run.images_per_second
+        yield f"{dearest.cores(rate):5.0f} cores  {rate:8,.0f} images/s  {run.network}, 8 {run.machine}, {run.series}"
 
 
 def augment(

@@ -246,7 +246,9 @@ def jpeg_size(encoded: bytes) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | None) -> np.ndarray | None:
+def _decode_jpeg(
+    encoded: bytes, channels: int, max_pixels: int, rows: int | None, single_scan: tuple[int, int] | None
+) -> np.ndarray | None:
     """Returns Pillow's own pixels, faster, of a JPEG file in which libjpeg-turbo finds nothing odd; else None."""
     try:
         *shape, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
@@ -255,8 +257,7 @@ def _decode_jpeg(encoded: bytes, channels: int, max_pixels: int, rows: int | Non
         if height * width > max_pixels or colorspace not in (("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")):
             return None
         strict = True
-        single_scan = _single_scan(encoded) if rows is not None and b"\xff\xd9" in encoded[-_TRAILER:] else None
-        if rows is not None and single_scan is not None:
+        if rows is not None and single_scan is not None and b"\xff\xd9" in encoded[-_TRAILER:]:
             offset, mcu = single_scan
             # Rows of colour are blended with their neighbours, so one row of colour more than is wanted is decoded.
             shortened = -(-(rows + mcu // 8) // mcu) * mcu
@@ -294,10 +295,12 @@ def decode(
         DecodeError: the bytes are of none of these formats, damaged or truncated, or have too many pixels or scans.
     """
     if encoded.startswith(b"\xff\xd8\xff"):
-        if encoded.count(b"\xff\xda") > _MAX_SCANS and _single_scan(encoded) is None:
+        # Scans are counted only where there may be several: it takes a tenth of the time of decoding.
+        single_scan = _single_scan(encoded)
+        if single_scan is None and encoded.count(b"\xff\xda") > _MAX_SCANS:
             raise DecodeError(f"has more than {_MAX_SCANS} scans")
         # Pillow turns what is to be turned.
-        pixels = None if upright else _decode_jpeg(encoded, channels, max_pixels, rows)
+        pixels = None if upright else _decode_jpeg(encoded, channels, max_pixels, rows, single_scan)
         if pixels is not None:
             return pixels
     with _loaded(encoded, max_pixels) as image:

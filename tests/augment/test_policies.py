@@ -32,6 +32,10 @@ SPACES = {
 IDENTITY = OPERATIONS.index("identity")
 
 
+def run(function):
+    return jax.jit(function, static_argnames=("interpolation", "fill"))
+
+
 def keys_of(seed, count):
     return jax.random.split(jax.random.key(seed), count)
 
@@ -49,14 +53,44 @@ def test_one_kernel_does_what_torchvision_does(interpolation):
         np.where(np.char.startswith([name for name, _ in cases], "translate"), np.trunc(amounts), amounts), 2
     )
     images = np.tile(GOLDEN["images"], (len(cases), 1, 1, 1))
-    run = jax.jit(kernel.apply_operation, static_argnames=("interpolation", "fill"))
-    fill = tuple(int(level) for level in GOLDEN["fill"])
-    found = np.asarray(run(images, operations, amounts.astype(np.float32), interpolation=interpolation, fill=fill))
+    options = {"interpolation": interpolation, "fill": tuple(int(level) for level in GOLDEN["fill"])}
+    arguments = images, operations[:, None], amounts[:, None].astype(np.float32)
+    found = np.asarray(run(kernel.step_by_step)(*arguments, **options))
+    np.testing.assert_array_equal(run(kernel.image_by_image)(*arguments, **options), found)
     difference = np.abs(found.reshape(expected.shape) - expected)
     for (name, amount), each in zip(cases, difference, strict=True):
         exact = {"identity", "posterize", "solarize", "equalize", "invert"}
         assert each.max() <= (name not in exact), (name, amount)
         assert (each > 0).mean() < 0.03, (name, amount)  # color at 1.9: where the exact result is whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_change_alike_alone_and_together(interpolation, channels):
+    random = np.random.default_rng(channels)
+    for height, width, steps in ((1, 1, 1), (37, 50, 2), (224, 224, 3)):
+        images = random.integers(0, 256, (48, height, width, channels), np.uint8)
+        images[::7] //= 4  # there is something to stretch
+        operations = random.integers(0, len(OPERATIONS), (48, steps))
+        shares, negated = random.random((48, steps)), random.random((48, steps)) < 0.5
+        widest = {**RAND_AUGMENT_INCREASING, **TRIVIAL_AUGMENT_WIDE}
+        choices = np.array([list(widest).index(name) for name in OPERATIONS])[operations]
+        amounts = kernel.amounts_of(widest, *map(jnp.asarray, (choices, shares, negated)), height, width)
+        options = {"interpolation": interpolation, "fill": (9,)}
+        found = run(kernel.image_by_image)(images, operations, amounts, **options)
+        np.testing.assert_array_equal(found, run(kernel.step_by_step)(images, operations, amounts, **options))
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_images_go_one_by_one_where_there_is_one_device(devices, monkeypatch):
+    monkeypatch.setattr(jax, "device_count", lambda: devices)
+    images, drawn = jnp.zeros((5, 8, 8, 3), jnp.uint8), jnp.zeros((5, 2), jnp.int32)
+    options = {"interpolation": "nearest", "fill": (0,)}
+    traced = jax.make_jaxpr(lambda *arguments: kernel.apply_operations(*arguments, **options))(
+        images, drawn, drawn.astype(jnp.float32)
+    )
+    assert ("length=5" in str(traced)) == (devices == 1)  # a loop over the images, beside that over the two steps
 
 
 @pytest.mark.parametrize("name", SPACES)
@@ -110,8 +144,7 @@ def test_amounts_of_the_increasing_set_are_timms():
 def test_solarize_add():
     images = np.array([0, 20, 127, 128, 255], np.uint8).reshape(1, 1, 5, 1)
     operation = jnp.array([OPERATIONS.index("solarize_add")])
-    run = jax.jit(kernel.apply_operation, static_argnames=("interpolation", "fill"))
-    found = run(images, operation, jnp.array([99.0]), interpolation="nearest", fill=(0,))
+    found = run(kernel.apply_operation)(images, operation, jnp.array([99.0]), interpolation="nearest", fill=(0,))
     assert np.asarray(found).ravel().tolist() == [99, 119, 226, 128, 255]
 
 
