@@ -66,7 +66,7 @@ ALLOWED = {
         **{room: f"{HOUSE} detection children contenders {room}" for room in ROOMS},
         "cli": f"{HOUSE} supervision transfer classical detection {' '.join(ROOMS)} cli",
         "__main__": "cli",
-        "__init__": "models weights loading runs",
+        "__init__": "models weights devices loading runs",
     }.items()
 }
 
