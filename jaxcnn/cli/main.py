@@ -1,6 +1,7 @@
 """The console command ``jaxcnn``: finds the command that is asked for, and imports no other."""
 
 import contextlib
+import gc
 import importlib
 import importlib.metadata
 import logging
@@ -51,6 +52,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The command's exit code; `EXIT_USER_ERROR` where there is no such command.
     """
+    if arguments is None:  # the process is ours alone
+        # Imports and traces make millions of objects that stay, and by default Python looks through them every 700.
+        gc.set_threshold(100_000, 20, 50)
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
         print(_help(), file=sys.stderr)

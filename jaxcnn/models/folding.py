@@ -18,7 +18,7 @@ from jax.extend.core import Jaxpr, Var, jaxprs_in_params
 from jaxcnn.layers.conv import Conv
 from jaxcnn.layers.norm import BatchNorm
 from jaxcnn.models.parts import ImageShape
-from jaxcnn.types import Variables
+from jaxcnn.types import PyTree, Variables
 
 _FROM, _INTO = "the outputs of ", "the inputs of "
 
@@ -61,9 +61,7 @@ def fold_batch_norm(model: nn.Module, variables: Variables, image_shape: ImageSh
     return flax.traverse_util.unflatten_dict(flat, sep="/")
 
 
-def _foldable(
-    model: nn.Module, variables: Variables, image_shape: ImageShape
-) -> list[tuple[str, str, float]]:
+def _foldable(model: nn.Module, variables: Variables, image_shape: ImageShape) -> list[tuple[str, str, float]]:
     """Returns the paths of each convolution and of the normalization that alone takes its output, with the epsilon.
 
     The network is traced with a name on each output of a convolution and on each input of a normalization, so that what
@@ -81,7 +79,7 @@ def _foldable(
             return call(checkpoint_name(arguments[0], _INTO + path), *arguments[1:], **options)
         return call(*arguments, **options)
 
-    def evaluate(variables: Variables, images: jax.Array) -> jax.Array:
+    def evaluate(variables: Variables, images: jax.Array) -> PyTree:
         return model.apply(variables, images, train=False)
 
     images = jax.ShapeDtypeStruct((1, *image_shape), jnp.float32)

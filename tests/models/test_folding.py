@@ -41,7 +41,7 @@ LARGE = {
     "regnet_y_400mf": (33, 53, 53),
     "efficientnet_b0": (33, 49, 49),
     "efficientnet_lite0": (33, 49, 49),
-    "nasnet_a_cifar": (16, 244, 242),  # the others are of two convolutions together
+    "nasnet_a_cifar": (16, 74, 72),  # the others are of two convolutions together
     "convnext_tiny": (32, 0, 0),
 }
 
@@ -106,10 +106,13 @@ def test_folded_networks_are_as_exact_as_their_type(dtype, tolerance):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", LARGE)
-@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 1e-4), ("bfloat16", 0.1)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float64", 1e-11), ("float32", 1e-4)])
 def test_all_families_can_be_folded(family, dtype, tolerance):
     size, count, folded_count = LARGE[family]
-    check(jaxcnn.create_model(family, num_classes=5), size, count, folded_count, dtype, tolerance)
+    model = jaxcnn.create_model(family, num_classes=5)
+    if family.startswith("nasnet"):
+        model = model.clone(cells=1, features=4, stem_features=6)  # the published one compiles for minutes
+    check(model, size, count, folded_count, dtype, tolerance)
 
 
 def test_folding_again_changes_nothing_and_training_is_refused():
@@ -124,7 +127,9 @@ def test_folding_again_changes_nothing_and_training_is_refused():
     factor = norm["scale"].astype(np.float64) / np.sqrt(norm["var"].astype(np.float64) + 1e-5)
     expected = (kernel * factor[:, None, None, None]).astype(np.float32)
     np.testing.assert_array_equal(folded["params"]["stage1_block1-2"]["conv2"]["kernel"], expected)
-    with pytest.raises(UserError, match="^batch normalization norm1 is folded into the convolution before it and has"):
+    with pytest.raises(
+        UserError, match=r"^batch normalization norm1 is folded into the .* has no statistics: train with"
+    ):
         model.apply(folded, images_of(size), train=True, mutable=["batch_stats"])
 
 
