@@ -26,6 +26,7 @@ from jaxcnn.config.train import CHANGES_NO_BITS
 from jaxcnn.devices.compilation import processor
 from jaxcnn.devices.machines import machine_of
 from jaxcnn.errors import UserError, writing
+from jaxcnn.ops.lowering_rules import followed
 from jaxcnn.paths import replace_whole
 from jaxcnn.recipes import Recipe
 from jaxcnn.text import escaped
@@ -146,6 +147,7 @@ def _trees(assembly: Assembly) -> tuple[jax.tree_util.PyTreeDef, jax.tree_util.P
 def _about(assembly: Assembly, recipe: Recipe | None) -> dict[str, JsonObject]:
     """Returns what a step is compiled from and for, but for the config: each part as a mapping from names to values."""
     devices = list(assembly.parallel.mesh.devices.flat)
+    rules = followed() if devices[0].platform == "cpu" else None  # which elsewhere choose nothing
     arrays = {
         jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}{list(leaf.shape)}"
         for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_arguments(assembly))
@@ -163,7 +165,7 @@ def _about(assembly: Assembly, recipe: Recipe | None) -> dict[str, JsonObject]:
         },
         "settings": {
             "jax_default_matmul_precision": jax.config.values["jax_default_matmul_precision"],
-            "lowering": _digest(repr(assembly.model.lowering)),
+            "lowering": _digest(repr((assembly.model.lowering, rules))),
             "steps": assembly.total_steps,
             "steps in an epoch": str(assembly.steps_per_epoch),
         },

@@ -19,13 +19,19 @@ from jaxcnn.config.stored import group_from_json
 from jaxcnn.data.fingerprint import Fingerprint, difference
 from jaxcnn.devices.processes import gather, is_writer
 from jaxcnn.errors import MachineError, UserError, writing
+from jaxcnn.ops.lowering_rules import followed, following, read_rules, rules_text
+from jaxcnn.ops.rules import Rules, built_in
 from jaxcnn.paths import replace_whole
+from jaxcnn.processor import this_processor
 from jaxcnn.recipes import CONFIG_FILE
 from jaxcnn.training.lock import FolderLock
 from jaxcnn.types import Json
 
 DATA_FILE = "data.json"
 """The file of such a folder that holds the fingerprints of the splits that the work is done on."""
+LOWERINGS_FILE = "lowerings.json"
+"""The file of such a folder that holds the rules by which the lowering ``auto`` chooses, where these were others than
+those of this package when the work began."""
 PLACE = frozenset({"data.name", "data.data_dir"})
 """The options that say where the data set lies: they may change where its files are the same."""
 OTHER_FOLDER = "choose another --workdir"
@@ -40,7 +46,8 @@ class WorkFolder(Generic[Group]):
     """A folder of resumable work, which no other program can enter while this one is in it.
 
     The work is told apart by a group of options and by its images. The folder keeps both from `begin` on, and refuses
-    to go on with others::
+    to go on with others. What is traced inside follows the rules of lowering that the work began with, on whatever
+    machine and however that is tuned meanwhile, because other lowerings end in other bits::
 
         with WorkFolder(path, FeaturesConfig, "extraction", free={"data.workers"}) as folder:
             folder.claim(config, fingerprints, images_of=config.data.name)
@@ -70,13 +77,22 @@ class WorkFolder(Generic[Group]):
         """Refuses a path that can be no such folder, and a folder that another program is in.
 
         Raises:
-            UserError: it is such a path or folder.
+            UserError: it is such a path or folder, or the rules of lowering in it cannot be read.
             MachineError: the disk is full, or fails.
         """
         self.writable = by_writer(self._enter)
+        try:
+            # Process 0's rules are those of all processes, whose programs have to be the same.
+            rules = Rules.from_json(by_writer(self._rules))
+        except UserError:
+            self._lock.release()
+            raise
+        self._following = following(rules)
+        self._following.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._following.__exit__(None, None, None)
         self._lock.release()
         if self._made:
             with contextlib.suppress(OSError):  # it is not empty, where the work has begun
@@ -102,6 +118,14 @@ class WorkFolder(Generic[Group]):
                     raise
                 return False
             return True
+
+    def _rules(self) -> Json:
+        kept = kept_rules(self.path)
+        if kept is None:
+            kept = followed()
+            if kept != built_in(this_processor().vector_bits):
+                self._to_write[self.path / LOWERINGS_FILE] = rules_text({"processor": str(this_processor())}, kept)
+        return kept.to_json()
 
     def claim(self, config: Group, fingerprints: Fingerprints, *, images_of: str) -> None:
         """Makes sure that the work in the folder, if there is any, is the one that is asked for; writes nothing.
@@ -236,6 +260,17 @@ def read_kept(file: Path, parse: Callable[[str], Json]) -> Json:
     except (OSError, ValueError, KeyError, TypeError) as error:
         said = error if isinstance(error, UserError) else "it is not what was written there"
         raise ConfigError(f"{file} cannot be read: {said}; restore it, or {OTHER_FOLDER}") from error
+
+
+def kept_rules(folder: Path) -> Rules | None:
+    """Returns the rules of lowering that the work in a folder began with; None where no work has begun there.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    if (folder / LOWERINGS_FILE).is_file():
+        return read_kept(folder / LOWERINGS_FILE, read_rules)[1]
+    return built_in(this_processor().vector_bits) if (folder / CONFIG_FILE).is_file() else None
 
 
 def kept_fingerprints(folder: Path) -> dict[str, Fingerprint]:

@@ -32,6 +32,8 @@ from jaxcnn.devices.compilation import processor  # noqa: E402
 gc.set_threshold(100_000, 20, 50)
 
 COMPILED = Path(__file__).parent.parent / ".pytest_cache" / "compiled" / processor()
+# What somebody has tuned on this machine chooses no lowering in tests.
+os.environ["JAXCNN_CACHE"] = str(COMPILED.parent.parent / "cache")
 # What tests start in processes of their own keeps its programs there too, and not among those of whoever runs them.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(COMPILED)
 

@@ -24,6 +24,8 @@ from jaxcnn.devices.machines import machine_of
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.laboratory.shipping import compile_to_file
 from jaxcnn.loading import restore_state
+from jaxcnn.ops.lowering_rules import following
+from jaxcnn.ops.rules import KINDS, Rules, Trees
 from jaxcnn.recipes import load_recipe
 from jaxcnn.training.step import zero_totals
 
@@ -107,6 +109,15 @@ def test_another_config_is_refused(shipped, changes, said):
     path, _ = shipped
     with pytest.raises(StepError, match=f"step.bin was compiled (from|for) {said}"):
         read_step(path, assemble(tiny(**changes).config), tiny())
+
+
+def test_other_rules_of_lowering_are_refused(shipped):
+    path, assembly = shipped
+    with (
+        following(Rules(tuple(Trees("xla", "xla", "shift") for _ in KINDS))),
+        pytest.raises(StepError, match=r"was compiled for another setting: lowering is .*: compile it anew"),
+    ):
+        read_step(path, assembly, tiny())
 
 
 def test_other_devices_are_refused(shipped):

@@ -25,6 +25,8 @@ from jaxcnn.cli.main import run_command
 from jaxcnn.config import SGD, CheckpointConfig, ConfigError, EMAConfig, EvaluationConfig, TrainConfig
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import MachineError, UserError
+from jaxcnn.ops.lowering_rules import following, read_rules
+from jaxcnn.ops.rules import KINDS, Rules, Trees
 from jaxcnn.paths import replace_whole
 from jaxcnn.recipes import Recipe, load_config, load_recipe
 from jaxcnn.run_changes import refuse_other_code
@@ -122,6 +124,25 @@ def here(original, tmp_path, monkeypatch):
         config = Path(run, "config.json")
         config.write_text(config.read_text().replace(str(original[0]), os.getcwd()))
     return tmp_path / "copy"
+
+
+@pytest.mark.slow
+def test_a_machine_that_is_tuned_meanwhile_changes_no_bit_of_a_run_that_goes_on(here):
+    rules = Rules(tuple(Trees("gemm", "shift", "shift") for _ in KINDS))
+    with following(rules):
+        go(small(), "half")
+        go(small(), "tuned")
+    assert_same(final_state("half"), final_state("done"))
+    assert not Path("half/lowerings.json").exists()
+    assert read_rules(Path("tuned/lowerings.json").read_text())[1] == rules
+    with pytest.raises(AssertionError):  # so these rules would have changed bits
+        assert_same(final_state("tuned"), final_state("done"))
+    shutil.rmtree("tuned/checkpoints")
+    go(small(), "tuned-again")
+    go(small(), "tuned")  # it begins anew, and with its own rules
+    assert_same(final_state("tuned-again"), final_state("done"))
+    with pytest.raises(AssertionError):
+        assert_same(final_state("tuned"), final_state("done"))
 
 
 # The images.

@@ -9,7 +9,9 @@ import pytest
 from jaxcnn.config import ConfigError, DataConfig, option_group
 from jaxcnn.data.fingerprint import Fingerprint, Part
 from jaxcnn.errors import MachineError, UserError
-from jaxcnn.work_folder import WorkFolder, by_writer
+from jaxcnn.ops.lowering_rules import followed, following
+from jaxcnn.ops.rules import KINDS, Rules, Trees
+from jaxcnn.work_folder import WorkFolder, by_writer, kept_rules
 
 
 @option_group
@@ -100,3 +102,43 @@ def test_what_the_writer_refuses_all_processes_raise(monkeypatch):
         by_writer(refuse)
     monkeypatch.setattr("jaxcnn.work_folder.gather", lambda value: [{"result": [3]}, {}])
     assert by_writer(refuse) == [3]
+
+
+OTHER_RULES = Rules(tuple(Trees("shift", "shift", "shift") for _ in KINDS))
+LATER_RULES = Rules(tuple(Trees("gemm", "gemm", "gemm") for _ in KINDS))
+
+
+def rules_inside(path):
+    with WorkFolder(path, Options, "extraction") as folder:
+        folder.claim(Options(), prints(), images_of="x")
+        folder.begin()
+        return followed()
+
+
+def test_work_goes_on_with_the_rules_of_lowering_that_it_began_with(tmp_path):
+    before = followed()
+    assert rules_inside(tmp_path / "before") == before
+    with following(OTHER_RULES):  # as if the machine had been tuned meanwhile
+        assert rules_inside(tmp_path / "before") == before
+        assert rules_inside(tmp_path / "tuned") == OTHER_RULES
+        assert followed() == OTHER_RULES
+    assert contents(tmp_path / "before").keys() == {"config.json", "data.json"}
+    with following(LATER_RULES):
+        assert rules_inside(tmp_path / "tuned") == OTHER_RULES
+    assert rules_inside(tmp_path / "tuned") == OTHER_RULES
+    assert kept_rules(tmp_path / "tuned") == OTHER_RULES
+    assert kept_rules(tmp_path / "before") == before
+    assert kept_rules(tmp_path / "nowhere") is None
+    assert followed() == before
+
+
+def test_rules_that_cannot_be_read_are_refused_and_the_folder_is_free_afterwards(tmp_path):
+    with following(OTHER_RULES):
+        sit(tmp_path)
+    kept = tmp_path / "lowerings.json"
+    whole = kept.read_text()
+    kept.write_text("{}")
+    with pytest.raises(ConfigError, match=r"lowerings.json cannot be read: .*; restore it, or choose another"):
+        sit(tmp_path)
+    kept.write_text(whole)
+    sit(tmp_path)

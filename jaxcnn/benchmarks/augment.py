@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from jaxcnn.augment import AUGMENTATIONS
 from jaxcnn.augment.compose import augment, check_order
+from jaxcnn.benchmarks.rounds import Ratio
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.benchmarks.training import Job, jax_step
 from jaxcnn.config import Augmentation, CutMix, MixUp, Normalization, RandAugment, RandomErasing
@@ -20,7 +21,7 @@ class Timing:
     name: str
     seconds: float
     """The time of the augmentations and of normalization, which always follows them."""
-    share: float
+    share: Ratio
     """The same time as a share of the training step's."""
 
 
@@ -67,5 +68,4 @@ def time_augmentations(
         call = functools.partial(augment, augmentations=steps, normalization=Normalization(), num_classes=1000)
         calls[name] = functools.partial(jax.jit(call), keys, images, labels)
     seconds = take_turns(calls, rounds=rounds)
-    whole = seconds.pop("step")
-    return whole, [Timing(name, each, each / whole) for name, each in seconds.items()]
+    return seconds["step"], [Timing(name, seconds[name], seconds.ratio(name, "step")) for name in augmentations]

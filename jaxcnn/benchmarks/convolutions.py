@@ -10,15 +10,20 @@ import jax.numpy as jnp
 from jax.core import ShapedArray
 from jax.extend.core import Jaxpr, jaxprs_in_params
 
+from jaxcnn.benchmarks.rounds import Ratio, Rounds
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.ops.conv import input_gradient, weight_gradient
-from jaxcnn.ops.lowering_rules import DIRECTIONS, Direction, Lowerings, TunedLowerings, automatic
+from jaxcnn.ops.lowering_rules import TunedLowerings, automatic
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
+from jaxcnn.ops.rules import DIRECTIONS, Direction, Kind, Lowerings, kind_of
 from jaxcnn.ops.window import sizes
 
 MOST_ARITHMETIC = 32
 """A lowering is not timed if it multiplies more than this many times as often as the convolution needs."""
+_HARDER: dict[Kind, int] = {"depthwise": 25, "depthwise strided": 25, "grouped": 8}
+"""How many times as long a multiply-add takes as in a dense convolution, by kind and roughly; it only chooses which
+convolutions are worth timing."""
 
 
 def network_convolutions(
@@ -68,8 +73,8 @@ class Timing:
 
     shape: ConvShape
     direction: Direction
-    seconds: dict[LoweringName, float]
-    """The median seconds of one call, by lowering."""
+    seconds: Rounds[LoweringName]
+    """The seconds of one call in each round; as a mapping, their median by lowering."""
 
     @property
     def chosen(self) -> LoweringName:
@@ -82,17 +87,28 @@ class Timing:
         return min(self.seconds, key=self.seconds.__getitem__)
 
     @property
+    def comparison(self) -> Ratio:
+        """The time of the chosen lowering as a multiple of that of the best, with the spread of the rounds."""
+        return self.seconds.ratio(self.chosen, self.best)
+
+    @property
     def ratio(self) -> float:
         """The time of the chosen lowering as a multiple of that of the best; 1 where the chosen one is the best."""
-        return self.seconds[self.chosen] / self.seconds[self.best]
+        return self.comparison.value
 
     def gigaflops(self, lowering: LoweringName) -> float:
         """Returns the useful GFLOP/s: two operations for each multiply-add of the convolution itself."""
         return 2e-9 * self.shape.multiply_adds / self.seconds[lowering]
 
 
-def candidates(shape: ConvShape, direction: Direction) -> list[LoweringName]:
-    """Returns the lowerings worth timing for a shape, including the one that ``auto`` chooses."""
+def candidates(shape: ConvShape, direction: Direction, most_arithmetic: float = MOST_ARITHMETIC) -> list[LoweringName]:
+    """Returns the lowerings worth timing for a shape, including the one that ``auto`` chooses.
+
+    Args:
+        shape: the convolution.
+        direction: the product.
+        most_arithmetic: how many times as often as needed a lowering may multiply.
+    """
     chosen = getattr(automatic(jax.default_backend(), shape), direction)
     names = []
     for name in LOWERINGS:
@@ -104,18 +120,21 @@ def candidates(shape: ConvShape, direction: Direction) -> list[LoweringName]:
         pointless = {"dense": shape.groups == 1, "toeplitz": shape.taps == 1, "shift": shape.taps == 1}.get(name, False)
         # XLA's grouped weight gradient takes seconds on a CPU, and for some shapes it ends the process.
         hopeless = name == "xla" and direction == "weight_gradient" and shape.groups > 1 and chosen != "xla"
-        if name == chosen or not (waste > MOST_ARITHMETIC or pointless or hopeless):
+        if name == chosen or not (waste > most_arithmetic or pointless or hopeless):
             names.append(name)
     return names
 
 
-def time_convolution(shape: ConvShape, *, rounds: int, seconds: float = 1.0) -> list[Timing]:
+def time_convolution(
+    shape: ConvShape, *, rounds: int, seconds: float = 1.0, most_arithmetic: float = MOST_ARITHMETIC
+) -> list[Timing]:
     """Times every worthwhile lowering of a convolution: forward, input gradient, weight gradient.
 
     Args:
         shape: the convolution.
         rounds: see `take_turns`.
         seconds: see `take_turns`.
+        most_arithmetic: see `candidates`.
     """
     keys = jax.random.split(jax.random.key(0), 3)
     dtype = jnp.dtype(shape.dtype)
@@ -130,7 +149,7 @@ def time_convolution(shape: ConvShape, *, rounds: int, seconds: float = 1.0) -> 
             take_turns(
                 {
                     name: functools.partial(_jitted(shape, direction, name), images, kernel, cotangent)
-                    for name in candidates(shape, direction)
+                    for name in candidates(shape, direction, most_arithmetic)
                 },
                 rounds=rounds,
                 seconds=seconds,
@@ -153,36 +172,12 @@ def _jitted(shape: ConvShape, direction: Direction, name: LoweringName) -> Calla
     return jax.jit(run)
 
 
-def most_expensive(
-    name: str, batch: int, size: int | None = None, *, count: int, rounds: int
-) -> list[tuple[int, list[Timing]]]:
-    """Times all of a network's convolutions, and returns those that take most of its time under ``auto``.
-
-    Args:
-        name: a name of ``jaxcnn.list_models()``.
-        batch: the number of images.
-        size: the height and width of the input in pixels; by default the network's own.
-        count: the number of convolutions to return.
-        rounds: see `take_turns`.
-
-    Returns:
-        (occurrences in the network, the three timings) of each convolution, most expensive first.
-    """
-    timed = [
-        (occurrences, time_convolution(shape, rounds=rounds))
-        for shape, occurrences in network_convolutions(name, batch, size).items()
-    ]
-
-    def cost(item: tuple[int, list[Timing]]) -> float:
-        return item[0] * sum(timing.seconds[timing.chosen] for timing in item[1])
-
-    return sorted(timed, key=cost, reverse=True)[:count]
-
-
 def dearest_shapes(
     name: str, batch: int, size: int | None = None, dtype: str = "float32", *, count: int
 ) -> list[tuple[ConvShape, int]]:
-    """Returns those of a network's distinct convolutions that have most arithmetic, with how often each occurs.
+    """Returns those of a network's distinct convolutions that take most of its time, with how often each occurs.
+
+    The time is estimated from the arithmetic, because timing all convolutions of a network can take an hour.
 
     Args:
         name: a name of ``jaxcnn.list_models()``.
@@ -192,7 +187,12 @@ def dearest_shapes(
         count: the number of convolutions to return.
     """
     found = network_convolutions(name, batch, size, dtype).items()
-    return sorted(found, key=lambda item: item[1] * item[0].multiply_adds, reverse=True)[:count]
+    return sorted(found, key=_estimated, reverse=True)[:count]
+
+
+def _estimated(item: tuple[ConvShape, int]) -> int:
+    shape, occurrences = item
+    return occurrences * shape.multiply_adds * _HARDER.get(kind_of(shape), 1)
 
 
 def tune_network(name: str, batch: int, size: int | None, dtype: str, *, rounds: int) -> TunedLowerings:

@@ -4,7 +4,6 @@ import dataclasses
 import io
 import itertools
 import json
-import statistics
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from jaxcnn.benchmarks.pytorch import torchvision_part
+from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.contenders import race, serve
 from jaxcnn.data.pack import pack
 from jaxcnn.data.stream import available_cores
@@ -76,8 +76,8 @@ def make_corpus(folder: Path, images: int) -> Corpus:
     return Corpus(str(folder / "files"), data_dir, jpeg.name, raw.name)
 
 
-def time_input(corpus: Corpus, contenders: list[str], *, rounds: int, batches: int) -> dict[str, float]:
-    """Returns each contender's images a second, the median over rounds.
+def time_input(corpus: Corpus, contenders: list[str], *, rounds: int, batches: int) -> Rounds[str]:
+    """Returns each contender's images a second in each round; as a mapping, the median by contender.
 
     Args:
         corpus: the images, as `make_corpus` returns them.
@@ -93,7 +93,7 @@ def time_input(corpus: Corpus, contenders: list[str], *, rounds: int, batches: i
             raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
     commands = {name: [__name__, name, json.dumps(dataclasses.asdict(corpus))] for name in contenders}
     taken = race(commands, rounds=rounds, steps=batches, warm_up=batches)
-    return {name: BATCH / statistics.median(seconds) for name, seconds in taken.items()}
+    return Rounds(taken).map(lambda seconds: BATCH / seconds)
 
 
 def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterator[object]:

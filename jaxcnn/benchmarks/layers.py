@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.ops.norm import batch_norm, local_response_norm
 from jaxcnn.ops.pool import average_pool, max_pool
@@ -29,12 +30,12 @@ class Comparison:
 
 @dataclasses.dataclass(frozen=True)
 class Timing:
-    """The median seconds of one call of each way."""
+    """The time of one call of each way."""
 
     name: str
     direction: str
-    ours: float
-    plain: float
+    seconds: Rounds[str]
+    """The seconds of one call of ``ours`` and of ``plain`` in each round."""
 
 
 def time_layers(*, batch: int, rounds: int) -> list[Timing]:
@@ -57,7 +58,7 @@ def _time(comparison: Comparison, batch: int, rounds: int) -> list[Timing]:
         for name, function in (("ours", comparison.ours), ("plain", comparison.plain)):
             call = function if direction == "forward" else functools.partial(_gradient, function)
             calls[name] = functools.partial(jax.jit(call), *operands)
-        timings.append(Timing(comparison.name, direction, **take_turns(calls, rounds=rounds)))
+        timings.append(Timing(comparison.name, direction, take_turns(calls, rounds=rounds)))
     return timings
 
 

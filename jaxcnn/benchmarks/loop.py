@@ -1,8 +1,6 @@
 """The speed of a recipe's training loop beside a plain PyTorch loop over the same network and the same images."""
 
-import dataclasses
 import itertools
-import statistics
 import sys
 from collections.abc import Callable
 
@@ -10,25 +8,14 @@ import jax
 import numpy as np
 
 from jaxcnn.assembly import Assembly, assemble
+from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.config import SGD, TrainConfig, from_json, to_json
 from jaxcnn.contenders import race, serve
 from jaxcnn.errors import UserError
 from jaxcnn.training.step import zero_totals
 
 
-@dataclasses.dataclass(frozen=True)
-class Comparison:
-    """The images a second of two loops that took turns."""
-
-    rounds: dict[str, list[float]]
-    """The images a second in each round, by loop."""
-
-    def median(self, name: str) -> float:
-        """Returns the median of one loop's rounds."""
-        return statistics.median(self.rounds[name])
-
-
-def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Comparison:
+def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Rounds[str]:
     """Times the recipe's whole training step (gather, augmentation, update), and PyTorch's on ready tensors.
 
     The two take turns, each in its own process, so that other work of the machine slows both alike. PyTorch has its
@@ -40,6 +27,9 @@ def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Com
         rounds: the turns that each takes.
         steps: the updates in a turn.
 
+    Returns:
+        The images a second of ``jaxcnn`` and ``pytorch`` in each round.
+
     Raises:
         UserError: PyTorch is not installed, or the recipe is not one of ``lenet``.
     """
@@ -47,7 +37,7 @@ def compare_with_pytorch(config: TrainConfig, *, rounds: int, steps: int) -> Com
         raise UserError(f"the PyTorch side of this comparison is LeNet, and the recipe trains {config.model.name}")
     commands = {name: [__name__, name, to_json(config)] for name in ("jaxcnn", "pytorch")}
     taken = race(commands, rounds=rounds, steps=steps, warm_up=steps)
-    return Comparison({name: [config.data.batch_size / seconds for seconds in turns] for name, turns in taken.items()})
+    return Rounds(taken).map(lambda seconds: config.data.batch_size / seconds)
 
 
 def _our_loop(assembly: Assembly) -> Callable[[int], None]:

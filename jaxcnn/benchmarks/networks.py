@@ -7,6 +7,21 @@ from jaxcnn.config import DataConfig, Normalization, Resize
 from jaxcnn.models.registry import create_model, get_variant
 from jaxcnn.trained import Trained
 
+ELEVEN = (
+    "alexnet",
+    "vgg16",
+    "googlenet",
+    "inception_v3",
+    "resnet50",
+    "densenet121",
+    "resnext50_32x4d",
+    "efficientnet_b0",
+    "regnet_y_400mf",
+    "convnext_tiny",
+    "nasnet_a_mobile",
+)
+"""The networks that speed is compared on: one of each family, as far as it has convolutions of its own."""
+
 
 def untrained(name: str) -> Trained:
     """Returns a network with its initial variables, for images of its own size.

@@ -94,7 +94,7 @@ def time_proposals(
         },
         rounds=rounds,
     )
-    return Proposals(len(boxes), {f"selective search, {config.mode}": searched} | seconds)
+    return Proposals(len(boxes), {f"selective search, {config.mode}": searched, **seconds})
 
 
 def crop(pixels: np.ndarray, box: np.ndarray, size: int, context: int, fill: tuple[float, ...]) -> np.ndarray:

@@ -1,20 +1,18 @@
-"""Fair timing on a machine that does other work too: candidates take turns, and their medians are compared."""
+"""Fair timing on a machine that does other work too: candidates take turns, and their rounds are compared."""
 
-import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 import jax
 
+from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.types import PyTree
 
 Name = TypeVar("Name")
 
 
-def take_turns(
-    candidates: Mapping[Name, Callable[[], PyTree]], *, rounds: int, seconds: float = 1.0
-) -> dict[Name, float]:
+def take_turns(candidates: Mapping[Name, Callable[[], PyTree]], *, rounds: int, seconds: float = 1.0) -> Rounds[Name]:
     """Times functions against each other.
 
     Each is called once to warm up, then all of them in turn, round by round, so that other work of the machine slows
@@ -26,7 +24,7 @@ def take_turns(
         seconds: the time after which a candidate that has been timed three times is not timed again.
 
     Returns:
-        The median seconds of one call, by candidate.
+        The seconds of each call, by candidate.
     """
     for call in candidates.values():
         jax.block_until_ready(call())
@@ -37,4 +35,4 @@ def take_turns(
                 started = time.perf_counter()
                 jax.block_until_ready(call())
                 taken[name].append(time.perf_counter() - started)
-    return {name: statistics.median(times) for name, times in taken.items()}
+    return Rounds(taken)

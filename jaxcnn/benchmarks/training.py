@@ -3,13 +3,13 @@
 import contextlib
 import dataclasses
 import json
-import statistics
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.contenders import one_at_a_time, race, serve
 from jaxcnn.errors import UserError
 
@@ -40,8 +40,8 @@ class Job:
     dtype: str
 
 
-def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> dict[str, float]:
-    """Returns each contender's images a second, the median over rounds.
+def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> Rounds[str]:
+    """Returns each contender's images a second in each round; as a mapping, the median by contender.
 
     Args:
         job: the step.
@@ -57,7 +57,7 @@ def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> dict
             raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
     commands = {name: [__name__, name, json.dumps(dataclasses.asdict(job))] for name in contenders}
     taken = race(commands, rounds=rounds, steps=steps, warm_up=2)
-    return {name: job.batch / statistics.median(seconds) for name, seconds in taken.items()}
+    return Rounds(taken).map(lambda seconds: job.batch / seconds)
 
 
 def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str) -> Callable[[int], None]:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from jaxcnn.augment.compose import normalize
+from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.data.resize import resize
 from jaxcnn.detection.sliding import Sliding
@@ -25,10 +26,8 @@ class Windows:
     windows: int
     operations: float
     """How many times as many operations the crops take, as XLA counts them without any lowering of ours."""
-    one_pass: float
-    """The median seconds of the one pass."""
-    crops: float
-    """The median seconds of the network on all crops, which are cut before."""
+    seconds: Rounds[str]
+    """The seconds of ``one pass`` and of the network on all ``crops``, which are cut before, in each round."""
 
 
 def compare_windows(trained: Trained, image: np.ndarray, *, at_once: int, rounds: int) -> Windows:
@@ -65,9 +64,7 @@ def compare_windows(trained: Trained, image: np.ndarray, *, at_once: int, rounds
         },
         rounds=rounds,
     )
-    return Windows(
-        picture.shape[:2], len(crops), cropped / shared, one_pass=seconds["one pass"], crops=seconds["crops"]
-    )
+    return Windows(picture.shape[:2], len(crops), cropped / shared, seconds)
 
 
 def _operations(function: Callable[..., jax.Array], variables: Variables, images: np.ndarray) -> float:

@@ -1,18 +1,22 @@
 """Measures speed, as ratios in one run.
 
-jaxcnn benchmark conv MODEL...     each lowering of a network's most expensive convolutions, beside what auto chooses
+jaxcnn benchmark conv [MODEL...]   each lowering of a network's most expensive convolutions, beside what auto chooses
 jaxcnn benchmark layers            pooling and normalization beside flax.linen's
 jaxcnn benchmark train MODEL...    the full training step beside plain flax.linen layers and PyTorch
-jaxcnn benchmark tune MODEL FILE   times all lowerings of one network and keeps the winners, for --model.lowering FILE
 jaxcnn benchmark input             the input stream beside tf.data and PyTorch's DataLoader
 jaxcnn benchmark augment           each augmentation, and lists of them, beside a training step
 jaxcnn benchmark loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
 jaxcnn benchmark device            all that is worth measuring on an accelerator that is there for a few minutes
 jaxcnn benchmark detection         an image's proposals by part, and its windows in one pass, beside cropping each
+
+Each says first what processor it measures on and what that reaches. A ratio is the median of the ratios of the single
+rounds. Its spread is the third quartile of these as a multiple of the first, and where that is above --spread, the row
+says so and gives no ratio. SIGINT, SIGTERM and SIGHUP end what was started.
 """
 
 import functools
 import os
+import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -21,15 +25,18 @@ from typing import Annotated, Literal
 import tyro
 
 from jaxcnn.benchmarks.augment import time_augmentations, usual_lists
-from jaxcnn.benchmarks.convolutions import most_expensive, tune_network
+from jaxcnn.benchmarks.convolutions import Timing, dearest_shapes, time_convolution
 from jaxcnn.benchmarks.device import DeviceSizes, measure
 from jaxcnn.benchmarks.input import CONTENDERS as INPUTS
 from jaxcnn.benchmarks.input import make_corpus, time_input
 from jaxcnn.benchmarks.layers import time_layers
 from jaxcnn.benchmarks.loop import compare_with_pytorch
-from jaxcnn.benchmarks.networks import untrained
+from jaxcnn.benchmarks.networks import ELEVEN, untrained
 from jaxcnn.benchmarks.proposals import photograph, time_proposals
+from jaxcnn.benchmarks.rounds import SPREAD
+from jaxcnn.benchmarks.session import session
 from jaxcnn.benchmarks.training import CONTENDERS, Job, compare
+from jaxcnn.benchmarks.tuning import fixed_set
 from jaxcnn.benchmarks.windows import compare_windows
 from jaxcnn.cli.shared import with_data_dir
 from jaxcnn.config.proposals import ProposalsConfig
@@ -37,7 +44,7 @@ from jaxcnn.data.decode import with_channels
 from jaxcnn.detection.warp import CONTEXT
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.laboratory.roofline import step_bound
-from jaxcnn.ops.lowering_rules import DIRECTIONS, write_tuned
+from jaxcnn.ops.lowerings import ConvShape
 from jaxcnn.pictures.lowerings import plot_timings
 from jaxcnn.pictures.pyplot import import_pyplot
 from jaxcnn.recipes import load_config
@@ -45,63 +52,79 @@ from jaxcnn.tables.device import device_lines
 
 
 def conv(
-    models: tyro.conf.Positional[tuple[str, ...]],
+    models: tyro.conf.Positional[tuple[str, ...]] = (),
     *,
     batch: int = 16,
     size: int | None = None,
     count: int = 12,
     rounds: int = 25,
     plot: Path | None = None,
+    spread: float = SPREAD,
 ) -> None:
     """Prints the milliseconds and GFLOP/s of each lowering of a network's most expensive distinct convolutions.
 
     Args:
-        models: the names of networks.
+        models: the names of networks; by default the fixed set of `jaxcnn tune` and eleven networks.
         batch: the number of images in a batch.
         size: the height and width of the input in pixels; by default each network's own.
-        count: the number of convolutions to print, those first that take most of the network's time under auto.
+        count: the number of convolutions of a network, those first that take most of its time by an estimate.
         rounds: the turns that each takes; medians are printed.
         plot: a PNG file to draw the table to.
+        spread: the largest spread of a ratio that is printed.
     """
     if plot:
         import_pyplot()  # it is missed before minutes of timing, and not after them
     keep_freed_memory()
     timings = []
-    for model in models:
+    if not models:
+        print("the fixed set of `jaxcnn tune`, float32: milliseconds (GFLOP/s) of each lowering; * is what auto takes")
+        timings += _convolutions([(shape, 1) for shape in fixed_set()], rounds, spread)
+    for model in models or ELEVEN:
         print(f"{model}, batch {batch}, float32: milliseconds (GFLOP/s) of each lowering; * is what auto takes")
-        worst = 0.0
-        for occurrences, rows in most_expensive(model, batch, size, count=count, rounds=rounds):
-            shape = rows[0].shape
-            print(
-                f"{occurrences}x {shape.kernel[0]}x{shape.kernel[1]}/{shape.strides[0]}  "
-                f"{shape.images[1]}x{shape.images[2]}  {shape.images[3]}->{shape.kernel[3]}"
-                + (f"  {shape.groups} groups" if shape.groups > 1 else "")
-            )
-            for row in rows:
-                cells = [
-                    f"{name}{'*' if name == row.chosen else ''} {1e3 * seconds:.1f} ({row.gigaflops(name):.0f})"
-                    for name, seconds in sorted(row.seconds.items(), key=lambda item: item[1])
-                ]
-                print(f"    {row.direction.replace('_', ' '):16} {row.ratio:5.2f}  {'  '.join(cells)}")
-                worst = max(worst, row.ratio)
-            timings += rows
-        print(f"auto is at most {worst:.2f} times as slow as the best lowering for a shape and direction\n", flush=True)
+        timings += _convolutions(dearest_shapes(model, batch, size, count=count), rounds, spread)
     if plot:
         plot_timings(timings, plot)
 
 
-def layers(*, batch: int = 16, rounds: int = 9) -> None:
+def _convolutions(shapes: list[tuple[ConvShape, int]], rounds: int, spread: float) -> list[Timing]:
+    """Prints the lowerings of convolutions, each with how often it occurs, and how near auto comes to the best."""
+    timings: list[Timing] = []
+    for shape, occurrences in shapes:
+        print(
+            f"{occurrences}x {shape.kernel[0]}x{shape.kernel[1]}/{shape.strides[0]}  "
+            f"{shape.images[1]}x{shape.images[2]}  {shape.images[3]}->{shape.kernel[3]}"
+            + (f"  {shape.groups} groups" if shape.groups > 1 else "")
+        )
+        for row in time_convolution(shape, rounds=rounds):
+            cells = [
+                f"{name}{'*' if name == row.chosen else ''} {1e3 * seconds:.1f} ({row.gigaflops(name):.0f})"
+                for name, seconds in sorted(row.seconds.items(), key=lambda item: item[1])
+            ]
+            print(f"    {row.direction.replace('_', ' '):16} {row.comparison.text(spread):>5}  {'  '.join(cells)}")
+            timings.append(row)
+    ratios = [row.ratio for row in timings if row.comparison.spread <= spread]
+    left = f"; {len(timings) - len(ratios)} that are not comparable are left out" if len(ratios) < len(timings) else ""
+    if ratios:
+        print(
+            f"auto takes at most {max(ratios):.2f} times as long as the best lowering for a shape and direction, and "
+            f"{statistics.geometric_mean(ratios):.3f} times in the geometric mean of {len(ratios)}{left}\n"
+        )
+    return timings
+
+
+def layers(*, batch: int = 16, rounds: int = 9, spread: float = SPREAD) -> None:
     """Prints the milliseconds of pooling and normalization, forward and with gradients, beside flax.linen's.
 
     Args:
         batch: the number of images in a batch.
         rounds: the turns that each takes; medians are printed.
+        spread: the largest spread of a ratio that is printed.
     """
     keep_freed_memory()
     for row in time_layers(batch=batch, rounds=rounds):
         print(
-            f"{row.name:45} {row.direction:14} {1e3 * row.ours:7.1f}  plain {1e3 * row.plain:7.1f}"
-            f"  ratio {row.plain / row.ours:6.2f}"
+            f"{row.name:45} {row.direction:14} {1e3 * row.seconds['ours']:7.1f}  plain "
+            f"{1e3 * row.seconds['plain']:7.1f}  ratio {row.seconds.ratio('plain', 'ours').text(spread, '{:6.2f}')}"
         )
 
 
@@ -114,6 +137,7 @@ def train(
     dtype: Literal["float32", "bfloat16"] = "float32",
     rounds: int = 5,
     steps: int = 1,
+    spread: float = SPREAD,
 ) -> None:
     """Prints the images a second of the full training step: forward, backward, optimizer, batch statistics.
 
@@ -125,38 +149,16 @@ def train(
         dtype: the data type of the computation.
         rounds: the turns that each takes; medians are printed.
         steps: the updates in a turn.
+        spread: the largest spread of a ratio that is printed.
     """
     for model in models:
         found = compare(Job(model, batch, size, dtype), ["jaxcnn", *against], rounds=rounds, steps=steps)
         print(f"{model}, batch {batch}, {size}x{size}, {dtype}")
         for name, rate in found.items():
-            ratio = f"jaxcnn is {found['jaxcnn'] / rate:6.2f} times as fast" if name != "jaxcnn" else " " * 28
-            print(f"  {name:16} {rate:10.2f} images/s  {ratio}  ({CONTENDERS[name]})", flush=True)
-
-
-def tune(
-    model: tyro.conf.Positional[str],
-    file: tyro.conf.Positional[Path],
-    *,
-    batch: int,
-    size: int | None = None,
-    dtype: Literal["float32", "bfloat16"] = "float32",
-    rounds: int = 9,
-) -> None:
-    """Times all lowerings of one network's convolutions here, and keeps the winners in a file.
-
-    Args:
-        model: the name of the network.
-        file: the file to write, which ``--model.lowering`` then names.
-        batch: the number of images on each device.
-        size: the height and width of the input in pixels; by default the network's own.
-        dtype: the data type of the computation.
-        rounds: the turns that each takes.
-    """
-    keep_freed_memory()
-    tuned = tune_network(model, batch, size, dtype, rounds=rounds)
-    write_tuned(file, tuned)
-    print(f"{file}: the fastest lowerings of {len(tuned.winners)} convolutions, {', '.join(DIRECTIONS)}")
+            ratio = found.ratio("jaxcnn", name).text(spread, "jaxcnn is {:6.2f} times as fast")
+            if name == "jaxcnn":
+                ratio = " " * 28
+            print(f"  {name:16} {rate:10.2f} images/s  {ratio}  ({CONTENDERS[name]})")
 
 
 def input(
@@ -165,6 +167,7 @@ def input(
     images: int = 512,
     rounds: int = 5,
     batches: int = 16,
+    spread: float = SPREAD,
 ) -> None:
     """Prints the images a second of the input stream, from artificial JPEG files of about 60 kB, 500x375.
 
@@ -174,15 +177,19 @@ def input(
         images: the number of images that are made.
         rounds: the turns that each takes; medians are printed.
         batches: the batches of 64 images in a turn.
+        spread: the largest spread of a ratio that is printed.
     """
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder), images)
         found = time_input(corpus, ["jaxcnn", *against], rounds=rounds, batches=batches)
     for name, rate in found.items():
-        print(f"{name:20} {rate:10,.0f} images/s  {rate / found['jaxcnn']:6.2f}  ({INPUTS[name]})", flush=True)
+        ratio = "  1.00" if name == "jaxcnn" else found.ratio(name, "jaxcnn").text(spread, "{:6.2f}")
+        print(f"{name:20} {rate:10,.0f} images/s  {ratio}  ({INPUTS[name]})")
 
 
-def augment(*, model: str = "resnet50", batch: int = 16, size: int = 224, rounds: int = 9) -> None:
+def augment(
+    *, model: str = "resnet50", batch: int = 16, size: int = 224, rounds: int = 9, spread: float = SPREAD
+) -> None:
     """Prints the images a second of each augmentation with normalization, and its share of a training step.
 
     Args:
@@ -190,16 +197,23 @@ def augment(*, model: str = "resnet50", batch: int = 16, size: int = 224, rounds
         batch: the number of images in a batch.
         size: the height and width of the images in pixels.
         rounds: the turns that each takes; medians are printed.
+        spread: the largest spread of a share that is printed.
     """
     keep_freed_memory()
     step, rows = time_augmentations(usual_lists(), model=model, batch=batch, size=size, rounds=rounds)
     print(f"a training step of {model}, batch {batch}, {size}x{size}: {1e3 * step:.0f} ms")
     for row in rows:
-        print(f"{row.name:40} {batch / row.seconds:10,.0f} images/s  {1e3 * row.seconds:8.2f} ms  {row.share:7.2%}")
+        share = row.share.text(spread, "{:7.2%}")
+        print(f"{row.name:40} {batch / row.seconds:10,.0f} images/s  {1e3 * row.seconds:8.2f} ms  {share}")
 
 
 def loop(
-    recipe: tyro.conf.Positional[str] = "lenet_mnist", *, data_dir: str | None = None, rounds: int = 9, steps: int = 100
+    recipe: tyro.conf.Positional[str] = "lenet_mnist",
+    *,
+    data_dir: str | None = None,
+    rounds: int = 9,
+    steps: int = 100,
+    spread: float = SPREAD,
 ) -> None:
     """Prints the images a second of a LeNet recipe's training loop and of a plain PyTorch loop over tensors.
 
@@ -208,11 +222,12 @@ def loop(
         data_dir: where tfds keeps its prepared data sets.
         rounds: the turns that each takes; medians are printed.
         steps: the updates in a turn.
+        spread: the largest spread of a ratio that is printed.
     """
     found = compare_with_pytorch(with_data_dir(load_config(recipe), data_dir), rounds=rounds, steps=steps)
-    for name, rates in found.rounds.items():
-        print(f"{name:8} {found.median(name):10,.0f} images/s  ({min(rates):,.0f} to {max(rates):,.0f})")
-    print(f"ratio    {found.median('jaxcnn') / found.median('pytorch'):10.2f}")
+    for name, rates in found.values_of.items():
+        print(f"{name:8} {found[name]:10,.0f} images/s  ({min(rates):,.0f} to {max(rates):,.0f})")
+    print(f"ratio    {found.ratio('jaxcnn', 'pytorch').text(spread, '{:10.2f}')}")
 
 
 def detection(
@@ -223,6 +238,7 @@ def detection(
     context: int = CONTEXT,
     batch: int = 50,
     rounds: int = 5,
+    spread: float = SPREAD,
 ) -> None:
     """Prints the milliseconds of each part of an image's proposals, and of its windows in one pass and as crops.
 
@@ -233,6 +249,7 @@ def detection(
         context: the number of pixels around a proposal in what the network sees.
         batch: the number of proposals or crops that the network takes together.
         rounds: the turns that each takes; medians are printed.
+        spread: the largest spread of a ratio that is printed.
     """
     keep_freed_memory()
     pixels = photograph()
@@ -242,14 +259,14 @@ def detection(
         found = time_proposals(network, pixels, config, context=context, count=proposals, at_once=batch, rounds=rounds)
         print(f"{model}: {found.count:,} proposals of an image of {pixels.shape[0]}x{pixels.shape[1]}")
         for part, seconds in found.seconds.items():
-            print(f"  {part:45} {1e3 * seconds:10,.1f} ms", flush=True)
+            print(f"  {part:45} {1e3 * seconds:10,.1f} ms")
         windows = compare_windows(network, with_channels(pixels, network.data.channels), at_once=batch, rounds=rounds)
         print(f"{model}: {windows.windows:,} windows of an image of {windows.shape[0]}x{windows.shape[1]}")
-        print(f"  {'in one pass':45} {1e3 * windows.one_pass:10,.1f} ms")
+        longer = windows.seconds.ratio("crops", "one pass").text(spread, "{:.1f} times the time")
+        print(f"  {'in one pass':45} {1e3 * windows.seconds['one pass']:10,.1f} ms")
         print(
-            f"  {'as crops':45} {1e3 * windows.crops:10,.1f} ms  "
-            f"({windows.crops / windows.one_pass:.1f} times the time, {windows.operations:.1f} times the operations)",
-            flush=True,
+            f"  {'as crops':45} {1e3 * windows.seconds['crops']:10,.1f} ms  "
+            f"({longer}, {windows.operations:.1f} times the operations)"
         )
 
 
@@ -286,12 +303,21 @@ def main(arguments: list[str]) -> int:
         "conv": conv,
         "layers": layers,
         "train": train,
-        "tune": tune,
         "input": input,
         "augment": augment,
         "loop": loop,
         "device": device,
         "detection": detection,
     }
-    tyro.extras.subcommand_cli_from_dict(commands, prog="jaxcnn benchmark", args=arguments)
+    framed = {name: _in_session(command) for name, command in commands.items()}
+    tyro.extras.subcommand_cli_from_dict(framed, prog="jaxcnn benchmark", args=arguments)
     return 0
+
+
+def _in_session(command: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(command)
+    def framed(*arguments: object, **options: object) -> None:
+        with session():
+            command(*arguments, **options)
+
+    return framed

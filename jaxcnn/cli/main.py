@@ -12,8 +12,9 @@ from collections.abc import Callable, Generator, Sequence
 from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, nearest, of_the_machine
 from jaxcnn.text import escaping_streams
 
-MEASURES_COMPILING = ("benchmark", "compile-report")
-"""The commands that keep no compiled programs for the next start, because they measure how long compiling takes."""
+KEEPS_NO_PROGRAMS = ("benchmark", "compile-report", "tune")
+"""The commands that keep no compiled programs for the next start, because they measure how long compiling takes, or
+compile what nothing needs again."""
 EXIT_BROKEN_PIPE = 141
 """The exit code of a command whose output nothing reads any more: the one that a shell gives for SIGPIPE."""
 COMMANDS = {
@@ -38,6 +39,7 @@ COMMANDS = {
     "fuzz-images": "try damaged image files on the decoder",
     "scaling-report": "predict how a recipe scales over chips",
     "compile-report": "compile training steps for other machines, and compare",
+    "tune": "time convolutions here once, so that auto follows it",
     "benchmark": "measure speed beside other libraries",
 }
 """What each command does, by its name; ``fuzz-images`` is the file ``fuzz_images.py`` of this folder."""
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: there is no command {name!r}: {nearest(name, COMMANDS)}", file=sys.stderr)
         return EXIT_USER_ERROR
     command = importlib.import_module(f"jaxcnn.cli.{name.replace('-', '_')}")
-    return run_command(command.main, rest, keeps_programs=name not in MEASURES_COMPILING)
+    return run_command(command.main, rest, keeps_programs=name not in KEEPS_NO_PROGRAMS)
 
 
 def run_command(command: Callable[[list[str]], int], arguments: list[str], *, keeps_programs: bool = True) -> int:

@@ -9,9 +9,10 @@ from jaxcnn.devices.compilation import nothing_kept
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.laboratory.dry_run import Memory, compile_step, data_or_stand_in
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.lowering_rules import followed, following, rules_of
 from jaxcnn.recipes import Recipe
 from jaxcnn.run_changes import with_whole_paths
+from jaxcnn.work_folder import kept_rules
 
 
 @own_settings()
@@ -32,7 +33,8 @@ def compile_to_file(recipe: Recipe, out: Path, topology: DataParallel | None = N
     data, _ = data_or_stand_in(config.data)
     parallel = topology or DataParallel.over_all_devices()
     # Some runtimes cannot write a program down that was itself read from where it was kept.
-    with rules_of(parallel.mesh.devices.flat[0].platform), nothing_kept():
+    rules = (kept_rules(recipe.run) if recipe.run else None) or followed()  # a run goes on with its own
+    with rules_of(parallel.mesh.devices.flat[0].platform), following(rules), nothing_kept():
         assembly = assemble(config, data, parallel)
         compiled, memory = compile_step(assembly)
         write_step(out, compiled, assembly, dataclasses.replace(recipe, config=config))

@@ -16,7 +16,7 @@ from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
 
 from jaxcnn.ops.linear import linear_map
-from jaxcnn.ops.lowering_rules import Lowering, Lowerings, choose, rules_backend
+from jaxcnn.ops.lowering_rules import Lowering, choose, rules_backend
 from jaxcnn.ops.lowerings import (
     LOWERINGS,
     ConvShape,
@@ -27,6 +27,7 @@ from jaxcnn.ops.lowerings import (
     depthwise_shift_input_gradient,
     xla,
 )
+from jaxcnn.ops.rules import Lowerings
 from jaxcnn.ops.sharding import vary_alike
 from jaxcnn.ops.symbolic import at_most, is_symbolic
 from jaxcnn.ops.window import Padding, Pair, Sizes, resolve_padding, sizes

@@ -1,31 +1,31 @@
-"""The rules by which ``"auto"`` chooses the lowerings of a convolution, and the tables that a tuner has measured."""
+"""How the lowerings of a convolution are chosen: what ``"auto"`` follows, and tables of single convolutions.
+
+``"auto"`` follows, on a CPU, a table of rules (`jaxcnn.ops.rules`): the one that ``jaxcnn tune`` has made for this
+processor, where there is one, and else the one that comes with this package for vectors as wide as this processor's.
+Inside `following` it is another one, such as that which a run has begun with.
+"""
 
 import contextlib
 import contextvars
 import dataclasses
 import functools
 import json
+import logging
 from collections.abc import Generator
 from pathlib import Path
-from typing import Literal, NamedTuple, get_args
+from typing import Literal
 
 import jax
 
 from jaxcnn import strict_json
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
-from jaxcnn.ops.symbolic import at_most, is_symbolic
-from jaxcnn.types import Json
+from jaxcnn.ops.rules import Lowerings, Rules, built_in
+from jaxcnn.ops.symbolic import is_symbolic
+from jaxcnn.paths import cache_folder
+from jaxcnn.processor import this_processor
+from jaxcnn.types import Json, JsonObject
 
-Direction = Literal["forward", "input_gradient", "weight_gradient"]
-DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
-
-
-class Lowerings(NamedTuple):
-    """The lowerings of the three products of a convolution."""
-
-    forward: LoweringName
-    input_gradient: LoweringName
-    weight_gradient: LoweringName
+_LOG = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,51 +145,68 @@ def _check(lowerings: Lowerings) -> Lowerings:
 def automatic(backend: str, shape: ConvShape) -> Lowerings:
     """Returns the lowerings that ``auto`` stands for.
 
-    The rules for a CPU follow measurements by ``jaxcnn benchmark conv`` of ResNet-50, ResNeXt-50, RegNetY-400MF,
-    EfficientNet-B0 and ConvNeXt-Tiny at batch 16, float32, on two x86 cores with jax 0.10.2; docs/performance.md has
-    the table. The convolution libraries of other backends choose an algorithm themselves.
+    The convolution libraries of other backends than the CPU choose an algorithm themselves.
     """
-    if backend != "cpu":
-        return Lowerings("xla", "xla", "xla")
-    if shape.depthwise:
-        few_taps = shape.taps <= 9 and shape.strides == (1, 1)
-        return Lowerings("shift", "gemm" if few_taps else "shift", "shift")
-    if shape.groups > 1:
-        return _grouped_on_cpu(shape)
-    if shape.taps == 1:
-        return Lowerings("gemm", "gemm", "gemm")
-    return _dense_on_cpu(shape)
+    return followed().choose(shape) if backend == "cpu" else Lowerings("xla", "xla", "xla")
 
 
-def _grouped_on_cpu(shape: ConvShape) -> Lowerings:
-    _, height, width, channels = shape.images
-    pixels = height * width
-    if not at_most(pixels * channels, 200_000 if channels > 128 else 350_000):
-        input_gradient = "shift"
-    else:
-        input_gradient = "dense" if channels <= 128 else "gemm"
-    return Lowerings(
-        # With few channels, patches are gathered in tiny pieces, which costs more than multiplying by zeros.
-        forward="dense" if channels <= 128 else "gemm",
-        input_gradient=input_gradient,
-        # `xla` expands a grouped weight gradient to a dense one, which is 20 to 200 times slower.
-        weight_gradient="shift" if shape.kernel[2] >= 16 else "gemm",
-    )
+_rules: contextvars.ContextVar[Rules | None] = contextvars.ContextVar("rules", default=None)
 
 
-def _dense_on_cpu(shape: ConvShape) -> Lowerings:
-    _, height, width, channels = shape.images
-    if channels <= 8 and at_most(width, 40) and shape.strides == (1, 1):
-        return Lowerings("toeplitz", "toeplitz", "toeplitz")  # LeNet's patches would make thin matrices
-    # Patches cost little where they do not overlap, are short, or are few.
-    few_patches = shape.strides == shape.kernel[:2] or shape.taps * channels <= 64 or at_most(shape.size[0], 7)
-    if channels <= 8 or at_most(height, 14):
-        input_gradient = "gemm"
-    else:
-        input_gradient = "xla" if at_most(height, 39) and shape.strides == (1, 1) else "shift"
-    overlapping = shape.strides == (1, 1) and not at_most(height, 13) and channels > 8
-    return Lowerings(
-        forward="gemm" if few_patches else "xla",
-        input_gradient=input_gradient,
-        weight_gradient="xla" if overlapping else "gemm",
-    )
+def followed() -> Rules:
+    """Returns the table of rules that ``"auto"`` follows on a CPU: that of `following`, or else this machine's own."""
+    return _rules.get() or _tuned(tuned_file()) or built_in(this_processor().vector_bits)
+
+
+@contextlib.contextmanager
+def following(rules: Rules) -> Generator[None]:
+    """Makes ``"auto"`` follow a table of rules in everything that is traced inside."""
+    token = _rules.set(rules)
+    try:
+        yield
+    finally:
+        _rules.reset(token)
+
+
+def tuned_file() -> Path:
+    """Returns where ``jaxcnn tune`` keeps the rules of this processor and this version of JAX."""
+    return cache_folder() / "lowerings" / f"{this_processor().key}-jax{jax.__version__}.json"
+
+
+@functools.cache
+def _tuned(path: Path) -> Rules | None:
+    """Returns the rules that a machine was tuned to; None where there are none, or none that can be followed."""
+    try:
+        about, rules = read_rules(path.read_text())
+        if about.get("lowerings") != list(LOWERINGS):
+            raise ValueError("other lowerings were measured than there are")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        _LOG.warning("%s is not followed (%s): run `jaxcnn tune` again", path, error)
+        return None
+    return rules
+
+
+def read_rules(text: str) -> tuple[JsonObject, Rules]:
+    """Reads what `rules_text` returns: what is said about a table of rules, and the table.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    whole = json.loads(text)
+    if not (isinstance(whole, dict) and isinstance(whole.get("about"), dict) and "rules" in whole):
+        raise ValueError("it is no table of rules")
+    return whole["about"], Rules.from_json(whole["rules"])
+
+
+def rules_text(about: JsonObject, rules: Rules) -> str:
+    """Returns a table of rules as JSON, one rule a line, with what is to be said about it."""
+    lines = [
+        f'  "{kind}": {{\n'
+        + ",\n".join(f'   "{direction}": {strict_json.dumps(tree)}' for direction, tree in trees.items())
+        + "\n  }"
+        for kind, trees in rules.to_json().items()
+    ]
+    head = strict_json.dumps(about, indent=1).replace("\n", "\n ")
+    return f'{{\n "about": {head},\n "rules": {{\n' + ",\n".join(lines) + "\n }\n}\n"

@@ -4,12 +4,13 @@ import sys
 import jax.numpy as jnp
 import pytest
 
-from jaxcnn.benchmarks.convolutions import candidates, network_convolutions, time_convolution
+from jaxcnn.benchmarks.convolutions import candidates, dearest_shapes, network_convolutions, time_convolution
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.config import ConfigError, ModelConfig
 from jaxcnn.networks import make_model
-from jaxcnn.ops.lowering_rules import DIRECTIONS, Lowerings, TunedLowerings, automatic, read_tuned, write_tuned
+from jaxcnn.ops.lowering_rules import TunedLowerings, automatic, read_tuned, write_tuned
 from jaxcnn.ops.lowerings import ConvShape
+from jaxcnn.ops.rules import DIRECTIONS, Lowerings
 from jaxcnn.tables.networks import describe
 
 SHAPE = ConvShape((2, 8, 8, 4), (3, 3, 2, 4), padding=((1, 1), (1, 1)), groups=2)
@@ -35,6 +36,13 @@ def test_resnet50_has_53():
         (112, 112),
         1,
     )
+
+
+def test_the_dearest_are_not_those_of_most_arithmetic_alone():
+    """A depthwise multiply-add takes many times as long as one of a dense convolution."""
+    shapes = [shape for shape, _ in dearest_shapes("convnext_tiny", 2, count=4)]
+    assert all(shape.depthwise for shape in shapes)
+    assert dearest_shapes("lenet", 2, count=1)[0][1] == 1
 
 
 def test_every_direction_is_timed_under_what_auto_takes_too():

@@ -45,5 +45,6 @@ def test_windows_are_those_of_one_scale():
     found = compare_windows(network, with_channels(photograph()[:66, :88], 1), at_once=50, rounds=1)
     assert found.shape == (64, 88)
     assert found.windows == 9 * 15
-    assert min(found.one_pass, found.crops) > 0
+    assert found.seconds.keys() == {"one pass", "crops"}
+    assert min(found.seconds.values()) > 0
     assert found.operations > 3

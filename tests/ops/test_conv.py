@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from jax.sharding import PartitionSpec
 
 from jaxcnn.ops.conv import conv2d
-from jaxcnn.ops.lowering_rules import Lowerings, TunedLowerings, choose, rules_of
+from jaxcnn.ops.lowering_rules import TunedLowerings, choose, rules_of
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.ops.rules import Lowerings
 from jaxcnn.ops.window import resolve_padding
 from tests.ops import reference
 

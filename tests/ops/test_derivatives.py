@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 
 from jaxcnn.ops.conv import conv2d
-from jaxcnn.ops.lowering_rules import Lowerings, rules_of
+from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, xla
 from jaxcnn.ops.norm import batch_norm, local_response_norm
 from jaxcnn.ops.pool import average_pool, max_pool
 from jaxcnn.ops.relu import kept_relu
+from jaxcnn.ops.rules import Lowerings
 
 PADDING = ((1, 1), (0, 1))
 

@@ -1,0 +1,130 @@
+"""The tables of rules that ``auto`` follows."""
+
+import json
+import logging
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxcnn.ops.lowering_rules import automatic, followed, following, read_rules, rules_text, tuned_file
+from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.ops.rules import BUILT_IN, DIRECTIONS, KINDS, MEASURES, Rules, Split, Trees, built_in, kind_of, words
+from jaxcnn.processor import this_processor
+
+
+def conv(height, channels, kernel, features=64, strides=1, groups=1):
+    return ConvShape(
+        (2, height, height, channels), (kernel, kernel, channels // groups, features), (strides,) * 2, groups=groups
+    )
+
+
+@pytest.mark.parametrize(
+    ("shape", "kind"),
+    [
+        (conv(56, 96, 7, 96, groups=96), "depthwise"),
+        (conv(56, 96, 3, 96, 2, 96), "depthwise strided"),
+        (conv(56, 128, 3, 128, groups=32), "grouped"),
+        (conv(56, 128, 3, 128, 2, 32), "grouped"),
+        (conv(56, 64, 1), "pointwise"),
+        (conv(56, 64, 1, strides=2), "pointwise"),
+        (conv(28, 1, 5), "narrow images"),
+        (conv(224, 3, 7, strides=2), "few channels"),
+        (conv(224, 3, 3), "few channels"),
+        (conv(224, 3, 4, strides=4), "patches"),
+        (conv(56, 96, 2, strides=2), "patches"),
+        (conv(56, 64, 3), "dense"),
+        (conv(56, 64, 3, strides=2), "dense strided"),
+    ],
+)
+def test_kinds(shape, kind):
+    assert kind_of(shape) == kind
+
+
+TREES = st.recursive(
+    st.sampled_from(sorted(LOWERINGS)),
+    lambda inner: st.builds(Split, st.sampled_from(MEASURES), st.integers(1, 10**6), inner, inner),
+    max_leaves=4,
+)
+TABLES = st.builds(Rules, st.tuples(*[st.builds(Trees, TREES, TREES, TREES)] * len(KINDS)))
+
+
+@settings(max_examples=25)
+@given(TABLES)
+def test_a_table_is_what_its_text_says(rules):
+    about, read = read_rules(rules_text({"processor": "x"}, rules))
+    assert (about, read) == ({"processor": "x"}, rules)
+    assert hash(read) == hash(rules)
+
+
+def test_a_threshold_counts_as_small_and_a_symbol_as_large():
+    rule = Split("height", 14, "gemm", Split("channels", 64, "shift", "xla"))
+    rules = Rules(tuple(Trees(rule, rule, rule) for _ in KINDS))
+    found = [rules.choose(conv(height, channels, 3)).forward for height, channels in ((14, 99), (15, 64), (15, 65))]
+    assert found == ["gemm", "shift", "xla"]
+    assert words(rule) == "gemm where height <= 14, else shift where channels <= 64, else xla"
+
+
+@pytest.mark.parametrize("bits", [128, 256, 512, 1024])
+def test_every_processor_has_a_table(bits):
+    rules = built_in(bits)
+    assert rules in [built_in(width) for width in BUILT_IN]
+    for shape in (conv(56, 64, 3), conv(56, 96, 7, 96, groups=96)):
+        assert set(rules.choose(shape)) <= set(LOWERINGS)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda rules: [],
+        lambda rules: {**rules, "other": {}},
+        lambda rules: {kind: rules[kind] for kind in KINDS[1:]},
+        lambda rules: {**rules, "dense": {"forward": "xla"}},
+        lambda rules: {**rules, "dense": "xla"},
+        lambda rules: {**rules, "dense": dict.fromkeys(DIRECTIONS, "magic")},
+        lambda rules: {**rules, "dense": {key: ["height", 14.5, "xla", "gemm"] for key in DIRECTIONS}},
+        lambda rules: {**rules, "dense": {key: ["colour", 14, "xla", "gemm"] for key in DIRECTIONS}},
+        lambda rules: {**rules, "dense": {key: ["height", 14, "xla"] for key in DIRECTIONS}},
+    ],
+)
+def test_other_tables_are_refused(change):
+    whole = {"about": {}, "rules": change(built_in(512).to_json())}
+    with pytest.raises(ValueError, match=r"it is no table|it has rules for|is neither a lowering"):
+        read_rules(json.dumps(whole))
+
+
+OTHER = Rules(tuple(Trees("shift", "shift", "shift") for _ in KINDS))
+
+
+def test_rules_are_followed_inside_and_by_the_cpu_alone():
+    shape, before = conv(56, 64, 1), followed()
+    assert automatic("cpu", shape) == ("gemm",) * 3
+    with following(OTHER):
+        assert automatic("cpu", shape) == ("shift",) * 3
+        with following(before):
+            assert automatic("cpu", shape) == ("gemm",) * 3
+        assert followed() == OTHER
+        assert automatic("gpu", shape) == automatic("tpu", shape) == ("xla",) * 3
+    assert followed() == before == built_in(this_processor().vector_bits)
+
+
+def test_what_the_machine_was_tuned_to_is_followed(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXCNN_CACHE", str(tmp_path))
+    file = tuned_file()
+    assert file.is_relative_to(tmp_path)
+    file.parent.mkdir()
+    file.write_text(rules_text({"lowerings": list(LOWERINGS)}, OTHER))
+    assert followed() == OTHER
+
+
+@pytest.mark.parametrize("text", ["", "{}", '{"about": {}, "rules": {}}', rules_text({"lowerings": ["xla"]}, OTHER)])
+def test_a_file_that_cannot_be_followed_is_named_and_the_rules_of_the_package_hold(text, tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("JAXCNN_CACHE", str(tmp_path))
+    tuned_file().parent.mkdir()
+    tuned_file().write_text(text)
+    with caplog.at_level(logging.WARNING, "jaxcnn"):
+        assert followed() == built_in(this_processor().vector_bits)
+        assert followed() == built_in(this_processor().vector_bits)
+    (record,) = caplog.records
+    assert str(tuned_file()) in record.getMessage()
+    assert record.getMessage().endswith("run `jaxcnn tune` again")
