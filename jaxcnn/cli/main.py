@@ -1,7 +1,6 @@
 """The console command ``jaxcnn``: finds the command that is asked for, and imports no other."""
 
 import contextlib
-import gc
 import importlib
 import importlib.metadata
 import logging
@@ -9,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 
+from jaxcnn.devices.memory import collect_garbage_seldom
 from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, nearest, of_the_machine
 from jaxcnn.text import escaping_streams
 
@@ -55,8 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The command's exit code; `EXIT_USER_ERROR` where there is no such command.
     """
     if arguments is None:  # the process is ours alone
-        # Imports and traces make millions of objects that stay, and by default Python looks through them every 700.
-        gc.set_threshold(100_000, 20, 50)
+        collect_garbage_seldom()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
         print(_help(), file=sys.stderr)

@@ -81,7 +81,6 @@ _CHECKS = pydantic.ConfigDict(
     extra="forbid",
     strict=True,
     allow_inf_nan=False,  # JSON, in which a run keeps its options, has no such numbers
-    defer_build=True,  # a class's validator is made when its first instance is, and not when it is imported
 )
 _T = TypeVar("_T")
 _GROUPS: weakref.WeakSet[type] = weakref.WeakSet()
