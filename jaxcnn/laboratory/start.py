@@ -1,5 +1,6 @@
 """The time from a command to its first training step, by part, each in a fresh process."""
 
+import itertools
 import json
 import statistics
 import subprocess
@@ -78,7 +79,7 @@ def _start(recipe: str, config: TrainConfig, cache: str) -> dict[str, float]:
     if child.returncode:
         raise UserError(f"the training cannot be started: {(errors.strip().splitlines() or ['its process ended'])[-1]}")
     stamps = [began, *json.loads(said.splitlines()[-1])]
-    seconds = {part: end - start for part, start, end in zip(PARTS, stamps, stamps[1:], strict=True)}
+    seconds = {part: end - start for part, (start, end) in zip(PARTS, itertools.pairwise(stamps), strict=True)}
     return seconds | {"all": stamps[-1] - began}
 
 
