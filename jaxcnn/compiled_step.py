@@ -8,7 +8,6 @@ take a compiled step from nobody whose programs you would not run.
 """
 
 import hashlib
-import importlib.metadata
 import io
 import json
 import pickle
@@ -28,6 +27,7 @@ from jaxcnn.devices.machines import machine_of
 from jaxcnn.errors import UserError, writing
 from jaxcnn.ops.lowering_rules import followed
 from jaxcnn.paths import replace_whole
+from jaxcnn.provenance import digest, digest_of_code, versions
 from jaxcnn.recipes import Recipe
 from jaxcnn.text import escaped
 from jaxcnn.types import Json, JsonObject
@@ -153,8 +153,8 @@ def _about(assembly: Assembly, recipe: Recipe | None) -> dict[str, JsonObject]:
         for path, leaf in jax.tree_util.tree_leaves_with_path(abstract_arguments(assembly))
     }
     return {
-        "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
-        "code": {"jaxcnn": _code_of_package(), "the recipe": _code_of_recipe(recipe)},
+        "versions": versions(_PACKAGES),
+        "code": {"jaxcnn": digest_of_code(), "the recipe": _code_of_recipe(recipe)},
         "devices": {
             "platform": devices[0].platform,
             "kinds": ", ".join(sorted({_kind(device) for device in devices})),
@@ -165,7 +165,7 @@ def _about(assembly: Assembly, recipe: Recipe | None) -> dict[str, JsonObject]:
         },
         "settings": {
             "jax_default_matmul_precision": jax.config.values["jax_default_matmul_precision"],
-            "lowering": _digest(repr((assembly.model.lowering, rules))),
+            "lowering": digest(repr((assembly.model.lowering, rules))),
             "steps": assembly.total_steps,
             "steps in an epoch": str(assembly.steps_per_epoch),
         },
@@ -179,21 +179,8 @@ def _kind(device: jax.Device) -> str:
     return machine.name if machine else device.device_kind
 
 
-def _digest(text: str) -> str:
-    return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
-
-
 def _code_of_recipe(recipe: Recipe | None) -> str | None:
-    return None if recipe is None else _digest(repr((recipe.source, sorted(recipe.modules.items()))))
-
-
-def _code_of_package() -> str:
-    """Returns the SHA-256 of this package's code, which the step is traced from."""
-    root = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(root.rglob("*.py"), key=lambda path: path.relative_to(root).as_posix()):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    return None if recipe is None else digest(repr((recipe.source, sorted(recipe.modules.items()))))
 
 
 def _read(path: Path) -> tuple[JsonObject, bytes]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import importlib.metadata
 import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import Result, ranked_metrics
 from jaxcnn.loading import initial_variables
 from jaxcnn.paths import expanded
+from jaxcnn.provenance import versions
 from jaxcnn.recipes import Recipe, load_recipe
 from jaxcnn.run_changes import with_whole_paths
 from jaxcnn.run_folder import RunFolder
@@ -254,7 +254,7 @@ def _facts(assembly: Assembly, state: TrainState) -> JsonObject:
         "parameters": count_parameters(state.params),
         "processes": jax.process_count(),
         "devices": [device.device_kind for device in jax.devices()],
-        "versions": {package: importlib.metadata.version(package) for package in packages},
+        "versions": versions(packages),
     }
 
 

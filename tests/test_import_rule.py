@@ -20,7 +20,7 @@ HOUSE = (
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
 # What all parts may import of ours, and what each may import besides.
-COMMON = {"errors", "lookahead", "opencv", "paths", "resident", "strict_json", "text", "types"}
+COMMON = {"errors", "lookahead", "opencv", "paths", "provenance", "resident", "strict_json", "text", "types"}
 ALLOWED = {
     part: set(others.split())
     for part, others in {
@@ -30,6 +30,7 @@ ALLOWED = {
         "lookahead": "",
         "opencv": "",
         "paths": "",
+        "provenance": "",
         "resident": "",
         "strict_json": "",
         "text": "",

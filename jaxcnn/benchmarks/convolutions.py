@@ -19,9 +19,9 @@ from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
 from jaxcnn.ops.rules import DIRECTIONS, Direction, Kind, Lowerings, kind_of
 from jaxcnn.ops.window import sizes
 
-MOST_ARITHMETIC = 32
+MOST_ARITHMETIC = {"dense": 32, "toeplitz": 8}
 """A lowering is not timed if it multiplies more than this many times as often as the convolution needs."""
-_HARDER: dict[Kind, int] = {"depthwise": 25, "depthwise strided": 25, "grouped": 8}
+_HARDER: dict[Kind, int] = {"depthwise": 25, "depthwise strided": 25, "grouped": 8, "grouped strided": 8}
 """How many times as long a multiply-add takes as in a dense convolution, by kind and roughly; it only chooses which
 convolutions are worth timing."""
 
@@ -101,40 +101,31 @@ class Timing:
         return 2e-9 * self.shape.multiply_adds / self.seconds[lowering]
 
 
-def candidates(shape: ConvShape, direction: Direction, most_arithmetic: float = MOST_ARITHMETIC) -> list[LoweringName]:
-    """Returns the lowerings worth timing for a shape, including the one that ``auto`` chooses.
-
-    Args:
-        shape: the convolution.
-        direction: the product.
-        most_arithmetic: how many times as often as needed a lowering may multiply.
-    """
+def candidates(shape: ConvShape, direction: Direction) -> list[LoweringName]:
+    """Returns the lowerings worth timing for a shape, including the one that ``auto`` chooses."""
     chosen = getattr(automatic(jax.default_backend(), shape), direction)
     names = []
     for name in LOWERINGS:
         waste = {
             "dense": shape.groups,
             "toeplitz": shape.groups * (shape.images[2] + sum(shape.padding[1])) / shape.kernel[1],
-        }.get(name, 1)
+        }.get(name, 0)
         # Without groups, or with one tap, these are another lowering under a second name.
         pointless = {"dense": shape.groups == 1, "toeplitz": shape.taps == 1, "shift": shape.taps == 1}.get(name, False)
         # XLA's grouped weight gradient takes seconds on a CPU, and for some shapes it ends the process.
         hopeless = name == "xla" and direction == "weight_gradient" and shape.groups > 1 and chosen != "xla"
-        if name == chosen or not (waste > most_arithmetic or pointless or hopeless):
+        if name == chosen or not (waste > MOST_ARITHMETIC.get(name, 0) or pointless or hopeless):
             names.append(name)
     return names
 
 
-def time_convolution(
-    shape: ConvShape, *, rounds: int, seconds: float = 1.0, most_arithmetic: float = MOST_ARITHMETIC
-) -> list[Timing]:
+def time_convolution(shape: ConvShape, *, rounds: int, seconds: float = 1.0) -> list[Timing]:
     """Times every worthwhile lowering of a convolution: forward, input gradient, weight gradient.
 
     Args:
         shape: the convolution.
         rounds: see `take_turns`.
         seconds: see `take_turns`.
-        most_arithmetic: see `candidates`.
     """
     keys = jax.random.split(jax.random.key(0), 3)
     dtype = jnp.dtype(shape.dtype)
@@ -149,7 +140,7 @@ def time_convolution(
             take_turns(
                 {
                     name: functools.partial(_jitted(shape, direction, name), images, kernel, cotangent)
-                    for name in candidates(shape, direction, most_arithmetic)
+                    for name in candidates(shape, direction)
                 },
                 rounds=rounds,
                 seconds=seconds,

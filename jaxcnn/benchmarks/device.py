@@ -6,7 +6,6 @@ was measured is kept, and the same command goes on with what is missing.
 
 import dataclasses
 import datetime
-import importlib.metadata
 import json
 import time
 from collections.abc import Callable
@@ -24,6 +23,7 @@ from jaxcnn.benchmarks.training import Job, compare, compiled_step
 from jaxcnn.contenders import ContenderError
 from jaxcnn.errors import UserError, writing
 from jaxcnn.paths import replace_whole
+from jaxcnn.provenance import versions
 from jaxcnn.text import escaped
 from jaxcnn.types import Json, JsonObject
 
@@ -158,7 +158,7 @@ def _begun(file: Path, sizes: DeviceSizes) -> JsonObject:
         "device": devices[0].device_kind,
         "platform": devices[0].platform,
         "devices": len(devices),
-        "versions": {name: importlib.metadata.version(name) for name in packages},
+        "versions": versions(packages),
         "sizes": dataclasses.asdict(sizes),
     }
     about = json.loads(strict_json.dumps(about))

@@ -63,7 +63,7 @@ def inference_step(job: Job, *, folded: bool) -> Callable[[int], None]:
     network = dataclasses.replace(network, model=network.model.clone(dtype=jnp.dtype(job.dtype)))
     if folded:
         network = network.folded()
-    parallel = DataParallel.over_all_devices()
+    parallel = DataParallel.over(jax.devices()[:1])  # as PyTorch, which takes one
     evaluator = make_evaluator(network.model, network.normalization, parallel)
     variables = parallel.put_everywhere(jax.tree.map(np.asarray, network.variables))
     images = np.random.default_rng(0).integers(0, 256, (job.batch, job.size, job.size, network.data.channels), np.uint8)

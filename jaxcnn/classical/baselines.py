@@ -7,7 +7,6 @@ folder holds of it, and what the folder holds at the end is the same bits howeve
 
 import dataclasses
 import hashlib
-import importlib.metadata
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +41,7 @@ from jaxcnn.features.probing import fit_in
 from jaxcnn.features.store import Features, file_of
 from jaxcnn.opencv import opencv_without_threads
 from jaxcnn.paths import expanded
+from jaxcnn.provenance import versions
 from jaxcnn.recipes import CONFIG_FILE
 from jaxcnn.text import escaped, say
 from jaxcnn.training.interrupt import StopRequest
@@ -263,7 +263,7 @@ class _Work:
             "cross_validation": [row._asdict() for row in classifier.table],
             "without_descriptors": {use: self._without_descriptors(use, each) for use, each in encodings.items()},
             "devices": sorted({device.device_kind for device in jax.devices()}),
-            "versions": {package: importlib.metadata.version(package) for package in _PACKAGES},
+            "versions": versions(_PACKAGES),
         }
         save_details(self._folder, found, self._data.class_names, top_k, facts)
         return found.result(top_k).metrics()

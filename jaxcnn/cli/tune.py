@@ -3,8 +3,8 @@
     jaxcnn tune                                               what ``auto`` follows on this processor from now on
     jaxcnn tune --network NAME --batch COUNT --out FILE       one network's convolutions, for --model.lowering FILE
 
-Without a network a fixed small set of convolutions is timed, in less than two minutes where the machine is quiet. Rules
-for all convolutions are fitted to it and kept in lowerings/ of JAXCNN_CACHE (~/.cache/jaxcnn), for this processor, its
+Without a network a fixed small set of convolutions is timed, as much of it as --seconds allow. Rules for all
+convolutions are fitted to it and kept in lowerings/ of JAXCNN_CACHE (~/.cache/jaxcnn), for this processor, its
 cores and the version of JAX. What is already begun goes on with the rules that it began with. The tuner is for CPUs.
 """
 
@@ -45,7 +45,7 @@ class Arguments:
     """The data type of the computation, for a network."""
     rounds: int = 9
     """The turns that each lowering takes."""
-    seconds: float = 105
+    seconds: float = 95
     """The time after which no further convolution of the fixed set is begun."""
     spread: float = SPREAD
     """The largest ratio of the third to the first quartile of the rounds of a convolution that counts."""

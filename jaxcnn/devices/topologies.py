@@ -5,10 +5,12 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import jax
 from jax.experimental import topologies
 
+from jaxcnn.devices.autotuning import description_of
 from jaxcnn.devices.machines import Machine, machine_of, machines
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError, nearest
@@ -26,22 +28,27 @@ _CUDA = (13, 0, 0)
 _TAKEN_BY_JAX = "0.75"
 
 
-def over_topology(name: str) -> DataParallel:
+def over_topology(name: str, tuned: Path | None = None) -> DataParallel:
     """Returns data parallelism over the devices of a topology, which need not be there, for `dry_run` to use.
 
     Args:
         name: a machine, a colon, and its chips: ``v5e:4x4`` for 16 TPUs in a square, ``h100:8`` for the eight GPUs of
             a host, ``h100:4x8`` for four such hosts. `topology_lines` lists the machines.
+        tuned: the folder of what XLA has found out on such a GPU: see `jaxcnn.devices.autotuning`. The GPU is then as
+            that one describes itself.
 
     Raises:
         UserError: there is no such machine or no such arrangement of its chips, or what compiles for it is not
-            installed.
+            installed, or the folder is that of another machine.
     """
     known, sizes = _parsed(name)
     if known.kind == "gpu":
         _check_hosts(known, sizes)
+    elif tuned is not None:
+        raise UserError(f"--tuned {tuned} is of no use for {known.title}, whose kernels are not timed: leave it out")
+    description = description_of(tuned, known) if tuned else gpu_target(known) if known.target else ""
     _check_installed(known.kind, name)
-    return DataParallel.over(_tpus(known, sizes) if known.kind == "tpu" else _gpus(known, sizes))
+    return DataParallel.over(_tpus(known, sizes) if known.kind == "tpu" else _gpus(known, sizes, description))
 
 
 def usable_memory(device: jax.Device) -> float:
@@ -144,11 +151,11 @@ def _tpus(tpu: Machine, sizes: tuple[int, ...]) -> list[jax.Device]:
         ) from None
 
 
-def _gpus(gpu: Machine, sizes: tuple[int, ...]) -> list[jax.Device]:
+def _gpus(gpu: Machine, sizes: tuple[int, ...], description: str) -> list[jax.Device]:
     hosts, each = (1, *sizes)[-2:]
     try:
         found = topologies.get_topology_desc(
-            platform="cuda", topology_name="", target_config=gpu_target(gpu), topology=f"1x{hosts}x{each}"
+            platform="cuda", topology_name="", target_config=description, topology=f"1x{hosts}x{each}"
         )
     except Exception as error:  # the plugin raises several types
         reason = str(error).splitlines()[0]

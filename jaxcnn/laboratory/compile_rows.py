@@ -3,8 +3,6 @@
 import collections
 import dataclasses
 import functools
-import hashlib
-import importlib.metadata
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -13,7 +11,6 @@ from pathlib import Path
 import jax
 import pydantic
 
-import jaxcnn
 from jaxcnn import strict_json
 from jaxcnn.config import to_json
 from jaxcnn.devices.parallel import DataParallel
@@ -21,11 +18,9 @@ from jaxcnn.errors import UserError, writing
 from jaxcnn.laboratory.grid import Point, Subject
 from jaxcnn.laboratory.roofline import Roofline
 from jaxcnn.paths import replace_whole
+from jaxcnn.provenance import STEP, digest, digest_of_code, versions
 
-PARTS = (
-    *("adaptation", "assembly", "augment", "config", "data", "devices", "evaluation", "laboratory", "layers", "models"),
-    *("networks", "ops", "plain_flax", "training"),
-)
+PARTS = (*STEP, "laboratory")
 """The parts of this package that a row depends on: those that make a step, and those that compile and read it."""
 WORK = (
     "convolutions and products",
@@ -255,36 +250,14 @@ def made_with(point: Point, subject: Subject, parallel: DataParallel) -> dict[st
     and the flags of XLA. A row of a report holds where all of these are the same.
     """
     first = parallel.mesh.devices.flat[0]
-    versions = {name: version for name in _LIBRARIES if (version := _version(name))}
     return {
-        **versions,
-        "code": digest_of_code(),
-        "options": _digest(to_json(point.config(subject.config)), subject.source),
+        **versions(_LIBRARIES),
+        "code": digest_of_code(PARTS)[:16],
+        "options": digest(to_json(point.config(subject.config)), subject.source)[:16],
         "devices": f"{parallel.mesh.size} x {first.device_kind}",
         "flags": " ".join(os.environ.get("XLA_FLAGS", "").split()),
         "optimization": str(getattr(jax.config, "jax_optimization_level", "")),
     }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _digest(*texts: str) -> str:
-    return hashlib.sha256("\0".join(texts).encode(errors="surrogateescape")).hexdigest()[:16]
-
-
-@functools.cache
-def digest_of_code() -> str:
-    """Returns a digest of the sources of `PARTS`, as this process has found them."""
-    root = Path(jaxcnn.__file__).parent
-    files = [path for part in PARTS for path in (root / f"{part}.py", *sorted((root / part).rglob("*.py")))]
-    return _digest(
-        *(text for path in files if path.is_file() for text in (str(path.relative_to(root)), path.read_text()))
-    )
 
 
 @dataclasses.dataclass(frozen=True)

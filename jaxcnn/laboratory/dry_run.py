@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 
 import jax
 import numpy as np
@@ -118,8 +118,12 @@ def _duration(seconds: float) -> str:
     return f"{seconds:,.1f} seconds"
 
 
-def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
+def compile_step(assembly: Assembly, options: Mapping[str, str] | None = None) -> tuple[jax.stages.Compiled, Memory]:
     """Compiles the run's own training step, and returns it with the memory that it needs; allocates nothing.
+
+    Args:
+        assembly: the parts of the run.
+        options: options of XLA for this program alone.
 
     Raises:
         DoesNotFit: the compiler finds that the step does not fit in memory.
@@ -128,7 +132,7 @@ def compile_step(assembly: Assembly) -> tuple[jax.stages.Compiled, Memory]:
     lowered = assembly.train_step.lower(*arguments)
     there = assembly.parallel.mesh.devices.flat[0] in jax.devices()
     with refusing_exhausted(assembly.config), contextlib.nullcontext() if there else nothing_kept():
-        compiled = lowered.compile()
+        compiled = lowered.compile(compiler_options=dict(options) if options else None)
     return compiled, memory_of(compiled, assembly)
 
 

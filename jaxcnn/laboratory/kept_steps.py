@@ -1,7 +1,6 @@
 """Compiled steps, as far as predictions need them, kept in a report's file, so that none is compiled twice."""
 
 import dataclasses
-import hashlib
 import json
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from jaxcnn.config.train import CHANGES_NO_BITS
 from jaxcnn.errors import UserError, writing
 from jaxcnn.laboratory.scaling import Step
 from jaxcnn.paths import replace_whole
+from jaxcnn.provenance import STEP, digest, digest_of_code
 from jaxcnn.types import JsonObject
 
 FORMAT = "jaxcnn scaling-report 2"
@@ -77,7 +77,7 @@ class Kept:
 
 
 def key_of(config: TrainConfig, topology: str, machine: str, batch: int) -> str:
-    """Returns what a compiled step is kept under: all that it depends on, the options by their digest.
+    """Returns what a compiled step is kept under: all that it depends on, options and code by their digests.
 
     Args:
         config: the options.
@@ -88,5 +88,5 @@ def key_of(config: TrainConfig, topology: str, machine: str, batch: int) -> str:
     options = json.loads(to_json(dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=1))))
     for option in ("published", *(each for each in CHANGES_NO_BITS if "." not in each)):
         options.pop(option, None)
-    digest = hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()[:12]
-    return f"{config.model.name} {digest}, {batch} on each chip of {topology}, as {machine}, jax {jax.__version__}"
+    made = f"{digest(json.dumps(options, sort_keys=True))[:12]}, code {digest_of_code((*STEP, 'laboratory'))[:12]}"
+    return f"{config.model.name} {made}, {batch} on each chip of {topology}, as {machine}, jax {jax.__version__}"

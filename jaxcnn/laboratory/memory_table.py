@@ -1,8 +1,6 @@
 """The tables of docs/recipes.md that say what each recipe's step takes on devices that need not be there."""
 
 import dataclasses
-import hashlib
-import importlib.metadata
 import json
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +16,7 @@ from jaxcnn.devices.topologies import over_topology
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import with_fewest_micro_batches
 from jaxcnn.paths import replace_whole
+from jaxcnn.provenance import STEP, digest, digest_of_code
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,9 +80,9 @@ def _found(config: TrainConfig, devices: DataParallel) -> Row:
 
 
 def _key(config: TrainConfig, topology: str) -> str:
-    digest = hashlib.sha256(to_json(config).encode()).hexdigest()[:16]
-    version, level = importlib.metadata.version("jax"), getattr(jax.config, "jax_optimization_level", "")
-    return f"{config.name} {digest} on {topology} by jax {version} at level {level}"
+    made = f"{digest(to_json(config))[:12]}, code {digest_of_code(STEP)[:12]}"
+    level = getattr(jax.config, "jax_optimization_level", "")
+    return f"{config.name} {made} on {topology} by jax {jax.__version__} at level {level}"
 
 
 def _read(kept: Path) -> dict[str, Row]:

@@ -18,6 +18,7 @@ from typing import Literal
 import jax
 
 from jaxcnn import strict_json
+from jaxcnn.errors import UserError
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
 from jaxcnn.ops.rules import Lowerings, Rules, built_in
 from jaxcnn.ops.symbolic import is_symbolic
@@ -155,7 +156,13 @@ _rules: contextvars.ContextVar[Rules | None] = contextvars.ContextVar("rules", d
 
 def followed() -> Rules:
     """Returns the table of rules that ``"auto"`` follows on a CPU: that of `following`, or else this machine's own."""
-    return _rules.get() or _tuned(tuned_file()) or built_in(this_processor().vector_bits)
+    if rules := _rules.get():
+        return rules
+    try:
+        tuned = _tuned(tuned_file())
+    except UserError:  # whoever runs this has no home folder, and so nothing in it
+        tuned = None
+    return tuned or built_in(this_processor().vector_bits)
 
 
 @contextlib.contextmanager

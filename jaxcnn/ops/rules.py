@@ -23,6 +23,7 @@ Kind = Literal[
     "depthwise",
     "depthwise strided",
     "grouped",
+    "grouped strided",
     "pointwise",
     "narrow images",
     "few channels",
@@ -118,7 +119,7 @@ def kind_of(shape: ConvShape) -> Kind:
     if shape.depthwise:
         return "depthwise strided" if strided else "depthwise"
     if shape.groups > 1:
-        return "grouped"
+        return "grouped strided" if strided else "grouped"
     if shape.taps == 1:
         return "pointwise"
     if channels <= 8 and at_most(shape.images[2], 40) and not strided:

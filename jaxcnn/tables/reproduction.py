@@ -2,7 +2,6 @@
 
 import dataclasses
 import datetime
-import importlib.metadata
 import platform
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.details import wilson_interval
 from jaxcnn.loading import load_published
 from jaxcnn.models.registry import get_variant, list_models
+from jaxcnn.provenance import versions
 from jaxcnn.tables.stored import in_percent, markdown, read_results, write_result
 from jaxcnn.weights.published import PublishedWeights, find_published, is_published, published_weights
 
@@ -103,7 +103,7 @@ def reproduce(model: str, weights: str | None, data: DataConfig, batch_size: int
         errors=result.errors,
         date=datetime.datetime.now(datetime.UTC).date().isoformat(),
         device=f"{len(devices)} {devices[0].device_kind}, {platform.machine()}",
-        versions={name: importlib.metadata.version(name) for name in _PACKAGES},
+        versions=versions(_PACKAGES),
     )
 
 

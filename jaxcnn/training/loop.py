@@ -106,11 +106,12 @@ def fit(
                 reporter.evaluation(now, evaluated.metrics(), str(evaluated))
             except Interrupted:
                 due = False
-            meter.restart()
         stopping = stop()
         asked_for = plan.save_every_steps and now > first_step and now % plan.save_every_steps == 0
         if due or stopping or asked_for:
             checkpoints.save(now, state, evaluated.metrics() if due and evaluated else None, totals)
+        if due:
+            meter.restart()  # neither evaluation nor its checkpoint is the step's time
         if stopping:
             return state, None
         if now == plan.total_steps:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxcnn.benchmarks.rounds import Ratio, Rounds
@@ -19,6 +19,7 @@ def test_a_ratio_is_the_median_of_those_of_the_rounds():
     assert dict(rounds.map(lambda seconds: 60 / seconds)) == {"a": 10.0, "b": 20.0}
 
 
+@settings(deadline=None)
 @given(TIMES, st.lists(st.floats(0.1, 10), min_size=9, max_size=9))
 def test_what_slows_all_contenders_of_a_round_alike_changes_no_ratio(times, slowed):
     first, second = zip(*times, strict=True)

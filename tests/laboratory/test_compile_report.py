@@ -95,7 +95,7 @@ def test_a_row_is_made_again_where_it_would_be_another(reason, made, here, monke
             config = dataclasses.replace(task.subject.config, optimizer=SGD(nesterov=True))
             task = task._replace(subject=dataclasses.replace(task.subject, config=config))
         case "code":
-            monkeypatch.setattr("jaxcnn.laboratory.compile_rows.digest_of_code", lambda: "another")
+            monkeypatch.setattr("jaxcnn.laboratory.compile_rows.digest_of_code", lambda parts: "another")
         case "machine":
             task = task._replace(machine=None)
         case "program":

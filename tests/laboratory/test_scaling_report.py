@@ -115,7 +115,7 @@ def test_four_pods_that_links_join_are_predicted_as_one():
     assert len(compare(runs, Scaling(machine("v3"), {16: step}))) == 2
 
 
-def test_a_kept_step_is_found_by_all_that_it_depends_on(tmp_path):
+def test_a_kept_step_is_found_by_all_that_it_depends_on(tmp_path, monkeypatch):
     config = resnet50()
     keys = [key_of(each.of(config), *rest) for each in (GLOBAL, SHARDED) for rest in (("h100:8", "h100", 32),)]
     keys += [key_of(config, "h100:4x8", "h100", 32), key_of(config, "h100:8", "a100", 32)]
@@ -123,6 +123,8 @@ def test_a_kept_step_is_found_by_all_that_it_depends_on(tmp_path):
     assert len(set(keys)) == 5
     renamed = dataclasses.replace(config, name="other", log_every_steps=1)
     assert key_of(renamed, "h100:8", "h100", 32) == keys[0]
+    monkeypatch.setattr("jaxcnn.laboratory.kept_steps.digest_of_code", lambda parts: "another")
+    assert key_of(config, "h100:8", "h100", 32) not in keys
     file = tmp_path / "folder" / "kept.json"
     kept = Kept(file)
     step = Step(1, (0.5,), (Exchange("all-gather", 3, 8, blocking=True),), 7)

@@ -25,7 +25,7 @@ def conv(height, channels, kernel, features=64, strides=1, groups=1):
         (conv(56, 96, 7, 96, groups=96), "depthwise"),
         (conv(56, 96, 3, 96, 2, 96), "depthwise strided"),
         (conv(56, 128, 3, 128, groups=32), "grouped"),
-        (conv(56, 128, 3, 128, 2, 32), "grouped"),
+        (conv(56, 128, 3, 128, 2, 32), "grouped strided"),
         (conv(56, 64, 1), "pointwise"),
         (conv(56, 64, 1, strides=2), "pointwise"),
         (conv(28, 1, 5), "narrow images"),
@@ -49,7 +49,7 @@ TREES = st.recursive(
 TABLES = st.builds(Rules, st.tuples(*[st.builds(Trees, TREES, TREES, TREES)] * len(KINDS)))
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(TABLES)
 def test_a_table_is_what_its_text_says(rules):
     about, read = read_rules(rules_text({"processor": "x"}, rules))
@@ -115,6 +115,11 @@ def test_what_the_machine_was_tuned_to_is_followed(tmp_path, monkeypatch):
     file.parent.mkdir()
     file.write_text(rules_text({"lowerings": list(LOWERINGS)}, OTHER))
     assert followed() == OTHER
+
+
+def test_without_a_home_folder_the_rules_of_the_package_hold(monkeypatch):
+    monkeypatch.setenv("JAXCNN_CACHE", "~nobody-of-this-name/cache")
+    assert followed() == built_in(this_processor().vector_bits)
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"about": {}, "rules": {}}', rules_text({"lowerings": ["xla"]}, OTHER)])
