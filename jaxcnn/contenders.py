@@ -15,9 +15,11 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Generator
+from typing import NamedTuple
 
 from jaxcnn.children import Children
 from jaxcnn.errors import UserError
+from jaxcnn.resident import forget_peak, resident_bytes
 
 
 class ContenderError(UserError):
@@ -34,8 +36,35 @@ _LOCK = "JAXCNN_CONTENDERS_LOCK"
 """The environment variable of the file that `one_at_a_time` locks."""
 
 
+class Memory(NamedTuple):
+    """The most memory that a contender's process had, in bytes; None where the system does not say."""
+
+    starting: int | None
+    """What was resident at most before the first round: while modules were imported, compiled and warmed up."""
+    stepping: int | None
+    """What was resident at most in the rounds."""
+
+    def text(self) -> str:
+        """Returns it as it is printed."""
+        starting, stepping = ("     ?" if each is None else f"{each / 1e6:6,.0f}" for each in self)
+        return f"{stepping} MB at most in the steps, {starting} before"
+
+
+class Raced(NamedTuple):
+    """What contenders took."""
+
+    seconds: dict[str, list[float]]
+    """The seconds of one step in each round, by contender."""
+    memory: dict[str, Memory]
+
+
 def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: int) -> dict[str, list[float]]:
-    """Lets contenders take turns, and returns by contender the seconds of one step in each round.
+    """Lets contenders take turns, and returns by contender the seconds of one step in each round: see `weighed`."""
+    return weighed(commands, rounds=rounds, steps=steps, warm_up=warm_up).seconds
+
+
+def weighed(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: int) -> Raced:
+    """Lets contenders take turns, and returns what they took.
 
     Args:
         commands: for each contender, a module that calls `serve` when it is run, and its arguments.
@@ -47,18 +76,28 @@ def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: in
         ContenderError: a contender cannot run here; the last line of its error is quoted.
     """
     with _workers(commands) as turns:
-        for turn in turns.values():
-            turn(warm_up)
+        starting = {name: turn(warm_up).resident for name, turn in turns.items()}
         taken: dict[str, list[float]] = {name: [] for name in turns}
+        stepping: dict[str, int | None] = dict.fromkeys(turns)
         for _ in range(rounds):
             for name, turn in turns.items():
-                taken[name].append(turn(steps) / steps)
-    return taken
+                answer = turn(steps)
+                taken[name].append(answer.seconds / steps)
+                stepping[name] = max(stepping[name] or 0, answer.resident or 0) or None
+    return Raced(taken, {name: Memory(starting[name], stepping[name]) for name in turns})
+
+
+class _Answer(NamedTuple):
+    """What a worker says of a turn."""
+
+    seconds: float
+    resident: int | None
+    """The bytes that were resident at most in this turn; in the first, since the process began."""
 
 
 @contextlib.contextmanager
-def _workers(commands: dict[str, list[str]]) -> Generator[dict[str, Callable[[int], float]]]:
-    """Starts a process for each; yields, by name, functions that take a number of steps and return the seconds."""
+def _workers(commands: dict[str, list[str]]) -> Generator[dict[str, Callable[[int], _Answer]]]:
+    """Starts a process for each; yields, by name, functions that let it take a number of steps."""
     pipes = {name: subprocess.PIPE for name in ("stdin", "stdout", "stderr")}
     with tempfile.NamedTemporaryFile() as lock, Children() as children:
         environment = os.environ | _TOGETHER | {_LOCK: lock.name}
@@ -72,13 +111,16 @@ def _workers(commands: dict[str, list[str]]) -> Generator[dict[str, Callable[[in
 def serve(run: Callable[[int], None]) -> None:
     """Reads numbers of steps from standard input until it ends, and answers each with the seconds that they took.
 
+    After the seconds it says the bytes that were resident at most meanwhile; the first time, since the process began.
+
     Args:
         run: a function that takes a number of steps.
     """
     for line in sys.stdin:
         started = time.perf_counter()
         run(int(line))
-        print(time.perf_counter() - started, flush=True)
+        print(time.perf_counter() - started, resident_bytes("at most") or "", flush=True)
+        forget_peak()
 
 
 @contextlib.contextmanager
@@ -96,8 +138,8 @@ def one_at_a_time() -> Generator[None]:
         yield
 
 
-def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
-    """Returns the seconds that a worker took for this many steps."""
+def _turn(name: str, worker: subprocess.Popen, steps: int) -> _Answer:
+    """Returns what a worker says of this many steps."""
     assert worker.stdin is not None  # both are pipes
     assert worker.stdout is not None
     with contextlib.suppress(ProcessLookupError):
@@ -113,4 +155,5 @@ def _turn(name: str, worker: subprocess.Popen, steps: int) -> float:
         last = said.strip().splitlines()[-1] if said.strip() else "its process ended"
         raise ContenderError(name, last)
     os.killpg(worker.pid, signal.SIGSTOP)
-    return float(answer)
+    seconds, *resident = answer.split()
+    return _Answer(float(seconds), int(resident[0]) if resident else None)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import logging
 from collections.abc import Callable
 from typing import Literal
 
@@ -17,12 +18,15 @@ from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError, nearest
 from jaxcnn.evaluation.evaluator import Evaluator
+from jaxcnn.models.folding import fold_batch_norm
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant, options_of
 from jaxcnn.ops.lowering_rules import Lowering, read_tuned
 from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
 from jaxcnn.paths import expanded
 from jaxcnn.types import Option, PyTree, Variables
+
+_LOG = logging.getLogger(__name__)
 
 
 def make_model(config: ModelConfig, num_classes: int) -> Network:
@@ -150,6 +154,27 @@ def check_image_shape(
         size = "x".join(map(str, shape))
         reason = str(error).splitlines()[0].split(" (http")[0]
         raise UserError(f"images of {size} ({options}) do not fit this network: {reason}") from None
+
+
+@own_settings()
+def folded_variables(model: nn.Module, variables: Variables, data: DataConfig) -> Variables:
+    """Returns variables without the batch normalization that follows convolutions, and says how much of it that was.
+
+    Args:
+        model: the network.
+        variables: its variables.
+        data: the data set whose images the network takes.
+
+    Raises:
+        UserError: its images do not fit the network.
+    """
+    size = data.evaluation_crop.size
+    shape = (size, size, data.channels)
+    check_image_shape(model, variables, shape)
+    folded = fold_batch_norm(model, variables, shape)
+    before, after = (len(jax.tree.leaves(each.get("batch_stats", {}))) // 2 for each in (variables, folded))
+    _LOG.info("%d of %d batch normalizations are folded into the convolutions before them", before - after, before)
+    return folded
 
 
 def check_batch_statistics(

@@ -26,7 +26,7 @@ from jaxcnn.evaluation.metrics import telling_top_k
 from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.real import read_valid_labels
 from jaxcnn.evaluation.result import Result
-from jaxcnn.networks import check_views, make_evaluator
+from jaxcnn.networks import check_views, folded_variables, make_evaluator
 from jaxcnn.types import Variables
 from jaxcnn.weights.published import imagenet_classes, imagenet_wordnet_ids
 
@@ -69,6 +69,16 @@ class Trained:
     def preprocessing(self) -> Preprocessing:
         """The steps that an image goes through before the network sees it."""
         return Preprocessing(self.data.evaluation_crop, self.data.channels, self.normalization)
+
+    def folded(self) -> "Trained":
+        """Returns this network with its batch normalization folded into the convolutions before it, which is faster.
+
+        Its answers are the same up to rounding, and it cannot be trained: see `jaxcnn.models.folding.fold_batch_norm`.
+
+        Raises:
+            UserError: the images of its data set do not fit the network.
+        """
+        return dataclasses.replace(self, variables=folded_variables(self.model, self.variables, self.data))
 
     def predict(self, images: Sequence[ImageLike], top_k: int = 5, *, upright: bool = True) -> list[Answer]:
         """Returns, for each image, the k most probable classes, best first, with their probabilities.

@@ -3,8 +3,6 @@
 import dataclasses
 import importlib.metadata
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -44,16 +42,13 @@ def run(tmp_path_factory):
     return folder, jaxcnn.train(config, folder, console=QUIET)
 
 
-def test_everything_public_is_there_and_nothing_else_is_imported():
+def test_everything_public_is_there():
     assert jaxcnn.__version__ == importlib.metadata.version("jaxcnn")
     assert set(jaxcnn.__all__) <= set(dir(jaxcnn))
     for name in jaxcnn.__all__:
         assert getattr(jaxcnn, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'loda'"):
         jaxcnn.loda  # noqa: B018
-    code = "import sys, jaxcnn; print('jax' in sys.modules, 'flax' in sys.modules)"
-    answer = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert answer.stdout == "False False\n"
 
 
 def test_a_loaded_run_shows_what_it_is_and_evaluates(run):

@@ -20,7 +20,7 @@ HOUSE = (
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
 # What all parts may import of ours, and what each may import besides.
-COMMON = {"errors", "lookahead", "opencv", "paths", "provenance", "strict_json", "text", "types"}
+COMMON = {"errors", "lookahead", "opencv", "paths", "provenance", "resident", "strict_json", "text", "types"}
 ALLOWED = {
     part: set(others.split())
     for part, others in {
@@ -31,6 +31,7 @@ ALLOWED = {
         "opencv": "",
         "paths": "",
         "provenance": "",
+        "resident": "",
         "strict_json": "",
         "text": "",
         "types": "",
@@ -68,7 +69,7 @@ ALLOWED = {
         **{room: f"{HOUSE} processor detection children contenders {room}" for room in ROOMS},
         "cli": f"{HOUSE} processor children supervision transfer classical detection {' '.join(ROOMS)} cli",
         "__main__": "cli",
-        "__init__": "models weights loading runs",
+        "__init__": "models weights devices loading runs",
     }.items()
 }
 
@@ -98,11 +99,21 @@ def test_imports_only_what_it_may(path):
         assert part not in ("data",) or first != "jax", f"{path} imports {module}"
 
 
-def test_import_is_light():
-    code = "import sys, jaxcnn; print(sorted({m.split('.')[0] for m in sys.modules}))"
+EXTRAS = ("cv2", "matplotlib", "scipy", "sklearn", "tensorflow", "tensorflow_datasets", "torch")
+
+
+def test_imports_are_light():
+    """What commands need is imported when they need it: a training that begins needs orbax only at its first save."""
+    code = (
+        "import sys, jaxcnn; print(sorted({m.split('.')[0] for m in sys.modules}))\n"
+        "import jaxcnn.cli.train; print(sorted({m.split('.')[0] for m in sys.modules}))"
+    )
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-    for heavy in ("tensorflow", "torch", "tensorflow_datasets", "sklearn", "simplejpeg", "orbax"):
-        assert f"'{heavy}'" not in loaded
+    package, training = loaded.splitlines()
+    for heavy in (*EXTRAS, "jax", "flax", "numpy", "orbax", "optax", "pydantic", "simplejpeg", "tyro"):
+        assert f"'{heavy}'" not in package
+    for heavy in (*EXTRAS, "orbax", "tensorstore", "safetensors"):
+        assert f"'{heavy}'" not in training
 
 
 def test_data_imports_nothing_heavy():

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcnn.benchmarks.rounds import Rounds
-from jaxcnn.contenders import one_at_a_time, race, serve
+from jaxcnn.contenders import Memory, one_at_a_time, serve, weighed
 from jaxcnn.errors import UserError
 
 if TYPE_CHECKING:  # a contender without JAX does not import it
@@ -25,7 +25,7 @@ CONTENDERS = {
     "xla": "the same with every convolution under lowering='xla'",
     "flax": "the same network on flax.linen's own Conv, BatchNorm and pooling, the C library's allocator as it comes",
     "flax_kept": "the same as flax, with freed memory kept as ours is",
-    "pytorch": "torchvision's network, eager, channels_last",
+    "pytorch": "torchvision's network (timm's NASNet), eager, channels_last",
     "pytorch_compiled": "the same under torch.compile",
 }
 
@@ -41,7 +41,14 @@ class Job:
 
 
 def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> Rounds[str]:
-    """Returns each contender's images a second in each round; as a mapping, the median by contender.
+    """Returns each contender's images a second in each round: see `compare_with_memory`."""
+    return compare_with_memory(job, contenders, rounds=rounds, steps=steps)[0]
+
+
+def compare_with_memory(
+    job: Job, contenders: list[str], *, rounds: int, steps: int
+) -> tuple[Rounds[str], dict[str, Memory]]:
+    """Returns each contender's images a second in each round, as a mapping the median by contender; and its memory.
 
     Args:
         job: the step.
@@ -56,8 +63,8 @@ def compare(job: Job, contenders: list[str], *, rounds: int, steps: int) -> Roun
         if name not in CONTENDERS:
             raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
     commands = {name: [__name__, name, json.dumps(dataclasses.asdict(job))] for name in contenders}
-    taken = race(commands, rounds=rounds, steps=steps, warm_up=2)
-    return Rounds(taken).map(lambda seconds: job.batch / seconds)
+    taken = weighed(commands, rounds=rounds, steps=steps, warm_up=2)
+    return Rounds(taken.seconds).map(lambda seconds: job.batch / seconds), taken.memory
 
 
 def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str) -> Callable[[int], None]:
@@ -137,15 +144,10 @@ def _batch(job: Job) -> tuple[np.ndarray, np.ndarray]:
 def _pytorch_step(job: Job, *, compiled: bool) -> Callable[[int], None]:
     import torch
 
-    from jaxcnn.benchmarks.pytorch import torchvision_part
+    from jaxcnn.benchmarks.pytorch_networks import pytorch_network
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = (
-        torchvision_part("torchvision.models")
-        .get_model(job.model)
-        .to(device, memory_format=torch.channels_last)
-        .train()
-    )
+    model = pytorch_network(job.model).to(device, memory_format=torch.channels_last).train()
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=1e-4)
     if compiled:
         model = torch.compile(model)

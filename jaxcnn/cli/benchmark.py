@@ -3,6 +3,9 @@
 jaxcnn benchmark conv [MODEL...]   each lowering of a network's most expensive convolutions, beside what auto chooses
 jaxcnn benchmark layers            pooling and normalization beside flax.linen's
 jaxcnn benchmark train MODEL...    the full training step beside plain flax.linen layers and PyTorch
+jaxcnn benchmark predict [MODEL...]
+                                   the step of `evaluate` and `predict` beside PyTorch's inference, and its memory
+jaxcnn benchmark start [RECIPE...] the time from `jaxcnn train` to its first step, by part
 jaxcnn benchmark input             the input stream beside tf.data and PyTorch's DataLoader
 jaxcnn benchmark augment           each augmentation, and lists of them, beside a training step
 jaxcnn benchmark loop [RECIPE]     the training loop of a LeNet recipe beside a plain PyTorch loop
@@ -14,6 +17,7 @@ rounds. Its spread is the third quartile of these as a multiple of the first, an
 says so and gives no ratio. SIGINT, SIGTERM and SIGHUP end what was started.
 """
 
+import dataclasses
 import functools
 import os
 import statistics
@@ -27,6 +31,8 @@ import tyro
 from jaxcnn.benchmarks.augment import time_augmentations, usual_lists
 from jaxcnn.benchmarks.convolutions import Timing, dearest_shapes, time_convolution
 from jaxcnn.benchmarks.device import DeviceSizes, measure
+from jaxcnn.benchmarks.inference import CONTENDERS as PREDICTORS
+from jaxcnn.benchmarks.inference import compare_inference
 from jaxcnn.benchmarks.input import CONTENDERS as INPUTS
 from jaxcnn.benchmarks.input import ThreadCost, make_corpus, time_input, time_threads
 from jaxcnn.benchmarks.layers import time_layers
@@ -35,16 +41,18 @@ from jaxcnn.benchmarks.networks import ELEVEN, untrained
 from jaxcnn.benchmarks.proposals import photograph, time_proposals
 from jaxcnn.benchmarks.rounds import SPREAD
 from jaxcnn.benchmarks.session import session
-from jaxcnn.benchmarks.training import CONTENDERS, Job, compare
+from jaxcnn.benchmarks.training import CONTENDERS, Job, compare_with_memory
 from jaxcnn.benchmarks.tuning import fixed_set
 from jaxcnn.benchmarks.windows import compare_windows
-from jaxcnn.cli.shared import with_data_dir
+from jaxcnn.cli.shared import DEFAULT_RECIPE, with_data_dir
 from jaxcnn.config.proposals import ProposalsConfig
 from jaxcnn.data.decode import with_channels
 from jaxcnn.detection.warp import CONTEXT
 from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.laboratory.published import published_runs
 from jaxcnn.laboratory.roofline import step_bound
+from jaxcnn.laboratory.start import time_start
+from jaxcnn.models.registry import get_variant
 from jaxcnn.ops.lowerings import ConvShape
 from jaxcnn.pictures.lowerings import plot_timings
 from jaxcnn.pictures.pyplot import import_pyplot
@@ -140,7 +148,7 @@ def train(
     steps: int = 1,
     spread: float = SPREAD,
 ) -> None:
-    """Prints the images a second of the full training step: forward, backward, optimizer, batch statistics.
+    """Prints images a second of the training step (forward, backward, optimizer, batch statistics), and its memory.
 
     Args:
         models: the names of networks.
@@ -153,13 +161,76 @@ def train(
         spread: the largest spread of a ratio that is printed.
     """
     for model in models:
-        found = compare(Job(model, batch, size, dtype), ["jaxcnn", *against], rounds=rounds, steps=steps)
+        job = Job(model, batch, size, dtype)
+        found, memory = compare_with_memory(job, ["jaxcnn", *against], rounds=rounds, steps=steps)
         print(f"{model}, batch {batch}, {size}x{size}, {dtype}")
         for name, rate in found.items():
             ratio = found.ratio("jaxcnn", name).text(spread, "jaxcnn is {:6.2f} times as fast")
             if name == "jaxcnn":
                 ratio = " " * 28
-            print(f"  {name:16} {rate:10.2f} images/s  {ratio}  ({CONTENDERS[name]})")
+            print(f"  {name:16} {rate:10.2f} images/s  {ratio}  {memory[name].text()}  ({CONTENDERS[name]})")
+
+
+def predict(
+    models: tyro.conf.Positional[tuple[str, ...]] = ELEVEN,
+    *,
+    against: tuple[str, ...] = ("jaxcnn_folded", "pytorch"),
+    batch: tuple[int, ...] = (1, 32),
+    size: int | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
+    rounds: int = 5,
+    images: int = 64,
+    spread: float = SPREAD,
+) -> None:
+    """Prints the images a second of the step of `evaluate` and `predict`, and the memory of each contender.
+
+    Args:
+        models: the names of networks.
+        against: the contenders, out of jaxcnn_folded, pytorch, pytorch_compiled.
+        batch: the numbers of images in a batch, each of which is measured.
+        size: the height and width of the input in pixels; by default each network's own.
+        dtype: the data type of the computation.
+        rounds: the turns that each takes; medians are printed.
+        images: about the number of images in a turn.
+        spread: the largest spread of a ratio that is printed.
+    """
+    for model in models:
+        for at_once in batch:
+            job = Job(model, at_once, size or get_variant(model).input_size, dtype)
+            steps = max(1, images // at_once)
+            found, memory = compare_inference(job, ["jaxcnn", *against], rounds=rounds, steps=steps)
+            print(f"{model}, batch {at_once}, {job.size}x{job.size}, {dtype}")
+            for name, rate in found.items():
+                ratio = " " * 28
+                if name != "jaxcnn":
+                    ratio = found.ratio("jaxcnn", name).text(spread, "jaxcnn is {:6.2f} times as fast")
+                print(f"  {name:16} {rate:10.2f} images/s  {ratio}  {memory[name].text()}  ({PREDICTORS[name]})")
+
+
+def start(
+    recipes: tyro.conf.Positional[tuple[str, ...]] = (DEFAULT_RECIPE, "resnet50_imagenet"),
+    *,
+    batch: int | None = None,
+    data_dir: str | None = None,
+    rounds: int = 5,
+) -> None:
+    """Prints the seconds from `jaxcnn train` to the end of its first step, with and without kept programs.
+
+    Args:
+        recipes: the names or the paths of recipes; images that are not there are stood in for.
+        batch: the number of images in a batch; by default the recipe's.
+        data_dir: where tfds keeps its prepared data sets.
+        rounds: the number of starts of each kind, of which the medians are printed.
+    """
+    for recipe in recipes:
+        config = with_data_dir(load_config(recipe), data_dir)
+        if batch is not None:
+            config = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=batch))
+        found = time_start(recipe, config, rounds=rounds)
+        print(f"{recipe}, batch {config.data.batch_size}: {'':20}  cold      kept")
+        for part, cold in found["cold"].items():
+            print(f"  {part:40} {cold:8.2f} s {found['kept'][part]:7.2f} s")
+        print(f"  {'kept as a share of cold':40} {found['kept']['all'] / found['cold']['all']:8.0%}")
 
 
 def input(
@@ -327,6 +398,8 @@ def main(arguments: list[str]) -> int:
         "conv": conv,
         "layers": layers,
         "train": train,
+        "predict": predict,
+        "start": start,
         "input": input,
         "augment": augment,
         "loop": loop,

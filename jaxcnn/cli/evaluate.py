@@ -4,6 +4,7 @@
     jaxcnn evaluate MODEL --weights SOURCE --data.name folder:PATH [views:ten-crop --views.size 227]
     jaxcnn evaluate MODEL --weights SOURCE [--class-names FILE] [--ignore PATTERN]
     jaxcnn evaluate MODEL --weights SOURCE --also MODEL --also RUN_FOLDER ...
+    jaxcnn evaluate MODEL --weights SOURCE --fold-batch-norm
     jaxcnn evaluate RUN_FOLDER --distributed auto                    several processes: see docs/distributed.md
 
 The crop, the normalization and (for a run) the data set are the network's own unless told otherwise. Several networks

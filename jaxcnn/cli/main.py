@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 
+from jaxcnn.devices.memory import collect_garbage_seldom
 from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, nearest, of_the_machine
 from jaxcnn.text import escaping_streams
 
@@ -53,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The command's exit code; `EXIT_USER_ERROR` where there is no such command.
     """
+    if arguments is None:  # the process is ours alone
+        collect_garbage_seldom()
     given = list(sys.argv[1:] if arguments is None else arguments)
     if not given:
         print(_help(), file=sys.stderr)

@@ -127,7 +127,7 @@ class Evaluator:
         collectors = [Collector(feed.size, self._average) for _ in variables]
 
         def answer(batch: Batch) -> list[dict[str, jax.Array]]:
-            return [self._answers(each, batch) for each in variables]
+            return [self.answers(each, batch) for each in variables]
 
         for answers in self._run(feed, answer, stop):
             for collector, found in zip(collectors, answers, strict=True):
@@ -137,6 +137,10 @@ class Evaluator:
         for each in found:
             _check_count(int(each.known.sum()), feed)
         return found
+
+    def answers(self, variables: Variables, batch: Batch) -> dict[str, jax.Array]:
+        """Returns a batch's scores, (batch, classes), with its labels, indices and mask: one step of `predictions`."""
+        return self._answers(variables, batch)
 
     def _run(self, feed: Feed, dispatch: Callable[[Batch], T], stop: Callable[[], bool]) -> Iterator[T]:
         """Dispatches every batch, and yields its result once a few more batches have been dispatched."""

@@ -20,7 +20,8 @@ class BatchNorm(nn.Module):
     n / (n - 1) times the batch's, as in PyTorch, whose weights and running statistics this must reproduce; Flax's own
     layer keeps the biased one.
 
-    Parameters ``scale`` and ``bias``; batch statistics ``mean`` and ``var``; all (channels,), float32.
+    Parameters ``scale`` and ``bias``; batch statistics ``mean`` and ``var``; all (channels,), float32. A layer that has
+    ``bias`` alone is one whose other variables are part of the convolution before it: see `jaxcnn.models.folding`.
     """
 
     train: bool
@@ -47,15 +48,24 @@ class BatchNorm(nn.Module):
             train: the layer's own ``train``, if it is to be another for this call.
 
         Raises:
-            UserError: it trains, and a channel's statistics would be those of one value, which would become 0.
+            UserError: it trains, and a channel's statistics would be those of one value, which would become 0; or it is
+                part of the convolution before it.
         """
-        features = x.shape[-1:]
+        features, trains = x.shape[-1:], self.train if train is None else train
+        if self.has_variable("params", "bias") and not self.has_variable("params", "scale"):
+            if trains:
+                raise UserError(
+                    f"batch normalization {'/'.join(self.path)} is folded into the convolution before it and has no "
+                    "statistics: train with the variables that were folded"
+                )
+            bias = self.param("bias", nn.initializers.zeros, features, jnp.float32)
+            return x.astype(self.dtype) + bias.astype(self.dtype).reshape((1,) * (x.ndim - 1) + features)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, features, jnp.float32)
         running_var = self.variable("batch_stats", "var", jnp.ones, features, jnp.float32)
         scale = self.param("scale", self.scale_init, features, jnp.float32)
         bias = self.param("bias", nn.initializers.zeros, features, jnp.float32)
         x = x.astype(self.dtype)
-        if not (self.train if train is None else train):
+        if not trains:
             return affine_norm(x, scale, bias, running_mean.value, running_var.value, epsilon=self.epsilon)
         devices = 1 if self.axis_name is None else lax.axis_size(self.axis_name)
         count = math.prod(x.shape[:-1]) * devices // self.groups

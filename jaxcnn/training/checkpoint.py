@@ -25,12 +25,11 @@ import warnings
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import orbax.checkpoint as ocp
 from jax.experimental import multihost_utils
 from jax.typing import ArrayLike
 
@@ -50,6 +49,9 @@ from jaxcnn.training.manifest import (
 )
 from jaxcnn.types import JsonObject, PyTree
 
+if TYPE_CHECKING:  # it takes as long to import as NumPy, and a run that begins needs it only at its first save
+    import orbax.checkpoint
+
 _STATE = "state"
 
 
@@ -61,7 +63,6 @@ def _is_of_others(record: logging.LogRecord) -> bool:
     return f"{os.sep}orbax{os.sep}" not in record.pathname or record.levelno < logging.ERROR
 
 
-logging.getLogger("absl").addFilter(_is_of_others)  # orbax has imported Abseil, which makes this logger
 RANKED = ranked_metrics((1,))
 """The metrics by which checkpoints are ranked where nothing else is asked for."""
 
@@ -130,13 +131,9 @@ class Checkpoints:
         self._keep = keep
         self._ranked = tuple(ranked)
         self._on_damage = on_damage
-        alone = jax.process_index()  # orbax must not wait for other processes, because each works alone here
-        self._orbax = ocp.AsyncCheckpointer(
-            ocp.StandardCheckpointHandler(),
-            multiprocessing_options=ocp.options.MultiprocessingOptions(primary_host=alone, active_processes={alone}),
-        )
         self._background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="checkpoint")
         self._pending: Future[None] | None = None
+        self._opened: orbax.checkpoint.AsyncCheckpointer | None = None
         self._swept = False
         self._links: tempfile.TemporaryDirectory[str] | None = None
 
@@ -187,7 +184,9 @@ class Checkpoints:
                     os.replace(update, folder / MANIFEST)
                     return
             temporary.mkdir()
-            self._orbax.save(self._plain(temporary) / _STATE, args=ocp.args.StandardSave(state))
+            from orbax.checkpoint import args  # see the top of this file
+
+            self._orbax().save(self._plain(temporary) / _STATE, args=args.StandardSave(state))
         added_up = {name: float(value) for name, value in sums.items()}
         manifest = {"step": int(step), "metrics": measured, "sums": added_up, "tree": _leaves(state)}
         self._pending = self._background.submit(self._commit, step, manifest)
@@ -278,9 +277,25 @@ class Checkpoints:
             self.wait()
         finally:
             self._background.shutdown()
-            self._orbax.close()
+            if self._opened is not None:
+                self._opened.close()
             if self._links is not None:
                 self._links.cleanup()
+
+    def _orbax(self) -> "orbax.checkpoint.AsyncCheckpointer":
+        """Returns orbax's checkpointer, which is imported and made when it is first asked for."""
+        if self._opened is None:
+            import orbax.checkpoint as ocp
+
+            logging.getLogger("absl").addFilter(_is_of_others)  # Abseil, which orbax has imported, makes this logger
+            alone = jax.process_index()  # orbax must not wait for other processes, because each works alone here
+            self._opened = ocp.AsyncCheckpointer(
+                ocp.StandardCheckpointHandler(),
+                multiprocessing_options=ocp.options.MultiprocessingOptions(
+                    primary_host=alone, active_processes={alone}
+                ),
+            )
+        return self._opened
 
     def _plain(self, path: Path) -> Path:
         """Returns a path in the directory without ``*``, ``?`` and ``[``, in which orbax would see a pattern."""
@@ -332,7 +347,7 @@ class Checkpoints:
         """Waits for orbax, writes the manifest, publishes the folder and prunes; runs in the background."""
         temporary = self._directory / f"tmp.{step}"
         with self._saving(step):
-            self._orbax.wait_until_finished()
+            self._orbax().wait_until_finished()
             write_manifest(temporary / MANIFEST, manifest | {"files": fingerprints(temporary)})
             if (self._directory / str(step)).exists():
                 self._delete(step)  # it is damaged: `save` returns earlier where it is whole
@@ -353,7 +368,9 @@ class Checkpoints:
     def _read(self, folder: Path, target: PyTree) -> PyTree:
         """Reads a verified state with orbax, and puts it into the target's shardings."""
         on_host = jax.tree.map(lambda leaf: np.empty(leaf.shape, leaf.dtype), target)
-        state = self._orbax.restore(self._plain(folder), args=ocp.args.StandardRestore(on_host))
+        from orbax.checkpoint import args  # see the top of this file
+
+        state = self._orbax().restore(self._plain(folder), args=args.StandardRestore(on_host))
 
         def put(leaf: PyTree, read: np.ndarray) -> jax.Array:
             sharding = _sharding(leaf)

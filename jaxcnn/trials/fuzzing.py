@@ -21,6 +21,7 @@ import numpy as np
 
 from jaxcnn.children import Children
 from jaxcnn.data.decode import DecodeError, decode
+from jaxcnn.resident import forget_peak, resident_bytes
 from jaxcnn.trials.mutation import mutated
 
 _WALL_SECONDS = 120
@@ -67,14 +68,10 @@ class Report:
         self.largest = max(self.largest, other.largest)
 
 
-def _forget_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _memory(field: Literal["VmRSS", "VmHWM"]) -> int:
-    """Returns the bytes that this process holds now, or held at the peak since `_forget_peak`."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith(field))
+def _resident(when: Literal["now", "at most"]) -> int:
+    found = resident_bytes(when)
+    assert found is not None  # the trial's limit of memory needs Linux
+    return found
 
 
 def _reason(error: DecodeError) -> str:
@@ -111,10 +108,10 @@ def try_file(encoded: bytes, number: int, max_pixels: int) -> dict[str, str]:
 def _child(seed: int, first: int, files: int, limits: Limits) -> None:
     """Decodes files one after another, and prints a line of JSON for each. A file past its time ends the process."""
     warnings.simplefilter("ignore")  # Pillow warns of damage that it reads past
-    before = _memory("VmRSS")
+    before = _resident("now")
     for number in range(first, first + files):
         encoded = mutated(seed, number)
-        _forget_peak()
+        forget_peak()
         # Their default action ends the process, also inside a loop that holds the interpreter.
         signal.setitimer(signal.ITIMER_PROF, limits.seconds)
         signal.setitimer(signal.ITIMER_REAL, _WALL_SECONDS)
@@ -123,7 +120,7 @@ def _child(seed: int, first: int, files: int, limits: Limits) -> None:
         seconds = time.process_time() - started
         signal.setitimer(signal.ITIMER_PROF, 0)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        memory = _memory("VmHWM") - before
+        memory = _resident("at most") - before
         if memory > limits.memory:
             outcome = {"failure": f"took {memory >> 20} MB of memory"}
         print(json.dumps({"number": number, "seconds": seconds, "memory": memory, **outcome}), flush=True)

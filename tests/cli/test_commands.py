@@ -162,11 +162,11 @@ def test_convert_writes_what_predict_reads(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out == "ours.safetensors holds the variables of create_model('resnet20_cifar')\n"
     assert main(conversion) == 2
     assert capsys.readouterr().err == "error: there is ours.safetensors already: remove it, or give another path\n"
-    assert (
-        main(["predict", "photo.png", "--model", "resnet20_cifar", "--weights", "ours.safetensors", "--top-k", "1"])
-        == 0
-    )
-    assert "0.1000" in capsys.readouterr().out
+    options = ("--model", "resnet20_cifar", "--weights", "ours.safetensors", "--top-k", "1", "--fold-batch-norm")
+    assert main(["predict", "photo.png", *options]) == 0
+    output = capsys.readouterr()
+    assert "0.1000" in output.out
+    assert "19 of 19 batch normalizations are folded into the convolutions before them" in output.err
 
 
 @pytest.mark.slow
@@ -218,7 +218,7 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     both = (*network, "--also", "resnet20_cifar", "--weights", "b.safetensors")
     views = ("views:ten-crop", "--views.size", "32", "--views.short-sides", "36")
     options = ("--leave-out", "blacklist.txt", "--details", "out")
-    assert main(["evaluate", *both, *options, *views]) == 0
+    assert main(["evaluate", *both, *options, "--fold-batch-norm", *views]) == 0
     assert re.fullmatch(
         r"top-1 error [\d.]+ % \(95 % interval by Wilson's score: [\d.]+ to [\d.]+\)\ntop-5 error .*\n9 images\n",
         capsys.readouterr().out,
@@ -227,6 +227,7 @@ def test_evaluate_averages_views_and_networks_and_keeps_the_details(tmp_path, mo
     assert report["networks"] == ["resnet20_cifar"] * 2
     assert report["weights"] == ["a.safetensors", "b.safetensors"]
     assert report["ignored"] == []
+    assert report["folded_batch_norm"]
     assert report["views"]["kind"] == "ten_crop"
     assert [each["images"] for each in report["classes"]] == [1] * 7 + [0] + [1] * 2
     assert np.load(tmp_path / "out" / "details.npz")["confusion"].sum() == 9

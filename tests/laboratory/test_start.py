@@ -1,0 +1,31 @@
+"""The time to a training's first step, by part."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from jaxcnn.errors import UserError
+from jaxcnn.laboratory.start import PARTS, time_start
+from jaxcnn.recipes import load_config
+
+TINY = Path(__file__).parent.parent / "recipes" / "tiny.py"
+
+
+@pytest.mark.slow
+def test_a_start_is_told_by_part_and_a_second_one_finds_its_programs():
+    found = time_start(str(TINY), load_config(TINY), rounds=1)
+    assert found.keys() == {"cold", "kept"}
+    for starts in found.values():
+        assert tuple(starts) == (*PARTS, "all")
+        assert all(seconds > 0 for seconds in starts.values())
+        assert sum(starts[part] for part in PARTS) == pytest.approx(starts["all"], abs=1e-3)
+    assert found["kept"]["compile"] < found["cold"]["compile"]
+
+
+@pytest.mark.slow
+def test_a_training_that_cannot_be_started_says_why():
+    config = load_config(TINY)
+    model = dataclasses.replace(config.model, name="nothing")
+    with pytest.raises(UserError, match=r"^the training cannot be started: .*there is no model 'nothing'"):
+        time_start(str(TINY), dataclasses.replace(config, model=model), rounds=1)
