@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from jaxcnn.config import TrainConfig, flatten, to_json
 from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.compilation import kept_programs
-from jaxcnn.devices.memory import keep_memory
+from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
@@ -34,6 +35,9 @@ from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter, read_metrics
 from jaxcnn.training.state import TrainState
 from jaxcnn.types import JsonObject, Variables
+
+LARGE_BATCH = 1 << 20
+"""The size in bytes of a uint8 batch above which a step's buffers are worth keeping (see `keep_freed_memory`)."""
 
 
 @own_settings()
@@ -83,7 +87,6 @@ def train(
     if not isinstance(config, TrainConfig):
         recipe = load_recipe(config)
         config = recipe.config
-    keep_memory(config)
     workdir, config = expanded(workdir), with_whole_paths(config)
     if console is None or not is_writer():
         console = rich.console.Console(quiet=not is_writer(), markup=False, emoji=False)
@@ -93,6 +96,7 @@ def train(
         folder = stack.enter_context(RunFolder(workdir, recipe, override=override))
         compilations = stack.enter_context(kept_programs(compilation_cache))
         assembly = assemble(config)
+        keep_memory(assembly)
         compiled_step = None if compiled is None else read_step(expanded(compiled), assembly, recipe)
         stop = _agreed(asked, assembly)
         variables = None if saved_steps(workdir / "checkpoints") else initial_variables(assembly.config)
@@ -164,6 +168,13 @@ def train(
     # No process may leave before the last checkpoint is written: at exit JAX waits for the others, but not for long.
     gather(None)
     return result
+
+
+def keep_memory(assembly: Assembly) -> None:
+    """Keeps freed memory for the next step, where that saves time: see `keep_freed_memory`."""
+    large = math.prod(assembly.data.train.image_shape) * assembly.config.data.batch_size > LARGE_BATCH
+    if large and jax.default_backend() == "cpu":
+        keep_freed_memory()
 
 
 def _agreed(asked: StopRequest, assembly: Assembly) -> Callable[[], bool]:

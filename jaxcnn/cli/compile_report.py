@@ -25,7 +25,6 @@ import rich.console
 import tyro
 
 from jaxcnn.cli.shared import console
-from jaxcnn.devices.memory import keep_freed_memory
 from jaxcnn.devices.topologies import topology_lines
 from jaxcnn.laboratory.compile_changes import changes, counterpart
 from jaxcnn.laboratory.compile_panels import grid_panels, layer_panels
@@ -72,8 +71,6 @@ def main(arguments: list[str]) -> int:
     if chosen.grid.topology == ("list",):
         print(*topology_lines(), sep="\n")
         return 0
-    if chosen.measure:
-        keep_freed_memory()
     before = read_rows(chosen.against) if chosen.against else None
     for picture in filter(None, (chosen.plot, chosen.plot_layers)):
         check_picture(picture)  # before minutes of compilation, and not after them

@@ -24,7 +24,6 @@ from jaxcnn.config import TrainConfig
 from jaxcnn.config.command_line import with_chosen_kinds
 from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, PositiveInt, option_group
 from jaxcnn.devices.machines import machine, machine_of
-from jaxcnn.devices.memory import keep_memory
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.communication import seconds
@@ -106,8 +105,6 @@ def main(arguments: list[str]) -> int:
             title = f"{chosen.config.name} on {report.chips.machine.title}"
             plot_scaling(report.series, [each.run for each in report.against], title, chosen.plot)
             print(f"{chosen.plot} shows it")
-    if chosen.measured:
-        keep_memory(chosen.config)
     counts = powers_of_two(len(jax.devices())) if chosen.measured else []
     for weak in (True, False):
         if chosen.simulated:

@@ -2,16 +2,7 @@
 
 import ctypes
 import gc
-import importlib.metadata
-import importlib.util
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:  # a script calls `keep_freed_memory` before it imports anything large
-    from jaxcnn.config import TrainConfig
-
-LARGE_BATCH = 1 << 20
-"""The size in bytes of a uint8 batch above which a step's buffers are worth keeping."""
 
 # Parameters of mallopt(3), from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -41,27 +32,6 @@ def keep_freed_memory() -> bool:
         return False
     # With one arena that grows in place, glibc keeps blocks of any size; with several it does not.
     return all([mallopt(_M_MMAP_MAX, 0), mallopt(_M_TRIM_THRESHOLD, -1), mallopt(_M_ARENA_MAX, 1)])
-
-
-def keep_memory(config: "TrainConfig") -> None:
-    """Keeps freed memory for the steps of a training, where that saves time: see `keep_freed_memory`.
-
-    It has to come before JAX makes its devices, whose threads would have arenas of their own. So whether they are CPUs
-    follows from JAX's setting, or from what is installed, and the size of the images from the options.
-    """
-    side = getattr(config.data.train_crop, "size", 0)
-    if config.data.channels * side**2 * config.data.batch_size > LARGE_BATCH and _only_cpus():
-        keep_freed_memory()
-
-
-def _only_cpus() -> bool:
-    """Returns whether JAX will compute on the CPU, as far as that can be told before it makes its devices."""
-    import jax
-
-    if named := jax.config.values["jax_platforms"]:
-        return named.split(",")[0] == "cpu"
-    plugins = importlib.util.find_spec("jax_plugins") or importlib.metadata.entry_points(group="jax_plugins")
-    return not plugins and importlib.util.find_spec("libtpu") is None
 
 
 def collect_garbage_seldom() -> None:

@@ -17,12 +17,12 @@ from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.data.stand_in import stand_in
 from jaxcnn.devices.compilation import nothing_kept
 from jaxcnn.devices.feed import Batch
-from jaxcnn.devices.memory import keep_memory
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.devices.topologies import usable_memory
 from jaxcnn.errors import UserError
 from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.runs import keep_memory
 from jaxcnn.training.step import zero_totals
 from jaxcnn.types import PyTree
 
@@ -188,6 +188,7 @@ def stepping(compiled: jax.stages.Compiled, assembly: Assembly) -> Callable[[], 
     Raises:
         DoesNotFit: the devices do not have the memory.
     """
+    keep_memory(assembly)
     with refusing_exhausted(assembly.config):
         batch = first_batch(assembly)
         state, totals = assembly.make_state(), zero_totals()
@@ -254,8 +255,6 @@ def dry_run(config: TrainConfig, topology: DataParallel | None = None) -> DryRun
         DoesNotFit: the step does not fit in a device's memory.
         UserError: as `assemble` does.
     """
-    if topology is None:
-        keep_memory(config)
     data, assumed = data_or_stand_in(config.data)
     parallel = topology or DataParallel.over_all_devices()
     devices = list(parallel.mesh.devices.flat)

@@ -25,12 +25,12 @@ from jaxcnn import strict_json
 from jaxcnn.assembly import Assembly, assemble
 from jaxcnn.config import TrainConfig, from_json, to_json
 from jaxcnn.contenders import race, serve
-from jaxcnn.devices.memory import keep_memory
 from jaxcnn.devices.parallel import AXIS, DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import compile_step, data_or_stand_in, first_batch
 from jaxcnn.laboratory.program import Program
 from jaxcnn.recipes import load_recipe
+from jaxcnn.runs import keep_memory
 from jaxcnn.training.step import zero_totals
 from jaxcnn.types import JsonObject
 
@@ -198,6 +198,7 @@ def _seconds(function: Callable[[jax.Array], jax.Array], array: jax.Array, times
 
 def _contender(assembly: Assembly, file: Path) -> Callable[[int], None]:
     """Compiles a step, writes down its work, and returns a function that takes a number of steps."""
+    keep_memory(assembly)
     compiled, _ = compile_step(assembly)
     program = Program.of(compiled)
     batch, state, totals = first_batch(assembly), assembly.make_state(), zero_totals()
@@ -222,5 +223,4 @@ if __name__ == "__main__":
     jax.config.update("jax_num_cpu_devices", int(count))
     load_recipe(recipe)
     config = from_json(text)
-    keep_memory(config)
     serve(_contender(assemble(config, data_or_stand_in(config.data)[0]), Path(file)))

@@ -16,11 +16,11 @@ from jaxcnn.assembly import assemble
 from jaxcnn.children import Children
 from jaxcnn.config import TrainConfig, from_json, to_json
 from jaxcnn.devices.compilation import kept_programs
-from jaxcnn.devices.memory import keep_memory
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import data_or_stand_in
 from jaxcnn.recipes import load_recipe
+from jaxcnn.runs import keep_memory
 from jaxcnn.training.step import zero_totals
 
 PARTS = ("interpreter", "imports", "data", "state", "trace", "lower", "compile", "first step")
@@ -100,9 +100,9 @@ def take_first_step(recipe: str, config: str, cache: str, stamps: list[float]) -
 
     load_recipe(recipe)
     options = from_json(config)
-    keep_memory(options)
     with kept_programs(Path(cache)):
         assembly = assemble(options, data_or_stand_in(options.data)[0])
+        keep_memory(assembly)
         batch = jax.block_until_ready(next(assembly.train_feed.training(0, 1)))
         done()
         state, totals = jax.block_until_ready((assembly.make_state(), zero_totals()))

@@ -25,7 +25,6 @@ from jaxcnn.config.features import ProbeConfig
 from jaxcnn.config.study import ASKED_FOR, Method, StudyConfig
 from jaxcnn.data.fingerprint import fingerprint
 from jaxcnn.data.sources import Source, absolute_name
-from jaxcnn.devices.memory import keep_memory
 from jaxcnn.errors import UserError, writing
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.features.extraction import extract
@@ -83,8 +82,6 @@ def study(config: StudyConfig, workdir: str | Path) -> Summary | None:
         MachineError: the disk is full, or fails.
     """
     workdir, config = expanded(workdir), _with_whole_paths(config)
-    recipe = finetuning(config.network, config.weights, config.data.name)
-    keep_memory(recipe.config)
     with StopRequest() as stop, WorkFolder(workdir, StudyConfig, "study", free=ASKED_FOR) as folder:
         data_sets = {split: config.data_of(split) for split in range(config.splits)}
         opened = {data.name: open_sources(data) for data in data_sets.values()}
@@ -94,6 +91,7 @@ def study(config: StudyConfig, workdir: str | Path) -> Summary | None:
         prints = {source.title: fingerprint(source) for sources in opened.values() for source in sources}
         # This also refuses weights that are missing or another network's, before anything is computed.
         network = _pretrained(config)
+        recipe = finetuning(config.network, config.weights, config.data.name)
         folder.claim(config, prints, images_of=config.data.name)
         folder.begin()
         most = max(config.images_per_class)

@@ -3,12 +3,9 @@
 import subprocess
 import sys
 
-import jax
 import pytest
 
 import jaxcnn
-from jaxcnn.config import DataConfig, ModelConfig, RandomResizedCrop, Resize, TrainConfig
-from jaxcnn.devices import memory
 
 STEPS = """
 import resource, sys
@@ -49,25 +46,3 @@ def test_a_step_gets_the_memory_of_the_one_before():
 def test_elsewhere_than_on_linux_nothing_is_set(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert jaxcnn.keep_freed_memory() is False
-
-
-@pytest.mark.parametrize(
-    ("crop", "batch", "platforms", "keeps"),
-    [
-        (RandomResizedCrop(), 32, "cpu", True),
-        (RandomResizedCrop(), 4, "cpu", False),
-        (RandomResizedCrop(), 32, "cuda,cpu", False),
-        (Resize(size=28), 128, "cpu", False),
-    ],
-    ids=["large", "few images", "a GPU", "small images"],
-)
-def test_a_training_keeps_its_memory_where_batches_are_large_on_a_cpu(crop, batch, platforms, keeps, monkeypatch):
-    calls = []
-    monkeypatch.setattr(memory, "keep_freed_memory", lambda: calls.append(1))
-    before = jax.config.values["jax_platforms"]
-    jax.config.update("jax_platforms", platforms)
-    memory.keep_memory(
-        TrainConfig(name="a", model=ModelConfig("lenet"), data=DataConfig("d", batch_size=batch, train_crop=crop))
-    )
-    jax.config.update("jax_platforms", before)
-    assert len(calls) == keeps
