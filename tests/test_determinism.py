@@ -53,6 +53,7 @@ def test_over_two_processes(expected, tmp_path):
         assert re.findall(r"^([0-9a-f]{64}) ([0-9a-f]{64})$", output, re.MULTILINE) == found
 
 
+@pytest.mark.slow
 def test_in_a_fresh_process(expected):
     folder, _, found = expected
     command = [sys.executable, batch_digests.__file__, str(folder), "4", str(STEPS)]

@@ -290,6 +290,7 @@ def test_bad_steps_are_undone_and_counted(tmp_path, monkeypatch):
     assert "2 steps not finite and undone" in (tmp_path / "output.txt").read_text()
 
 
+@pytest.mark.slow
 def test_an_interruption_loses_no_bad_step_and_no_count_of_those_in_a_row(tmp_path, monkeypatch):
     poison(monkeypatch, 0, [64 * step for step in (7, 9, 10, 11)])
     config = tiny(epochs=0.7, max_bad_steps=4)

@@ -16,11 +16,13 @@ from jaxcnn.training.report import MetricsLog, read_metrics
 ROOT = Path(jaxcnn.__file__).parent
 # These are read back by Python alone: by another of our processes, or before they are checked and sealed.
 BETWEEN_OURSELVES = {
+    "benchmarks/inference.py",
     "benchmarks/input.py",
     "benchmarks/training.py",
     "config/registry.py",
     "devices/processes.py",
     "laboratory/kept_steps.py",
+    "laboratory/start.py",
     "training/lock.py",
     "training/manifest.py",
     "trials/fuzzing.py",

@@ -13,7 +13,9 @@ def keep_freed_memory() -> bool:
 
     On a CPU, XLA allocates a step's buffers anew each time. By default glibc maps large buffers afresh, and the system
     clears every page when it is first touched: copying an array of 51 MB took 53 ms in this way, and 2.8 ms with memory
-    that is kept (two x86 cores). In return the process stays as large as it has ever been.
+    that is kept (two x86 cores). In return the process stays as large as it has ever been, and blocks of many sizes may
+    leave gaps that nothing fits into: a training of EfficientNet-Lite0 on 32 images of 224x224, which took 10 GB with
+    the setting made late, ran out of 23 GB with it made first. Look at the memory before you rely on it.
 
     `jaxcnn train` and the benchmarks call it; a training loop of your own on a CPU has to call it itself. Call it
     first, before JAX is imported: threads that allocate before it keep arenas of their own, from which large blocks go

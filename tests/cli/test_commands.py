@@ -29,6 +29,7 @@ def jaxcnn(*arguments, folder):
     return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=300)
 
 
+@pytest.mark.slow
 def test_training_as_a_person_starts_it(tmp_path):
     trained = jaxcnn("train", TINY, "--epochs", "0.6", "--workdir", "run", folder=tmp_path)
     assert trained.returncode == 0, trained.stderr

@@ -63,6 +63,7 @@ def undisturbed(tmp_path_factory):
     return folder / "run", outputs
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_all_devices(tmp_path, monkeypatch):
     options = ("--epochs", "0.6")
     codes, (first, second) = start_two([train_command(tmp_path / "two", *options)] * 2, tmp_path)

@@ -79,6 +79,7 @@ def test_a_file_names_its_images_and_what_cannot_be_read_is_masked_and_named(who
     assert sorted(path.name for path in whole.iterdir()) == [
         "config.json",
         "data.json",
+        "lowerings.json",
         "test.safetensors",
         "test.safetensors.json",
     ]

@@ -57,7 +57,7 @@ def test_ilsvrc_need_not_be_prepared_yet(tmp_path):
 
 
 def test_what_does_not_fit_is_said_in_a_sentence(monkeypatch, one_device):
-    def refuse(lowered):
+    def refuse(lowered, compiler_options=None):
         raise jax.errors.JaxRuntimeError(said)
 
     monkeypatch.setattr(jax.stages.Lowered, "compile", refuse)

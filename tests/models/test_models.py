@@ -227,7 +227,7 @@ def test_regnet_has_finite_gradients_and_drops_paths():
     ("name", "smaller"),
     [
         pytest.param("efficientnet_b0", {"width": 0.25, "depth": 0.5, "dropout_rate": 0.0}, marks=pytest.mark.slow),
-        ("convnext_tiny", {"stage_sizes": (1, 1, 1, 1), "width": 8}),
+        pytest.param("convnext_tiny", {"stage_sizes": (1, 1, 1, 1), "width": 8}, marks=pytest.mark.slow),
         ("resnet50", {"stage_sizes": (1, 1, 1), "width": 8}),
     ],
 )
