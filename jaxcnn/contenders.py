@@ -14,12 +14,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from typing import NamedTuple
 
+from jaxcnn import strict_json
 from jaxcnn.children import Children
 from jaxcnn.errors import UserError
 from jaxcnn.resident import forget_peak, resident_bytes
+from jaxcnn.types import JsonObject
 
 
 class ContenderError(UserError):
@@ -56,6 +58,24 @@ class Raced(NamedTuple):
     seconds: dict[str, list[float]]
     """The seconds of one step in each round, by contender."""
     memory: dict[str, Memory]
+
+
+def commands_of(module: str, names: Collection[str], known: Collection[str], work: JsonObject) -> dict[str, list[str]]:
+    """Returns the commands of contenders, each of which a module runs by its name and its work.
+
+    Args:
+        module: the module, which calls `serve` when it is run with a contender's name and the work as JSON.
+        names: the contenders.
+        known: the names of all that the module has.
+        work: what each has to do.
+
+    Raises:
+        UserError: the module has no such contender.
+    """
+    for name in names:
+        if name not in known:
+            raise UserError(f"there is no contender {name!r}: choose from {', '.join(known)}")
+    return {name: [module, name, strict_json.dumps(work)] for name in names}
 
 
 def race(commands: dict[str, list[str]], *, rounds: int, steps: int, warm_up: int) -> dict[str, list[float]]:

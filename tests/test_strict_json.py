@@ -16,9 +16,6 @@ from jaxcnn.training.report import MetricsLog, read_metrics
 ROOT = Path(jaxcnn.__file__).parent
 # These are read back by Python alone: by another of our processes, or before they are checked and sealed.
 BETWEEN_OURSELVES = {
-    "benchmarks/inference.py",
-    "benchmarks/input.py",
-    "benchmarks/training.py",
     "config/registry.py",
     "devices/processes.py",
     "laboratory/kept_steps.py",

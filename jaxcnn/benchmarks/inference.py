@@ -9,8 +9,7 @@ import numpy as np
 
 from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.benchmarks.training import Job
-from jaxcnn.contenders import Memory, one_at_a_time, serve, weighed
-from jaxcnn.errors import UserError
+from jaxcnn.contenders import Memory, commands_of, one_at_a_time, serve, weighed
 
 CONTENDERS = {
     "jaxcnn": "our step, as `jaxcnn evaluate` and `predict` run it, from uint8 images",
@@ -34,10 +33,7 @@ def compare_inference(
     Raises:
         UserError: there is no such contender, or one cannot run here; the last line of its error is quoted.
     """
-    for name in contenders:
-        if name not in CONTENDERS:
-            raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
-    commands = {name: [__name__, name, json.dumps(dataclasses.asdict(job))] for name in contenders}
+    commands = commands_of(__name__, contenders, CONTENDERS, dataclasses.asdict(job))
     taken = weighed(commands, rounds=rounds, steps=steps, warm_up=2)
     return Rounds(taken.seconds).map(lambda seconds: job.batch / seconds), taken.memory
 

@@ -17,7 +17,7 @@ from PIL import Image
 from jaxcnn.benchmarks.pytorch import torchvision_part
 from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.config import CenterCrop, DataConfig, RandomResizedCrop
-from jaxcnn.contenders import race, serve
+from jaxcnn.contenders import commands_of, race, serve
 from jaxcnn.data.opening import open_data
 from jaxcnn.data.pack import pack
 from jaxcnn.data.stream import available_cores
@@ -94,10 +94,7 @@ def time_input(corpus: Corpus, contenders: list[str], *, rounds: int, batches: i
     Raises:
         UserError: there is no such contender, or one cannot run here; the last line of its error is quoted.
     """
-    for name in contenders:
-        if name not in CONTENDERS:
-            raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
-    commands = {name: [__name__, name, json.dumps(dataclasses.asdict(corpus))] for name in contenders}
+    commands = commands_of(__name__, contenders, CONTENDERS, dataclasses.asdict(corpus))
     taken = race(commands, rounds=rounds, steps=batches, warm_up=batches)
     return Rounds(taken).map(lambda seconds: BATCH / seconds)
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcnn.benchmarks.rounds import Rounds
-from jaxcnn.contenders import Memory, one_at_a_time, serve, weighed
-from jaxcnn.errors import UserError
+from jaxcnn.contenders import Memory, commands_of, one_at_a_time, serve, weighed
 
 if TYPE_CHECKING:  # a contender without JAX does not import it
     import jax
@@ -59,10 +58,7 @@ def compare_with_memory(
     Raises:
         UserError: there is no such contender, or one cannot run here; the last line of its error is quoted.
     """
-    for name in contenders:
-        if name not in CONTENDERS:
-            raise UserError(f"there is no contender {name!r}: choose from {', '.join(CONTENDERS)}")
-    commands = {name: [__name__, name, json.dumps(dataclasses.asdict(job))] for name in contenders}
+    commands = commands_of(__name__, contenders, CONTENDERS, dataclasses.asdict(job))
     taken = weighed(commands, rounds=rounds, steps=steps, warm_up=2)
     return Rounds(taken.seconds).map(lambda seconds: job.batch / seconds), taken.memory
 
