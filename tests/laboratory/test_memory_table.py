@@ -14,7 +14,7 @@ from jaxcnn.recipes import find_recipes
 
 RECIPES = find_recipes("*_imagenet*")
 DOCS = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
-MEGABYTES = {"v5e:2x2": 15.75 * 2**30 / 1e6, "h100:8": 0.75 * 84942979072 / 1e6}
+MEGABYTES = {"v5e:2x2": 15.75 * 2**30 / 1e6, "v5e:4x4": 15.75 * 2**30 / 1e6, "h100:8": 0.75 * 84942979072 / 1e6}
 """The part of a device's memory that the compiler may use, and that JAX takes."""
 
 
@@ -60,10 +60,11 @@ def test_a_file_of_another_kind_is_left_alone(content, tmp_path, found):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("topology", ["v5e:2x2", "v5e:4x4"])
 @pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_compiles_for_tpus_and_fits_as_docs_say(name, quick_compilation):
+def test_a_recipe_compiles_for_tpus_and_fits_as_docs_say(name, topology, quick_compilation):
     pytest.importorskip("libtpu")
-    check(name, "v5e:2x2")
+    check(name, topology)
 
 
 @pytest.mark.slow
