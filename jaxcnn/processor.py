@@ -6,7 +6,6 @@ system does not tell is left out.
 
 import dataclasses
 import functools
-import hashlib
 import os
 import platform
 import re
@@ -20,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn import strict_json
+from jaxcnn.provenance import digest
 
 _WIDTHS = (("avx512f", 512), ("avx2", 256), ("avx", 256))
 """The bits of a vector register by the name of an instruction set; the first that a processor has counts."""
@@ -48,8 +48,8 @@ class Processor:
     def key(self) -> str:
         """A name for files that hold what was measured on such a processor: readable, and different for any other."""
         words = re.sub(r"[^a-z0-9]+", "-", self.name.lower()).strip("-")[:40] or "unknown"
-        digest = hashlib.sha256(repr(dataclasses.astuple(self)).encode()).hexdigest()[:8]
-        return f"{words}-{self.vector_bits}bit-{self.cores}cores-{digest}"
+        facts = digest(repr(dataclasses.astuple(self)))[:8]
+        return f"{words}-{self.vector_bits}bit-{self.cores}cores-{facts}"
 
     def __str__(self) -> str:
         cores = f"{self.cores} core{'s' if self.cores > 1 else ''}"

@@ -8,6 +8,7 @@ image after the other, and computes only the operations that were drawn.
 Images are uint8 (batch, height, width, channels) with 1 or 3 channels, in and out.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 
 import jax
@@ -121,13 +122,9 @@ def apply_operations(
     Returns:
         Images of the same shape.
     """
-
-    def together(*drawn):
-        return step_by_step(*drawn, interpolation=interpolation, fill=fill)
-
-    def alone(*drawn):
-        return image_by_image(*drawn, interpolation=interpolation, fill=fill)
-
+    together, alone = (
+        functools.partial(way, interpolation=interpolation, fill=fill) for way in (step_by_step, image_by_image)
+    )
     # Where a batch is split over several devices, a loop over its images would first gather all of them on each.
     if jax.device_count() > 1:
         return together(images, operations, amounts)

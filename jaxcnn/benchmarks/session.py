@@ -2,7 +2,6 @@
 
 import contextlib
 import datetime
-import importlib.metadata
 import io
 import json
 import os
@@ -14,6 +13,7 @@ from types import FrameType
 
 from jaxcnn.children import Children
 from jaxcnn.processor import Peak, this_processor
+from jaxcnn.provenance import versions
 from jaxcnn.training.interrupt import handled
 
 ENDING = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -55,10 +55,10 @@ def session() -> Generator[None]:
 
 def header() -> str:
     """Returns what a reader has to know of the machine: its processor, what that reaches, the versions and the date."""
-    versions = ", ".join(f"{name} {importlib.metadata.version(name)}" for name in ("jaxcnn", "jax", "jaxlib"))
+    installed = ", ".join(f"{name} {version}" for name, version in versions(("jaxcnn", "jax", "jaxlib")).items())
     peak = _peak()
     reached = f"measured {peak}" if peak else "what it reaches could not be measured"
-    return f"{this_processor()}; {reached}; {versions}; {datetime.date.today().isoformat()}"
+    return f"{this_processor()}; {reached}; {installed}; {datetime.date.today().isoformat()}"
 
 
 def _peak() -> Peak | None:

@@ -22,7 +22,7 @@ import functools
 import os
 import statistics
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -39,7 +39,7 @@ from jaxcnn.benchmarks.layers import time_layers
 from jaxcnn.benchmarks.loop import compare_with_pytorch
 from jaxcnn.benchmarks.networks import ELEVEN, untrained
 from jaxcnn.benchmarks.proposals import photograph, time_proposals
-from jaxcnn.benchmarks.rounds import SPREAD
+from jaxcnn.benchmarks.rounds import SPREAD, Rounds
 from jaxcnn.benchmarks.session import session
 from jaxcnn.benchmarks.training import CONTENDERS, Job, compare_with_memory
 from jaxcnn.benchmarks.tuning import fixed_set
@@ -164,11 +164,16 @@ def train(
         job = Job(model, batch, size, dtype)
         found, memory = compare_with_memory(job, ["jaxcnn", *against], rounds=rounds, steps=steps)
         print(f"{model}, batch {batch}, {size}x{size}, {dtype}")
-        for name, rate in found.items():
+        _print_contenders(found, {name: f"{memory[name].text()}  ({CONTENDERS[name]})" for name in found}, spread)
+
+
+def _print_contenders(found: Rounds[str], remarks: Mapping[str, str], spread: float) -> None:
+    """Prints a line for each contender: its images a second, our rate as a multiple of it, and a remark."""
+    for name, rate in found.items():
+        ratio = " " * 28
+        if name != "jaxcnn":
             ratio = found.ratio("jaxcnn", name).text(spread, "jaxcnn is {:6.2f} times as fast")
-            if name == "jaxcnn":
-                ratio = " " * 28
-            print(f"  {name:16} {rate:10.2f} images/s  {ratio}  {memory[name].text()}  ({CONTENDERS[name]})")
+        print(f"  {name:16} {rate:10.2f} images/s  {ratio}  {remarks[name]}")
 
 
 def predict(
@@ -200,11 +205,7 @@ def predict(
             steps = max(1, images // at_once)
             found, memory = compare_inference(job, ["jaxcnn", *against], rounds=rounds, steps=steps)
             print(f"{model}, batch {at_once}, {job.size}x{job.size}, {dtype}")
-            for name, rate in found.items():
-                ratio = " " * 28
-                if name != "jaxcnn":
-                    ratio = found.ratio("jaxcnn", name).text(spread, "jaxcnn is {:6.2f} times as fast")
-                print(f"  {name:16} {rate:10.2f} images/s  {ratio}  {memory[name].text()}  ({PREDICTORS[name]})")
+            _print_contenders(found, {name: f"{memory[name].text()}  ({PREDICTORS[name]})" for name in found}, spread)
 
 
 def start(

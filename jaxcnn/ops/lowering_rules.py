@@ -196,7 +196,7 @@ def _tuned(path: Path) -> Rules | None:
 
 
 def read_rules(text: str) -> tuple[JsonObject, Rules]:
-    """Reads what `rules_text` returns: what is said about a table of rules, and the table.
+    """Returns a table of rules, and before it the facts about it, from a text that `rules_text` made.
 
     Raises:
         ValueError: it is something else.
@@ -208,7 +208,7 @@ def read_rules(text: str) -> tuple[JsonObject, Rules]:
 
 
 def rules_text(about: JsonObject, rules: Rules) -> str:
-    """Returns a table of rules as JSON, one rule a line, with what is to be said about it."""
+    """Returns a table of rules and the facts about it as JSON, with each rule on a line of its own."""
     lines = [
         f'  "{kind}": {{\n'
         + ",\n".join(f'   "{direction}": {strict_json.dumps(tree)}' for direction, tree in trees.items())
