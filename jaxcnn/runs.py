@@ -2,7 +2,9 @@
 
 import contextlib
 import dataclasses
+import datetime
 import math
+import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -255,6 +257,8 @@ def _facts(assembly: Assembly, state: TrainState) -> JsonObject:
         "processes": jax.process_count(),
         "devices": [device.device_kind for device in jax.devices()],
         "versions": versions(packages),
+        "python": platform.python_version(),
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -3,6 +3,7 @@
     jaxcnn train [RECIPE_OR_RUN_FOLDER] [--workdir FOLDER] [--OPTION VALUE ...]
     jaxcnn train RECIPE --init-from WEIGHTS_OR_RUN_FOLDER --profile 10
     jaxcnn train [RECIPE_OR_RUN_FOLDER] --dry-run [--topology h100:8] [--OPTION VALUE ...]
+    jaxcnn train [RECIPE_OR_RUN_FOLDER] --no-report                         without report.html at the end
     jaxcnn train --topology list                                            what can be compiled for
     jaxcnn train RECIPE --compiled FILE                                     the step that `jaxcnn compile` has written
     jaxcnn train RECIPE --distributed auto                                  several processes: see docs/distributed.md
@@ -19,9 +20,11 @@ stopped it with everything saved. After 74 and 75 the same command goes on.
 """
 
 import dataclasses
+import sys
 from pathlib import Path
 from typing import Annotated
 
+import jax
 import tyro
 
 from jaxcnn import runs
@@ -30,9 +33,10 @@ from jaxcnn.config import TrainConfig
 from jaxcnn.config.command_line import with_chosen_kinds
 from jaxcnn.devices.processes import Processes, is_writer
 from jaxcnn.devices.topologies import over_topology, topology_lines
-from jaxcnn.errors import UserError
+from jaxcnn.errors import MachineError, UserError
 from jaxcnn.laboratory.dry_run import dry_run
 from jaxcnn.recipes import Recipe
+from jaxcnn.text import escaped
 from jaxcnn.training.interrupt import EXIT_STOPPED
 
 
@@ -55,6 +59,9 @@ class Arguments:
     compiled: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """Train with the compiled step that `jaxcnn compile` has written, instead of compiling it. It is a program that is
     run, so take it from nobody whom you do not trust."""
+    report: bool = True
+    """Write report.html into the run folder when the run has ended: what `jaxcnn report` writes. Where several
+    processes train together it holds what the folder says, and no answers of the network."""
     dry_run: bool = False
     """Compile the training step, time it, and print what the run would take; write nothing."""
     topology: str | None = None
@@ -95,4 +102,18 @@ def train(recipe: Recipe, arguments: list[str], prog: str) -> int:
         if is_writer():
             stopped = f"stopped as asked, everything is saved; go on with: jaxcnn train {workdir}"
             print(stopped if result is None else result)
+            if result is not None and chosen.report:
+                _report(workdir, measure=jax.process_count() == 1)
     return EXIT_STOPPED if result is None else 0
+
+
+def _report(workdir: Path, *, measure: bool) -> None:
+    """Writes the report of a run that has ended, which nothing that goes wrong here may turn into a failure."""
+    from jaxcnn.pictures.report.page import write_report  # training itself starts without it
+
+    try:
+        write_report([workdir], measure=measure)
+    except (Exception, KeyboardInterrupt) as error:
+        said = error if isinstance(error, UserError | MachineError) else f"{type(error).__name__}: {error}"
+        sentence = " ".join(f"the report of the run, which is whole, is not written: {said}".split())
+        print(f"{escaped(sentence)}; `jaxcnn report {escaped(str(workdir))}` writes it", file=sys.stderr)

@@ -1,14 +1,17 @@
 """What is quoted beside an error: its confidence interval, the errors of the classes, and which are confused."""
 
+import dataclasses
 import io
 import json
 import math
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float64, Int, Int64
+from jaxtyping import Float32, Float64, Int, Int64
 
 from jaxcnn import strict_json
 from jaxcnn.errors import UserError
@@ -87,8 +90,8 @@ def save_details(
 
     ``result.json`` holds the errors, their intervals, ``facts``, and the number of images and the errors of each class.
     ``details.npz`` holds ``confusion`` (rows are the labels, columns the answers) and, for each image that was read,
-    ``image`` (its index in the split), ``label``, ``rank`` (0 is a top-1 hit) and ``top`` (the classes of the highest
-    scores, best first).
+    ``image`` (its index in the split), ``label``, ``rank`` (0 is a top-1 hit), ``top`` (the classes of the highest
+    scores, best first) and ``probability`` (theirs).
 
     Args:
         folder: the folder to write to, which is made if need be; files of these names in it are replaced.
@@ -120,6 +123,7 @@ def save_details(
         label=labels,
         rank=ranks,
         top=top,
+        probability=predictions.confidences(top),
     )
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -128,6 +132,63 @@ def save_details(
         replace_whole(folder / RESULT_FILE, strict_json.dumps(report, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror}") from None
+
+
+class ClassError(NamedTuple):
+    """How often images of a class were not recognized."""
+
+    name: str
+    images: int
+    """The number of images of the class that were measured."""
+    errors: dict[int, float | None]
+    """The top-k error in percent, by k; None where there are no images."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Details:
+    """What `save_details` has written: everything that a result rests on."""
+
+    facts: Mapping[str, Json]
+    """The facts that were given when it was written, and everything else of ``result.json``."""
+    classes: tuple[ClassError, ...]
+    """The classes, by label."""
+    confusion: Int64[np.ndarray, "classes classes"]
+    """How often each class (row) was taken for each (column)."""
+    image: Int[np.ndarray, " images"]
+    """The index of each image in the split."""
+    label: Int[np.ndarray, " images"]
+    top: Int[np.ndarray, "images k"]
+    """The classes of the highest scores, best first."""
+    probability: Float32[np.ndarray, "images k"]
+    """The probabilities of these classes."""
+
+    def confident_mistakes(self, count: int) -> Int64[np.ndarray, " mistakes"]:
+        """Returns the rows of the wrong answers of which the network was most certain, the most certain first."""
+        wrong = np.flatnonzero(self.top[:, 0] != self.label)
+        return wrong[np.argsort(-self.probability[wrong, 0], kind="stable")][:count]
+
+
+def read_details(folder: Path) -> Details | None:
+    """Returns what `save_details` wrote to a folder; None where there is nothing that can be read."""
+    try:
+        stored = json.loads((folder / RESULT_FILE).read_text())
+        classes = tuple(
+            ClassError(
+                each["class"],
+                each["images"],
+                {int(found[1]): each[name] for name in each if (found := re.fullmatch(r"top(\d+)_error", name))},
+            )
+            for each in stored["classes"]
+        )
+        with np.load(folder / DETAILS_FILE) as arrays:
+            return Details(
+                stored,
+                classes,
+                *(arrays[name] for name in ("confusion", "image", "label", "top")),
+                arrays["probability"],
+            )
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile):
+        return None
 
 
 def read_result(folder: Path) -> Result:

@@ -120,6 +120,22 @@ class Predictions:
         orders = [np.argsort(-scores[rows], axis=1, kind="stable")[:, :k] for rows in _slices(len(scores))]
         return np.concatenate(orders).astype(np.int32)
 
+    def confidences(self, classes: Int32[np.ndarray, "known k"]) -> Float32[np.ndarray, "known k"]:
+        """Returns the probabilities of some classes of each known image, such as those of `top`.
+
+        Args:
+            classes: the classes of each image, int32 (images, k).
+
+        Returns:
+            float32 (images, k).
+        """
+        scores = self.scores[self.known]
+        parts = [
+            np.take_along_axis(_log_softmax(scores[rows].astype(np.float64)), classes[rows], axis=1)
+            for rows in _slices(len(scores))
+        ]
+        return np.exp(np.concatenate(parts)).astype(np.float32)
+
     def result(self, top_k: tuple[int, ...]) -> Result:
         """Returns the errors, and the mean cross-entropy of the averaged probabilities."""
         ranks, scores, labels = self.ranks(), self.scores[self.known], self.labels[self.known]

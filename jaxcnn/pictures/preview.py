@@ -1,24 +1,23 @@
 """A page of training images as the network gets them: as the host cuts them, and after each augmentation."""
 
-import base64
 import dataclasses
 import functools
 import html
-import io
 from pathlib import Path
 
 import jax
 import numpy as np
-from PIL import Image
 
 from jaxcnn.assembly import augmentation_keys, split_seed
 from jaxcnn.augment.compose import augment, check_order, mixes
 from jaxcnn.config import Augmentation, Crop, Normalization, TrainConfig
 from jaxcnn.data.opening import open_data
+from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.feed import Feed, images_and_labels
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.networks import check_normalization
+from jaxcnn.pictures.embedded import data_uri
 
 _SHOWN_SIDE = 128
 """The width, in CSS pixels, at which smaller images are shown."""
@@ -59,7 +58,7 @@ class Column:
     """The text below each image: its label, its mixture of labels, or its statistics."""
 
 
-def preview(config: TrainConfig, images: int = 8) -> list[Column]:
+def preview(config: TrainConfig, images: int = 8, opened: Data | None = None) -> list[Column]:
     """Returns the first images of a run's first epoch, bit for bit as the first steps get them.
 
     The columns are the host's crop, one for each of ``config.augmentations``, and the network's input. Normalized
@@ -68,6 +67,7 @@ def preview(config: TrainConfig, images: int = 8) -> list[Column]:
     Args:
         config: the recipe.
         images: the number of images.
+        opened: its data set, where that is open already.
 
     Raises:
         UserError: an option of the config is impossible, or there are fewer training images, or, where batches are
@@ -75,7 +75,7 @@ def preview(config: TrainConfig, images: int = 8) -> list[Column]:
     """
     check_order(config.augmentations)
     check_normalization(config.normalization, config.data.channels)
-    data = open_data(config.data)
+    data = opened or open_data(config.data)
     # Each image's augmentations depend on itself alone, but mixing takes the whole batch.
     batch_size = config.data.batch_size if mixes(config.augmentations) else images
     most = min(batch_size, data.train.size) if mixes(config.augmentations) else data.train.size
@@ -127,7 +127,7 @@ def write_preview(config: TrainConfig, file: Path, images: int = 8) -> None:
     rows = [f"<tr>{header}</tr>"]
     for index in range(images):
         cells = "".join(
-            f'<td><img alt="" src="{_data_uri(column.images[index])}"><small>'
+            f'<td><img alt="" src="{data_uri(column.images[index], exact=True)}"><small>'
             f"{html.escape(column.captions[index])}</small></td>"
             for column in columns
         )
@@ -169,9 +169,3 @@ def _mixture(target: np.ndarray, class_names: tuple[str, ...]) -> str:
     if len(shares) == 1:
         return shares[0][1]
     return " + ".join(f"{name} {share:.2f}" for share, name in shares[:3])
-
-
-def _data_uri(image: np.ndarray) -> str:
-    file = io.BytesIO()
-    Image.fromarray(image[..., 0] if image.shape[-1] == 1 else image).save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"

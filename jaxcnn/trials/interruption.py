@@ -92,7 +92,7 @@ def interrupt_repeatedly(
         return _saved_between(workdir, lines_after)
 
     outcome = interrupt_command(
-        ["train", *arguments],
+        ["train", *arguments, "--no-report"],
         folder,
         kills=kills,
         number=number,
