@@ -37,7 +37,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("mine")
     shutil.copy(MINE, folder / "brought.py")
     shutil.copy(BESIDE, folder)
-    answer = run_command("train", "brought.py", "--workdir", "run", folder=folder)
+    answer = run_command("train", "brought.py", "--workdir", "run", "--no-report", folder=folder)
     assert answer.returncode == 0, answer.stderr
     (folder / "brought.py").unlink()
     (folder / BESIDE.name).unlink()

@@ -103,11 +103,11 @@ def train(recipe: Recipe, arguments: list[str], prog: str) -> int:
             stopped = f"stopped as asked, everything is saved; go on with: jaxcnn train {workdir}"
             print(stopped if result is None else result)
             if result is not None and chosen.report:
-                _report(workdir, measure=jax.process_count() == 1)
+                write_report_of(workdir, measure=jax.process_count() == 1)
     return EXIT_STOPPED if result is None else 0
 
 
-def _report(workdir: Path, *, measure: bool) -> None:
+def write_report_of(workdir: Path, *, measure: bool) -> None:
     """Writes the report of a run that has ended, which nothing that goes wrong here may turn into a failure."""
     from jaxcnn.pictures.report.page import write_report  # training itself starts without it
 

@@ -12,7 +12,7 @@ from jaxcnn import strict_json
 from jaxcnn.text import escaped
 from jaxcnn.types import Json
 
-_VOID = frozenset({"br", "img", "input", "meta"})
+_VOID = frozenset({"br", "img", "input", "meta", "wbr"})
 """The elements that have no end."""
 _LARGEST_PNG = 64
 """The longest side, in pixels, of a picture that is kept as it is; larger ones become JPEG, which takes a tenth."""

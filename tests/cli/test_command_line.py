@@ -27,7 +27,7 @@ def test_it_trains_with_the_optimizer_and_the_loss_that_are_chosen(tmp_path):
     tiny = str(Path(__file__).parents[1] / "recipes" / "tiny.py")
     chosen = ["--optimizer.kind", "adamw", "--optimizer.beta1", "0.8", "--loss.kind", "binary"]
     chosen += ["--optimizer.schedule.kind", "constant", "--optimizer.schedule.warmup-epochs", "0"]
-    assert main(["train", tiny, "--epochs", "0.05", "--workdir", str(tmp_path / "run"), *chosen]) == 0
+    assert main(["train", tiny, "--epochs", "0.05", "--workdir", str(tmp_path / "run"), "--no-report", *chosen]) == 0
     config = load_config(tmp_path / "run")
     schedule = dataclasses.replace(load_config(tiny).optimizer.schedule, kind="constant", warmup_epochs=0.0)
     assert config.optimizer == AdamW(beta1=0.8, schedule=schedule)

@@ -20,7 +20,7 @@ _CELLS = 250
 """The most cells on a side of the picture of a confusion matrix, in which neighbouring classes share a cell."""
 _SIDE = 750
 """The side of that picture, in pixels, that its cells are enlarged to about."""
-_INK = (196, 64, 16)
+_INK = (214, 78, 24)
 """The colour of that picture, which is seen on black and on white."""
 _SHADES = 6
 _SHOWN_SIDE = 96
@@ -138,7 +138,7 @@ def _picture(cells: np.ndarray) -> np.ndarray:
     strength = np.log1p(cells) / max(np.log1p(cells.max()), 1)
     picture = np.empty((*cells.shape, 4), np.uint8)
     picture[..., :3] = _INK
-    picture[..., 3] = np.rint(255 * np.where(cells > 0, 0.25 + 0.75 * strength, 0))
+    picture[..., 3] = np.rint(255 * np.where(cells > 0, 0.45 + 0.55 * strength, 0))
     scale = max(1, round(_SIDE / len(cells)))
     return picture.repeat(scale, 0).repeat(scale, 1)
 
@@ -171,8 +171,8 @@ def mistakes(found: Sequence[Mistake]) -> Markup:
             _image(each.pixels, f"image {each.name}"),
             tag(
                 "figcaption",
-                *(tag("b", each.answer), f" {100 * each.probability:.1f} %", tag("br")),
-                *("is ", tag("b", each.label), tag("br"), tag("small", each.name)),
+                *("answer ", tag("b", each.answer), f" {100 * each.probability:.1f} %", tag("br")),
+                *("label ", tag("b", each.label), tag("br"), tag("small", each.name)),
             ),
         )
         for each in found

@@ -137,7 +137,7 @@ def _parts(runs: Sequence[Run], seen: Sequence[Seen], charts: Sequence[Chart]) -
 def _of_which(run: Run, seen: Seen) -> Markup:
     """Returns a sentence on the weights where they are not simply those at the end."""
     said = []
-    if not run.finished:
+    if not run.finished and seen.step is not None:
         said.append(f"after step {seen.step:,}")
     if seen.weights_of == "ema":
         said.append("of the average of the parameters")

@@ -147,7 +147,7 @@
       picture.append(svg("line", { class: "grid", x1: LEFT, x2: width - RIGHT, y1: atY(tick), y2: atY(tick) }));
       picture.append(svg("text", { x: LEFT - 6, y: atY(tick) + 4, "text-anchor": "end" }, written(tick)));
     }
-    for (const tick of niceTicks(first, last, Math.max(3, Math.floor(inner / 90)))) {
+    for (const tick of niceTicks(first, last, Math.max(4, Math.floor(inner / 70)))) {
       picture.append(svg("line", { class: "axis", x1: atX(tick), x2: atX(tick), y1: TOP + tall, y2: TOP + tall + 4 }));
       picture.append(svg("text", { x: atX(tick), y: TOP + tall + 17, "text-anchor": "middle" }, written(tick)));
     }

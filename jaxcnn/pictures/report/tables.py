@@ -1,6 +1,7 @@
 """The tables of a report: results, what the configs differ in, all options, and what it was made with."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from jaxcnn.config import TrainConfig, flatten
@@ -21,6 +22,12 @@ def key_of(index: int, label: str) -> Markup:
     return joined(tag("span", class_=f"key run{index % 8}", aria_hidden="true"), label)
 
 
+def breakable(name: str) -> Markup:
+    """Returns the path of an option, which may go on in another line after a dot or an underscore."""
+    pieces = re.findall(r"[^._]*[._]?", name)
+    return joined(*(each for piece in pieces if piece for each in (piece, tag("wbr"))))
+
+
 def scrolling(label: str, *content: str | Markup, tall: bool = False) -> Markup:
     """Returns a part of the page that scrolls by itself, by keys too, where it is wider than the page.
 
@@ -30,14 +37,15 @@ def scrolling(label: str, *content: str | Markup, tall: bool = False) -> Markup:
         tall: whether it has a height of its own, too.
     """
     class_ = "scroll tall" if tall else "scroll"
-    return tag("div", *content, class_=class_, tabindex=0, role="region", aria_label=label)
+    return tag("div", *content, class_=class_, tabindex=0, role="group", aria_label=label)
 
 
 def table(caption: str, runs: Sequence[Run], rows: Rows, *, tall: bool = False) -> Markup:
     """Returns a table with a column for each run."""
     head = tag("tr", tag("td"), *(tag("th", key_of(i, run.label), scope="col") for i, run in enumerate(runs)))
     body = (
-        tag("tr", tag("th", name, scope="row"), *(tag("td", cell) for cell in cells)) for name, cells in rows.items()
+        tag("tr", tag("th", breakable(name), scope="row"), *(tag("td", cell) for cell in cells))
+        for name, cells in rows.items()
     )
     parts = (tag("caption", caption, class_="unseen"), tag("thead", head), tag("tbody", *body))
     return scrolling(caption, tag("table", *parts, class_="runs"), tall=tall)
