@@ -20,6 +20,7 @@ stopped it with everything saved. After 74 and 75 the same command goes on.
 """
 
 import dataclasses
+import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -111,9 +112,14 @@ def write_report_of(workdir: Path, *, measure: bool) -> None:
     """Writes the report of a run that has ended, which nothing that goes wrong here may turn into a failure."""
     from jaxcnn.pictures.report.page import write_report  # training itself starts without it
 
+    log = logging.getLogger("jaxcnn")
+    level = log.level
+    log.setLevel(logging.WARNING)  # the training has said already what there is to say of the images
     try:
         write_report([workdir], measure=measure)
     except (Exception, KeyboardInterrupt) as error:
         said = error if isinstance(error, UserError | MachineError) else f"{type(error).__name__}: {error}"
         sentence = " ".join(f"the report of the run, which is whole, is not written: {said}".split())
         print(f"{escaped(sentence)}; `jaxcnn report {escaped(str(workdir))}` writes it", file=sys.stderr)
+    finally:
+        log.setLevel(level)

@@ -1,6 +1,7 @@
 """What the network answers, as parts of a page: errors of classes, confusions, mistakes, filters, augmented images."""
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -158,7 +159,13 @@ def _pairs(details: Details) -> Markup:
 def _image(pixels: np.ndarray, alt: str, side: int = _SHOWN_SIDE) -> Markup:
     shown = max(pixels.shape[1], side)
     kind = "pixels" if pixels.shape[1] < side else None
-    return tag("img", src=data_uri(pixels), alt=alt, width=shown, class_=kind, loading="lazy")
+    height = round(shown * pixels.shape[0] / pixels.shape[1])
+    return tag("img", src=data_uri(pixels), alt=alt, width=shown, height=height, class_=kind)
+
+
+def _without_folders(name: str) -> str:
+    """Returns the name of an image, in which absolute paths of files are cut to the files' own names."""
+    return re.sub(r"(?<!\S)/\S*/", "", name)
 
 
 def mistakes(found: Sequence[Mistake]) -> Markup:
@@ -171,8 +178,8 @@ def mistakes(found: Sequence[Mistake]) -> Markup:
             _image(each.pixels, f"image {each.name}"),
             tag(
                 "figcaption",
-                *("answer ", tag("b", each.answer), f" {100 * each.probability:.1f} %", tag("br")),
-                *("label ", tag("b", each.label), tag("br"), tag("small", each.name)),
+                *("answer ", tag("b", each.answer), f" {100 * each.probability:.1f}\u00a0%", tag("br")),
+                *("label ", tag("b", each.label), tag("br"), tag("small", _without_folders(each.name))),
             ),
         )
         for each in found
