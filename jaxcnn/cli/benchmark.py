@@ -142,7 +142,7 @@ def train(
     *,
     against: tuple[str, ...] = ("flax", "flax_kept", "pytorch"),
     batch: int = 16,
-    size: int = 224,
+    size: int | None = None,
     dtype: Literal["float32", "bfloat16"] = "float32",
     rounds: int = 5,
     steps: int = 1,
@@ -154,16 +154,16 @@ def train(
         models: the names of networks.
         against: the contenders, out of xla, flax, flax_kept, pytorch, pytorch_compiled.
         batch: the number of images in a batch.
-        size: the height and width of the input in pixels.
+        size: the height and width of the input in pixels; by default each network's own.
         dtype: the data type of the computation.
         rounds: the turns that each takes; medians are printed.
         steps: the updates in a turn.
         spread: the largest spread of a ratio that is printed.
     """
     for model in models:
-        job = Job(model, batch, size, dtype)
+        job = Job(model, batch, size or get_variant(model).input_size, dtype)
         found, memory = compare_with_memory(job, ["jaxcnn", *against], rounds=rounds, steps=steps)
-        print(f"{model}, batch {batch}, {size}x{size}, {dtype}")
+        print(f"{model}, batch {batch}, {job.size}x{job.size}, {dtype}")
         _print_contenders(found, {name: f"{memory[name].text()}  ({CONTENDERS[name]})" for name in found}, spread)
 
 
