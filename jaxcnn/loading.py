@@ -24,13 +24,14 @@ from jaxcnn.config import (
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import ranked_metrics
+from jaxcnn.export.programs import load_program, program_file
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import get_variant
 from jaxcnn.models.scanned import is_stacked, with_separate_blocks
 from jaxcnn.networks import make_model, model_options
 from jaxcnn.recipes import load_config, run_folder
 from jaxcnn.text import names_in
-from jaxcnn.trained import Trained
+from jaxcnn.trained import Measured, Origin, Trained
 from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.report import read_metrics
@@ -39,6 +40,7 @@ from jaxcnn.weights.files import read_class_names
 from jaxcnn.weights.layouts import separated_variables
 from jaxcnn.weights.load import Ignore, Source, load_network, load_pretrained
 from jaxcnn.weights.published import (
+    PublishedWeights,
     find_published,
     imagenet_classes,
     is_published,
@@ -59,10 +61,10 @@ def load(
     ignore: Ignore = (),
     class_names: Sequence[str] | None = None,
 ) -> Trained:
-    """Loads a run folder, or a named model with published weights or those of a file.
+    """Loads a run folder, a named model with published weights or those of a file, or a program.
 
     Args:
-        name: a run folder, or one of ``jaxcnn.list_models()``.
+        name: a run folder, one of ``jaxcnn.list_models()``, or a file that `jaxcnn export` wrote as a program.
         weights: for a model, its weights, as the ``source`` of `load_pretrained`: see `load_published`.
         checkpoint: for a run, which checkpoint: the newest, or the one at which these weights had their lowest error:
             of the first k of ``evaluation.top_k``.
@@ -94,13 +96,13 @@ def load_several(
     ignore: Ignore = (),
     class_names: Sequence[str] | None = None,
 ) -> list[Trained]:
-    """Loads run folders and models, with weights given once for all models or once for each of them in their order.
+    """Loads run folders, programs and models, with weights given once for all models or once for each in their order.
 
     Raises:
         UserError: as `load` does; or the number of weights is neither one nor that of the models.
     """
-    models = [name for name in names if not run_folder(name)]
-    if len(models) == len(names) and (checkpoint, weights_of) != ("latest", "raw"):
+    models = [name for name in names if not run_folder(name) and not program_file(name)]
+    if not any(map(run_folder, names)) and (checkpoint, weights_of) != ("latest", "raw"):
         raise UserError(
             f"--checkpoint and --weights-of choose from what a run has kept, and {names[0]} is not a run folder: leave "
             "them out, or name a run folder"
@@ -114,6 +116,8 @@ def load_several(
     networks = [
         load_run(folder, checkpoint, weights_of)
         if (folder := run_folder(name))
+        else load_program(program)
+        if (program := program_file(name))
         else load_published(name, next(sources), ignore=ignore)
         for name in names
     ]
@@ -175,6 +179,23 @@ def load_run(folder: Path, checkpoint: Which = "latest", weights_of: WeightsOf =
         class_names=names,
         data=config.data,
         normalization=config.normalization,
+        origin=_origin_of_run(folder, config, restored, weights_of),
+    )
+
+
+def _origin_of_run(folder: Path, config: TrainConfig, restored: Restored, weights_of: WeightsOf) -> Origin:
+    of_average = {name: value for name, value in restored.metrics.items() if name.startswith("ema_")}
+    own = restored.metrics.items() - of_average.items()
+    chosen = {name.removeprefix("ema_"): value for name, value in of_average.items()} if weights_of == "ema" else own
+    errors = {name: value for name, value in sorted(dict(chosen).items()) if name.endswith("_error")}
+    crop = config.data.evaluation_crop
+    protocol = f"{config.data.name}, the evaluation split, {crop.kind} to {crop.size} pixels"
+    which = f"run {folder.absolute().name}, step {restored.step}"
+    return Origin(
+        config.model.name,
+        dict(config.model.options),
+        f"{which}, the moving average" if weights_of == "ema" else which,
+        (Measured(errors, protocol, f"jaxcnn, {which}"),) if errors else (),
     )
 
 
@@ -223,6 +244,7 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
         UserError: there is no such model, or the weights are missing or not the network's.
     """
     expected = what_weights_expect(name, weights)
+    published = expected.published
     assert weights is not None  # it would have been refused
     model, variables = load_network(name, weights, ignore=ignore, **expected.options)
     names = None if is_published(weights) else read_class_names(Path(weights))
@@ -238,7 +260,20 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
         class_names=names,
         data=DataConfig(train_crop=expected.crop, evaluation_crop=expected.crop, channels=variant.channels),
         normalization=expected.normalization,
+        origin=Origin(
+            name, expected.options, published.source if published else Path(weights).name, _measured(published)
+        ),
     )
+
+
+def _measured(weights: PublishedWeights | None) -> tuple[Measured, ...]:
+    """Returns the errors that are published of weights."""
+    if weights is None:
+        return ()
+    published = weights.published
+    pairs = {"top1_error": published.top1_error, "top5_error": published.top5_error}
+    errors = {name: error for name, error in pairs.items() if error is not None}
+    return (Measured(errors, published.protocol, f"published: {published.source}"),) if errors else ()
 
 
 class Expected(NamedTuple):
@@ -249,6 +284,8 @@ class Expected(NamedTuple):
     crop: Crop
     """The crop of an image that the network sees."""
     normalization: Normalization
+    published: PublishedWeights | None = None
+    """The published weights that they are; None for others."""
 
 
 def what_weights_expect(name: str, weights: str | None) -> Expected:
@@ -280,7 +317,7 @@ def what_weights_expect(name: str, weights: str | None) -> Expected:
             # Grey is the mean of the three.
             mean, std = (sum(three) / 3 for three in (normalization.mean, normalization.std))
             normalization = Normalization(mean=(mean,), std=(std,))
-    return Expected(options, crop, normalization)
+    return Expected(options, crop, normalization, published)
 
 
 def initial_variables(config: TrainConfig) -> Variables | None:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,7 +27,7 @@ from jaxcnn.evaluation.predictions import Predictions
 from jaxcnn.evaluation.real import read_valid_labels
 from jaxcnn.evaluation.result import Result
 from jaxcnn.networks import check_views, folded_variables, make_evaluator
-from jaxcnn.types import Variables
+from jaxcnn.types import Option, Variables
 from jaxcnn.weights.published import imagenet_classes, imagenet_wordnet_ids
 
 _LOG = logging.getLogger(__name__)
@@ -48,6 +48,31 @@ class Preprocessing(NamedTuple):
     """The means and deviations by which pixels are normalized."""
 
 
+class Measured(NamedTuple):
+    """Errors of a network, and how they were measured."""
+
+    errors: Mapping[str, float]
+    """The errors in percent, by name: ``{"top1_error": 24.1}``."""
+    protocol: str
+    """The images, and how they were resized, cropped and averaged."""
+    source: str
+    """Who measured them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Origin:
+    """Where a network comes from."""
+
+    model: str
+    """The name of the network, one of `list_models`."""
+    options: Mapping[str, Option]
+    """The options of `create_model` on which the variables depend, or what the network computes."""
+    source: str
+    """The weights: a run and its step, the name of published weights, or that of a file."""
+    measured: tuple[Measured, ...] = ()
+    """The errors that are known of the network with these weights."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Trained:
     """A network, its variables, and what it expects of an image. `jaxcnn.load` makes one."""
@@ -61,6 +86,8 @@ class Trained:
     data: DataConfig
     """The data set that the network is evaluated on by default, with the crop and the channels that it expects."""
     normalization: Normalization
+    origin: Origin | None = None
+    """Where the network comes from; None where it was not loaded by name."""
     _evaluators: dict[tuple[Views, jax.sharding.Mesh, int], Evaluator] = dataclasses.field(
         default_factory=dict, init=False, repr=False, compare=False
     )

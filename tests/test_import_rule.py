@@ -15,7 +15,8 @@ TYPES_ONLY = "TYPE_CHECKING"
 # What holds a network from its config to its errors; the rooms that look at it from outside may import all of it.
 HOUSE = (
     "config neighbours recipes ops layers models weights data augment devices evaluation training networks adaptation "
-    "assembly compiled_step trained loading run_changes work_folder run_folder runs measuring features plain_flax"
+    "assembly compiled_step trained export loading run_changes work_folder run_folder runs measuring features "
+    "plain_flax"
 )
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
@@ -54,8 +55,9 @@ ALLOWED = {
         "plain_flax": "ops layers models",
         "compiled_step": "config recipes ops devices assembly work_folder",
         "trained": "config weights data devices evaluation networks",
+        "export": "config ops models weights augment trained export",
         "loading": "config recipes models weights augment devices evaluation training networks adaptation assembly "
-        "trained",
+        "trained export",
         "run_changes": "config recipes ops weights work_folder data",
         "work_folder": "config recipes ops processor data devices training",
         "run_folder": "config recipes training run_changes work_folder",

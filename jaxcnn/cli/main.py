@@ -32,6 +32,7 @@ COMMANDS = {
     "models": "list the networks: size, cost, published errors",
     "recipes": "list the recipes that come with this package",
     "convert": "write pretrained weights of a model under our names",
+    "export": "write a trained network as a file for other programs",
     "data": "prepare, check, pack, preview or make a data set",
     "reproduce": "measure published weights as their publisher does",
     "submission": "score an ILSVRC submission file",

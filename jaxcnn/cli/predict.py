@@ -2,6 +2,7 @@
 
 jaxcnn predict PHOTO... [--model RUN_FOLDER] [--checkpoint best] [--weights-of ema] [--top-k 5] [--fold-batch-norm]
 jaxcnn predict PHOTO... --model MODEL --weights SOURCE [--class-names FILE] [--ignore PATTERN]
+jaxcnn predict PHOTO... --model FILE.stablehlo
 
 A photograph is turned upright as its orientation in EXIF says. The exit code is 0, or 2 where some file could not be
 read; the others are named all the same.
@@ -29,7 +30,7 @@ class Arguments:
     images: tyro.conf.Positional[tuple[Path, ...]]
     """The image files: JPEG, PNG and others."""
     model: str = "runs/lenet_digits"
-    """A run folder, or a model's name."""
+    """A run folder, a model's name, or a file that `jaxcnn export` wrote as a program (.stablehlo)."""
     weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
     """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
     foreign: Annotated[Foreign, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Foreign)

@@ -139,7 +139,7 @@ def _initializers(initialization: Initialization, name: str, inputs: int) -> Ini
 # The names are torchvision's, which counts convolutions, activations and poolings together.
 _RULES = (
     *(Rule(rf"features\.{index}", f"conv{number}") for number, index in enumerate((0, 3, 6, 8, 10), 1)),
-    Rule(r"classifier\.1", "classifier/fc6"),
+    Rule(r"classifier\.1", "classifier/fc6", kernel="dense"),
     Rule(r"classifier\.4", "classifier/fc7"),
     Rule(r"classifier\.6", "classifier/fc8"),
 )

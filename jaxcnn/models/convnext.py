@@ -97,11 +97,17 @@ class ConvNeXt(Repeating):
 
 
 def _publishers_rules(
-    stem: str, blocks: Sequence[str], layers: Sequence[str], downsamples: Sequence[str], head: Sequence[str]
+    publisher: str,
+    stem: str,
+    blocks: Sequence[str],
+    layers: Sequence[str],
+    downsamples: Sequence[str],
+    head: Sequence[str],
 ) -> tuple[Rule, ...]:
     """Returns the rules of one publisher, whose names are given as patterns.
 
     Args:
+        publisher: the publisher, as in `Rule`.
         stem: the name that the stem's convolution and normalization are numbered below.
         blocks: for each stage, the name that its blocks are numbered below. A block's layer scale is its own.
         layers: the names below a block of its depthwise convolution, its normalization, and its two dense layers.
@@ -111,39 +117,40 @@ def _publishers_rules(
     ours = ("", "/depthwise_conv", "/norm", "/expand", "/project")
     theirs = ("", *(rf"\.{layer}" for layer in layers))
     return (
-        Rule(rf"{stem}\.0", "stem_conv"),
-        Rule(rf"{stem}\.1", "stem_norm"),
+        Rule(rf"{stem}\.0", "stem_conv", publisher),
+        Rule(rf"{stem}\.1", "stem_norm", publisher),
         *(
-            Rule(rf"{block}\.(\d+){layer}", rf"stage{stage}_block\1{path}")
+            Rule(rf"{block}\.(\d+){layer}", rf"stage{stage}_block\1{path}", publisher)
             for stage, block in enumerate(blocks, 1)
             for layer, path in zip(theirs, ours, strict=True)
         ),
-        *(Rule(rf"{name}\.0", f"stage{stage}_downsample_norm") for stage, name in enumerate(downsamples, 2)),
-        *(Rule(rf"{name}\.1", f"stage{stage}_downsample_conv") for stage, name in enumerate(downsamples, 2)),
-        Rule(head[0], "classifier/norm"),
-        Rule(head[1], "classifier/dense"),
+        *(Rule(rf"{name}\.0", f"stage{stage}_downsample_norm", publisher) for stage, name in enumerate(downsamples, 2)),
+        *(Rule(rf"{name}\.1", f"stage{stage}_downsample_conv", publisher) for stage, name in enumerate(downsamples, 2)),
+        Rule(head[0], "classifier/norm", publisher),
+        Rule(head[1], "classifier/dense", publisher),
     )
 
 
 _RULES = (
-    # torchvision: features 1, 3, 5 and 7 are the stages, and 2, 4 and 6 halve the resolution before them.
+    # In torchvision, features 1, 3, 5 and 7 are the stages, and 2, 4 and 6 halve the resolution before them.
     *_publishers_rules(
+        "torchvision",
         r"features\.0",
         [rf"features\.{index}" for index in (1, 3, 5, 7)],
         (r"block\.0", r"block\.2", r"block\.3", r"block\.5"),
         [rf"features\.{index}" for index in (2, 4, 6)],
         (r"classifier\.0", r"classifier\.2"),
     ),
-    # timm
     *_publishers_rules(
+        "timm",
         "stem",
         [rf"stages\.{index}\.blocks" for index in range(4)],
         ("conv_dw", "norm", r"mlp\.fc1", r"mlp\.fc2"),
         [rf"stages\.{index}\.downsample" for index in (1, 2, 3)],
         (r"head\.norm", r"head\.fc"),
     ),
-    # the authors
     *_publishers_rules(
+        "the authors",
         r"downsample_layers\.0",
         [rf"stages\.{index}" for index in range(4)],
         ("dwconv", "norm", "pwconv1", "pwconv2"),

@@ -132,8 +132,11 @@ class DenseNet(BatchNormNetwork):
 _RULES = (
     Rule(r"features\.conv0", "stem_conv"),
     Rule(r"features\.norm0", "stem_norm"),
-    Rule(r"features\.denseblock(\d)\.denselayer(\d+)\.(norm|conv)\.?1", r"stage\1_layer\2/bottleneck_\3"),
-    Rule(r"features\.denseblock(\d)\.denselayer(\d+)\.(norm|conv)\.?2", r"stage\1_layer\2/\3"),
+    *(
+        Rule(rf"features\.denseblock(\d)\.denselayer(\d+)\.(norm|conv){number}", rf"stage\1_layer\2/{ours}", publisher)
+        for publisher, dot in ((None, ""), ("torchvision's old files", r"\."))
+        for number, ours in ((f"{dot}1", r"bottleneck_\3"), (f"{dot}2", r"\3"))
+    ),
     Rule(r"features\.transition(\d)\.(norm|conv)", r"stage\1_transition/\2"),
     Rule(r"features\.norm5", "final_norm"),
     Rule(r"classifier", "classifier/dense"),

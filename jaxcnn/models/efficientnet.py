@@ -202,35 +202,43 @@ class EfficientNet(BatchNormNetwork, Repeating):
 # The names are torchvision's. The blocks of the first stage have no expansion, and so count from the depthwise
 # convolution.
 _TORCHVISION_RULES = (
-    Rule(r"features\.0\.0", "stem_conv"),
-    Rule(r"features\.0\.1", "stem_norm"),
-    Rule(r"features\.1\.(\d+)\.block\.0\.0", r"stage1_block\1/depthwise_conv"),
-    Rule(r"features\.1\.(\d+)\.block\.0\.1", r"stage1_block\1/depthwise_norm"),
-    Rule(r"features\.1\.(\d+)\.block\.2\.0", r"stage1_block\1/project_conv"),
-    Rule(r"features\.1\.(\d+)\.block\.2\.1", r"stage1_block\1/project_norm"),
-    Rule(r"features\.([2-7])\.(\d+)\.block\.0\.0", r"stage\1_block\2/expand_conv"),
-    Rule(r"features\.([2-7])\.(\d+)\.block\.0\.1", r"stage\1_block\2/expand_norm"),
-    Rule(r"features\.([2-7])\.(\d+)\.block\.1\.0", r"stage\1_block\2/depthwise_conv"),
-    Rule(r"features\.([2-7])\.(\d+)\.block\.1\.1", r"stage\1_block\2/depthwise_norm"),
-    Rule(r"features\.([2-7])\.(\d+)\.block\.3\.0", r"stage\1_block\2/project_conv"),
-    Rule(r"features\.([2-7])\.(\d+)\.block\.3\.1", r"stage\1_block\2/project_norm"),
-    Rule(r"features\.([1-7])\.(\d+)\.block\.\d\.fc1", r"stage\1_block\2/squeeze_excite/reduce"),
-    Rule(r"features\.([1-7])\.(\d+)\.block\.\d\.fc2", r"stage\1_block\2/squeeze_excite/expand"),
-    Rule(r"features\.8\.0", "head_conv"),
-    Rule(r"features\.8\.1", "head_norm"),
-    Rule(r"classifier\.1", "classifier/dense"),
+    Rule(r"features\.0\.0", "stem_conv", "torchvision"),
+    Rule(r"features\.0\.1", "stem_norm", "torchvision"),
+    Rule(r"features\.1\.(\d+)\.block\.0\.0", r"stage1_block\1/depthwise_conv", "torchvision"),
+    Rule(r"features\.1\.(\d+)\.block\.0\.1", r"stage1_block\1/depthwise_norm", "torchvision"),
+    Rule(r"features\.1\.(\d+)\.block\.2\.0", r"stage1_block\1/project_conv", "torchvision"),
+    Rule(r"features\.1\.(\d+)\.block\.2\.1", r"stage1_block\1/project_norm", "torchvision"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.0\.0", r"stage\1_block\2/expand_conv", "torchvision"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.0\.1", r"stage\1_block\2/expand_norm", "torchvision"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.1\.0", r"stage\1_block\2/depthwise_conv", "torchvision"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.1\.1", r"stage\1_block\2/depthwise_norm", "torchvision"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.3\.0", r"stage\1_block\2/project_conv", "torchvision"),
+    Rule(r"features\.([2-7])\.(\d+)\.block\.3\.1", r"stage\1_block\2/project_norm", "torchvision"),
+    *(
+        Rule(
+            rf"features\.({stages})\.(\d+)\.block\.{index}\.fc{number}",
+            rf"stage\1_block\2/squeeze_excite/{ours}",
+            "torchvision",
+            "convolution",
+        )
+        for stages, index in (("1", 1), ("[2-7]", 2))
+        for number, ours in enumerate(("reduce", "expand"), 1)
+    ),
+    Rule(r"features\.8\.0", "head_conv", "torchvision"),
+    Rule(r"features\.8\.1", "head_norm", "torchvision"),
+    Rule(r"classifier\.1", "classifier/dense", "torchvision"),
 )
 
 # The names are timm's, which counts stages from 0. The first stage has no expansion here either.
 _TIMM_RULES = (
-    Rule(r"conv_stem", "stem_conv"),
-    Rule(r"bn1", "stem_norm"),
-    Rule(r"blocks\.0\.(\d+)\.conv_dw", r"stage1_block\1/depthwise_conv"),
-    Rule(r"blocks\.0\.(\d+)\.bn1", r"stage1_block\1/depthwise_norm"),
-    Rule(r"blocks\.0\.(\d+)\.conv_pw", r"stage1_block\1/project_conv"),
-    Rule(r"blocks\.0\.(\d+)\.bn2", r"stage1_block\1/project_norm"),
+    Rule(r"conv_stem", "stem_conv", "timm"),
+    Rule(r"bn1", "stem_norm", "timm"),
+    Rule(r"blocks\.0\.(\d+)\.conv_dw", r"stage1_block\1/depthwise_conv", "timm"),
+    Rule(r"blocks\.0\.(\d+)\.bn1", r"stage1_block\1/depthwise_norm", "timm"),
+    Rule(r"blocks\.0\.(\d+)\.conv_pw", r"stage1_block\1/project_conv", "timm"),
+    Rule(r"blocks\.0\.(\d+)\.bn2", r"stage1_block\1/project_norm", "timm"),
     *(
-        Rule(rf"blocks\.{stage - 1}\.(\d+)\.{module}", rf"stage{stage}_block\1/{ours}")
+        Rule(rf"blocks\.{stage - 1}\.(\d+)\.{module}", rf"stage{stage}_block\1/{ours}", "timm")
         for stage in range(2, 8)
         for module, ours in (
             ("conv_pw", "expand_conv"),
@@ -242,28 +250,38 @@ _TIMM_RULES = (
         )
     ),
     *(
-        Rule(rf"blocks\.{stage - 1}\.(\d+)\.se\.conv_(reduce|expand)", rf"stage{stage}_block\1/squeeze_excite/\2")
+        Rule(
+            rf"blocks\.{stage - 1}\.(\d+)\.se\.conv_(reduce|expand)",
+            rf"stage{stage}_block\1/squeeze_excite/\2",
+            "timm",
+            "convolution",
+        )
         for stage in range(1, 8)
     ),
-    Rule(r"conv_head", "head_conv"),
-    Rule(r"bn2", "head_norm"),
-    Rule(r"classifier", "classifier/dense"),
+    Rule(r"conv_head", "head_conv", "timm"),
+    Rule(r"bn2", "head_norm", "timm"),
+    Rule(r"classifier", "classifier/dense", "timm"),
 )
 
 
 def _efficientnet_pytorch_rules(sizes: tuple[int, ...]) -> Iterator[Rule]:
     """Returns the rules of efficientnet(_lite)_pytorch, which counts the blocks of all stages together."""
-    yield Rule(r"_conv_stem", "stem_conv")
-    yield Rule(r"_bn0", "stem_norm")
+    yield Rule(r"_conv_stem", "stem_conv", "efficientnet_pytorch")
+    yield Rule(r"_bn0", "stem_norm", "efficientnet_pytorch")
     blocks = [f"stage{stage}_block{index}" for stage, size in enumerate(sizes, 1) for index in range(size)]
     for number, block in enumerate(blocks):
-        yield Rule(rf"_blocks\.{number}\._(expand|depthwise|project)_conv", rf"{block}/\1_conv")
+        yield Rule(rf"_blocks\.{number}\._(expand|depthwise|project)_conv", rf"{block}/\1_conv", "efficientnet_pytorch")
         for layer, name in enumerate(("expand", "depthwise", "project")):
-            yield Rule(rf"_blocks\.{number}\._bn{layer}", f"{block}/{name}_norm")
-        yield Rule(rf"_blocks\.{number}\._se_(reduce|expand)", rf"{block}/squeeze_excite/\1")
-    yield Rule(r"_conv_head", "head_conv")
-    yield Rule(r"_bn1", "head_norm")
-    yield Rule(r"_fc", "classifier/dense")
+            yield Rule(rf"_blocks\.{number}\._bn{layer}", f"{block}/{name}_norm", "efficientnet_pytorch")
+        yield Rule(
+            rf"_blocks\.{number}\._se_(reduce|expand)",
+            rf"{block}/squeeze_excite/\1",
+            "efficientnet_pytorch",
+            "convolution",
+        )
+    yield Rule(r"_conv_head", "head_conv", "efficientnet_pytorch")
+    yield Rule(r"_bn1", "head_norm", "efficientnet_pytorch")
+    yield Rule(r"_fc", "classifier/dense", "efficientnet_pytorch")
 
 
 def _variant(name: str, width: float, depth: float, size: int, defaults: Defaults, *published: Published) -> Variant:

@@ -265,7 +265,7 @@ _RULES = (
         )
         for layer, name in (("conv", "conv"), ("bn", "norm"))
     ),
-    Rule(r"aux(\d)\.fc1", r"auxiliary\1/hidden/conv"),
+    Rule(r"aux(\d)\.fc1", r"auxiliary\1/hidden/conv", kernel="dense"),
     Rule(r"aux(\d)\.fc2", r"auxiliary\1/dense"),
     Rule(r"fc", "classifier/dense"),
 )

@@ -230,11 +230,14 @@ _RULES = (
     *(
         Rule(rf"{theirs}\.{layer}", f"{ours}/{name}")
         for theirs, ours in (
-            (r"Conv2d_(\d\w)_\dx\d", r"conv\1"),
+            (r"Conv2d_(3b)_1x1", r"conv\1"),
+            (r"Conv2d_([124][ab])_3x3", r"conv\1"),
             # A branch of one convolution has no number, nor has the pooled one.
-            (r"Mixed_(\d\w)\.(branch\dx\d)", r"mixed\1/\2_1"),
+            (r"Mixed_(\d[b-e])\.(branch1x1)", r"mixed\1/\2_1"),
+            (r"Mixed_(6a)\.(branch3x3)", r"mixed\1/\2_1"),
             (r"Mixed_(\d\w)\.branch_pool", r"mixed\1/branch_pool"),
-            (r"Mixed_(\d\w)\.(branch\dx\d)_(\d[ab]?)", r"mixed\1/\2_\3"),
+            (r"Mixed_(\d[b-e])\.(branch[357]x[357])_(\d[ab]?)", r"mixed\1/\2_\3"),
+            (r"Mixed_(7a)\.(branch3x3)_(\d)", r"mixed\1/\2_\3"),
             (r"Mixed_(\d\w)\.(branch\dx\d)dbl_(\d[ab]?)", r"mixed\1/\2_double_\3"),
             # This branch has a 7x7 and a 3x3 convolution.
             (r"Mixed_7a\.branch7x7x3_(\d)", r"mixed7a/branch7x7_\1"),

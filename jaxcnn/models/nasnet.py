@@ -224,6 +224,8 @@ class NASNet(BatchNormNetwork, Repeating):
 
 def _rules(cells: int) -> tuple[Rule, ...]:
     """Returns the rules of timm and Cadene, whose names are the same and count six cells a stage, whatever it has."""
+    # The cells whose other input has twice their resolution.
+    halving = {"stem_cell1", "stage1_cell0", "stage2_cell0", "stage3_cell0"}
     names = {
         "cell_stem_0": "stem_cell0",
         "cell_stem_1": "stem_cell1",
@@ -234,24 +236,30 @@ def _rules(cells: int) -> tuple[Rule, ...]:
     in_cell = (
         (r"conv_1x1\.conv", "current_conv"),
         (r"conv_1x1\.bn", "current_norm"),
-        (r"conv_prev_1x1\.conv", "previous_conv"),
-        (r"conv_prev_1x1\.bn", "previous_norm"),
-        (r"path_1\.conv", "previous_even_conv"),
-        (r"path_2\.conv", "previous_odd_conv"),
-        (r"final_path_bn", "previous_norm"),
         (r"comb_iter_(\d)_(left|right)\.separable_(\d)\.(depthwise|pointwise)_conv2d", r"combination\1_\2/\4_conv\3"),
         (r"comb_iter_(\d)_(left|right)\.bn_sep_(\d)", r"combination\1_\2/norm\3"),
     )
+    halved = (
+        (r"path_1\.conv", "previous_even_conv"),
+        (r"path_2\.conv", "previous_odd_conv"),
+        (r"final_path_bn", "previous_norm"),
+    )
+    same = ((r"conv_prev_1x1\.conv", "previous_conv"), (r"conv_prev_1x1\.bn", "previous_norm"))
     return (
         Rule(r"conv0\.conv", "stem_conv"),
         Rule(r"conv0\.bn", "stem_norm"),
-        *(Rule(rf"{cell}\.{theirs}", f"{name}/{ours}") for cell, name in names.items() for theirs, ours in in_cell),
+        *(
+            Rule(rf"{cell}\.{theirs}", f"{name}/{ours}")
+            for cell, name in names.items()
+            for theirs, ours in (*in_cell, *(halved if name in halving else same))
+        ),
         Rule(r"last_linear", "classifier/dense"),
     )
 
 
 def _variant(name: str, size: int, *published: Published, num_classes: int = 1000, **arguments: Option) -> Variant:
-    rules = _rules(arguments["cells"])
+    # The others have no network with the stem for small images, whose first cell has a convolution of its own.
+    rules = _rules(arguments["cells"]) if arguments["stem"] == "imagenet" else ()
     return Variant(
         f"nasnet_a_{name}", "nasnet", NASNet, arguments, size, 3, num_classes, published=published, rules=rules
     )

@@ -157,10 +157,10 @@ class RegNet(BatchNormNetwork, Repeating):
 
 
 _TORCHVISION_RULES = (
-    Rule(r"stem\.0", "stem_conv"),
-    Rule(r"stem\.1", "stem_norm"),
+    Rule(r"stem\.0", "stem_conv", "torchvision"),
+    Rule(r"stem\.1", "stem_norm", "torchvision"),
     *(
-        Rule(rf"trunk_output\.block(\d)\.block\d-(\d+)\.{theirs}", rf"stage\1_block\2/{ours}")
+        Rule(rf"trunk_output\.block(\d)\.block\1-(\d+)\.{theirs}", rf"stage\1_block\2/{ours}", "torchvision")
         for theirs, ours in (
             (r"proj\.0", "shortcut_conv"),
             (r"proj\.1", "shortcut_norm"),
@@ -168,29 +168,36 @@ _TORCHVISION_RULES = (
             (r"f\.a\.1", "norm1"),
             (r"f\.b\.0", "conv2"),
             (r"f\.b\.1", "norm2"),
-            (r"f\.se\.fc1", "squeeze_excite/reduce"),
-            (r"f\.se\.fc2", "squeeze_excite/expand"),
             (r"f\.c\.0", "conv3"),
             (r"f\.c\.1", "norm3"),
         )
     ),
-    Rule(r"fc", "classifier/dense"),
+    *(
+        Rule(
+            rf"trunk_output\.block(\d)\.block\1-(\d+)\.f\.se\.fc{number}",
+            rf"stage\1_block\2/squeeze_excite/{ours}",
+            "torchvision",
+            "convolution",
+        )
+        for number, ours in enumerate(("reduce", "expand"), 1)
+    ),
+    Rule(r"fc", "classifier/dense", "torchvision"),
 )
 
 
 def _timm_rules(depth: int) -> Iterator[Rule]:
     """Returns timm's rules for a network of that many blocks; it counts the blocks of a stage from 1."""
-    yield Rule(r"stem\.conv", "stem_conv")
-    yield Rule(r"stem\.bn", "stem_norm")
+    yield Rule(r"stem\.conv", "stem_conv", "timm")
+    yield Rule(r"stem\.bn", "stem_norm", "timm")
     for index in range(depth):
         theirs, ours = rf"s(\d)\.b{index + 1}", rf"stage\1_block{index}"
-        yield Rule(rf"{theirs}\.downsample\.conv", f"{ours}/shortcut_conv")
-        yield Rule(rf"{theirs}\.downsample\.bn", f"{ours}/shortcut_norm")
-        yield Rule(rf"{theirs}\.conv(\d)\.conv", rf"{ours}/conv\2")
-        yield Rule(rf"{theirs}\.conv(\d)\.bn", rf"{ours}/norm\2")
-        yield Rule(rf"{theirs}\.se\.fc1", f"{ours}/squeeze_excite/reduce")
-        yield Rule(rf"{theirs}\.se\.fc2", f"{ours}/squeeze_excite/expand")
-    yield Rule(r"head\.fc", "classifier/dense")
+        yield Rule(rf"{theirs}\.downsample\.conv", f"{ours}/shortcut_conv", "timm")
+        yield Rule(rf"{theirs}\.downsample\.bn", f"{ours}/shortcut_norm", "timm")
+        yield Rule(rf"{theirs}\.conv(\d)\.conv", rf"{ours}/conv\2", "timm")
+        yield Rule(rf"{theirs}\.conv(\d)\.bn", rf"{ours}/norm\2", "timm")
+        yield Rule(rf"{theirs}\.se\.fc1", f"{ours}/squeeze_excite/reduce", "timm", "convolution")
+        yield Rule(rf"{theirs}\.se\.fc2", f"{ours}/squeeze_excite/expand", "timm", "convolution")
+    yield Rule(r"head\.fc", "classifier/dense", "timm")
 
 
 Numbers = tuple[int, int, float, float, int]

@@ -15,6 +15,9 @@ class Rule(NamedTuple):
     come to one module of ours. What a tensor is called there follows from its own name (``weight``, ``bias``,
     ``running_mean``, ``running_var``, ``layer_scale``) and its number of dimensions.
 
+    Outside its groups a pattern is literal text, or refers to a group, so that each of our modules has one name there
+    again.
+
     >>> Rule(r"layer(\d)\.(\d+)\.conv(\d)", r"stage\1_block\2/conv\3").replacement
     'stage\\1_block\\2/conv\\3'
     """
@@ -23,6 +26,11 @@ class Rule(NamedTuple):
     """The regular expression that the whole path of the PyTorch module matches."""
     replacement: str
     r"""The path of our module, where ``\1`` stands for the first group of the pattern."""
+    publisher: str | None = None
+    """The publisher whose names these are; None where no publisher has other names."""
+    kernel: Literal["dense", "convolution"] | None = None
+    """What the module is in PyTorch where it is another layer than ours, which is of use to `jaxcnn.weights.theirs`: a
+    dense layer over a flattened map for our convolution, or a 1x1 convolution for our dense layer."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -124,11 +124,15 @@ def _rules(stage_sizes: tuple[int, ...], batch_norm: bool) -> tuple[Rule, ...]:
                 index += 1
             index += 1  # the activation
         index += 1  # the pooling
-    for theirs, ours in (("0", "fc6"), ("3", "fc7"), ("6", "fc8")):
-        rules.append(Rule(rf"classifier\.{theirs}", f"classifier/{ours}"))
-    for theirs, ours in ((r"pre_logits\.fc1", "fc6"), (r"pre_logits\.fc2", "fc7"), (r"head\.fc", "fc8")):
-        rules.append(Rule(theirs, f"classifier/{ours}"))
-    return tuple(rules)
+    return (
+        *rules,
+        Rule(r"classifier\.0", "classifier/fc6", "torchvision", "dense"),
+        Rule(r"classifier\.3", "classifier/fc7", "torchvision"),
+        Rule(r"classifier\.6", "classifier/fc8", "torchvision"),
+        Rule(r"pre_logits\.fc1", "classifier/fc6", "timm"),
+        Rule(r"pre_logits\.fc2", "classifier/fc7", "timm", "convolution"),
+        Rule(r"head\.fc", "classifier/fc8", "timm"),
+    )
 
 
 def _variant(

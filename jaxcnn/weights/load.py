@@ -204,7 +204,7 @@ def convert(
     Raises:
         WeightsError: names are left over on either side, a shape or dtype differs, or the rules contradict each other.
     """
-    paths_of = _renaming(rules)
+    paths_of = renaming(rules)
     has_auxiliary_heads = any(map(_auxiliary, wanted))
     found: dict[str, np.ndarray] = {}
     passed_over, unknown = set(), []
@@ -255,7 +255,7 @@ def _read(
         published = find_published(variant.name, source)
         published.check(model)
         source = published.path()
-    by_rules = _renaming(variant.rules)
+    by_rules = renaming(variant.rules)
 
     def paths_of(name: str, dimensions: int) -> set[str]:
         return by_rules(name, dimensions) if by_rules and "/" not in name else set(members_of(name))
@@ -305,7 +305,7 @@ def _num_classes(
     state: Mapping[str, ArrayLike], rules: Iterable[Rule], wanted: Shapes, head: Mapping[str, int]
 ) -> int | None:
     """Returns the number of classes that weights have by the size of their classifier; None if they have none."""
-    paths_of = _renaming(rules)
+    paths_of = renaming(rules)
     for name, tensor in state.items():
         value = _on_host(tensor)
         for path in (paths_of(name, value.ndim) if paths_of else {name}) & head.keys():
@@ -330,10 +330,13 @@ def _initialized(model: Network, image_shape: ImageShape, key: jax.Array, paths:
     return initialize(key)
 
 
-def _renaming(rules: Iterable[Rule]) -> Callable[[str, int], set[str]] | None:
+def renaming(rules: Iterable[Rule]) -> Callable[[str, int], set[str]] | None:
     """Returns the function from a tensor's name in PyTorch, and its number of dimensions, to its paths by all rules.
 
     It is None where there are no rules, because the names are paths already.
+
+    Raises:
+        WeightsError: a rule is not a regular expression and a replacement for it.
     """
     patterns = []
     for rule in rules:
@@ -341,7 +344,7 @@ def _renaming(rules: Iterable[Rule]) -> Callable[[str, int], set[str]] | None:
             pattern = re.compile(rule.pattern)
             pattern.sub(rule.replacement, "")  # fails if the replacement names a group that the pattern lacks
         except re.error as error:
-            raise WeightsError(f"the weight rule {tuple(rule)} cannot be used: {error}") from None
+            raise WeightsError(f"the weight rule {tuple(rule[:2])} cannot be used: {error}") from None
         patterns.append((pattern, rule.replacement))
 
     @functools.cache

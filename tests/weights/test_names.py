@@ -25,6 +25,7 @@ OURS = {
 }
 OURS |= {f"efficientnet_pytorch/efficientnet-b{number}": (f"efficientnet_b{number}", {}) for number in range(8)}
 OURS |= {f"efficientnet_lite_pytorch/efficientnet-lite{i}": (f"efficientnet_lite{i}", {}) for i in range(5)}
+OURS |= {f"torchvision/{name}": (name, {}) for name in all_published()["torchvision"]}
 
 
 def shapes_of(name, options):

@@ -1,0 +1,1 @@
+"""Networks as files that run elsewhere, and such files as networks."""
