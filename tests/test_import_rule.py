@@ -16,7 +16,7 @@ TYPES_ONLY = "TYPE_CHECKING"
 HOUSE = (
     "config neighbours recipes ops layers models weights data augment devices evaluation training networks adaptation "
     "assembly compiled_step trained export loading run_changes work_folder run_folder runs measuring features "
-    "plain_flax"
+    "explanations plain_flax"
 )
 ROOMS = ("benchmarks", "trials", "laboratory", "tables", "pictures")
 
@@ -61,7 +61,9 @@ ALLOWED = {
         "run_changes": "config recipes ops weights work_folder data",
         "work_folder": "config recipes ops processor data devices training",
         "run_folder": "config recipes training run_changes work_folder",
-        "features": "config recipes data augment devices evaluation training networks trained work_folder features",
+        "features": "config recipes models data augment devices evaluation training networks trained work_folder "
+        "features",
+        "explanations": "config models data augment devices evaluation networks trained features explanations",
         "classical": "config recipes data devices evaluation training work_folder features classical",
         "detection": f"{HOUSE} detection",
         "runs": "config recipes data devices evaluation training assembly compiled_step loading run_changes run_folder",

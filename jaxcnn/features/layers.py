@@ -1,12 +1,13 @@
 """The layers of a network by name: what they are called, what they put out, and a function that computes some of them.
 
 A layer is a module, and its output is called by the module's path: ``stage4_block1/conv2``. Of a dense layer the input
-has a name too, ``head/dense:input``: it is what a network knows of an image just before it names a class.
+has a name too, ``head/dense:input``: it is what a network knows of an image just before it names a class. ``last_map``
+is what a network gives to `Network.last_map`: with the activation that may follow its last module.
 """
 
 import collections
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -18,13 +19,16 @@ from jaxcnn.augment.compose import normalize
 from jaxcnn.config import Normalization
 from jaxcnn.config.features import Pooling
 from jaxcnn.errors import UserError, nearest
+from jaxcnn.models.network import Network
 from jaxcnn.types import Variables
 
 _COLLECTION = "features"
-_OUTPUT, _INPUT = "output:", "input:"
+_OUTPUT, _INPUT, _LAST = "output:", "input:", "last:"
 """The names under which modules put these into the collection: no module is called so."""
 LOGITS = "logits"
 """The name of the network's own output."""
+LAST_MAP = Network.last_map.__name__
+"""The name of the map that a network makes its logits of."""
 POOLS: dict[Pooling, Callable[[jax.Array], jax.Array]] = {
     "none": lambda x: x,
     "average": lambda x: x.mean((1, 2)),
@@ -54,7 +58,7 @@ def layers_of(model: nn.Module, variables: Variables, image_shape: tuple[int, ..
     """
     images = jax.ShapeDtypeStruct((2, *image_shape), jnp.float32)
     order: list[str] = []
-    found = jax.eval_shape(lambda *arguments: _outputs(model, *arguments, order), variables, images)
+    found = jax.eval_shape(lambda variables, images: _outputs(model, variables, images, order), variables, images)
     return [Layer(name, found[name].shape[1:]) for name in dict.fromkeys(order) if name in found]
 
 
@@ -111,16 +115,49 @@ def extractor(
     return features
 
 
-def _outputs(model: nn.Module, variables: Variables, images: jax.Array, order: list[str]) -> dict[str, jax.Array]:
+def changeable(
+    model: nn.Module, normalization: Normalization, name: str
+) -> Callable[[Variables, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]:
+    """Returns a pure function from variables, images and a change of a layer to logits and that layer's output.
+
+    The change is added to what the layer puts out, and what comes after it sees the sum. So the gradient with respect
+    to a change of zeros is the gradient with respect to the output. Both results are float32.
+
+    Args:
+        model: the network.
+        normalization: the normalization of its images, which are levels from 0 to 255, rounded or not.
+        name: the name of the layer, which is no input of a dense layer.
+    """
+
+    def outputs(variables: Variables, images: jax.Array, change: jax.Array) -> tuple[jax.Array, jax.Array]:
+        found = _outputs(model, variables, normalize(images, normalization), [], {name: change})
+        return found[LOGITS].astype(jnp.float32), found[name].astype(jnp.float32)
+
+    return outputs
+
+
+def _outputs(
+    model: nn.Module,
+    variables: Variables,
+    images: jax.Array,
+    order: list[str],
+    changes: Mapping[str, jax.Array] | None = None,
+) -> dict[str, jax.Array]:
     """Returns the outputs of all modules by their names, and appends these to a list in the order of computation.
 
-    They go through a collection of Flax, because a module may be lifted, as by ``nn.remat``.
+    They go through a collection of Flax, because a module may be lifted, as by ``nn.remat``. What ``changes`` has for
+    an output is added to it.
     """
     times: dict[str, int] = collections.defaultdict(int)
 
-    def note(name: str) -> None:
+    def note(name: str) -> str:
         times[name] += 1
         order.append(_numbered(name, times[name]))
+        return order[-1]
+
+    def changed(output: jax.Array, name: str) -> jax.Array:
+        change = (changes or {}).get(name)
+        return output if change is None else output + change.astype(output.dtype)
 
     def keep(next_method, arguments, options, context):
         module, name = context.module, "/".join(context.module.path) or LOGITS
@@ -132,17 +169,21 @@ def _outputs(model: nn.Module, variables: Variables, images: jax.Array, order: l
         # What changes nothing, as dropout outside training, is no layer.
         is_new = isinstance(output, jax.Array) and output is not (arguments[0] if arguments else None)
         if called and is_new and output.ndim > 1 and len(output) == len(images):
+            output = changed(output, note(name))
             module.sow(_COLLECTION, _OUTPUT, output)
-            note(name)
+        elif context.method_name == LAST_MAP and not module.path and isinstance(output, jax.Array):
+            output = changed(output, note(LAST_MAP))
+            module.sow(_COLLECTION, _LAST, output)
         return output
 
     with nn.intercept_methods(keep):
         _, kept = model.apply(variables, images, train=False, mutable=[_COLLECTION])
     found = {}
     for (*modules, kind), outputs in flax.traverse_util.flatten_dict(kept[_COLLECTION]).items():
-        name = "/".join(modules) or LOGITS
+        module = "/".join(modules) or LOGITS
+        name = {_OUTPUT: module, _INPUT: f"{module}:input", _LAST: LAST_MAP}[kind]
         for time, output in enumerate(outputs, 1):
-            found[_numbered(f"{name}:input" if kind == _INPUT else name, time)] = output
+            found[_numbered(name, time)] = output
     return found
 
 

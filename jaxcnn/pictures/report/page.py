@@ -1,9 +1,5 @@
-"""The page of a report: its parts joined, with its style and its script."""
+"""The page of a report: its parts joined, with its script."""
 
-import base64
-import hashlib
-import importlib.resources
-import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,13 +7,14 @@ from typing import TypeVar
 from jaxcnn.errors import writing
 from jaxcnn.paths import replace_whole
 from jaxcnn.pictures.embedded import Markup, joined, script_data, tag
+from jaxcnn.pictures.frame import Part, framed, packaged
 from jaxcnn.pictures.report import answers, tables
 from jaxcnn.pictures.report.curves import Chart, charts_of, points_of
 from jaxcnn.pictures.report.run import Run, read_runs
 from jaxcnn.pictures.report.seen import Seen, look
 from jaxcnn.types import JsonObject
 
-Part = TypeVar("Part")
+Content = TypeVar("Content")
 REPORT_FILE = "report.html"
 """The file of a run folder that holds its report."""
 REFRESH_SECONDS = 5
@@ -62,38 +59,14 @@ def page(runs: Sequence[Run], seen: Sequence[Seen], *, watched: bool = False) ->
     charts = charts_of(runs)
     parts = _parts(runs, seen, charts)
     name = runs[0].label if len(runs) == 1 else f"{len(runs)} runs"
-    style, script = _file("report.css"), _file("report.js")
-    source = "'self'" if watched else "'none'"
-    # Nothing is loaded from anywhere, whatever a name in the page says; nor does any script but this one run.
-    policy = (
-        f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
-        f"connect-src {source}; base-uri 'none'; form-action 'none'"
-    )
-    contents = tag("ul", *(tag("li", tag("a", title, href=f"#{key}")) for key, title, _ in parts))
-    body = [
-        tag("a", "To the content", class_="skip", href="#main"),
-        tag("header", tag("h1", name), tag("nav", contents, aria_label="Contents"), id="head"),
-        tag("main", *(_section(*part) for part in parts), id="main"),
-    ]
     data = script_data("report-data", _data(runs, seen, charts) | {"refresh": REFRESH_SECONDS if watched else 0})
-    return string.Template(_file("report.html")).substitute(
-        title=tag("title", f"{name}: jaxcnn report"),
-        policy=tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        style=style,
-        body=joined(*body),
-        data=data,
-        script=script,
-    )
+    return framed(name, "jaxcnn report", parts, script=packaged("report/report.js"), data=data, asks=watched)
 
 
-def _section(key: str, title: str, content: Markup) -> Markup:
-    return tag("section", tag("h2", title), content, id=key)
-
-
-def _parts(runs: Sequence[Run], seen: Sequence[Seen], charts: Sequence[Chart]) -> list[tuple[str, str, Markup]]:
+def _parts(runs: Sequence[Run], seen: Sequence[Seen], charts: Sequence[Chart]) -> list[Part]:
     """Returns the parts of the page: the name, the title and the content of each."""
 
-    def each(part: str, get: Callable[[Seen], Part | None], draw: Callable[[Part, str], Markup]) -> Markup:
+    def each(part: str, get: Callable[[Seen], Content | None], draw: Callable[[Content, str], Markup]) -> Markup:
         found: list[Markup] = []
         for index, (run, what) in enumerate(zip(runs, seen, strict=True)):
             if len(runs) > 1:
@@ -228,12 +201,3 @@ def _data(runs: Sequence[Run], seen: Sequence[Seen], charts: Sequence[Chart]) ->
             if what.details is not None and len(what.details.classes) > answers.MOST_IN_FULL
         },
     }
-
-
-def _file(name: str) -> str:
-    return (importlib.resources.files("jaxcnn.pictures.report") / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    """Returns the name by which a page's policy lets an element with this text in."""
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"

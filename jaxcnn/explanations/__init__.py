@@ -1,0 +1,1 @@
+"""Why a network answers as it does: functions from a trained network and an image to arrays."""
