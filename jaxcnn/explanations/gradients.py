@@ -1,5 +1,6 @@
 """What an answer rests on, by gradients: Grad-CAM and integrated gradients."""
 
+import itertools
 from typing import NamedTuple
 
 import jax
@@ -15,8 +16,11 @@ from jaxcnn.types import Variables
 
 IMAGES_AT_ONCE = 8
 """The number of images that the network takes together."""
-STEPS = 64
-"""The points between the two images at which integrated gradients look, where nothing else is asked for."""
+TOLERANCE, MOST_POINTS = 0.02, 512
+"""The gap of integrated gradients that is allowed, as a share of what they sum to, and the points that may be taken for
+it, where nothing else is asked for."""
+_PIECES = 4
+"""The pieces of the line between two images to begin with."""
 
 
 class GradCam(NamedTuple):
@@ -66,8 +70,10 @@ class IntegratedGradients(NamedTuple):
     attributions: np.ndarray
     """What is added, float32 (height, width, channels)."""
     difference: float
-    """The logit for the image less that for the image without anything on it, which the attributions sum to but for
-    the error of the sum over points."""
+    """The logit for the image less that for the image without anything on it: what the attributions sum to, but for the
+    error of the integral."""
+    points: int
+    """The points between the two images at which the gradient was taken."""
 
     @property
     def gap(self) -> float:
@@ -77,46 +83,91 @@ class IntegratedGradients(NamedTuple):
 
 @own_settings()
 def integrated_gradients(
-    network: Trained, pixels: np.ndarray, label: int, *, steps: int = STEPS, baseline: Blank = "black"
+    network: Trained,
+    pixels: np.ndarray,
+    label: int,
+    *,
+    tolerance: float = TOLERANCE,
+    most_points: int = MOST_POINTS,
+    baseline: Blank = "black",
 ) -> IntegratedGradients:
     """Returns the integrated gradients (Sundararajan et al. 2017) of a class's logit.
 
-    The gradient is integrated along the straight line from an image without anything on it to the image, by Gauss and
-    Legendre's rule, which needs fewer points than equal steps. By the completeness of the method the attributions sum
-    to the difference of the two logits.
+    The gradient is integrated along the straight line from an image without anything on it to the image. By the
+    completeness of the method, the attributions sum to the difference of the two logits. This holds for each piece of
+    the line too, so it tells how wrong the integral over a piece is. Each piece is integrated by Gauss and Legendre's
+    rule with `IMAGES_AT_ONCE` points. The line begins as four pieces, and the piece with the largest error is halved
+    until the sum is right.
 
     Args:
         network: the network.
         pixels: the image, uint8 (height, width, channels), as `seen_pixels` returns it.
         label: the number of the class.
-        steps: the number of points; the more, the smaller the gap.
+        tolerance: the gap that is allowed, as a share of the difference of the logits.
+        most_points: the points after which the gap stays as it is.
         baseline: the image without anything on it.
 
     Raises:
-        UserError: there is no such class, or there are no points.
+        UserError: there is no such class, or the tolerance is not above 0.
     """
     label = checked_label(network, label)
-    if steps < 1:
-        raise UserError(f"integrated gradients cannot be summed over {steps} points: give at least 1")
-    nodes, weights = np.polynomial.legendre.leggauss(steps)
+    if not tolerance > 0:
+        raise UserError(f"a tolerance of {tolerance} is never reached: give a share above 0, such as {TOLERANCE}")
     start = np.broadcast_to(blank(network, baseline), pixels.shape)
     path = pixels - start
     logits = logits_of(network)
 
+    def on_path(shares: jax.Array) -> jax.Array:
+        return start[None] + shares[:, None, None, None] * path[None]
+
     @jax.jit
-    def gradients(variables: Variables, shares: jax.Array, weights: jax.Array, label: int) -> jax.Array:
+    def integral(variables: Variables, shares: jax.Array, weights: jax.Array, label: int) -> jax.Array:
         def total(images: jax.Array) -> jax.Array:
             return logits(variables, images)[:, label].sum()
 
-        images = start[None] + shares[:, None, None, None] * path[None]
-        return jnp.einsum("nhwc,n->hwc", jax.grad(total)(images), weights)
+        return jnp.einsum("nhwc,n->hwc", jax.grad(total)(on_path(shares)), weights)
 
-    integral = np.zeros(pixels.shape, np.float64)
-    padding = -steps % min(steps, IMAGES_AT_ONCE)
-    shares = np.pad((nodes + 1) / 2, (0, padding)).astype(np.float32)
-    weights = np.pad(weights / 2, (0, padding)).astype(np.float32)
-    for first in range(0, len(shares), IMAGES_AT_ONCE):
-        rows = slice(first, first + IMAGES_AT_ONCE)
-        integral += np.asarray(gradients(network.variables, shares[rows], weights[rows], label), np.float64)
-    ends = jax.jit(logits)(network.variables, np.stack([start, pixels.astype(np.float32)]))[:, label]
-    return IntegratedGradients((path * integral).astype(np.float32), float(ends[1]) - float(ends[0]))
+    @jax.jit
+    def logit(variables: Variables, share: jax.Array, label: int) -> jax.Array:
+        return logits(variables, on_path(share[None]))[0, label]
+
+    def logit_at(share: float) -> float:
+        return float(logit(network.variables, np.float32(share), label))
+
+    def piece(left: _End, right: _End) -> _Piece:
+        length = right.share - left.share
+        shares = (left.share + length * (nodes + 1) / 2).astype(np.float32)
+        found = integral(network.variables, shares, (weights * length / 2).astype(np.float32), label)
+        attributions = path * np.asarray(found, np.float64)
+        return _Piece(left, right, attributions, attributions.sum() - (right.logit - left.logit))
+
+    nodes, weights = np.polynomial.legendre.leggauss(IMAGES_AT_ONCE)
+    ends = [_End(share, logit_at(share)) for share in np.linspace(0, 1, _PIECES + 1).tolist()]
+    pieces = [piece(left, right) for left, right in itertools.pairwise(ends)]
+    difference = ends[-1].logit - ends[0].logit
+    while (
+        abs(sum(each.gap for each in pieces)) > tolerance * abs(difference)
+        and (len(pieces) + 1) * IMAGES_AT_ONCE <= most_points
+    ):
+        worst = pieces.pop(max(range(len(pieces)), key=lambda index: abs(pieces[index].gap)))
+        share = (worst.left.share + worst.right.share) / 2
+        middle = _End(share, logit_at(share))
+        pieces += [piece(worst.left, middle), piece(middle, worst.right)]
+    attributions = np.sum([each.attributions for each in pieces], axis=0).astype(np.float32)
+    return IntegratedGradients(attributions, difference, len(pieces) * IMAGES_AT_ONCE)
+
+
+class _End(NamedTuple):
+    """A place on the line between two images."""
+
+    share: float
+    logit: float
+
+
+class _Piece(NamedTuple):
+    """A piece of the line between two images."""
+
+    left: _End
+    right: _End
+    attributions: np.ndarray
+    gap: float

@@ -47,8 +47,9 @@ def signed(values: np.ndarray) -> np.ndarray:
 
 
 def grey_maps(maps: np.ndarray) -> np.ndarray:
-    """Returns each channel of a map as a picture in grey, uint8 (channels, height, width, 1), from its lowest value in
-    black to its highest in white.
+    """Returns each channel of a map as a picture in grey, uint8 (channels, height, width, 1).
+
+    A channel's lowest value is black, and its highest white.
 
     Args:
         maps: float (height, width, channels).
@@ -56,26 +57,6 @@ def grey_maps(maps: np.ndarray) -> np.ndarray:
     low, high = maps.min((0, 1)), maps.max((0, 1))
     share = (maps - low) / np.where(high > low, high - low, 1)
     return _bytes(255 * share).transpose(2, 0, 1)[..., None]
-
-
-def grid(pictures: np.ndarray, columns: int, side: int) -> np.ndarray:
-    """Returns pictures side by side, each enlarged by a whole number to about a side, uint8 (height, width, 4).
-
-    Args:
-        pictures: uint8 (pictures, height, width, 1 or 3).
-        columns: the pictures in a row.
-        side: the longest side of each, in pixels, that is aimed at.
-    """
-    count, height, width, _ = pictures.shape
-    scale, gap = max(1, round(side / max(height, width))), 4
-    tall, wide = height * scale + gap, width * scale + gap
-    rows = -(-count // columns)
-    found = np.zeros((rows * tall - gap, min(columns, count) * wide - gap, 4), np.uint8)
-    for index, each in enumerate(pictures.repeat(scale, 1).repeat(scale, 2)):
-        top, left = index // columns * tall, index % columns * wide
-        found[top : top + tall - gap, left : left + wide - gap, :3] = each
-        found[top : top + tall - gap, left : left + wide - gap, 3] = 255
-    return found
 
 
 def _grey(pixels: np.ndarray) -> np.ndarray:

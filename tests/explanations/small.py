@@ -16,11 +16,14 @@ NAMES = ("dark", "bright", "other")
 class Two(Network):
     """Two convolutions, of which a dense layer sees the means."""
 
+    sharpness: float = 1.0
+    """What the last map is multiplied by before its activation, and divided by after it."""
+
     @nn.compact
     def __call__(self, images, *, train=False):
         x = nn.silu(Conv(4, (3, 3), padding="same", name="stem_conv")(images))
         x = self.last_map(nn.silu(Conv(5, (3, 3), strides=(2, 2), padding="same", name="stage1_conv")(x)))
-        return nn.Dense(self.num_classes, name="head")(nn.silu(x).mean((1, 2)))
+        return nn.Dense(self.num_classes, name="head")((nn.silu(self.sharpness * x) / self.sharpness).mean((1, 2)))
 
 
 def network(model=None, **data):

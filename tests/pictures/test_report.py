@@ -19,10 +19,10 @@ from jaxcnn.config import EMAConfig, PublishedConfig
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.details import read_details
 from jaxcnn.pictures.embedded import joined, script_data, tag
+from jaxcnn.pictures.filters import drawn
 from jaxcnn.pictures.report import page as pages
 from jaxcnn.pictures.report.answers import mistakes_of
 from jaxcnn.pictures.report.curves import thinned
-from jaxcnn.pictures.report.filters import drawn
 from jaxcnn.pictures.report.page import write_report
 from jaxcnn.pictures.report.run import read_runs
 from jaxcnn.pictures.report.seen import DETAILS_FOLDER

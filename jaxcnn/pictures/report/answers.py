@@ -8,8 +8,8 @@ import numpy as np
 
 from jaxcnn.evaluation.details import Details
 from jaxcnn.pictures.embedded import Markup, data_uri, joined, tag
+from jaxcnn.pictures.filters import Filters
 from jaxcnn.pictures.preview import Column
-from jaxcnn.pictures.report.filters import Filters
 from jaxcnn.pictures.report.seen import Mistake
 from jaxcnn.pictures.report.tables import NOTHING, scrolling
 

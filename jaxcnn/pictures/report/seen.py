@@ -12,8 +12,8 @@ from jaxcnn.data.pipeline import SINGLE_CROP, Data, Split
 from jaxcnn.errors import MachineError, UserError
 from jaxcnn.evaluation.details import Details, read_details, save_details
 from jaxcnn.loading import WeightsOf, load_run
+from jaxcnn.pictures.filters import Filters, first_filters
 from jaxcnn.pictures.preview import Column, preview
-from jaxcnn.pictures.report.filters import Filters, first_filters
 from jaxcnn.pictures.report.run import Run
 from jaxcnn.trained import Trained
 from jaxcnn.training.manifest import saved_steps

@@ -7,6 +7,7 @@ import numpy as np
 
 from jaxcnn.errors import UserError
 from jaxcnn.features.layers import layers_of
+from jaxcnn.pictures.grid import grid
 from jaxcnn.trained import Trained
 
 MOST_FILTERS = 256
@@ -62,18 +63,7 @@ def drawn(kernel: np.ndarray) -> np.ndarray:
     Args:
         kernel: float (height, width, 1 or 3, filters).
     """
-    height, width, channels, count = kernel.shape
-    scale = max(1, _SIDE // max(height, width))
-    gap = 4
-    columns = min(_COLUMNS, math.ceil(math.sqrt(1.6 * count)))
-    rows = math.ceil(count / columns)
+    columns = min(_COLUMNS, math.ceil(math.sqrt(1.6 * kernel.shape[-1])))
     largest = np.abs(kernel).max((0, 1, 2), keepdims=True)
     grey = 127.5 + 127.5 * kernel / np.where(largest > 0, largest, 1)
-    pixels = np.rint(grey).astype(np.uint8).transpose(3, 0, 1, 2).repeat(scale, 1).repeat(scale, 2)
-    tall, wide = height * scale, width * scale
-    picture = np.zeros((rows * (tall + gap) - gap, columns * (wide + gap) - gap, 4), np.uint8)
-    for index, each in enumerate(pixels):
-        top, left = index // columns * (tall + gap), index % columns * (wide + gap)
-        picture[top : top + tall, left : left + wide, :3] = each if channels == 3 else each[..., :1]
-        picture[top : top + tall, left : left + wide, 3] = 255
-    return picture
+    return grid(np.rint(grey).astype(np.uint8).transpose(3, 0, 1, 2), columns, _SIDE)
