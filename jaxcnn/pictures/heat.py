@@ -7,7 +7,7 @@ _STOPS = np.array([(13, 8, 80), (106, 0, 168), (203, 70, 121), (248, 149, 64), (
 """The colours of a map from nothing to its highest value; every one is brighter than the one before."""
 _FOR, _AGAINST = np.array([178, 24, 43], np.float32), np.array([33, 102, 172], np.float32)
 """Red for what speaks for a class, and blue for what speaks against it; colour-blind people can tell them apart."""
-_CLIPPED = 99.5
+_CLIPPED = 98.0
 """The percentile of absolute values from which on a signed map is drawn in full colour: a few pixels would else leave
 all others pale."""
 

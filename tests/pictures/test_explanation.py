@@ -1,18 +1,27 @@
 """What `jaxcnn explain` writes: a page that asks for nothing, and a sheet; and what it refuses."""
 
+import dataclasses
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
+import jaxcnn
 from jaxcnn.cli.main import main
-from jaxcnn.config import DataConfig
+from jaxcnn.config import DataConfig, Resize
 from jaxcnn.errors import UserError
+from jaxcnn.explanations.gradients import grad_cam
+from jaxcnn.explanations.image import class_of, seen_pixels
 from jaxcnn.pictures.explanation import Asked, explain, page, write_explanation
-from jaxcnn.pictures.heat import grey_maps, laid_over, signed
+from jaxcnn.pictures.heat import grey_maps, laid_over, resized, signed
 from tests.explanations.small import network, square
 from tests.pictures.test_report import Page
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m"
+PHOTOS = Path(__file__).parents[1] / "photos"
+FACE = (32, 216, 16, 184)
+"""The rows and the columns, from and to, of the cat's face in the whole photograph of it at 224x224."""
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +90,27 @@ def test_the_command_explains_a_photograph_by_published_weights(tmp_path, capsys
     assert main(["explain", "tests/photos/cat.jpg", *lite0, "--most-points", "32", "--out", str(out)]) == 0
     assert "tiger cat" in capsys.readouterr().out
     assert "Grad-CAM" in out.read_text()
+
+
+@pytest.mark.slow
+def test_grad_cam_of_published_weights_lies_on_what_is_named():
+    """On the cat's face, and of a cat above an espresso on the one or the other, as the class says.
+
+    The box around the face was drawn by hand on the whole photograph, squeezed to 224x224: from the foot of the ears to
+    the chin, without the room on the right and the coat on the left.
+    """
+    network = jaxcnn.load("efficientnet_lite0", "lite0")
+    whole = dataclasses.replace(network, data=dataclasses.replace(network.data, evaluation_crop=Resize(size=224)))
+    tiger_cat, espresso = (class_of(network, name) for name in ("tiger cat", "espresso"))
+    cam = resized(grad_cam(whole, seen_pixels(whole, PHOTOS / "cat.jpg"), tiger_cat).map, (224, 224))
+    top, bottom, left, right = FACE
+    assert (bottom - top) * (right - left) < 0.62 * cam.size
+    assert cam[top:bottom, left:right].sum() > 0.8 * cam.sum()
+
+    photos = (Image.open(PHOTOS / name).resize((448, 224)) for name in ("cat.jpg", "coffee.jpg"))
+    both = np.concatenate([np.asarray(photo) for photo in photos])
+    pixels = seen_pixels(network, both)
+    cat, cup = (grad_cam(network, pixels, label).map for label in (tiger_cat, espresso))
+    cat, cup = (resized(each, (224, 224)) for each in (cat, cup))
+    assert cat[:112].sum() > 0.75 * cat.sum()
+    assert cup[112:].sum() > 0.75 * cup.sum()
