@@ -14,20 +14,19 @@ import dataclasses
 from pathlib import Path
 from typing import Annotated, Literal
 
-import rich.table
 import tyro
 
 from jaxcnn import loading
-from jaxcnn.cli.shared import Foreign, console
+from jaxcnn.cli.shared import Foreign, print_layers
 from jaxcnn.config import DataConfig
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.explanations.image import map_layers
 from jaxcnn.paths import absolute, expanded
-from jaxcnn.pictures.explanation import Asked, check_ending, explain, write_explanation
+from jaxcnn.pictures.explanation import Asked, explain, write_explanation
+from jaxcnn.pictures.sections import check_ending
 from jaxcnn.recipes import run_folder
 from jaxcnn.text import escaped
-from jaxcnn.trained import Trained
 from jaxcnn.training.interrupt import EXIT_STOPPED
 
 
@@ -70,7 +69,7 @@ def main(arguments: list[str]) -> int:
         class_names=loading.read_names(chosen.foreign.class_names),
     )
     if chosen.asked.layers == ("list",):
-        _print_layers(network)
+        print_layers(map_layers(network))
         return 0
     data = None
     if chosen.neighbours_of is not None:
@@ -91,10 +90,3 @@ def main(arguments: list[str]) -> int:
         print(f"{probability:.4f}  {escaped(name)}")
     print(f"{escaped(str(chosen.out))} explains {escaped(found.label)}")
     return 0
-
-
-def _print_layers(network: Trained) -> None:
-    table = rich.table.Table("layer", "map", title="layers that put out a map of the image")
-    for layer in map_layers(network):
-        table.add_row(layer.name, "x".join(map(str, layer.shape)))
-    console().print(table)

@@ -24,6 +24,7 @@ COMMANDS = {
     "evaluate": "measure a run, or a model with weights, on a data set",
     "predict": "name what is in image files",
     "explain": "show why a network answers as it does on an image",
+    "activations": "draw what units of a network look for",
     "report": "show runs on a page: curves, errors, mistakes, config",
     "features": "extract features of images: what a network's layers put out",
     "probe": "fit a linear classifier, or nearest neighbours, to features",

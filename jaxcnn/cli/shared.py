@@ -2,15 +2,20 @@
 
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, TypeVar
 
 import rich.console
+import rich.table
 import tyro
 
 from jaxcnn.config import TrainConfig
 from jaxcnn.config.command_line import ROLES
 from jaxcnn.recipes import Recipe, load_recipe
+
+if TYPE_CHECKING:
+    from jaxcnn.features.layers import Layer
 
 Source = TypeVar("Source")
 Chosen = TypeVar("Chosen")
@@ -115,6 +120,14 @@ def console() -> rich.console.Console:
     """
     width = None if sys.stdout.isatty() else WIDTH
     return rich.console.Console(width=width, markup=False, emoji=False, highlight=False)
+
+
+def print_layers(layers: "Sequence[Layer]") -> None:
+    """Prints a table of layers, with the shapes of what they put out for one image."""
+    table = rich.table.Table("layer", "output")
+    for layer in layers:
+        table.add_row(layer.name, "x".join(map(str, layer.shape)))
+    console().print(table)
 
 
 def with_data_dir(config: TrainConfig, data_dir: str | None) -> TrainConfig:

@@ -10,46 +10,23 @@ import numpy as np
 
 from jaxcnn.config import DataConfig
 from jaxcnn.data.images import ImageLike
-from jaxcnn.errors import UserError, writing
+from jaxcnn.errors import UserError
 from jaxcnn.explanations.gradients import MOST_POINTS, TOLERANCE, grad_cam, integrated_gradients
 from jaxcnn.explanations.image import Blank, class_of, seen_pixels, stage_layers
 from jaxcnn.explanations.maps import feature_maps, strongest
 from jaxcnn.explanations.neighbours import nearest_images
 from jaxcnn.explanations.occlusion import occlusion
-from jaxcnn.paths import replace_whole
-from jaxcnn.pictures.embedded import Markup, data_uri, joined, tag
+from jaxcnn.pictures.embedded import joined, tag
 from jaxcnn.pictures.filters import first_filters
-from jaxcnn.pictures.frame import framed
 from jaxcnn.pictures.grid import grid
 from jaxcnn.pictures.heat import grey_maps, laid_over, signed
-from jaxcnn.pictures.sheet import Row, sheet
+from jaxcnn.pictures.sections import Lead, Picture, Section, write_sections
 from jaxcnn.trained import Answer, Trained
 
-SIDE = 224
-"""The width, in pixels, at which smaller pictures of the whole image are shown."""
 _MAPS = 16
 """The feature maps of a stage that are shown."""
 _MAPS_SIDE = 84
 """The side, in pixels, of each."""
-
-
-class Picture(NamedTuple):
-    """A picture, and what is said below it."""
-
-    pixels: np.ndarray
-    """The picture, uint8 (height, width, 1, 3 or 4)."""
-    caption: str
-
-
-class Section(NamedTuple):
-    """Pictures that belong together."""
-
-    key: str
-    """The name of the section in addresses."""
-    title: str
-    note: str
-    """What the pictures show, in a sentence or two."""
-    pictures: tuple[Picture, ...]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,7 +171,7 @@ def _maps(network: Trained, pixels: np.ndarray) -> Section:
 
 
 def write_explanation(found: Explained, name: str, path: Path) -> None:
-    """Writes what was found as a page of HTML, or as a sheet in a file that ends in ``.png``.
+    """Writes what was found as a page of HTML, or as a sheet of PNG: see `write_sections`.
 
     Args:
         found: what was found.
@@ -202,54 +179,15 @@ def write_explanation(found: Explained, name: str, path: Path) -> None:
         path: the file.
 
     Raises:
-        UserError: the file's name ends otherwise, or it cannot be written.
+        UserError: the file's name ends otherwise than in .html or .png, or it cannot be written.
         MachineError: the disk is full, or fails.
     """
-    check_ending(path)
-    content = sheet(_rows(found, name)) if path.suffix.lower() == ".png" else page(found, name)
-    with writing(path, "choose another --out"):
-        replace_whole(path, content)
-
-
-def check_ending(path: Path) -> None:
-    """Refuses a file that is neither a page nor a picture.
-
-    Raises:
-        UserError: its name ends otherwise.
-    """
-    if path.suffix.lower() not in (".html", ".png"):
-        raise UserError(f"--out {path} is neither a page nor a picture: let its name end in .html or .png")
-
-
-def page(found: Explained, name: str) -> str:
-    """Returns the page."""
     rows = [tag("tr", tag("th", each, scope="row"), tag("td", f"{share:.4f}")) for each, share in found.answer]
     head = tag("tr", tag("th", "class", scope="col"), tag("th", "probability", scope="col"))
-    caption = tag("caption", "The most probable classes")
     answer = joined(
-        tag("table", caption, tag("thead", head), tag("tbody", *rows)),
+        tag("table", tag("caption", "The most probable classes"), tag("thead", head), tag("tbody", *rows)),
         tag("p", "What follows explains ", tag("b", found.label), "."),
     )
-    parts = [("answer", "Answer", answer), *((each.key, each.title, _drawn(each)) for each in found.sections)]
-    return framed(name, "jaxcnn explain", parts)
-
-
-def _drawn(section: Section) -> Markup:
-    figures = [
-        tag("figure", _image(each.pixels, f"{section.title}: {each.caption}"), tag("figcaption", each.caption))
-        for each in section.pictures
-    ]
-    return joined(tag("p", section.note), tag("div", *figures, class_="explained"))
-
-
-def _image(pixels: np.ndarray, alt: str) -> Markup:
-    height, width = pixels.shape[:2]
-    shown = width if pixels.shape[-1] == 4 else max(width, SIDE)
-    kind = "pixels" if width < SIDE or pixels.shape[-1] == 4 else None
-    return tag("img", src=data_uri(pixels), alt=alt, width=shown, height=round(height * shown / width), class_=kind)
-
-
-def _rows(found: Explained, name: str) -> list[Row]:
-    answer = "\n".join(f"{share:.4f}  {each}" for each, share in found.answer)
-    first = Row(name, f"{answer}\nWhat follows explains {found.label}.", ())
-    return [first, *(Row(each.title, each.note, each.pictures) for each in found.sections)]
+    lines = [*(f"{share:.4f}  {each}" for each, share in found.answer), f"What follows explains {found.label}."]
+    lead = Lead("answer", "Answer", answer, "\n".join(lines))
+    write_sections(path, name, "jaxcnn explain", found.sections, lead)

@@ -10,6 +10,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.explanations.gradients import grad_cam, integrated_gradients
 from jaxcnn.explanations.image import class_of, map_layers, seen_pixels, stage_layers
 from jaxcnn.explanations.maps import feature_maps, strongest
+from jaxcnn.explanations.maximization import preferred_images
 from jaxcnn.explanations.neighbours import nearest_images
 from jaxcnn.explanations.occlusion import occlusion
 from tests.explanations.small import NAMES, SIZE, Two, network, square
@@ -178,3 +179,32 @@ def test_what_cannot_be_explained_is_told_in_one_sentence(call, message):
     with pytest.raises(UserError, match=message) as error:
         call(network())
     assert "\n" not in str(error.value)
+
+
+def test_a_unit_answers_more_to_the_image_that_was_made_for_it():
+    """More than to noise, and more than to the image that was made for another unit."""
+    ours = network()
+    images, answers = preferred_images(ours, "stage1_conv", [0, 3], steps=40, jitter=2)
+    assert images.shape == (2, SIZE, SIZE, 3)
+    assert images.dtype == np.uint8
+    means = [feature_maps(ours, image, ["stage1_conv"])["stage1_conv"].mean((0, 1)) for image in (*images, square())]
+    assert answers == pytest.approx([means[0][0], means[1][3]], abs=1e-5)
+    assert answers[0] > max(means[1][0], means[2][0])
+    assert answers[1] > max(means[0][3], means[2][3])
+    again, _ = preferred_images(ours, "stage1_conv", [0, 3], steps=40, jitter=2)
+    np.testing.assert_array_equal(images, again)
+    other, _ = preferred_images(ours, "stage1_conv", [0, 3], steps=40, jitter=2, seed=1)
+    assert (images != other).any()
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (("stage1_con", [0]), "did you mean 'stage1_conv'"),
+        (("stage1_conv", [5]), "stage1_conv has no unit 5: give a number from 0 to 4"),
+        (("stage1_conv", []), "no unit of stage1_conv is named"),
+    ],
+)
+def test_units_that_are_not_there_are_refused(asked, message):
+    with pytest.raises(UserError, match=message):
+        preferred_images(network(), *asked)

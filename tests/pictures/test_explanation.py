@@ -13,7 +13,7 @@ from jaxcnn.config import DataConfig, Resize
 from jaxcnn.errors import UserError
 from jaxcnn.explanations.gradients import grad_cam
 from jaxcnn.explanations.image import class_of, seen_pixels
-from jaxcnn.pictures.explanation import Asked, explain, page, write_explanation
+from jaxcnn.pictures.explanation import Asked, explain, write_explanation
 from jaxcnn.pictures.heat import grey_maps, laid_over, resized, signed
 from tests.explanations.small import network, square
 from tests.pictures.test_report import Page
@@ -29,8 +29,9 @@ def found():
     return explain(network(), square(), Asked(of="bright", layers=("stem_conv", "last_map")), DataConfig(name="digits"))
 
 
-def test_a_page_has_all_parts_and_asks_for_nothing(found):
-    read = Page(page(found, HOSTILE))
+def test_a_page_has_all_parts_and_asks_for_nothing(found, tmp_path):
+    write_explanation(found, HOSTILE, tmp_path / "page.html")
+    read = Page((tmp_path / "page.html").read_text(encoding="utf-8"))
     titles = [attributes["id"] for name, attributes in read.elements if name == "section"]
     assert titles == [
         "answer", "image", "grad-cam", "integrated-gradients", "occlusion", "filters", "feature-maps", "nearest",
