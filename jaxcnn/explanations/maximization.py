@@ -20,8 +20,8 @@ STEPS, JITTER, LEARNING_RATE = 256, 8, 0.05
 nothing else is asked for."""
 _NOISE = 0.01
 """The deviation of the spectrum that the ascent begins at."""
-_CONTRAST = 4.0
-"""What the spectrum is multiplied by, so that images at the start are pale and can get full contrast soon."""
+_CONTRAST = 0.25
+"""What the spectrum is multiplied by: with more, a step of Adam changes pixels so much that they end in pure colours."""
 
 
 @own_settings()
@@ -63,8 +63,7 @@ def preferred_images(
     compute = extractor(network.model, network.normalization, [layer], "average")
     index = np.asarray(units, np.int32)
     vertical, horizontal = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None]
-    # The scale makes pixels of a spectrum whose values are about 1 about 1 too, at any size.
-    scale = _CONTRAST * side / np.maximum(np.hypot(vertical, horizontal), 1 / side) / side
+    scale = _CONTRAST / np.maximum(np.hypot(vertical, horizontal), 1 / side)
     middle = np.clip(blank(network, "mean") / 255, 0.1, 0.9)
     offset = np.log(middle / (1 - middle)).astype(np.float32).reshape(1, 1, 1, -1)
 
