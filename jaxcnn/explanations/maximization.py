@@ -21,7 +21,8 @@ nothing else is asked for."""
 _NOISE = 0.01
 """The deviation of the spectrum that the ascent begins at."""
 _CONTRAST = 0.25
-"""What the spectrum is multiplied by: with more, a step of Adam changes pixels so much that they end in pure colours."""
+"""What the spectrum is multiplied by: with more, a step of Adam changes pixels so much that they end in pure
+colours."""
 
 
 @own_settings()

@@ -143,7 +143,7 @@ def _occluded(network: Trained, pixels: np.ndarray, label: int, asked: Asked) ->
     found = occlusion(network, pixels, label, patch=asked.patch, stride=asked.stride)
     note = (
         f"The brighter, the less probable the class is where a patch of {found.patch}x{found.patch} pixels covers the "
-        f"image, every {found.stride} pixels."
+        f"image, in steps of {found.stride}."
     )
     caption = f"the probability falls by up to {found.drop.max():.3f}"
     return Section("occlusion", "Occlusion", note, (Picture(laid_over(pixels, found.drop), caption),))

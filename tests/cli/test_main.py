@@ -40,7 +40,7 @@ def test_nothing_to_do(capsys):
         ("trian", "error: there is no command 'trian': did you mean 'train'?\n"),
         ("fuzz_images", "error: there is no command 'fuzz_images': did you mean 'fuzz-images'?\n"),
         ("--train", "error: there is no command '--train': did you mean 'train'?\n"),
-        ("x", "error: there is no command 'x': choose from 'baseline', 'benchmark', "),
+        ("x", "error: there is no command 'x': choose from 'activations', 'baseline', "),
     ],
 )
 def test_an_unknown_command_is_answered_with_the_nearest(name, answer, capsys):
