@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
-from jaxcnn.explanations.image import Blank, blank, checked_label, logits_of, map_layer
+from jaxcnn.explanations.image import Blank, blank, check_differentiable, checked_label, logits_of, map_layer
 from jaxcnn.features.layers import changeable
 from jaxcnn.trained import Trained
 from jaxcnn.types import Variables
@@ -46,8 +46,9 @@ def grad_cam(network: Trained, pixels: np.ndarray, label: int, layer: str | None
         layer: the name of the layer; by default the last that puts out a map of more than one pixel.
 
     Raises:
-        UserError: there is no such class or layer, or the layer puts out no map.
+        UserError: there is no such class or layer, the layer puts out no map, or the network is a program.
     """
+    check_differentiable(network)
     chosen, label = map_layer(network, layer), checked_label(network, label)
     compute = changeable(network.model, network.normalization, chosen.name)
 
@@ -108,8 +109,9 @@ def integrated_gradients(
         baseline: the image without anything on it.
 
     Raises:
-        UserError: there is no such class, or the tolerance is not above 0.
+        UserError: there is no such class, the tolerance is not above 0, or the network is a program.
     """
+    check_differentiable(network)
     label = checked_label(network, label)
     if not tolerance > 0:
         raise UserError(f"a tolerance of {tolerance} is never reached: give a share above 0, such as {TOLERANCE}")

@@ -121,6 +121,19 @@ def checked_label(network: Trained, label: int) -> int:
     return label
 
 
+def check_differentiable(network: Trained) -> None:
+    """Refuses a program, which is known by having no variables: its derivatives were not written with it.
+
+    Raises:
+        UserError: the network is a program.
+    """
+    if not jax.tree.leaves(network.variables):
+        raise UserError(
+            "this network is a program, through which no gradient goes: take the run folder, or the model with "
+            "--weights, that it was exported from"
+        )
+
+
 def logits_of(network: Trained) -> Callable[[Variables, jax.Array], jax.Array]:
     """Returns a pure function from variables and images of levels from 0 to 255 to float32 logits."""
 

@@ -9,7 +9,7 @@ import optax
 
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError, nearest
-from jaxcnn.explanations.image import blank
+from jaxcnn.explanations.image import blank, check_differentiable
 from jaxcnn.features.extraction import layers
 from jaxcnn.features.layers import extractor
 from jaxcnn.trained import Trained
@@ -57,8 +57,9 @@ def preferred_images(
         The images, uint8 (units, height, width, channels), and the units' answers to these, float32 (units,).
 
     Raises:
-        UserError: there is no such layer or unit, or no step.
+        UserError: there is no such layer or unit, or no step, or the network is a program.
     """
+    check_differentiable(network)
     _check(network, layer, units, steps, jitter)
     side, channels = network.data.evaluation_crop.size, network.data.channels
     compute = extractor(network.model, network.normalization, [layer], "average")

@@ -1,5 +1,7 @@
 """What explains an answer, held against the formulas of the papers, written out."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -208,3 +210,13 @@ def test_a_unit_answers_more_to_the_image_that_was_made_for_it():
 def test_units_that_are_not_there_are_refused(asked, message):
     with pytest.raises(UserError, match=message):
         preferred_images(network(), *asked)
+
+
+def test_gradients_do_not_go_through_a_program():
+    """As `load` makes one of a file: a network without variables."""
+    program = dataclasses.replace(network(), variables={})
+    for call in (grad_cam, integrated_gradients):
+        with pytest.raises(UserError, match="this network is a program"):
+            call(program, square(), 0)
+    with pytest.raises(UserError, match="this network is a program"):
+        preferred_images(program, "logits", [0])

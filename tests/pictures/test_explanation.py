@@ -91,6 +91,9 @@ def test_the_command_explains_a_photograph_by_published_weights(tmp_path, capsys
     assert main(["explain", "tests/photos/cat.jpg", *lite0, "--most-points", "32", "--out", str(out)]) == 0
     assert "tiger cat" in capsys.readouterr().out
     assert "Grad-CAM" in out.read_text()
+    units = ["--layer", "stem_conv", "--units", "1", "--steps", "2", "--out", str(tmp_path / "units.html")]
+    assert main(["activations", *lite0, *units]) == 0
+    assert "unit 1: " in (tmp_path / "units.html").read_text()
 
 
 @pytest.mark.slow
