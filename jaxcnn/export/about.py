@@ -82,7 +82,7 @@ def read(stored: str, file: str) -> About:
     """
     try:
         facts: Json = json.loads(stored)
-        expects = group_from_json(Expects, json.dumps(facts["expects"]))
+        expects = group_from_json(Expects, strict_json.dumps(facts["expects"]))
         names, num_classes = facts["class_names"], facts["num_classes"]
         listed = isinstance(names, list) and all(isinstance(name, str) and name.isprintable() for name in names)
         if type(num_classes) is not int or (names is not None and not (listed and len(names) == num_classes)):

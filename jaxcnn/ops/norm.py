@@ -82,14 +82,14 @@ def _statistics(x, shift, epsilon, average):
         return _join(*_of_images(x), average)
     if backend == "tpu" and shift is not None:
         mean, var = _about(x, shift, epsilon)
-        return _join(mean[None], var, average)
+        return _join(mean[None], var[None], average)
     axes = tuple(range(x.ndim - 1))
     mean = average(wide(x).mean(axes))
     return mean, average(jnp.square(wide(x) - _broadcast(mean, x)).mean(axes))
 
 
 def _of_images(x):
-    """Returns the means of each image, (batch, channels), and the mean of the images' variances, (channels,).
+    """Returns the mean and the variance of each image, (batch, channels) each.
 
     The sums of an image are taken about one of its own pixels, the one in the middle. Of n values none is further than
     sqrt(n) deviations from their mean. So what is subtracted is at most n times what is left. For an image of 56x56
@@ -102,8 +102,7 @@ def _of_images(x):
     # Without the barrier, XLA would take the sums over all images as sums of their own, and read x for each of them.
     sums = lax.optimization_barrier((shifted.sum(axes), jnp.square(shifted).sum(axes)))
     first, second = (each / math.prod(x.shape[1:-1]) for each in sums)
-    # Two means, and not one of the difference: XLA would write the differences, and read them again.
-    return middle.reshape(first.shape) + first, second.mean(0) - jnp.square(first).mean(0)
+    return middle.reshape(first.shape) + first, second - jnp.square(first)
 
 
 def _about(x, shift, epsilon):
@@ -126,11 +125,12 @@ def _join(means, within, average):
 
     Args:
         means: the means of equal parts of x, (parts, channels).
-        within: the mean of the variances of the parts, (channels,).
+        within: the variances of the parts, (parts, channels).
         average: the mean over the devices of a group.
     """
     mean = average(means.mean(0))
-    return mean, average(within + jnp.square(means - _broadcast(mean, means)).mean(0))
+    # One mean of a sum, and not two means: under jit each would be exchanged between the devices by itself.
+    return mean, average((within + jnp.square(means - _broadcast(mean, means))).mean(0))
 
 
 _batch_norm = jax.custom_jvp(_forward, nondiff_argnums=(4, 5, 6))

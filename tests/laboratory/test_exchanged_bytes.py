@@ -6,6 +6,7 @@ import gzip
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import pytest
 
 from jaxcnn.assembly import assemble
@@ -17,6 +18,7 @@ from jaxcnn.laboratory.dry_run import compile_step, data_or_stand_in
 from jaxcnn.laboratory.program import Program
 from jaxcnn.laboratory.scaling import step_of
 from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.norm import batch_norm
 from jaxcnn.recipes import load_config
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -104,6 +106,17 @@ def test_gpus_and_tpus_exchange_the_same_in_bfloat16(name, platform, devices):
     assert program.devices == devices
 
 
+@pytest.mark.parametrize("backend", ["cpu", "gpu"])
+def test_devices_exchange_two_sums_of_each_channel_for_its_statistics(backend):
+    mesh = DataParallel.over(jax.devices()[:8]).mesh
+    by_image = jax.NamedSharding(mesh, jax.P(mesh.axis_names))
+    x = jax.ShapeDtypeStruct((16, 8, 8, 32), jnp.float32, sharding=by_image)
+    vector = jax.ShapeDtypeStruct((32,), jnp.float32, sharding=jax.NamedSharding(mesh, jax.P()))
+    with rules_of(backend):
+        step = jax.jit(functools.partial(batch_norm, epsilon=1e-5)).lower(x, vector, vector).compile()
+    assert exchanged(Program.of(step)) == 2 * 4 * 32
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("package", "topology", "devices"),
@@ -129,7 +142,9 @@ def test_resnet50_exchanges_the_same_bytes_over_any_number_of_devices(package, t
     gradient = statistics + (size_of(state.params) - statistics) // 2
     # Sums that are equal, of the biases of a projection and of the norm that it is added to, TPUs' compiler sums once.
     shared = 4 * (256 + 512 + 1024 + 2048) if topology.startswith("v5e") else 0
-    expected = gradient + statistics + LOSS_AND_ERRORS - shared
+    # The variance once more, in the branch for a guess that is far off, which counts because it moves most.
+    again = statistics // 2 if topology.startswith("v5e") else 0
+    expected = gradient + statistics + again + LOSS_AND_ERRORS - shared
     assert exchanged(program) == (0 if devices == 1 else expected)
 
 
