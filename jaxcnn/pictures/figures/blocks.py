@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from jaxcnn.pictures.figures.diagram import Node, branches, join_of, size_of, trace
 from jaxcnn.pictures.figures.material import Material
-from jaxcnn.pictures.figures.style import DARK, INK, LIGHT, PALE, SMALL, new_figure
+from jaxcnn.pictures.figures.style import INK, LIGHT, PALE, SMALL, new_figure
 from jaxcnn.pictures.figures.traced import block
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def _draw_box(axis: "Axes", node: Node, x: float, top: float, width: float) -> N
             ha="center",
             va="center",
             fontsize=SMALL if last or number else SMALL + 1,
-            color=DARK if last else INK,
+            color=INK,
             style="italic" if last else "normal",
             zorder=3,
         )

@@ -64,7 +64,7 @@ def draw_crops(material: Material) -> "Figure":
         others.imshow(views[number + mirrored])
     for axis in rows.flat:
         _without_marks(axis)
-    for axis, text in zip(rows[:, 0], ("window", "crop", "mirrored first"), strict=True):
+    for axis, text in zip(rows[:, 0], ("window", "cut", "mirrored, cut"), strict=True):
         axis.set_ylabel(text, fontsize=SMALL)
     return figure
 

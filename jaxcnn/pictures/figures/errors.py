@@ -1,5 +1,6 @@
 """Top-5 error over the years of ILSVRC, beside SIFT with Fisher vectors."""
 
+import re
 from typing import TYPE_CHECKING
 
 from jaxcnn.pictures.figures.entries import entries
@@ -58,22 +59,17 @@ def draw_errors(material: Material) -> "Figure":
     shown = methods.bar(
         range(len(names)),
         [material.baselines[name][5] for name in names],
-        color=[LIGHT, LIGHT, DARK],
+        color=[DARK if "network" in name else LIGHT for name in names],
         edgecolor=INK,
         width=0.6,
     )
     methods.bar_label(shown, [f"{material.baselines[name][5]:.1f} %" for name in names], padding=3)
     methods.set_xticks(range(len(names)), [_wrapped(name) for name in names], fontsize=SMALL)
     methods.set_title("the test set of 2010")
-    figure.supxlabel(f"left: official results of whole entries; right: {material.baselines_source}", fontsize=SMALL - 1)
+    figure.supxlabel(f"left: official results of whole entries; right: {material.baselines_source}", fontsize=SMALL)
     return figure
 
 
 def _wrapped(name: str) -> str:
     """Returns a name with a line for each word, and no line that is a plus sign alone."""
-    return (
-        name.replace(" + ", " +\N{NO-BREAK SPACE}")
-        .replace(" ", "\n")
-        .replace("\n+", " +\n")
-        .replace("\N{NO-BREAK SPACE}", "")
-    )
+    return re.sub(r" (?!\+)", "\n", name)

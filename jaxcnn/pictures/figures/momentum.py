@@ -25,7 +25,7 @@ STEPS = 60
 
 def loss(place: jax.Array) -> jax.Array:
     """Returns half of the sum of curvature times square, for a place (..., 2)."""
-    return 0.5 * jnp.sum(jnp.asarray(CURVATURES, place.dtype) * place**2, -1)
+    return 0.5 * (place**2 @ jnp.asarray(CURVATURES, place.dtype))
 
 
 def path(momentum: float) -> np.ndarray:
@@ -50,7 +50,7 @@ def draw_momentum(material: Material) -> "Figure":
     figure = new_figure(f"Momentum on a ravine: SGD at a learning rate of {RATE:g}")
     plane, curve = figure.subplots(2, 1, height_ratios=(1.3, 1))
     x, y = np.meshgrid(np.linspace(-11, 5, 160), np.linspace(-1.35, 1.35, 120))
-    heights = 0.5 * (CURVATURES[0] * x**2 + CURVATURES[1] * y**2)
+    heights = np.asarray(loss(jnp.stack([jnp.asarray(x), jnp.asarray(y)], -1)))
     plane.contour(x, y, heights, levels=[0.05, 0.25, 0.8, 2, 4, 7, 11, 16], colors=GREY, linewidths=0.8)
     for momentum, colour, marker in ((0.0, LIGHT, "s"), (0.9, DARK, "o")):
         visited = path(momentum)

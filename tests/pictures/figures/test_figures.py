@@ -1,6 +1,7 @@
 """The numbers that the lecture's figures draw, and how the files are written."""
 
 import importlib.util
+import sys
 import xml.etree.ElementTree
 
 import numpy as np
@@ -194,3 +195,12 @@ def test_the_command_lists_and_refuses(tmp_path, capsys):
         assert "give another --out" in capsys.readouterr().err
     with pytest.raises(UserError, match="there is no figure"):
         check_names(["no"])
+
+
+def test_nothing_is_drawn_without_matplotlib(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main(["figures", "depth", "--out", str(tmp_path / "new")]) == 2
+    assert capsys.readouterr().err == (
+        "error: drawing needs matplotlib, which is not installed: install the extra plot\n"
+    )
+    assert not (tmp_path / "new").exists()
