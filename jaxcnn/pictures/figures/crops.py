@@ -35,9 +35,8 @@ def draw_crops(material: Material) -> "Figure":
     scaled = with_short_side(material.photograph, SHORT, "bilinear")
     views = cut_views(material.photograph, TenCrop(size=SIZE, short_sides=(SHORT,)))
     figure = new_figure("Crops of 224 out of 256: ten views of one image in evaluation")
-    halves = figure.add_gridspec(1, 2, width_ratios=(1, 2))
-    left, right = figure.add_subfigure(halves[0]), figure.add_subfigure(halves[1])
-    axis = left.subplots()
+    grid = figure.add_gridspec(3, 1 + len(NAMES), width_ratios=(2.8, *[1] * len(NAMES)))
+    axis = figure.add_subplot(grid[:, 0])
     axis.imshow(scaled)
     top, start = center_box(*scaled.shape[:2], SHORT)
     _outline(axis, (start, top), SHORT)
@@ -52,7 +51,7 @@ def draw_crops(material: Material) -> "Figure":
     note = f"outlined: the centre square of {square_size}.\n\nTraining draws the window:\n{training}"
     axis.set_xlabel(note + (material.credit and f"\n\n{material.credit}"), fontsize=SMALL, loc="left")
     square, mirrored = centre(material.photograph), len(NAMES)
-    rows = right.subplots(3, mirrored)
+    rows = np.array([[figure.add_subplot(grid[i, 1 + j]) for j in range(mirrored)] for i in range(3)])
     for number, (row, column) in enumerate(corners()):
         windows, crops, others = rows[:, number]
         veiled = square // 3 + 170

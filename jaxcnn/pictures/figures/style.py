@@ -48,6 +48,12 @@ def new_figure(title: str) -> "Figure":
 
 def save(figure: "Figure", path: Path) -> None:
     """Writes a figure in the format that the file's name says, without the date, and closes it."""
+    # The layout is solved anew for each figure, and may end in another last bit, which names in an SVG are made of.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axis in figure.axes:
+        left, bottom, width, height = (round(number, 6) for number in axis.get_position(original=True).bounds)
+        axis.set_position((left, bottom, width, height))
     metadata = {"Date": None} if path.suffix == ".svg" else None
     figure.savefig(path, dpi=120, metadata=metadata)
     import_pyplot().close(figure)
