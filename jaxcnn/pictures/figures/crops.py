@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from jaxcnn.config import CenterCrop, TenCrop
-from jaxcnn.data.crop import center_box, cut, with_short_side
+from jaxcnn.data.crop import CropError, center_box, cut, with_short_side
 from jaxcnn.data.views import cut_views
+from jaxcnn.errors import UserError
 from jaxcnn.pictures.figures.material import Material
 from jaxcnn.pictures.figures.style import INK, SMALL, new_figure
 
@@ -31,8 +32,15 @@ def corners() -> np.ndarray:
 
 
 def draw_crops(material: Material) -> "Figure":
-    """Draws where the ten crops of the evaluation lie in the material's photograph, and the crops themselves."""
-    scaled = with_short_side(material.photograph, SHORT, "bilinear")
+    """Draws where the ten crops of the evaluation lie in the material's photograph, and the crops themselves.
+
+    Raises:
+        UserError: the photograph is too elongated to be scaled, or matplotlib is not installed.
+    """
+    try:
+        scaled = with_short_side(material.photograph, SHORT, "bilinear")
+    except CropError as error:
+        raise UserError(f"the photograph {error}: give another") from None
     views = cut_views(material.photograph, TenCrop(size=SIZE, short_sides=(SHORT,)))
     figure = new_figure("Crops of 224 out of 256: ten views of one image in evaluation")
     grid = figure.add_gridspec(3, 1 + len(NAMES), width_ratios=(2.8, *[1] * len(NAMES)))

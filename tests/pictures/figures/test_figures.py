@@ -197,6 +197,13 @@ def test_the_command_lists_and_refuses(tmp_path, capsys):
         check_names(["no"])
 
 
+def test_a_sliver_is_no_photograph_to_crop(tmp_path, capsys):
+    pytest.importorskip("matplotlib")
+    Image.new("RGB", (60_000, 2)).save(tmp_path / "sliver.png")
+    assert main(["figures", "crops", "--out", str(tmp_path), "--photograph", str(tmp_path / "sliver.png")]) == 2
+    assert capsys.readouterr().err.startswith("error: the photograph ")
+
+
 def test_nothing_is_drawn_without_matplotlib(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["figures", "depth", "--out", str(tmp_path / "new")]) == 2
