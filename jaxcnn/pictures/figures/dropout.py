@@ -46,7 +46,8 @@ def draw_dropout(material: Material) -> "Figure":
         _draw_units(axis, factors(step))
         axis.set_title(title)
     note = (
-        "the number in a unit is the factor of its output: 0 where it is dropped, 1 / (1 \N{MINUS SIGN} rate) where not"
+        "in a unit stands the factor of its output: training drops hidden units (0), "
+        f"and scales those that stay by 1 / (1 \N{MINUS SIGN} rate) = {1 / (1 - RATE):g}"
     )
     figure.supxlabel(note, fontsize=SMALL + 1)
     return figure
