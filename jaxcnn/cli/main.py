@@ -32,6 +32,7 @@ COMMANDS = {
     "baseline": "what came before: SIFT with Fisher vectors, sparse coding",
     "detect": "find objects in images: R-CNN, and the sliding window",
     "models": "list the networks: size, cost, published errors",
+    "figures": "draw the lecture's figures, as SVG and PNG",
     "recipes": "list the recipes that come with this package",
     "convert": "write pretrained weights of a model under our names",
     "export": "write a trained network as a file for other programs",

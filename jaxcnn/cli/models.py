@@ -11,7 +11,7 @@ import rich.table
 import tyro
 
 from jaxcnn.cli.shared import console
-from jaxcnn.pictures.networks import plot_networks
+from jaxcnn.pictures.networks import plot_error_against_cost
 from jaxcnn.tables.networks import Row, describe_matching
 
 
@@ -22,7 +22,7 @@ class Arguments:
     pattern: tyro.conf.Positional[str] = "*"
     """A shell pattern of names."""
     plot: Path | None = None
-    """A folder to draw to: error_against_cost.png of these networks, and depth.png of ILSVRC's winners."""
+    """A folder to draw error_against_cost.png of these networks to."""
 
 
 def main(arguments: list[str]) -> int:
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     rows = describe_matching(chosen.pattern)
     print_table(rows)
     if chosen.plot:
-        plot_networks(rows, chosen.plot)
+        plot_error_against_cost(rows, chosen.plot / "error_against_cost.png")
     return 0
 
 

@@ -103,21 +103,30 @@ def xla(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     )
 
 
+def patches(images: Images, shape: ConvShape) -> Float[Array, "positions values"]:
+    """Returns the values under the kernel at each of its positions: (batch * out_height * out_width, taps * channels).
+
+    They are in the order of the kernel's own, so that the product of a row with ``kernel.reshape(-1, features)`` is one
+    output, where all channels are one group.
+    """
+    pixels = [padded[:, rows, columns] for padded in [_pad(images, shape)] for rows, columns in _taps(shape)]
+    gathered = jnp.concatenate(pixels, axis=-1) if len(pixels) > 1 else pixels[0]
+    return gathered.reshape(-1, shape.taps * shape.images[3])
+
+
 def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Gathers patches and multiplies them by the kernel, in one matrix product a group.
 
     This is the lecture's convolution as a matrix multiplication. A 1x1 kernel needs no patches.
     """
-    pixels = [images[:, rows, columns] for images in [_pad(images, shape)] for rows, columns in _taps(shape)]
     group_channels, features = shape.kernel[2:]
     if shape.groups == 1:
-        patches = jnp.concatenate(pixels, axis=-1) if len(pixels) > 1 else pixels[0]
-        product = patches.reshape(-1, shape.taps * group_channels) @ kernel.reshape(-1, features)
-        return product.reshape(shape.outputs)
+        return (patches(images, shape) @ kernel.reshape(-1, features)).reshape(shape.outputs)
+    pixels = [images[:, rows, columns] for images in [_pad(images, shape)] for rows, columns in _taps(shape)]
     grouped = [each.reshape(-1, shape.groups, group_channels) for each in pixels]
-    patches = jnp.concatenate(grouped, axis=-1)
+    gathered = jnp.concatenate(grouped, axis=-1)
     matrices = kernel.reshape(-1, shape.groups, features // shape.groups)
-    return jnp.einsum("pgk,kgf->pgf", patches, matrices).reshape(shape.outputs)
+    return jnp.einsum("pgk,kgf->pgf", gathered, matrices).reshape(shape.outputs)
 
 
 def shift(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
