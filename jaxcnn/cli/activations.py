@@ -10,12 +10,11 @@ code is 0.
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from jaxcnn import loading
-from jaxcnn.cli.shared import Foreign, print_layers
+from jaxcnn.cli.shared import WhichWeights, print_layers
 from jaxcnn.explanations.maximization import JITTER, LEARNING_RATE, STEPS, preferred_images
 from jaxcnn.features.extraction import layers
 from jaxcnn.features.layers import LAST_MAP, LOGITS
@@ -30,13 +29,7 @@ class Arguments:
 
     model: str = "runs/lenet_digits"
     """A run folder, or a model's name."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
-    foreign: Annotated[Foreign, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Foreign)
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
-    weights_of: Literal["raw", "ema"] = "raw"
-    """A run's parameters themselves, or their moving average."""
+    which: Annotated[WhichWeights, tyro.conf.arg(name="")] = dataclasses.field(default_factory=WhichWeights)
     layer: str = LAST_MAP
     """The name of the layer; "list" prints all layers and draws nothing."""
     units: tuple[int, ...] = (0, 1, 2, 3)
@@ -57,11 +50,7 @@ def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, prog="jaxcnn activations", args=arguments)
     check_ending(chosen.out)
-    network = loading.load(
-        *(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of),
-        ignore=chosen.foreign.ignore,
-        class_names=loading.read_names(chosen.foreign.class_names),
-    )
+    network = chosen.which.load(chosen.model)
     if chosen.layer == "list":
         print_layers(layers(network))
         return 0

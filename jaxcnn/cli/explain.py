@@ -12,12 +12,11 @@ shows, or as one sheet in PNG. The exit code is 0; 75 where SIGTERM or SIGINT st
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
-from jaxcnn import loading
-from jaxcnn.cli.shared import Foreign, print_layers
+from jaxcnn.cli.shared import WhichWeights, print_layers
 from jaxcnn.config import DataConfig
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
@@ -39,13 +38,7 @@ class Arguments:
     asked: Annotated[Asked, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Asked)
     model: str = "runs/lenet_digits"
     """A run folder, or a model's name."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
-    foreign: Annotated[Foreign, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Foreign)
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
-    weights_of: Literal["raw", "ema"] = "raw"
-    """A run's parameters themselves, or their moving average."""
+    which: Annotated[WhichWeights, tyro.conf.arg(name="")] = dataclasses.field(default_factory=WhichWeights)
     neighbours_of: Annotated[str | None, tyro.conf.arg(metavar="DATA_SET")] = None
     """The data set whose training images are looked through for the nearest ones, as digits or folder:PATH."""
     data_dir: str | None = None
@@ -63,11 +56,7 @@ def main(arguments: list[str]) -> int:
     check_ending(chosen.out)
     if chosen.features is not None and chosen.neighbours_of is None:
         raise UserError("--features keeps the features of a data set: name it with --neighbours-of")
-    network = loading.load(
-        *(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of),
-        ignore=chosen.foreign.ignore,
-        class_names=loading.read_names(chosen.foreign.class_names),
-    )
+    network = chosen.which.load(chosen.model)
     if chosen.asked.layers == ("list",):
         print_layers(map_layers(network))
         return 0

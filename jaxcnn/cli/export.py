@@ -16,8 +16,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from jaxcnn import loading
-from jaxcnn.cli.shared import Foreign
+from jaxcnn.cli.shared import WhichWeights
 from jaxcnn.errors import UserError, writing
 from jaxcnn.export.stablehlo import Platform, export_stablehlo
 from jaxcnn.export.weights import Names, export_weights
@@ -37,13 +36,7 @@ class Arguments:
     """Weights alone (safetensors, or pth for torch.load), or a program with its weights (stablehlo)."""
     out: Path | None = None
     """The file to write; by default one named after the network and the format, in the current folder."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
-    foreign: Annotated[Foreign, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Foreign)
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
-    weights_of: Literal["raw", "ema"] = "raw"
-    """A run's parameters themselves, or their moving average."""
+    which: Annotated[WhichWeights, tyro.conf.arg(name="")] = dataclasses.field(default_factory=WhichWeights)
     names: Names = "torchvision"
     """For weights, whose names and layouts the tensors have; jaxcnn's are those of its own variables."""
     pixels: bool = True
@@ -59,11 +52,7 @@ def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, prog="jaxcnn export", args=arguments)
     write = _writer(chosen)
-    network = loading.load(
-        *(chosen.network, chosen.weights, chosen.checkpoint, chosen.weights_of),
-        ignore=chosen.foreign.ignore,
-        class_names=loading.read_names(chosen.foreign.class_names),
-    )
+    network = chosen.which.load(chosen.network)
     if network.origin is None or not network.variables:
         raise UserError(f"{chosen.network} is a program already: export the run or the model that it was made of")
     out = expanded(chosen.out or f"{network.origin.model}.{chosen.format}")

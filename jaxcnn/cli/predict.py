@@ -11,14 +11,13 @@ read; the others are named all the same.
 import dataclasses
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import rich.table
 import rich.text
 import tyro
 
-from jaxcnn import loading
-from jaxcnn.cli.shared import Foreign, console
+from jaxcnn.cli.shared import WhichWeights, console
 from jaxcnn.errors import EXIT_USER_ERROR, UserError
 from jaxcnn.text import escaped
 
@@ -31,13 +30,7 @@ class Arguments:
     """The image files: JPEG, PNG and others."""
     model: str = "runs/lenet_digits"
     """A run folder, a model's name, or a file that `jaxcnn export` wrote as a program (.stablehlo)."""
-    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
-    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
-    foreign: Annotated[Foreign, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Foreign)
-    checkpoint: Literal["latest", "best"] = "latest"
-    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
-    weights_of: Literal["raw", "ema"] = "raw"
-    """A run's parameters themselves, or their moving average."""
+    which: Annotated[WhichWeights, tyro.conf.arg(name="")] = dataclasses.field(default_factory=WhichWeights)
     top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
     """The number of classes to name; all of them where there are fewer."""
     upright: bool = True
@@ -54,12 +47,7 @@ def main(arguments: list[str]) -> int:
     chosen = tyro.cli(Arguments, prog="jaxcnn predict", args=arguments)
     if not chosen.images:
         raise UserError("no image file is given: name at least one, as in `jaxcnn predict PHOTO.jpg`")
-    foreign = chosen.foreign
-    network = loading.load(
-        *(chosen.model, chosen.weights, chosen.checkpoint, chosen.weights_of),
-        ignore=foreign.ignore,
-        class_names=loading.read_names(foreign.class_names),
-    )
+    network = chosen.which.load(chosen.model)
     if chosen.max_pixels is not None:
         data = dataclasses.replace(network.data, max_pixels=chosen.max_pixels)
         network = dataclasses.replace(network, data=data)

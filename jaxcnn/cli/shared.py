@@ -16,6 +16,7 @@ from jaxcnn.recipes import Recipe, load_recipe
 
 if TYPE_CHECKING:
     from jaxcnn.features.layers import Layer
+    from jaxcnn.trained import Trained
 
 Source = TypeVar("Source")
 Chosen = TypeVar("Chosen")
@@ -39,6 +40,33 @@ class Foreign(Ignoring):
 
     class_names: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
     """A file with the name of each class on a line, in the order of the logits; by default those that are known."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WhichWeights:
+    """With which weights a command loads its one network."""
+
+    weights: Annotated[str | None, tyro.conf.arg(metavar="SOURCE")] = None
+    """The weights of a model: a file (.pth, .safetensors), or torchvision[/NAME], timm[/NAME] or lite0 to lite2."""
+    foreign: Annotated[Foreign, tyro.conf.arg(name="")] = dataclasses.field(default_factory=Foreign)
+    checkpoint: Literal["latest", "best"] = "latest"
+    """Which of a run's checkpoints to take; the best has the lowest error of the weights asked for."""
+    weights_of: Literal["raw", "ema"] = "raw"
+    """A run's parameters themselves, or their moving average."""
+
+    def load(self, name: str) -> "Trained":
+        """Returns the network of a name: see `jaxcnn.load`.
+
+        Raises:
+            UserError: as `jaxcnn.load`, or the file of the class names cannot be read.
+        """
+        from jaxcnn import loading  # the commands that train or prepare data start without it
+
+        return loading.load(
+            *(name, self.weights, self.checkpoint, self.weights_of),
+            ignore=self.foreign.ignore,
+            class_names=loading.read_names(self.foreign.class_names),
+        )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,3 +85,18 @@ def data_uri(image: np.ndarray, *, exact: bool = False) -> str:
         picture.save(file, "JPEG", quality=_QUALITY)
     kind = "png" if as_png else "jpeg"
     return f"data:image/{kind};base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def picture(image: np.ndarray, alt: str, side: int = 0) -> Markup:
+    """Returns an element that shows a picture.
+
+    Args:
+        image: the pixels, as `data_uri` takes them.
+        alt: what it shows, for those who do not see it.
+        side: the width, in CSS pixels, that smaller pictures are enlarged to; one with an opacity stays as it is.
+    """
+    height, width = image.shape[:2]
+    has_opacity = image.shape[-1] == 4
+    shown = width if has_opacity else max(width, side)
+    kind = "pixels" if has_opacity or width < side else None
+    return tag("img", src=data_uri(image), alt=alt, width=shown, height=round(height * shown / width), class_=kind)

@@ -19,7 +19,7 @@ def framed(
 
     Args:
         name: what the page is about, its heading.
-        kind: what the page is, which is said behind the name in its title.
+        kind: what the page is, such as "jaxcnn report"; its title has it after the name.
         parts: the parts of the page.
         script: the page's only script.
         data: what that script reads.

@@ -8,7 +8,7 @@ import numpy as np
 
 from jaxcnn.errors import UserError, writing
 from jaxcnn.paths import replace_whole
-from jaxcnn.pictures.embedded import Markup, data_uri, joined, tag
+from jaxcnn.pictures.embedded import Markup, joined, picture, tag
 from jaxcnn.pictures.frame import framed
 from jaxcnn.pictures.sheet import Row, sheet
 
@@ -17,7 +17,7 @@ _SIDE = 224
 
 
 class Picture(NamedTuple):
-    """A picture, and what is said below it."""
+    """A picture with its caption."""
 
     pixels: np.ndarray
     """The picture, uint8 (height, width, 1, 3 or 4)."""
@@ -63,7 +63,7 @@ def write_sections(path: Path, name: str, kind: str, sections: Sequence[Section]
     Args:
         path: the file.
         name: what the sections are about.
-        kind: what a page is, which is said behind the name in its title.
+        kind: what a page is, such as "jaxcnn explain"; its title has it after the name.
         sections: the sections.
         lead: what comes before them.
 
@@ -84,14 +84,7 @@ def write_sections(path: Path, name: str, kind: str, sections: Sequence[Section]
 
 def _drawn(section: Section) -> Markup:
     figures = [
-        tag("figure", _image(each.pixels, f"{section.title}: {each.caption}"), tag("figcaption", each.caption))
+        tag("figure", picture(each.pixels, f"{section.title}: {each.caption}", _SIDE), tag("figcaption", each.caption))
         for each in section.pictures
     ]
     return joined(tag("p", section.note), tag("div", *figures, class_="explained"))
-
-
-def _image(pixels: np.ndarray, alt: str) -> Markup:
-    height, width = pixels.shape[:2]
-    shown = width if pixels.shape[-1] == 4 else max(width, _SIDE)
-    kind = "pixels" if width < _SIDE or pixels.shape[-1] == 4 else None
-    return tag("img", src=data_uri(pixels), alt=alt, width=shown, height=round(height * shown / width), class_=kind)

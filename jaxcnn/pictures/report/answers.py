@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from jaxcnn.evaluation.details import Details
-from jaxcnn.pictures.embedded import Markup, data_uri, joined, tag
+from jaxcnn.pictures.embedded import Markup, data_uri, joined, picture, tag
 from jaxcnn.pictures.filters import Filters
 from jaxcnn.pictures.preview import Column
 from jaxcnn.pictures.report.seen import Mistake
@@ -87,7 +87,7 @@ def confusion(details: Details, name: str) -> Markup:
         f"{details.classes[0].name} to {details.classes[-1].name}. A cell is {which} by {which}; the darker or "
         "brighter, the more mistakes (by their logarithm)."
     )
-    picture = tag("img", src=data_uri(_picture(cells)), alt=alt, class_="matrix")
+    matrix = tag("img", src=data_uri(_picture(cells)), alt=alt, class_="matrix")
     chosen = f"class-{name}"
     options = (tag("option", each.name, value=label) for label, each in enumerate(details.classes))
     look_up = tag(
@@ -96,7 +96,7 @@ def confusion(details: Details, name: str) -> Markup:
         tag("div", id=f"{chosen}-found", role="status"),
         class_="look-up",
     )
-    return joined(tag("figure", picture, tag("figcaption", caption)), _pairs(details), look_up)
+    return joined(tag("figure", matrix, tag("figcaption", caption)), _pairs(details), look_up)
 
 
 def _in_full(details: Details) -> Markup:
@@ -137,11 +137,11 @@ def _blocks(confusion: np.ndarray) -> np.ndarray:
 
 def _picture(cells: np.ndarray) -> np.ndarray:
     strength = np.log1p(cells) / max(np.log1p(cells.max()), 1)
-    picture = np.empty((*cells.shape, 4), np.uint8)
-    picture[..., :3] = _INK
-    picture[..., 3] = np.rint(255 * np.where(cells > 0, 0.45 + 0.55 * strength, 0))
+    pixels = np.empty((*cells.shape, 4), np.uint8)
+    pixels[..., :3] = _INK
+    pixels[..., 3] = np.rint(255 * np.where(cells > 0, 0.45 + 0.55 * strength, 0))
     scale = max(1, round(_SIDE / len(cells)))
-    return picture.repeat(scale, 0).repeat(scale, 1)
+    return pixels.repeat(scale, 0).repeat(scale, 1)
 
 
 def _pairs(details: Details) -> Markup:
@@ -156,13 +156,6 @@ def _pairs(details: Details) -> Markup:
     return scrolling("Confused pairs", tag("table", caption, tag("thead", head), tag("tbody", *rows)), tall=True)
 
 
-def _image(pixels: np.ndarray, alt: str, side: int = _SHOWN_SIDE) -> Markup:
-    shown = max(pixels.shape[1], side)
-    kind = "pixels" if pixels.shape[1] < side else None
-    height = round(shown * pixels.shape[0] / pixels.shape[1])
-    return tag("img", src=data_uri(pixels), alt=alt, width=shown, height=height, class_=kind)
-
-
 def _without_folders(name: str) -> str:
     """Returns the name of an image, in which absolute paths of files are cut to the files' own names."""
     return re.sub(r"(?<!\S)/\S*/", "", name)
@@ -175,7 +168,7 @@ def mistakes(found: Sequence[Mistake]) -> Markup:
     figures = [
         tag(
             "figure",
-            _image(each.pixels, f"image {each.name}"),
+            picture(each.pixels, f"image {each.name}", _SHOWN_SIDE),
             tag(
                 "figcaption",
                 *("answer ", tag("b", each.answer), f" {100 * each.probability:.1f}\u00a0%", tag("br")),
@@ -195,8 +188,7 @@ def filters(found: Filters) -> Markup:
         f"{found.layer}: {drawn}{count} filters of {height}x{width} over {channels} "
         f"channel{'s' if channels > 1 else ''}; grey is 0, and each is scaled by its own largest weight."
     )
-    image = tag("img", src=data_uri(found.picture), alt=caption, width=found.picture.shape[1], class_="pixels")
-    return tag("figure", image, tag("figcaption", caption))
+    return tag("figure", picture(found.picture, caption), tag("figcaption", caption))
 
 
 def samples(columns: Sequence[Column]) -> Markup:
@@ -205,7 +197,10 @@ def samples(columns: Sequence[Column]) -> Markup:
     rows = [
         tag(
             "tr",
-            *(tag("td", _image(each.images[row], each.title), tag("small", each.captions[row])) for each in columns),
+            *(
+                tag("td", picture(each.images[row], each.title, _SHOWN_SIDE), tag("small", each.captions[row]))
+                for each in columns
+            ),
         )
         for row in range(len(columns[0].images))
     ]
