@@ -20,7 +20,7 @@ from jaxcnn.data.fingerprint import Fingerprint, difference
 from jaxcnn.devices.processes import gather, is_writer
 from jaxcnn.errors import MachineError, UserError, writing
 from jaxcnn.ops.lowering_rules import followed, following, read_rules, rules_text
-from jaxcnn.ops.rules import Rules, built_in
+from jaxcnn.ops.rules import Rules, earlier
 from jaxcnn.paths import replace_whole
 from jaxcnn.processor import this_processor
 from jaxcnn.recipes import CONFIG_FILE
@@ -31,8 +31,6 @@ DATA_FILE = "data.json"
 """The file of such a folder that holds the fingerprints of the splits that the work is done on."""
 LOWERINGS_FILE = "lowerings.json"
 """The file of such a folder that holds the rules by which the lowering ``auto`` chooses since the work began."""
-_RULES_BEFORE = 512
-"""The vectors' bits of the rules that every machine followed before folders held them."""
 PLACE = frozenset({"data.name", "data.data_dir"})
 """The options that say where the data set lies: they may change where its files are the same."""
 OTHER_FOLDER = "choose another --workdir"
@@ -270,7 +268,7 @@ def kept_rules(folder: Path) -> Rules | None:
     """
     if (folder / LOWERINGS_FILE).is_file():
         return read_kept(folder / LOWERINGS_FILE, read_rules)[1]
-    return built_in(_RULES_BEFORE) if (folder / CONFIG_FILE).is_file() else None
+    return earlier() if (folder / CONFIG_FILE).is_file() else None
 
 
 def kept_fingerprints(folder: Path) -> dict[str, Fingerprint]:

@@ -10,7 +10,7 @@ from jaxcnn.config import ConfigError, DataConfig, option_group
 from jaxcnn.data.fingerprint import Fingerprint, Part
 from jaxcnn.errors import MachineError, UserError
 from jaxcnn.ops.lowering_rules import followed, following
-from jaxcnn.ops.rules import KINDS, Rules, Trees, built_in
+from jaxcnn.ops.rules import KINDS, Rules, Trees, earlier
 from jaxcnn.work_folder import WorkFolder, by_writer, kept_rules
 
 
@@ -129,7 +129,7 @@ def test_work_goes_on_with_the_rules_of_lowering_that_it_began_with(tmp_path):
     assert kept_rules(tmp_path / "before") == before
     assert kept_rules(tmp_path / "nowhere") is None
     (tmp_path / "tuned" / "lowerings.json").unlink()  # as in a folder of an earlier release
-    assert rules_inside(tmp_path / "tuned") == built_in(512)
+    assert rules_inside(tmp_path / "tuned") == earlier()
     assert followed() == before
 
 

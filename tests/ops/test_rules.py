@@ -1,5 +1,6 @@
 """The tables of rules that ``auto`` follows."""
 
+import hashlib
 import json
 import logging
 
@@ -9,7 +10,19 @@ from hypothesis import strategies as st
 
 from jaxcnn.ops.lowering_rules import automatic, followed, following, read_rules, rules_text, tuned_file
 from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
-from jaxcnn.ops.rules import BUILT_IN, DIRECTIONS, KINDS, MEASURES, Rules, Split, Trees, built_in, kind_of, words
+from jaxcnn.ops.rules import (
+    BUILT_IN,
+    DIRECTIONS,
+    KINDS,
+    MEASURES,
+    Rules,
+    Split,
+    Trees,
+    built_in,
+    earlier,
+    kind_of,
+    words,
+)
 from jaxcnn.processor import this_processor
 
 
@@ -71,6 +84,22 @@ def test_every_processor_has_a_table(bits):
     assert rules in [built_in(width) for width in BUILT_IN]
     for shape in (conv(56, 64, 3), conv(56, 96, 7, 96, groups=96)):
         assert set(rules.choose(shape)) <= set(LOWERINGS)
+
+
+@pytest.mark.parametrize("bits", BUILT_IN)
+def test_gradients_of_large_dense_convolutions_are_what_was_measured_to_be_quick(bits):
+    rules = built_in(bits)
+    for height, channels in ((224, 64), (112, 128), (56, 256), (28, 512), (14, 512)):  # VGG-16's
+        assert rules.choose(conv(height, channels, 3, channels)).weight_gradient == "gemm"
+        input_gradient = rules.choose(conv(height, channels, 3, channels)).input_gradient
+        assert input_gradient == ("xla" if channels < 512 else "gemm") or (bits, height) == (256, 28)
+
+
+def test_the_rules_of_earlier_folders_never_change():
+    table = json.dumps(earlier().to_json(), sort_keys=True)
+    assert (
+        hashlib.sha256(table.encode()).hexdigest() == "897fcdc03e2a519495afb1e14b3ed3542a88746c6321df696b56eb2957a5cf65"
+    )
 
 
 @pytest.mark.parametrize(
