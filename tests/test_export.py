@@ -14,8 +14,9 @@ import jaxcnn
 from jaxcnn.errors import UserError
 from jaxcnn.models.registry import get_variant
 from jaxcnn.ops.conv import conv2d
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowering_rules import choose
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.ops.lowerings import LOWERINGS
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
 from jaxcnn.ops.window import resolve_padding, sizes, subsample
 from tests.small_network import Small

@@ -13,9 +13,10 @@ from jax.extend.core import Jaxpr, jaxprs_in_params
 from jaxcnn.benchmarks.rounds import Ratio, Rounds
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.models.registry import create_model, get_variant
-from jaxcnn.ops.conv import input_gradient, weight_gradient
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowering_rules import TunedLowerings, automatic
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
+from jaxcnn.ops.lowerings import LOWERINGS, LoweringName, input_gradient, weight_gradient
+from jaxcnn.ops.rows import has_rows
 from jaxcnn.ops.rules import DIRECTIONS, Direction, Kind, Lowerings, kind_of
 from jaxcnn.ops.window import sizes
 
@@ -110,8 +111,13 @@ def candidates(shape: ConvShape, direction: Direction) -> list[LoweringName]:
             "dense": shape.groups,
             "toeplitz": shape.groups * (shape.images[2] + sum(shape.padding[1])) / shape.kernel[1],
         }.get(name, 0)
-        # Without groups, or with one tap, these are another lowering under a second name.
-        pointless = {"dense": shape.groups == 1, "toeplitz": shape.taps == 1, "shift": shape.taps == 1}.get(name, False)
+        # Without groups, or with one tap, these are another lowering under a second name, or can only be slower.
+        pointless = {
+            "dense": shape.groups == 1,
+            "toeplitz": shape.taps == 1,
+            "shift": shape.taps == 1,
+            "rows": shape.groups == 1 or not has_rows(shape),
+        }.get(name, False)
         # XLA's grouped weight gradient takes seconds on a CPU, and for some shapes it ends the process.
         hopeless = name == "xla" and direction == "weight_gradient" and shape.groups > 1 and chosen != "xla"
         if name == chosen or not (waste > MOST_ARITHMETIC.get(name, 0) or pointless or hopeless):

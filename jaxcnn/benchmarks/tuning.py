@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from jaxcnn.benchmarks.convolutions import Timing, time_convolution
-from jaxcnn.ops.lowerings import ConvShape, LoweringName
+from jaxcnn.ops.conv_shape import ConvShape
+from jaxcnn.ops.lowerings import LoweringName
 from jaxcnn.ops.rules import DIRECTIONS, KINDS, MEASURES, Kind, Rules, Split, Tree, Trees, kind_of, lowering_of, size_of
 
 _SPLIT = 0.1

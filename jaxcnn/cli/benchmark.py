@@ -53,7 +53,7 @@ from jaxcnn.laboratory.published import published_runs
 from jaxcnn.laboratory.roofline import step_bound
 from jaxcnn.laboratory.start import time_start
 from jaxcnn.models.registry import get_variant
-from jaxcnn.ops.lowerings import ConvShape
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.pictures.lowerings import plot_timings
 from jaxcnn.pictures.pyplot import import_pyplot
 from jaxcnn.recipes import load_config

@@ -12,25 +12,16 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.core import ShapedArray
 from jax.custom_derivatives import SymbolicZero
 
+from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs
 from jaxcnn.ops.linear import linear_map
 from jaxcnn.ops.lowering_rules import Lowering, choose, rules_backend
-from jaxcnn.ops.lowerings import (
-    LOWERINGS,
-    ConvShape,
-    Images,
-    Kernel,
-    LoweringName,
-    Outputs,
-    depthwise_shift_input_gradient,
-    xla,
-)
+from jaxcnn.ops.lowerings import LOWERINGS, LoweringName, input_gradient, weight_gradient, xla
 from jaxcnn.ops.rules import Lowerings
 from jaxcnn.ops.sharding import vary_alike
 from jaxcnn.ops.symbolic import at_most, is_symbolic
-from jaxcnn.ops.window import Padding, Pair, Sizes, resolve_padding, sizes
+from jaxcnn.ops.window import Padding, Pair, resolve_padding, sizes
 
 
 def conv2d(
@@ -105,7 +96,7 @@ def _product(first: jax.Array, second: jax.Array, of: Role, shape: ConvShape, lo
         case "images":
             return input_gradient(first, second, shape, lowerings.input_gradient)
         case "kernel":
-            return weight_gradient(first, second, shape, lowerings.weight_gradient)
+            return _kernel_gradient(first, second, shape, lowerings.weight_gradient)
 
 
 def _differentiate(of: Role, shape: ConvShape, lowerings: Lowerings, arrays, tangents):
@@ -128,26 +119,11 @@ def _along(constants, operands, *, moving: Role, of: Role, shape: ConvShape, low
     return (_product(*arrays, of, shape, lowerings),)
 
 
-def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowering: LoweringName) -> Images:
-    """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels)."""
-    if lowering == "shift" and shape.depthwise and shape.strides == (1, 1) and shape.kernel[3] == shape.groups:
-        return depthwise_shift_input_gradient(cotangent, kernel, shape)
-    forward = functools.partial(LOWERINGS[lowering], kernel=kernel, shape=shape)
-    return jax.linear_transpose(forward, _like(cotangent, shape.images))(cotangent)[0]
-
-
-def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, lowering: LoweringName) -> Kernel:
-    """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape."""
-    forward = functools.partial(LOWERINGS[lowering], images, shape=shape)
-    gradient = jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
+def _kernel_gradient(cotangent: Outputs, images: Images, shape: ConvShape, lowering: LoweringName) -> Kernel:
+    gradient = weight_gradient(cotangent, images, shape, lowering)
     if rules_backend() != "gpu":
         return gradient
     # cuDNN returns another order of axes. XLA's GPU backend would put them in order where the optimizer reads them. It
     # could not update the parameters in place then, and would copy them and the optimizer's state at the end. A vector
     # has only one order.
     return lax.optimization_barrier(gradient.ravel()).reshape(gradient.shape)
-
-
-def _like(array: jax.Array, shape: Sizes) -> ShapedArray:
-    """Returns the type of an array of another shape that varies over the same mapped axes."""
-    return jax.typeof(array).update(shape=shape)

@@ -19,7 +19,8 @@ import jax
 
 from jaxcnn import strict_json
 from jaxcnn.errors import UserError
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
+from jaxcnn.ops.conv_shape import ConvShape
+from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
 from jaxcnn.ops.rules import Lowerings, Rules, built_in
 from jaxcnn.ops.symbolic import is_symbolic
 from jaxcnn.paths import cache_folder
@@ -119,13 +120,19 @@ def _for_symbols(lowerings: Lowerings, shape: ConvShape) -> Lowerings:
     """Returns the lowerings that can be used where height or width is a symbol.
 
     Slices need sizes of which is known that the taps lie inside; otherwise everything is left to XLA. XLA's convolution
-    has no gradients in JAX where its padding would be a symbol, and a Toeplitz matrix needs a number of columns.
+    has no gradients in JAX where its padding would be a symbol, and Toeplitz matrices and loops need numbers.
     """
     if not shape.sliceable:
         return Lowerings("xla", "xla", "xla")
-    forward, *gradients = lowerings
+    forward, *gradients = _without_rows(lowerings, shape)
     input_gradient, weight_gradient = (name if name in ("gemm", "shift") else "shift" for name in gradients)
     return Lowerings("xla" if forward == "toeplitz" else forward, input_gradient, weight_gradient)
+
+
+def _without_rows(lowerings: Lowerings, shape: ConvShape) -> Lowerings:
+    """Returns lowerings with others in the place of ``rows``."""
+    others = Lowerings("shift", "shift", "shift") if shape.depthwise else Lowerings("xla", "xla", "shift")
+    return Lowerings(*(other if name == "rows" else name for name, other in zip(lowerings, others, strict=True)))
 
 
 def _resolve(lowering: Lowering, backend: str, shape: ConvShape) -> Lowerings:
@@ -148,7 +155,11 @@ def automatic(backend: str, shape: ConvShape) -> Lowerings:
 
     The convolution libraries of other backends than the CPU choose an algorithm themselves.
     """
-    return followed().choose(shape) if backend == "cpu" else Lowerings("xla", "xla", "xla")
+    if backend != "cpu":
+        return Lowerings("xla", "xla", "xla")
+    lowerings = followed().choose(shape)
+    # Where a batch is split over several devices, a loop over its images would first gather all of them on each.
+    return _without_rows(lowerings, shape) if jax.device_count() > 1 else lowerings
 
 
 _rules: contextvars.ContextVar[Rules | None] = contextvars.ContextVar("rules", default=None)

@@ -1,85 +1,26 @@
 """The lowerings of a convolution: each computes the same bilinear map of images and kernel by other operations.
 
-Only the forward pass is written here. A lowering's gradients are its transposes, which JAX derives: the transpose of
-patches and a matrix product, for example, is a matrix product and a sum of shifted patches.
+A lowering's gradients are its transposes, which JAX derives: that of patches and a matrix product, for example,
+is a matrix product and a sum of shifted patches. Where it is quicker, they are written by hand.
 """
 
 import dataclasses
 import functools
-import itertools
-import math
-from collections.abc import Iterator
 from typing import Literal, Protocol
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.core import ShapedArray
 from jaxtyping import Array, Float
 
+from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, pad, taps_of
 from jaxcnn.ops.precision import wide
-from jaxcnn.ops.symbolic import Length, known_at_most
-from jaxcnn.ops.window import Pair, Size, Sizes, output_length, sizes, tap
+from jaxcnn.ops.rows import has_rows, rows_outputs, rows_weight_gradient
+from jaxcnn.ops.window import Sizes, sizes, tap
 
-LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz"]
-
-
-@dataclasses.dataclass(frozen=True)
-class ConvShape:
-    """The shape of one convolution: all that its speed depends on."""
-
-    images: Sizes
-    """(batch, height, width, channels)."""
-    kernel: Sizes
-    """(kernel_height, kernel_width, channels // groups, features)."""
-    strides: Pair = (1, 1)
-    padding: tuple[Pair, Pair] = ((0, 0), (0, 0))
-    dilation: Pair = (1, 1)
-    groups: int = 1
-    dtype: str = "float32"
-
-    @functools.cached_property
-    def size(self) -> Size:
-        """The height and width of the output; 0 where the kernel does not fit."""
-        lengths = (self.images[1 + i] + sum(self.padding[i]) for i in (0, 1))
-        height, width = map(output_length, lengths, self.kernel[:2], self.strides, self.dilation)
-        return height, width
-
-    @property
-    def outputs(self) -> Sizes:
-        """(batch, out_height, out_width, features)."""
-        return self.images[0], *self.size, self.kernel[3]
-
-    @property
-    def taps(self) -> int:
-        """The number of pixels under the kernel."""
-        return self.kernel[0] * self.kernel[1]
-
-    @property
-    def depthwise(self) -> bool:
-        """Whether each channel is a group of its own."""
-        return self.kernel[2] == 1 and self.groups > 1
-
-    @property
-    def sliceable(self) -> bool:
-        """Whether it is known that each tap sees pixels of the image and its padding, which symbols may leave open."""
-        lengths = (self.images[1 + i] + sum(self.padding[i]) for i in (0, 1))
-        return all(
-            known_at_most(1, count) and known_at_most((taps - 1) * gap + (count - 1) * stride + 1, length)
-            for count, taps, gap, stride, length in zip(
-                self.size, self.kernel[:2], self.dilation, self.strides, lengths, strict=True
-            )
-        )
-
-    @property
-    def multiply_adds(self) -> Length:
-        """The number of multiply-adds of the forward pass, which is also that of each of the two gradients."""
-        return math.prod(self.outputs) * math.prod(self.kernel[:3])
-
-
-Images = Float[Array, "batch height width channels"]
-Kernel = Float[Array, "kernel_height kernel_width group_channels features"]
-Outputs = Float[Array, "batch out_height out_width features"]
+LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz", "rows"]
 
 
 class Lowered(Protocol):
@@ -109,7 +50,7 @@ def patches(images: Images, shape: ConvShape) -> Float[Array, "positions values"
     They are in the order of the kernel's own, so that the product of a row with ``kernel.reshape(-1, features)`` is one
     output, where all channels are one group.
     """
-    pixels = [padded[:, rows, columns] for padded in [_pad(images, shape)] for rows, columns in _taps(shape)]
+    pixels = [padded[:, rows, columns] for padded in [pad(images, shape)] for rows, columns in taps_of(shape)]
     gathered = jnp.concatenate(pixels, axis=-1) if len(pixels) > 1 else pixels[0]
     return gathered.reshape(-1, shape.taps * shape.images[3])
 
@@ -122,7 +63,7 @@ def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     group_channels, features = shape.kernel[2:]
     if shape.groups == 1:
         return (patches(images, shape) @ kernel.reshape(-1, features)).reshape(shape.outputs)
-    pixels = [images[:, rows, columns] for images in [_pad(images, shape)] for rows, columns in _taps(shape)]
+    pixels = [images[:, rows, columns] for images in [pad(images, shape)] for rows, columns in taps_of(shape)]
     grouped = [each.reshape(-1, shape.groups, group_channels) for each in pixels]
     gathered = jnp.concatenate(grouped, axis=-1)
     matrices = kernel.reshape(-1, shape.groups, features // shape.groups)
@@ -131,12 +72,12 @@ def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 
 def shift(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Shifts the images by each tap, multiplies them by the tap's matrix (depthwise: by its numbers), and sums."""
-    images, (_, _, group_channels, features) = _pad(images, shape), shape.kernel
+    images, (_, _, group_channels, features) = pad(images, shape), shape.kernel
     matrices = kernel.reshape(shape.taps, group_channels, features)
     # The sum over the taps is kept in float32: in bfloat16 every addition would lose a bit or two.
     sums = jnp.promote_types(images.dtype, jnp.float32)
     total = jnp.zeros((), sums)
-    for (rows, columns), matrix in zip(_taps(shape), matrices, strict=True):
+    for (rows, columns), matrix in zip(taps_of(shape), matrices, strict=True):
         pixels = images[:, rows, columns]
         if shape.depthwise:
             repeated = jnp.repeat(pixels, features // shape.groups, axis=-1) if features > shape.groups else pixels
@@ -159,7 +100,7 @@ def dense(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 
 def toeplitz(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Multiplies whole rows of the image by a banded (block Toeplitz) matrix: more arithmetic, but no thin matrices."""
-    images, kernel = _pad(images, shape), _densified(kernel, shape.groups)
+    images, kernel = pad(images, shape), _densified(kernel, shape.groups)
     kernel_height, kernel_width, channels, features = kernel.shape
     batch, _, width, _ = images.shape
     height, out_width = shape.size
@@ -178,24 +119,54 @@ def toeplitz(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     return (stacked @ band.reshape(stacked.shape[1], -1)).reshape(shape.outputs)
 
 
-def depthwise_shift_input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape) -> Images:
-    """Returns the transpose of `shift` for a depthwise convolution at stride 1, as a forward pass of the turned kernel.
+def rows(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
+    """Multiplies a few rows at a time in loops (`jaxcnn.ops.rows`); where it has no rows so, it is `shift`."""
+    return rows_outputs(images, kernel, shape) if has_rows(shape) else shift(images, kernel, shape)
 
-    It reads every tap from one padded array, where the transposes of the slices would make an array each. For
-    ConvNeXt's 7x7 at 56x56, 96 channels, batch 16, it takes 8 ms instead of 54 (two x86 cores).
+
+def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowering: LoweringName) -> Images:
+    """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels).
+
+    At stride 1 that of `shift` for a depthwise convolution and that of `rows` are forward passes of the turned kernel,
+    which read every tap from one padded array, where the transposes of the slices would make an array each. For
+    ConvNeXt's 7x7 at 56x56, 96 channels, batch 16, `shift` takes 8 ms instead of 54 (two x86 cores).
     """
+    turns = shape.strides == (1, 1) and has_rows(shape)
+    if turns and (lowering == "rows" or (lowering == "shift" and shape.depthwise)):
+        return LOWERINGS[lowering](*_turned(cotangent, kernel, shape))
+    forward = functools.partial(shift if lowering == "rows" else LOWERINGS[lowering], kernel=kernel, shape=shape)
+    return jax.linear_transpose(forward, _like(cotangent, shape.images))(cotangent)[0]
+
+
+def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, lowering: LoweringName) -> Kernel:
+    """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape."""
+    if lowering == "rows" and has_rows(shape):
+        return rows_weight_gradient(cotangent, images, shape)
+    forward = functools.partial(shift if lowering == "rows" else LOWERINGS[lowering], images, shape=shape)
+    return jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
+
+
+def _turned(cotangent: jax.Array, kernel: jax.Array, shape: ConvShape) -> tuple[jax.Array, jax.Array, ConvShape]:
+    """Returns the convolution, at stride 1, whose outputs are the input gradient: its images, kernel and shape."""
     edges = []
     for axis in (0, 1):
         reach = (shape.kernel[axis] - 1) * shape.dilation[axis]
         before = reach - shape.padding[axis][0]
         edges.append((before, shape.images[1 + axis] + reach - shape.size[axis] - before, 0))
     padded = lax.pad(cotangent, jnp.zeros((), cotangent.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
-    turned = kernel[::-1, ::-1]
-    return shift(
+    height, width, group_channels, features = kernel.shape
+    by_group = kernel[::-1, ::-1].reshape(height, width, group_channels, shape.groups, features // shape.groups)
+    turned = by_group.transpose(0, 1, 4, 3, 2).reshape(height, width, features // shape.groups, -1)
+    return (
         padded,
         turned,
         ConvShape(sizes(padded.shape), sizes(turned.shape), dilation=shape.dilation, groups=shape.groups),
     )
+
+
+def _like(array: jax.Array, shape: Sizes) -> ShapedArray:
+    """Returns the type of an array of another shape that varies over the same mapped axes."""
+    return jax.typeof(array).update(shape=shape)
 
 
 LOWERINGS: dict[LoweringName, Lowered] = {
@@ -204,20 +175,8 @@ LOWERINGS: dict[LoweringName, Lowered] = {
     "shift": shift,
     "dense": dense,
     "toeplitz": toeplitz,
+    "rows": rows,
 }
-
-
-def _pad(images: jax.Array, shape: ConvShape) -> jax.Array:
-    return jnp.pad(images, ((0, 0), *shape.padding, (0, 0))) if any(map(any, shape.padding)) else images
-
-
-def _taps(shape: ConvShape) -> Iterator[tuple[slice, slice]]:
-    """Yields the rows and columns of the padded image that each tap of the kernel sees."""
-    for i, j in itertools.product(range(shape.kernel[0]), range(shape.kernel[1])):
-        yield (
-            tap(i * shape.dilation[0], shape.size[0], shape.strides[0]),
-            tap(j * shape.dilation[1], shape.size[1], shape.strides[1]),
-        )
 
 
 def _densified(kernel: jax.Array, groups: int) -> jax.Array:

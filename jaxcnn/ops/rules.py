@@ -12,7 +12,8 @@ import json
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, Union, get_args
 
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
+from jaxcnn.ops.conv_shape import ConvShape
+from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
 from jaxcnn.ops.symbolic import Length, at_most
 from jaxcnn.types import Json, JsonObject
 
@@ -155,8 +156,8 @@ def size_of(shape: ConvShape, measure: Measure) -> Length:
 
 def lowering_of(tree: Tree, shape: ConvShape) -> LoweringName:
     """Returns the lowering at which a shape arrives in a tree of rules."""
-    while isinstance(tree, Split):
-        tree = tree.small if at_most(size_of(shape, tree.measure), tree.most) else tree.large
+    if isinstance(tree, Split):
+        return lowering_of(tree.small if at_most(size_of(shape, tree.measure), tree.most) else tree.large, shape)
     return tree
 
 

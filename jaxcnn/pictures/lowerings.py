@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape, LoweringName
+from jaxcnn.ops.conv_shape import ConvShape
+from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
 from jaxcnn.ops.rules import DIRECTIONS, Direction
 from jaxcnn.pictures.pyplot import import_pyplot
 

@@ -8,8 +8,8 @@ from jaxcnn.benchmarks.convolutions import candidates, dearest_shapes, network_c
 from jaxcnn.benchmarks.timing import take_turns
 from jaxcnn.config import ConfigError, ModelConfig
 from jaxcnn.networks import make_model
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowering_rules import TunedLowerings, automatic, read_tuned, write_tuned
-from jaxcnn.ops.lowerings import ConvShape
 from jaxcnn.ops.rules import DIRECTIONS, Lowerings
 from jaxcnn.tables.networks import describe
 

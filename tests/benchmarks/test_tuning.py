@@ -10,8 +10,9 @@ from jaxcnn.benchmarks.convolutions import Timing
 from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.benchmarks.tuning import fit, fixed_set, geometric_mean, time_fixed_set
 from jaxcnn.cli.main import main
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowering_rules import read_rules, tuned_file
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.ops.lowerings import LOWERINGS
 from jaxcnn.ops.rules import DIRECTIONS, KINDS, Split, built_in, differing, kind_of
 from jaxcnn.processor import this_processor
 

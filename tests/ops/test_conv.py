@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from jax.sharding import PartitionSpec
 
 from jaxcnn.ops.conv import conv2d
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowering_rules import TunedLowerings, choose, rules_of
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.ops.lowerings import LOWERINGS, input_gradient, weight_gradient
 from jaxcnn.ops.rules import Lowerings
 from jaxcnn.ops.window import resolve_padding
 from tests.ops import reference
@@ -184,3 +185,16 @@ def test_misfits_are_refused(images, kernel, options, sentence):
         conv2d(jnp.zeros(images), jnp.zeros(kernel), **options)
     with pytest.raises(ValueError, match="images are float32 and the kernel is bfloat16"):
         conv2d(jnp.zeros((1, 4, 4, 3)), jnp.zeros((3, 3, 3, 4), jnp.bfloat16))
+
+
+@pytest.mark.parametrize("groups", [32, 8])
+def test_rows_make_no_array_for_each_tap(groups):
+    shape = ConvShape((4, 28, 28, 32), (5, 5, 32 // groups, 32), padding=((2, 2), (2, 2)), groups=groups)
+    images, kernel = jnp.ones(shape.images), jnp.ones(shape.kernel)
+    for compute, operands in (
+        (functools.partial(LOWERINGS["rows"], shape=shape), (images, kernel)),
+        (functools.partial(input_gradient, shape=shape, lowering="rows"), (images, kernel)),
+        (functools.partial(weight_gradient, shape=shape, lowering="rows"), (images, images)),
+    ):
+        memory = jax.jit(compute).lower(*operands).compile().memory_analysis()
+        assert memory.temp_size_in_bytes < 3.5 * images.nbytes

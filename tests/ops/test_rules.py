@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowering_rules import automatic, followed, following, read_rules, rules_text, tuned_file
-from jaxcnn.ops.lowerings import LOWERINGS, ConvShape
+from jaxcnn.ops.lowerings import LOWERINGS
 from jaxcnn.ops.rules import (
     BUILT_IN,
     DIRECTIONS,
@@ -93,6 +94,22 @@ def test_gradients_of_large_dense_convolutions_are_what_was_measured_to_be_quick
         assert rules.choose(conv(height, channels, 3, channels)).weight_gradient == "gemm"
         input_gradient = rules.choose(conv(height, channels, 3, channels)).input_gradient
         assert input_gradient == ("xla" if channels < 512 else "gemm") or (bits, height) == (256, 28)
+
+
+@pytest.mark.parametrize("bits", BUILT_IN)
+def test_loops_over_images_are_for_one_device(bits, monkeypatch):
+    shapes = [conv(56, 96, 7, 96, groups=96), conv(56, 128, 3, 128, groups=32), conv(28, 96, 3, 96, 2, 96)]
+    with following(built_in(bits)):
+        monkeypatch.setattr("jax.device_count", lambda: 1)
+        alone = [automatic("cpu", shape) for shape in shapes]
+        monkeypatch.setattr("jax.device_count", lambda: 8)
+        together = [automatic("cpu", shape) for shape in shapes]
+    assert [each.weight_gradient for each in alone] == ["rows", "rows", "rows"]
+    assert alone[1] == ("rows", "rows", "rows")
+    assert (
+        together == [("shift", "shift", "shift"), ("xla", "xla", "shift"), ("shift", "shift", "shift")] or bits == 512
+    )
+    assert not any("rows" in each for each in together)
 
 
 def test_the_rules_of_earlier_folders_never_change():

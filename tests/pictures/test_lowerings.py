@@ -1,7 +1,7 @@
 import pytest
 
 from jaxcnn.benchmarks.convolutions import time_convolution
-from jaxcnn.ops.lowerings import ConvShape
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.pictures.lowerings import plot_timings
 
 SHAPE = ConvShape((2, 8, 8, 4), (3, 3, 2, 4), padding=((1, 1), (1, 1)), groups=2)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from jaxcnn.ops.lowerings import ConvShape
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.pictures.figures.material import Material
 from jaxcnn.pictures.figures.style import DARK, INK, LIGHT, PALE, SMALL, bare, draw_cells, draw_table, new_figure
 from jaxcnn.pictures.figures.traced import convolutions

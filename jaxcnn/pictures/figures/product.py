@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-from jaxcnn.ops.lowerings import ConvShape, gemm, patches
+from jaxcnn.ops.conv_shape import ConvShape
+from jaxcnn.ops.lowerings import gemm, patches
 from jaxcnn.pictures.figures.material import Material
 from jaxcnn.pictures.figures.style import DARK, LIGHT, PALE, SMALL, bare, draw_cells, new_figure
 

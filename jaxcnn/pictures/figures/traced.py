@@ -11,7 +11,7 @@ from jax.extend.core import Jaxpr, JaxprEqn, jaxprs_in_params
 
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import create_model, get_variant
-from jaxcnn.ops.lowerings import ConvShape
+from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.window import Sizes, sizes
 
 
