@@ -9,7 +9,7 @@ from jaxcnn.recipes import Recipe, find_recipes
 from jaxcnn.tables.networks import counted, describe
 from jaxcnn.tables.options import options_table, shared_options_table
 from jaxcnn.tables.stored import markdown, write_tables
-from jaxcnn.weights.published import published_weights
+from jaxcnn.weights.published import PublishedWeights, published_weights
 
 COMMAND = "jaxcnn models --pages"
 """The command that writes the tables, which the lines around each of them name."""
@@ -50,22 +50,27 @@ def family_tables(variants: Sequence[Variant], recipes: Iterable[Recipe]) -> dic
 
 def networks_table(variants: Sequence[Variant]) -> str:
     """Returns a line for each network: its size, its cost, its input, and who publishes weights of it."""
-    rows = [["network", "parameters", "multiply-adds", "depth", "input", "classes", "weights"]]
+    rows = [["network", "parameters", "multiply-adds", "depth", "input", "weights"]]
     for variant in variants:
         publishers = dict.fromkeys(entry.source.partition("/")[0] for entry in published_weights(variant.name))
-        rows.append([*_facts(variant), str(variant.num_classes), ", ".join(publishers)])
-    return markdown(rows, right=(1, 2, 3, 5))
+        rows.append([*_facts(variant), ", ".join(publishers)])
+    return markdown(rows, right=(1, 2, 3))
 
 
 def errors_table(variants: Sequence[Variant]) -> str:
     """Returns a line for each published error and each file of weights; none of the errors is ours."""
     rows = [["network", "weights", "top-1 / top-5 error, %", "measured on", "published by"]]
     for variant in variants:
-        rows += [_error_row(variant.name, "", each) for each in variant.published]
+        rows += [_error_row(variant.name, "", each, each.source) for each in variant.published]
         rows += [
-            _error_row(variant.name, f"`{entry.source}`", entry.published) for entry in published_weights(variant.name)
+            _error_row(variant.name, f"`{entry.source}`", entry.published, _publisher(entry))
+            for entry in published_weights(variant.name)
         ]
-    return markdown(rows, right=(2,)) if len(rows) > 1 else "No errors are published of these networks.\n"
+    if len(rows) == 1:
+        return "No errors are published of these networks.\n"
+    return (
+        f"An error is of ILSVRC-2012's validation images, unless its row names others.\n\n{markdown(rows, right=(2,))}"
+    )
 
 
 def recipes_table(variants: Sequence[Variant], recipes: Iterable[Recipe]) -> str:
@@ -111,9 +116,16 @@ def _facts(variant: Variant) -> list[str]:
     return [f"`{row.name}`", f"{row.parameters:,}", f"{row.multiply_adds / 1e6:,.1f} M", str(row.depth), size]
 
 
-def _error_row(name: str, weights: str, published: Published) -> list[str]:
+def _error_row(name: str, weights: str, published: Published, source: str) -> list[str]:
     errors = published.top1_error, published.top5_error
     if errors == (None, None):
-        return [f"`{name}`", weights, "none", "", published.source]
+        return [f"`{name}`", weights, "none", "", source]
     shown = " / ".join("?" if error is None else str(error) for error in errors)
-    return [f"`{name}`", weights, shown, published.protocol, published.source]
+    return [f"`{name}`", weights, shown, published.protocol.replace(", ILSVRC-2012 validation", ""), source]
+
+
+def _publisher(entry: PublishedWeights) -> str:
+    """Returns what published some weights, with what their label says beside their name, and their options."""
+    label, name = entry.label, entry.source.partition("/")[2]
+    label = label.removeprefix(name) if label.startswith(name) else f", {label}"
+    return f"{entry.release}{label}" + "".join(f"; {option}={value!r}" for option, value in entry.options.items())

@@ -102,7 +102,8 @@ def _values(hint: TypeHint) -> list[str]:
         return ["a type of floating-point numbers"]
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:
-        return [f"{_values(arguments[0])[0]} {_range(arguments[1:])}".strip()]
+        kind = _values(arguments[0])[0]
+        return [f"{kind} {limits}" if (limits := _range(arguments[1:])) else kind]
     if origin is typing.Literal:
         return [f"`{value}`" for value in arguments]
     if origin in (typing.Union, types.UnionType):
