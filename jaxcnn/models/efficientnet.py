@@ -159,10 +159,12 @@ class EfficientNet(BatchNormNetwork, Repeating):
     """The rate of stochastic depth: it grows from 0 at the first block by equal steps, and would be this after the
     last."""
     padding: Padding | None = None
-    """The padding of all convolutions; None is the variant's own, here and below."""
+    """The padding of all convolutions; None is the variant's own."""
     batch_norm_epsilon: Epsilon | None = None
+    """The number that batch normalization adds to a variance; None is the variant's own."""
     batch_norm_momentum: Momentum | None = None
-    """The share of the running statistics that each step keeps: 1 minus PyTorch's momentum."""
+    """The share of the running statistics that each step keeps, 1 minus PyTorch's momentum; None is the variant's
+    own."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:

@@ -116,6 +116,14 @@ def list_models(pattern: str = "*") -> list[str]:
     return sorted(fnmatch.filter(_VARIANTS, pattern))
 
 
+def families() -> dict[str, list[Variant]]:
+    """Returns the networks of each family, in the order in which they were registered."""
+    found: dict[str, list[Variant]] = {}
+    for variant in _VARIANTS.values():
+        found.setdefault(variant.family, []).append(variant)
+    return found
+
+
 def get_variant(name: str) -> Variant:
     """Returns what is known of a network.
 
