@@ -1,8 +1,10 @@
 """The numbers that the lecture's figures draw, and how the files are written."""
 
+import importlib.metadata
 import importlib.util
 import sys
 import xml.etree.ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +28,7 @@ from jaxcnn.pictures.figures.traced import block, convolutions
 from jaxcnn.tables.networks import describe
 
 X = "\N{MULTIPLICATION SIGN}"
+README_PICTURE = Path(__file__).parents[3] / "docs" / "pictures" / "depth.svg"
 
 
 def test_output_sizes_are_those_of_jax_and_of_the_formula():
@@ -162,6 +165,9 @@ def test_files_are_the_same_again_and_hold_no_date(tmp_path, capsys):
     assert svg == (tmp_path / "two" / "depth.svg").read_bytes()
     assert not (tmp_path / "two" / "depth.png").exists()
     assert b"<dc:date>" not in svg
+    kept = README_PICTURE.read_bytes()
+    if f"Matplotlib v{importlib.metadata.version('matplotlib')}," in kept.decode():
+        assert svg == kept  # else draw it again: jaxcnn figures depth --out docs/pictures --formats svg
     xml.etree.ElementTree.fromstring(svg)
     with Image.open(tmp_path / "one" / "depth.png") as image:
         assert image.size == (1599, 900)
