@@ -59,18 +59,20 @@ def networks_table(variants: Sequence[Variant]) -> str:
 
 def errors_table(variants: Sequence[Variant]) -> str:
     """Returns a line for each published error and each file of weights; none of the errors is ours."""
-    rows = [["network", "weights", "top-1 / top-5 error, %", "measured on", "published by"]]
+    rows = [["network", "source, or weights", "top-1 error, %", "top-5 error, %", "measured on"]]
+    releases: dict[str, None] = {}
     for variant in variants:
-        rows += [_error_row(variant.name, "", each, each.source) for each in variant.published]
-        rows += [
-            _error_row(variant.name, f"`{entry.source}`", entry.published, _publisher(entry))
-            for entry in published_weights(variant.name)
-        ]
+        rows += [_error_row(variant.name, each.source, each) for each in variant.published]
+        for entry in published_weights(variant.name):
+            rows.append(_error_row(variant.name, _weights(entry), entry.published))
+            if entry.top1_accuracy is not None:
+                releases[entry.release] = None
     if len(rows) == 1:
         return "No errors are published of these networks.\n"
-    return (
-        f"An error is of ILSVRC-2012's validation images, unless its row names others.\n\n{markdown(rows, right=(2,))}"
-    )
+    text = "An error is of ILSVRC-2012's validation images, unless its row names others."
+    if releases:
+        text += f" Weights have the name that `--weights` takes; their errors are from {' and '.join(releases)}."
+    return f"{text}\n\n{markdown(rows, right=(2, 3))}"
 
 
 def recipes_table(variants: Sequence[Variant], recipes: Iterable[Recipe]) -> str:
@@ -116,16 +118,16 @@ def _facts(variant: Variant) -> list[str]:
     return [f"`{row.name}`", f"{row.parameters:,}", f"{row.multiply_adds / 1e6:,.1f} M", str(row.depth), size]
 
 
-def _error_row(name: str, weights: str, published: Published, source: str) -> list[str]:
+def _error_row(name: str, source: str, published: Published) -> list[str]:
     errors = published.top1_error, published.top5_error
+    measured = published.protocol.replace(", ILSVRC-2012 validation", "")
     if errors == (None, None):
-        return [f"`{name}`", weights, "none", "", source]
-    shown = " / ".join("?" if error is None else str(error) for error in errors)
-    return [f"`{name}`", weights, shown, published.protocol.replace(", ILSVRC-2012 validation", ""), source]
+        return [f"`{name}`", source, "none", "none", ""]
+    return [f"`{name}`", source, *("?" if error is None else str(error) for error in errors), measured]
 
 
-def _publisher(entry: PublishedWeights) -> str:
-    """Returns what published some weights, with what their label says beside their name, and their options."""
+def _weights(entry: PublishedWeights) -> str:
+    """Returns the name of weights, with what their label says beside it, and the options that they need."""
     label, name = entry.label, entry.source.partition("/")[2]
     label = label.removeprefix(name) if label.startswith(name) else f", {label}"
-    return f"{entry.release}{label}" + "".join(f"; {option}={value!r}" for option, value in entry.options.items())
+    return f"`{entry.source}`{label}" + "".join(f"; {option}={value!r}" for option, value in entry.options.items())

