@@ -10,9 +10,9 @@ import pytest
 
 from jaxcnn.cli.main import COMMANDS, main
 from jaxcnn.errors import EXIT_USER_ERROR, UserError
-from jaxcnn.models.registry import get_variant, list_models
+from jaxcnn.models.registry import get_variant, list_models, options_of
 from jaxcnn.models.resnet import ResNet
-from jaxcnn.recipes import SHIPPED
+from jaxcnn.recipes import load_config
 from jaxcnn.tables.families import COMMAND, INDEX, errors_table, our_families, page_tables, write_pages
 from jaxcnn.tables.networks import counted
 from jaxcnn.tables.options import documentation, options_table, shared_options_table
@@ -103,7 +103,9 @@ def test_commands_name_what_there_is():
             if is_published(source := given["--weights"]):
                 assert find_published(network, source)
         if command == "train" and rest:
-            assert (SHIPPED / f"{rest[0]}.py").is_file()
+            network = given.get("--model.name", load_config(rest[0]).model.name)
+            if option := given.get("--model.options"):
+                assert option in options_of(get_variant(network))
         assert given.get("--model.name", "lenet") in list_models()
 
 
