@@ -81,10 +81,11 @@ def nearest(name: str, choices: Iterable[str]) -> str:
     Returns:
         ``did you mean 'resnet50'?`` where some choice is close, else ``choose from 'a', 'b'`` with twelve at most.
 
-    >>> nearest("resnet5", ["resnet50", "vgg16"])
-    "did you mean 'resnet50'?"
-    >>> nearest("x", ["b", "a"])
-    "choose from 'a', 'b'"
+    Examples:
+        >>> nearest("resnet5", ["resnet50", "vgg16"])
+        "did you mean 'resnet50'?"
+        >>> nearest("x", ["b", "a"])
+        "choose from 'a', 'b'"
     """
     choices = sorted(choices)
     close = difflib.get_close_matches(name, choices, n=3, cutoff=0.6)

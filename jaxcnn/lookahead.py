@@ -15,8 +15,9 @@ def ahead(results: Iterable[T], depth: int) -> Iterator[T]:
     most ``depth + 1`` results are held, the one that is handed out included. Nothing is started before the first result
     is asked for.
 
-    >>> list(ahead("abc", depth=2))
-    ['a', 'b', 'c']
+    Examples:
+        >>> list(ahead("abc", depth=2))
+        ['a', 'b', 'c']
 
     Args:
         results: an iterable that starts a result whenever the next one is asked for.
@@ -39,9 +40,10 @@ def ahead(results: Iterable[T], depth: int) -> Iterator[T]:
 class Delay(Generic[T]):
     """Returns each value a fixed number of calls later, when a device has long computed it, so that nothing waits.
 
-    >>> delay = Delay(2)
-    >>> [delay(value) for value in "abcd"]
-    [None, None, 'a', 'b']
+    Examples:
+        >>> delay = Delay(2)
+        >>> [delay(value) for value in "abcd"]
+        [None, None, 'a', 'b']
 
     Args:
         calls: the number of calls.

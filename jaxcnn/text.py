@@ -26,8 +26,9 @@ def escaped(text: str) -> str:
     Python reads each byte of a file's name that is not UTF-8 as a lone surrogate, which no stream can encode; it
     becomes ``\xf6``. So do characters that would break a line, steer a terminal or turn its direction.
 
-    >>> print(escaped("br\udcf6ken.jpg"), escaped("two\nlines"), escaped("größer [1].jpg"))
-    br\xf6ken.jpg two\nlines größer [1].jpg
+    Examples:
+        >>> print(escaped("br\udcf6ken.jpg"), escaped("two\nlines"), escaped("größer [1].jpg"))
+        br\xf6ken.jpg two\nlines größer [1].jpg
     """
     if text.isprintable():
         return text

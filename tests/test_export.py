@@ -184,8 +184,9 @@ def test_dense_layers_of_a_flattened_map_need_numbers(name):
 
 
 @pytest.mark.slow
-def test_the_example_of_the_readme(capsys):
-    blocks = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+def test_the_example_of_the_documentation(capsys):
+    page = (Path(__file__).parents[1] / "docs" / "python.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
     (example,) = (block for block in blocks if "jax import export" in block)
     exec(example, {})
     curvature, logits = capsys.readouterr().out.splitlines()

@@ -111,8 +111,9 @@ class ThreadCost:
     def cores(self, images_per_second: float) -> float:
         """Returns how many cores as busy as these deliver so many images a second.
 
-        >>> ThreadCost(threads=2, images_per_second=1800.0, processor_seconds=0.001).cores(8000)
-        8.0
+        Examples:
+            >>> ThreadCost(threads=2, images_per_second=1800.0, processor_seconds=0.001).cores(8000)
+            8.0
         """
         return images_per_second * self.processor_seconds
 

@@ -15,8 +15,9 @@ def cells_of(positions: np.ndarray, levels: Sequence[tuple[int, int]]) -> np.nda
         positions: x and y of each point as shares of the image's width and height, (points, 2).
         levels: the number of rows and of columns at each level.
 
-    >>> cells_of(np.array([[0.1, 0.9], [0.6, 0.2]]), [(1, 1), (2, 1)]).astype(int).tolist()
-    [[1, 1], [0, 1], [1, 0]]
+    Examples:
+        >>> cells_of(np.array([[0.1, 0.9], [0.6, 0.2]]), [(1, 1), (2, 1)]).astype(int).tolist()
+        [[1, 1], [0, 1], [1, 0]]
     """
     x, y = np.clip(positions, 0, np.nextafter(1, 0)).T
     found = []

@@ -1,7 +1,7 @@
 """Draws the lecture's figures from this package's own code, networks and stored tables; see docs/figures.md.
 
 jaxcnn figures --list
-jaxcnn figures [NAME ...] --out FOLDER [--formats svg] [--photograph FILE]
+jaxcnn figures [NAME ...] --out FOLDER [--formats svg] [--letters text] [--photograph FILE]
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from jaxcnn.data.grounds import ground_reader
 from jaxcnn.errors import UserError
 from jaxcnn.paths import expanded
 from jaxcnn.pictures.figures.material import Material
-from jaxcnn.pictures.figures.registry import FIGURES, Format, check_names, write_figures
+from jaxcnn.pictures.figures.registry import FIGURES, Format, Letters, check_names, write_figures
 from jaxcnn.tables.baselines import PUBLISHED, SOURCE
 from jaxcnn.tables.networks import describe
 from jaxcnn.text import escaped
@@ -34,6 +34,9 @@ class Arguments:
     """Print the names of the figures and what they show."""
     formats: tuple[Format, ...] = ("svg", "png")
     """The formats to write."""
+    letters: Letters = "outlines"
+    """What the letters of an SVG are: outlines look the same everywhere; text is smaller, and can be searched and
+    copied."""
     photograph: Path | None = None
     """The photograph to crop; by default one that comes with scikit-learn."""
 
@@ -48,7 +51,8 @@ def main(arguments: list[str]) -> int:
         return 0
     if chosen.out is None:
         raise UserError("nothing says where to draw the figures: give --out FOLDER, or --list to see what there is")
-    for path in write_figures(names, expanded(chosen.out), chosen.formats, _material(chosen.photograph)):
+    material = _material(chosen.photograph)
+    for path in write_figures(names, expanded(chosen.out), chosen.formats, material, chosen.letters):
         print(path, flush=True)
     return 0
 

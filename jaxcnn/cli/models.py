@@ -1,6 +1,7 @@
 """Prints the table of networks: parameters, multiply-adds, depth, input, and the errors that others published.
 
 jaxcnn models [PATTERN] [--plot FOLDER]
+jaxcnn models --pages docs/families               writes the tables on the page of each family
 """
 
 import dataclasses
@@ -11,7 +12,9 @@ import rich.table
 import tyro
 
 from jaxcnn.cli.shared import console
+from jaxcnn.errors import UserError
 from jaxcnn.pictures.networks import plot_error_against_cost
+from jaxcnn.tables.families import write_pages
 from jaxcnn.tables.networks import Row, describe_matching
 
 
@@ -23,11 +26,19 @@ class Arguments:
     """A shell pattern of names."""
     plot: Path | None = None
     """A folder to draw error_against_cost.png of these networks to."""
+    pages: Path | None = None
+    """The folder of the documentation's pages, one a family: write the tables on them, and print none."""
 
 
 def main(arguments: list[str]) -> int:
     """Returns the exit code."""
     chosen = tyro.cli(Arguments, prog="jaxcnn models", args=arguments)
+    if chosen.pages:
+        if chosen.plot or chosen.pattern != Arguments.pattern:
+            raise UserError("--pages writes the tables of all networks: leave out the pattern and --plot")
+        for path in write_pages(chosen.pages):
+            print(path)
+        return 0
     rows = describe_matching(chosen.pattern)
     print_table(rows)
     if chosen.plot:

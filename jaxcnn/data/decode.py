@@ -142,8 +142,9 @@ def refusal(beginning: bytes) -> str | None:
     Returns:
         A clause, such as ``is not an image``.
 
-    >>> refusal(b"GIF89a"), refusal(b"<html>")
-    (None, 'is not an image')
+    Examples:
+        >>> refusal(b"GIF89a"), refusal(b"<html>")
+        (None, 'is not an image')
     """
     for name in _formats():
         accepted = _accepts(name, beginning)

@@ -94,7 +94,8 @@ def check_room(folder: Path, needed: int, what: str) -> None:
 def in_bytes(count: float) -> str:
     """Returns a number of bytes as people write it.
 
-    >>> in_bytes(147_897_477_120), in_bytes(98_304)
-    ('147.9 GB', '0.1 MB')
+    Examples:
+        >>> in_bytes(147_897_477_120), in_bytes(98_304)
+        ('147.9 GB', '0.1 MB')
     """
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.1f} MB"

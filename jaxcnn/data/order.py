@@ -46,8 +46,9 @@ def sample_of(slot: int, step: int, batch_size: int, repeats: int) -> int:
     The samples of the batch are sorted by their remainder modulo ``repeats``, and by number where that is equal. So the
     copies of an image, which are consecutive samples, are about ``batch_size / repeats`` slots apart.
 
-    >>> [sample_of(slot, step=1, batch_size=6, repeats=3) for slot in range(6)]
-    [6, 9, 7, 10, 8, 11]
+    Examples:
+        >>> [sample_of(slot, step=1, batch_size=6, repeats=3) for slot in range(6)]
+        [6, 9, 7, 10, 8, 11]
     """
     start, stop = step * batch_size, (step + 1) * batch_size
     for remainder in range(repeats):

@@ -37,8 +37,9 @@ def wilson_interval(error: float, images: int) -> tuple[float, float]:
         error: the share of wrong answers, in percent.
         images: the number of images that were measured.
 
-    >>> [round(bound, 2) for bound in wilson_interval(23.87, 50_000)]
-    [23.5, 24.25]
+    Examples:
+        >>> [round(bound, 2) for bound in wilson_interval(23.87, 50_000)]
+        [23.5, 24.25]
     """
     share, square = error / 100, _DEVIATIONS**2
     middle = share + square / (2 * images)

@@ -41,8 +41,9 @@ def ranked_metrics(top_k: Sequence[int]) -> tuple[str, str]:
 
     The first is of the parameters themselves, the second of their moving average.
 
-    >>> ranked_metrics((5, 1))
-    ('top5_error', 'ema_top5_error')
+    Examples:
+        >>> ranked_metrics((5, 1))
+        ('top5_error', 'ema_top5_error')
     """
     name = f"top{top_k[0]}_error"
     return name, f"ema_{name}"

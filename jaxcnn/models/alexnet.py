@@ -68,7 +68,9 @@ class AlexNet(Network):
     """What dropout drops: the inputs of the first two dense layers, or their outputs."""
     initialization: Initialization
     activation: Activation = "relu"
+    """The activation after each convolution and each hidden dense layer."""
     dropout_rate: Rate = 0.5
+    """The dropout rate of the inputs or the outputs of the two hidden dense layers, as the network has it."""
     fully_convolutional: bool = False
     """Whether images of other sizes than the network's own pass through the dense layers at every position of the map,
     and the logits are averaged. Otherwise the map is pooled to the 6x6 that the dense layers are made for, as in

@@ -60,6 +60,7 @@ class BNInception(BatchNormNetwork):
     projections: Literal["paper", "slim"] = "paper"
     """The features of modules 4c and 4d after the pooling: the figure's or TF-Slim's."""
     activation: Activation = "relu"
+    """The activation after each convolution."""
     dropout_rate: Rate = 0.0
     """The dropout rate before the classifier."""
     batch_norm_momentum: Momentum = 0.9

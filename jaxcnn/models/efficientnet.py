@@ -51,8 +51,9 @@ STEM_FEATURES, HEAD_FEATURES = 32, 1280
 def round_features(features: float) -> int:
     """Returns the nearest multiple of 8, at least 8, or the one above where that would lose over a tenth.
 
-    >>> [round_features(1.1 * features) for features in (16, 24, 40)]
-    [16, 24, 48]
+    Examples:
+        >>> [round_features(1.1 * features) for features in (16, 24, 40)]
+        [16, 24, 48]
     """
     rounded = max(8, int(features + 4) // 8 * 8)
     return rounded + 8 if rounded < 0.9 * features else rounded
@@ -61,8 +62,9 @@ def round_features(features: float) -> int:
 def stage_sizes(depth: float, lite: bool) -> tuple[int, ...]:
     """Returns the number of blocks in each stage; Lite networks do not scale the first stage and the last.
 
-    >>> stage_sizes(1.2, lite=False), stage_sizes(1.2, lite=True)
-    ((2, 3, 3, 4, 4, 5, 2), (1, 3, 3, 4, 4, 5, 1))
+    Examples:
+        >>> stage_sizes(1.2, lite=False), stage_sizes(1.2, lite=True)
+        ((2, 3, 3, 4, 4, 5, 2), (1, 3, 3, 4, 4, 5, 1))
     """
     sizes = [math.ceil(stage.blocks * depth) for stage in STAGES]
     if lite:
@@ -157,10 +159,12 @@ class EfficientNet(BatchNormNetwork, Repeating):
     """The rate of stochastic depth: it grows from 0 at the first block by equal steps, and would be this after the
     last."""
     padding: Padding | None = None
-    """The padding of all convolutions; None is the variant's own, here and below."""
+    """The padding of all convolutions; None is the variant's own."""
     batch_norm_epsilon: Epsilon | None = None
+    """The number that batch normalization adds to a variance; None is the variant's own."""
     batch_norm_momentum: Momentum | None = None
-    """The share of the running statistics that each step keeps: 1 minus PyTorch's momentum."""
+    """The share of the running statistics that each step keeps, 1 minus PyTorch's momentum; None is the variant's
+    own."""
 
     @nn.compact
     def __call__(self, images: jax.Array, *, train: bool = False) -> jax.Array:

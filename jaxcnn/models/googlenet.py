@@ -162,12 +162,13 @@ class GoogLeNet(BatchNormNetwork):
 
     form: Literal["torchvision", "paper"]
     activation: Activation = "relu"
+    """The activation after each convolution."""
     auxiliary_heads: bool = False
     """Whether there are two more classifiers, on modules 4a and 4d. With them, training returns ``(logits, auxiliary1,
     auxiliary2)``; evaluation returns the logits alone. The paper adds their losses with weight 0.3. In the paper's form
     their parameters are for images of one size."""
     dropout_rate: Rate | None = None
-    """The dropout rate before the classifier; None is the form's own."""
+    """The dropout rate before the classifier; None is the form's own, 0.2 or the paper's 0.4."""
     auxiliary_dropout_rate: Rate = 0.7
     """The dropout rate before the last layer of an auxiliary head."""
     transform_input: bool = False

@@ -155,6 +155,7 @@ class InceptionV3(BatchNormNetwork):
     """
 
     activation: Activation = "relu"
+    """The activation after each convolution."""
     auxiliary_heads: bool = False
     """Whether there is one more classifier, on module 6e. With it, training returns ``(logits, auxiliary1)``;
     evaluation returns the logits alone. TF-Slim adds its loss with weight 0.4."""

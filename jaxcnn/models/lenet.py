@@ -25,6 +25,7 @@ class LeNet(Network):
 
     num_classes: Count = 10
     activation: Activation = "relu"
+    """The activation after each convolution and each hidden dense layer."""
     dropout_rate: Rate = 0.0
     """The dropout rate before each of the two hidden dense layers."""
 

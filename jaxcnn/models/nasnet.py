@@ -122,13 +122,15 @@ class NASNet(BatchNormNetwork, Repeating):
     count_padding: bool = False
     """Whether average pools at stride 2 divide by the padding too, as timm's port of the large network does."""
     dropout_rate: Rate | None = None
-    """The dropout rate before the classifier; None is the variant's own, here and below."""
+    """The dropout rate before the classifier; None is the variant's own."""
     drop_path_rate: Rate | None = None
     """The drop-path rate of every operation of the last cell at the end of training; it grows by equal steps from the
-    first cell."""
+    first cell. None is the variant's own."""
     batch_norm_epsilon: Epsilon | None = None
+    """The number that batch normalization adds to a variance; None is the variant's own."""
     batch_norm_momentum: Momentum | None = None
-    """The share of the running statistics that each step keeps: 1 minus PyTorch's momentum."""
+    """The share of the running statistics that each step keeps, 1 minus PyTorch's momentum; None is the variant's
+    own."""
 
     @property
     def smallest_size(self) -> int:

@@ -39,6 +39,7 @@ class Network(nn.Module, kw_only=True):
     """
 
     num_classes: Count = 1000
+    """The number of classes, each of which has a logit."""
     dtype: DTypeLike = jnp.float32
     """The data type of the computation; parameters, statistics and logits are float32."""
     lowering: Lowering = "auto"

@@ -109,10 +109,19 @@ _OWN_TYPES = pydantic.ConfigDict(arbitrary_types_allowed=True)
 def list_models(pattern: str = "*") -> list[str]:
     """Returns the names that match a shell pattern, sorted.
 
-    >>> list_models("lenet*")
-    ['lenet', 'lenet5']
+    Examples:
+        >>> list_models("lenet*")
+        ['lenet', 'lenet5']
     """
     return sorted(fnmatch.filter(_VARIANTS, pattern))
+
+
+def families() -> dict[str, list[Variant]]:
+    """Returns the networks of each family, in the order in which they were registered."""
+    found: dict[str, list[Variant]] = {}
+    for variant in _VARIANTS.values():
+        found.setdefault(variant.family, []).append(variant)
+    return found
 
 
 def get_variant(name: str) -> Variant:
@@ -135,8 +144,9 @@ def options_of(variant: Variant) -> dict[str, TypeHint]:
 def create_model(name: str, **options: Option) -> Network:
     """Makes a network.
 
-    >>> create_model("resnet18", num_classes=10).num_classes
-    10
+    Examples:
+        >>> create_model("resnet18", num_classes=10).num_classes
+        10
 
     Args:
         name: one of `list_models`.

@@ -40,8 +40,9 @@ def quantized_stages(
     Block j would have the width initial_width + slope * j. It gets the nearest initial_width * ratio^s with s whole,
     rounded to a multiple of 8. Blocks of one width are a stage, whose width is then made a multiple of the group width.
 
-    >>> quantized_stages(13, 24, 36.44, 2.49, 8, "paper")[:2]
-    [Stage(blocks=1, features=24, groups=3), Stage(blocks=1, features=56, groups=7)]
+    Examples:
+        >>> quantized_stages(13, 24, 36.44, 2.49, 8, "paper")[:2]
+        [Stage(blocks=1, features=24, groups=3), Stage(blocks=1, features=56, groups=7)]
 
     Args:
         depth: the number of blocks.

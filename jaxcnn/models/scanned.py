@@ -27,10 +27,11 @@ _STACKED = re.compile(r"(.*?)(\d+)-(\d+)")
 def stacked_members(module: str) -> list[str]:
     """Returns the names of the modules whose variables a module stacks; none where it is one module.
 
-    >>> stacked_members("stage1_block1-3")
-    ['stage1_block1', 'stage1_block2', 'stage1_block3']
-    >>> stacked_members("stage1_block1")
-    []
+    Examples:
+        >>> stacked_members("stage1_block1-3")
+        ['stage1_block1', 'stage1_block2', 'stage1_block3']
+        >>> stacked_members("stage1_block1")
+        []
     """
     found = _STACKED.fullmatch(module)
     if found is None:

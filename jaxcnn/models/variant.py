@@ -18,8 +18,9 @@ class Rule(NamedTuple):
     Outside its groups a pattern is literal text, or refers to a group, so that each of our modules has one name there
     again.
 
-    >>> Rule(r"layer(\d)\.(\d+)\.conv(\d)", r"stage\1_block\2/conv\3").replacement
-    'stage\\1_block\\2/conv\\3'
+    Examples:
+        >>> Rule(r"layer(\d)\.(\d+)\.conv(\d)", r"stage\1_block\2/conv\3").replacement
+        'stage\\1_block\\2/conv\\3'
     """
 
     pattern: str

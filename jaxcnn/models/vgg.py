@@ -45,6 +45,7 @@ class VGG(BatchNormNetwork):
     batch_norm: bool
     """Whether batch normalization follows each convolution, which keeps its bias."""
     activation: Activation = "relu"
+    """The activation after each convolution and each hidden dense layer."""
     dropout_rate: Rate = 0.5
     """The dropout rate of the outputs of the two hidden dense layers."""
     fully_convolutional: bool = False

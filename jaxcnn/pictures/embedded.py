@@ -39,8 +39,9 @@ def tag(name: str, /, *children: str | Markup, **attributes: Attribute) -> Marku
         attributes: its attributes, in whose names ``_`` stands for ``-`` and is left out at the end. None and False
             leave one out, and True gives it no value.
 
-    >>> print(tag("a", "1 < 2", href="#x", class_="wide", aria_label='"', hidden=None))
-    <a href="#x" class="wide" aria-label="&quot;">1 &lt; 2</a>
+    Examples:
+        >>> print(tag("a", "1 < 2", href="#x", class_="wide", aria_label='"', hidden=None))
+        <a href="#x" class="wide" aria-label="&quot;">1 &lt; 2</a>
     """
     parts = [name]
     for key, value in attributes.items():
@@ -60,8 +61,9 @@ def joined(*children: str | Markup) -> Markup:
 def script_data(name: str, value: Json) -> Markup:
     r"""Returns an element that holds JSON for the page's script, which no text in it can end or leave.
 
-    >>> print(script_data("data", ["</script>"]))
-    <script type="application/json" id="data">["\u003c/script\u003e"]</script>
+    Examples:
+        >>> print(script_data("data", ["</script>"]))
+        <script type="application/json" id="data">["\u003c/script\u003e"]</script>
     """
     text = strict_json.dumps(value)
     for character, escape in _UNSAFE.items():

@@ -1,7 +1,7 @@
 """Measured results, each kept in a small JSON file, and the document whose tables are written from them."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -51,32 +51,48 @@ def in_percent(errors: dict[int, float], digits: int) -> str:
     return " / ".join(f"{error:.{digits}f}" for _, error in sorted(errors.items()))
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """Returns a table in Markdown whose head is the first row."""
+def markdown(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> str:
+    """Returns a table in Markdown.
+
+    Args:
+        rows: the rows, the first of which is the head.
+        right: the numbers of the columns, from 0, whose cells are set to the right.
+    """
     head, *others = rows
-    return "".join(f"| {' | '.join(row)} |\n" for row in (head, ["---"] * len(head), *others))
+    rule = ["---:" if number in right else "---" for number in range(len(head))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (head, rule, *others))
 
 
-def with_table(document: str, name: str, table: str) -> str:
+def with_table(
+    document: str, name: str, table: str, command: str = "jaxcnn reproduce --tables", where: str = "the document"
+) -> str:
     """Returns the document with the table between the two lines that are for it.
+
+    Args:
+        document: the text.
+        name: the name of the table, which the two lines begin with.
+        table: the table.
+        command: the command that writes it, which the first line names.
+        where: what the error calls the document.
 
     Raises:
         UserError: the document does not have these two lines in this order.
     """
-    begin, end = f"<!-- {name}: jaxcnn reproduce --tables writes from here -->\n", f"<!-- {name}: to here -->\n"
+    begin, end = f"<!-- {name}: {command} writes from here -->\n", f"<!-- {name}: to here -->\n"
     before, found, rest = document.partition(begin)
     _, found_end, after = rest.partition(end)
     if not found or not found_end:
-        raise UserError(f"the document has no place for the table of {name}, between lines {begin!r} and {end!r}")
+        raise UserError(f"{where} has no place for the table of {name}, between lines {begin!r} and {end!r}")
     return f"{before}{begin}\n{table}\n{end}{after}"
 
 
-def write_tables(document: Path, tables: Mapping[str, str]) -> None:
+def write_tables(document: Path, tables: Mapping[str, str], command: str = "jaxcnn reproduce --tables") -> None:
     """Writes tables into a document, each between the two lines that are for it.
 
     Args:
         document: the file.
         tables: the tables, by name.
+        command: the command that writes them, which the lines name.
 
     Raises:
         UserError: the file cannot be read and written, or lacks the lines of a table.
@@ -84,7 +100,7 @@ def write_tables(document: Path, tables: Mapping[str, str]) -> None:
     try:
         text = document.read_text()
         for name, table in tables.items():
-            text = with_table(text, name, table)
+            text = with_table(text, name, table, command, str(document))
         document.write_text(text)
     except OSError as error:
         raise UserError(f"{document} cannot be read and written: {error.strerror}") from None

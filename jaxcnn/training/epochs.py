@@ -13,10 +13,11 @@ _HALF = Fraction(1, 2)
 def whole_steps(epochs: float, steps_per_epoch: Fraction) -> int:
     """Returns the number of steps that a time takes, the last of which may go beyond it.
 
-    >>> whole_steps(30.0, Fraction(1000, 60))
-    500
-    >>> whole_steps(0.5, Fraction(1437, 64))
-    12
+    Examples:
+        >>> whole_steps(30.0, Fraction(1000, 60))
+        500
+        >>> whole_steps(0.5, Fraction(1437, 64))
+        12
 
     Args:
         epochs: the time, in epochs.
@@ -30,10 +31,11 @@ def periods_over(period: Fraction, last_step: int) -> dict[int, int]:
 
     Periods follow one another from step 0, and a step belongs to the period in which its middle lies.
 
-    >>> periods_over(Fraction(5, 2), 8)
-    {2: 1, 5: 2, 7: 3}
-    >>> periods_over(Fraction(1, 4), 2)
-    {0: 2, 1: 6, 2: 10}
+    Examples:
+        >>> periods_over(Fraction(5, 2), 8)
+        {2: 1, 5: 2, 7: 3}
+        >>> periods_over(Fraction(1, 4), 2)
+        {0: 2, 1: 6, 2: 10}
 
     Args:
         period: the length of a period, in steps.

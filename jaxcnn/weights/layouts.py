@@ -17,8 +17,9 @@ from jaxcnn.types import Variables
 def members_of(path: str) -> list[str]:
     """Returns the paths of the variables that one variable stacks; itself alone where it is of one block.
 
-    >>> members_of("params/stage1_block1-2/conv1/kernel")
-    ['params/stage1_block1/conv1/kernel', 'params/stage1_block2/conv1/kernel']
+    Examples:
+        >>> members_of("params/stage1_block1-2/conv1/kernel")
+        ['params/stage1_block1/conv1/kernel', 'params/stage1_block2/conv1/kernel']
     """
     collection, _, rest = path.partition("/")
     module, _, inner = rest.partition("/")

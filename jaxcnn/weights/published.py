@@ -199,8 +199,9 @@ def published_errors(model: str) -> tuple[Published, ...]:
 def is_published(source: object) -> TypeGuard[str]:
     """Returns whether a source is the name of published weights, and not a file or a mapping.
 
-    >>> is_published("torchvision"), is_published("timm/tf_in1k"), is_published("resnet50.pth")
-    (True, True, False)
+    Examples:
+        >>> is_published("torchvision"), is_published("timm/tf_in1k"), is_published("resnet50.pth")
+        (True, True, False)
     """
     return isinstance(source, str) and source.partition("/")[0] in PUBLISHERS
 

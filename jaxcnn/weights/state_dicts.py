@@ -147,8 +147,9 @@ def find_state(
 def is_ignored(name: str, patterns: Iterable[str]) -> bool:
     """Returns whether a name is left out: some pattern matches the whole of it, or has no dot and matches a part.
 
-    >>> is_ignored("layer1.0.total_ops", ["total_*"]), is_ignored("layer1.0.conv1.weight", ["conv1.*"])
-    (True, False)
+    Examples:
+        >>> is_ignored("layer1.0.total_ops", ["total_*"]), is_ignored("layer1.0.conv1.weight", ["conv1.*"])
+        (True, False)
     """
     parts = re.split(r"[./]", name)
     return any(

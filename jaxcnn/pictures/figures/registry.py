@@ -14,7 +14,7 @@ from jaxcnn.pictures.figures.errors import draw_errors
 from jaxcnn.pictures.figures.material import Material
 from jaxcnn.pictures.figures.momentum import draw_momentum
 from jaxcnn.pictures.figures.product import draw_product
-from jaxcnn.pictures.figures.style import SETTINGS, save
+from jaxcnn.pictures.figures.style import AS_TEXT, SETTINGS, save
 from jaxcnn.pictures.pyplot import import_pyplot
 from jaxcnn.text import escaped
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Format = Literal["svg", "png"]
+Letters = Literal["outlines", "text"]
+"""What the letters of an SVG are: outlines look the same everywhere, text is smaller and can be searched and copied."""
 
 
 class Drawing(NamedTuple):
@@ -58,7 +60,13 @@ def check_names(names: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(names or FIGURES))
 
 
-def write_figures(names: Sequence[str], folder: Path, formats: Sequence[Format], material: Material) -> Iterator[Path]:
+def write_figures(
+    names: Sequence[str],
+    folder: Path,
+    formats: Sequence[Format],
+    material: Material,
+    letters: Letters = "outlines",
+) -> Iterator[Path]:
     """Draws figures into a folder, which is made if need be; yields each file once it is written.
 
     Args:
@@ -66,18 +74,20 @@ def write_figures(names: Sequence[str], folder: Path, formats: Sequence[Format],
         folder: the folder.
         formats: the formats, of each of which every figure has a file.
         material: what they are drawn from.
+        letters: what the letters of an SVG are.
 
     Raises:
         UserError: there is no such figure, matplotlib is not installed, or the folder cannot be written.
         MachineError: the disk is full, or fails.
     """
     chosen, pyplot = check_names(names), import_pyplot()
+    settings = {**SETTINGS, **(AS_TEXT if letters == "text" else {})}
     with writing(folder, "give another --out"):
         folder.mkdir(parents=True, exist_ok=True)
     for name in chosen:
         for kind in dict.fromkeys(formats):
             path = folder / f"{name}.{kind}"
             # A figure is drawn anew for each file: writing one changes how it is laid out the next time.
-            with pyplot.rc_context(dict(SETTINGS)), writing(path, "give another --out"):
+            with pyplot.rc_context(settings), writing(path, "give another --out"):
                 save(FIGURES[name].draw(material), path)
             yield path

@@ -32,6 +32,14 @@ SETTINGS = MappingProxyType(
     }
 )
 """The settings of matplotlib under which figures are drawn and written."""
+AS_TEXT = MappingProxyType(
+    {
+        "font.family": ["sans-serif"],
+        "font.sans-serif": ["DejaVu Sans", "Verdana"],  # the second has letters of the same widths
+        "svg.fonttype": "none",
+    }
+)
+"""The settings that take the place of some of these where an SVG is to hold its letters as text."""
 
 
 def new_figure(title: str) -> "Figure":

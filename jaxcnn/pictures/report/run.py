@@ -127,8 +127,9 @@ def read_runs(folders: Sequence[str | Path]) -> list[Run]:
 def labels_of(folders: Sequence[Path]) -> list[str]:
     """Returns the shortest ends of paths that tell them apart.
 
-    >>> labels_of([Path("a/run"), Path("b/run"), Path("b/other")])
-    ['a/run', 'b/run', 'other']
+    Examples:
+        >>> labels_of([Path("a/run"), Path("b/run"), Path("b/other")])
+        ['a/run', 'b/run', 'other']
     """
     whole = [folder.resolve() for folder in folders]
     labels = []

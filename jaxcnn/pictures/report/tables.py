@@ -122,8 +122,9 @@ def _left_out(run: Run) -> str:
 def duration(seconds: float) -> str:
     """Returns a time in the two largest units that it has.
 
-    >>> duration(3725), duration(59.96), duration(2.5)
-    ('1 h 2 min', '1 min 0 s', '2.5 s')
+    Examples:
+        >>> duration(3725), duration(59.96), duration(2.5)
+        ('1 h 2 min', '1 min 0 s', '2.5 s')
     """
     if seconds < 59.95:
         return f"{seconds:.1f} s"

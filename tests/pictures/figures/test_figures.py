@@ -1,8 +1,10 @@
 """The numbers that the lecture's figures draw, and how the files are written."""
 
+import importlib.metadata
 import importlib.util
 import sys
 import xml.etree.ElementTree
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from jaxcnn.pictures.figures.blocks import INCEPTION, RESIDUAL
 from jaxcnn.pictures.figures.convolution import EXAMPLES, table
 from jaxcnn.pictures.figures.crops import corners
 from jaxcnn.pictures.figures.depth import bars
-from jaxcnn.pictures.figures.diagram import Node, branches, join_of, trace
+from jaxcnn.pictures.figures.diagram import Node, branches, join_of, size_of, trace
 from jaxcnn.pictures.figures.dropout import RATE, UNITS, factors
 from jaxcnn.pictures.figures.entries import entries
 from jaxcnn.pictures.figures.momentum import CURVATURES, START, STEPS, path
@@ -26,6 +28,18 @@ from jaxcnn.pictures.figures.traced import block, convolutions
 from jaxcnn.tables.networks import describe
 
 X = "\N{MULTIPLICATION SIGN}"
+PICTURES = Path(__file__).parents[3] / "docs" / "pictures"
+
+
+def texts(svg):
+    """The pieces of text that an SVG holds as text."""
+    return [each.text for each in xml.etree.ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+def assert_shown(nodes, name):
+    """Each line and size of a block is in a picture of the documentation, which --letters text has drawn."""
+    shown = texts((PICTURES / f"{name}.svg").read_text())
+    assert {line for node in nodes for line in (*node.lines, size_of(node))} <= set(shown)
 
 
 def test_output_sizes_are_those_of_jax_and_of_the_formula():
@@ -110,6 +124,7 @@ def test_an_inception_module_as_traced():
     assert nodes[end].lines == ("concatenate",)
     assert nodes[end].shape == (1, 28, 28, 64 + 128 + 32 + 32)
     assert nodes[1].lines == (f"1{X}1 conv, 64", "batch norm", "ReLU")
+    assert_shown(nodes, "inception")
 
 
 @pytest.mark.parametrize(
@@ -127,6 +142,7 @@ def test_a_residual_block_as_traced(which, ways):
     assert nodes[end].lines == ("+", "ReLU")
     strides = [line for node in nodes for line in node.lines if line.startswith("stride")]
     assert strides == (["stride 2", "stride 2"] if ways[1] else [])
+    assert_shown(nodes, "residual")
 
 
 def test_what_cannot_be_laid_out_is_refused():
@@ -162,6 +178,9 @@ def test_files_are_the_same_again_and_hold_no_date(tmp_path, capsys):
     assert svg == (tmp_path / "two" / "depth.svg").read_bytes()
     assert not (tmp_path / "two" / "depth.png").exists()
     assert b"<dc:date>" not in svg
+    kept = (PICTURES / "depth.svg").read_bytes()
+    if f"Matplotlib v{importlib.metadata.version('matplotlib')}," in kept.decode():
+        assert svg == kept  # else draw it again: jaxcnn figures depth --out docs/pictures --formats svg
     xml.etree.ElementTree.fromstring(svg)
     with Image.open(tmp_path / "one" / "depth.png") as image:
         assert image.size == (1599, 900)
@@ -177,6 +196,18 @@ def test_each_figure_is_drawn(name, tmp_path):
         one, two = ((tmp_path / folder / f"{name}.{kind}").read_bytes() for folder in ("one", "two"))
         assert one == two
         assert len(one) > 10_000
+
+
+@pytest.mark.slow
+def test_letters_are_text_where_that_is_asked_for(tmp_path):
+    pytest.importorskip("matplotlib")
+    for letters in ("outlines", "text"):
+        folder = ["--out", str(tmp_path / letters), "--formats", "svg"]
+        assert main(["figures", "residual", *folder, "--letters", letters]) == 0
+    outlines, text = ((tmp_path / letters / "residual.svg").read_bytes() for letters in ("outlines", "text"))
+    assert texts(outlines) == []
+    assert texts(text) == texts((PICTURES / "residual.svg").read_bytes())
+    assert len(text) < len(outlines) / 2
 
 
 def test_the_command_lists_and_refuses(tmp_path, capsys):

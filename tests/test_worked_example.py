@@ -1,4 +1,4 @@
-"""The worked example of CONTRIBUTING.md does what it says."""
+"""The worked example of docs/extending.md does what it says."""
 
 import os
 import re
@@ -18,7 +18,7 @@ print("corners:", jaxcnn.load("run").evaluate(views=views, top_k=(1,)))
 
 
 def test_the_recipe_that_adds_one_of_each_is_trained_and_evaluated(tmp_path):
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.DOTALL)
     (tmp_path / "stripes.py").write_text(blocks[0])
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-c", PROGRAM]
