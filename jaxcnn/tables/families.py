@@ -1,5 +1,6 @@
 """The tables in docs/families: what each network is, what others published of it, its options and its recipes."""
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def errors_table(variants: Sequence[Variant]) -> str:
     text = "An error is of ILSVRC-2012's validation images, unless its row names others."
     if releases:
         text += f" Weights have the name that `--weights` takes; their errors are from {' and '.join(releases)}."
-    return f"{text}\n\n{markdown(rows, right=(2, 3))}"
+    return f"{textwrap.fill(text, 120)}\n\n{markdown(rows, right=(2, 3))}"
 
 
 def recipes_table(variants: Sequence[Variant], recipes: Iterable[Recipe]) -> str:

@@ -50,16 +50,6 @@ def test_an_unknown_command_is_answered_with_the_nearest(name, answer, capsys):
     assert output.err.startswith(answer)
 
 
-@pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_has_help_of_its_own(name, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        main([name, "--help"])
-    assert stopped.value.code == 0
-    output = capsys.readouterr().out
-    assert f"usage: jaxcnn {name} " in output
-    assert "scripts/" not in output
-
-
 def test_only_the_chosen_command_is_imported():
     code = (
         "import json, sys\nfrom jaxcnn.cli.main import main\nmain(['--help'])\nmain(['nope'])\n"
