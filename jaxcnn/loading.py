@@ -24,6 +24,7 @@ from jaxcnn.config import (
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.result import ranked_metrics
+from jaxcnn.export.about import About, read
 from jaxcnn.export.programs import load_program, program_file
 from jaxcnn.models.network import Network
 from jaxcnn.models.registry import get_variant
@@ -36,7 +37,7 @@ from jaxcnn.training.checkpoint import CheckpointError, Checkpoints, Restored
 from jaxcnn.training.optimizer import make_optimizer
 from jaxcnn.training.report import read_metrics
 from jaxcnn.types import Option, Variables
-from jaxcnn.weights.files import read_class_names
+from jaxcnn.weights.files import read_class_names, read_facts
 from jaxcnn.weights.layouts import separated_variables
 from jaxcnn.weights.load import Ignore, Source, load_network, load_pretrained
 from jaxcnn.weights.published import (
@@ -236,8 +237,9 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
         name: the name of the network.
         weights: the weights, as the ``source`` of `load_pretrained`. Published weights come with their options of the
             network, their crop and their normalization, and so does a file that is known by its SHA-256 as a published
-            one. The weights of any other file get the options of the network's first published weights, ILSVRC's usual
-            preprocessing, for a grey network with the mean of the three channels, and as many classes as they have.
+            one, or that says them because `jaxcnn export` wrote it. The weights of any other file get the options of
+            the network's first published weights, ILSVRC's usual preprocessing, for a grey network with the mean of the
+            three channels, and as many classes as they have.
         ignore: patterns of the names of tensors that are left out, as for `load_pretrained`.
 
     Raises:
@@ -247,7 +249,11 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
     published = expected.published
     assert weights is not None  # it would have been refused
     model, variables = load_network(name, weights, ignore=ignore, **expected.options)
-    names = None if is_published(weights) else read_class_names(Path(weights))
+    facts = expected.facts
+    if facts is not None:
+        names = facts.class_names
+    else:
+        names = None if is_published(weights) else read_class_names(Path(weights))
     if names is not None and len(names) != model.num_classes:
         names = None
     variant = get_variant(name)
@@ -261,7 +267,10 @@ def load_published(name: str, weights: str | None, *, ignore: Ignore = ()) -> Tr
         data=DataConfig(train_crop=expected.crop, evaluation_crop=expected.crop, channels=variant.channels),
         normalization=expected.normalization,
         origin=Origin(
-            name, expected.options, published.source if published else Path(weights).name, _measured(published)
+            name,
+            expected.options,
+            published.source if published else Path(weights).name,
+            facts.errors if facts else _measured(published),
         ),
     )
 
@@ -286,13 +295,16 @@ class Expected(NamedTuple):
     normalization: Normalization
     published: PublishedWeights | None = None
     """The published weights that they are; None for others."""
+    facts: About | None = None
+    """What their file says of the network; None for other files than those of `jaxcnn export`."""
 
 
 def what_weights_expect(name: str, weights: str | None) -> Expected:
     """Returns what weights of a network expect, without reading them: see `load_published`.
 
     Raises:
-        UserError: there is no such model, there are no published weights of that name, or none are named.
+        UserError: there is no such model, there are no published weights of that name, none are named, or a file that
+            seems to be of `jaxcnn export` says something else of its network.
     """
     variant = get_variant(name)
     if weights is None:
@@ -309,6 +321,10 @@ def what_weights_expect(name: str, weights: str | None) -> Expected:
         if published.resize is not None:
             crop = CenterCrop(size=published.crop, resize=published.resize, interpolation=published.interpolation)
         normalization = Normalization(mean=published.mean, std=published.std)
+    elif (stored := read_facts(Path(weights))) is not None:
+        facts = read(stored, weights)
+        options = facts.options if facts.model == name else {}
+        return Expected(options, facts.expects.crop, facts.expects.normalization, facts=facts)
     else:
         options = next((entry.options for entry in published_weights(name)), {})
         crop = CenterCrop(size=variant.input_size, resize=round(variant.input_size / 0.875))

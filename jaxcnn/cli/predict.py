@@ -2,7 +2,7 @@
 
 jaxcnn predict PHOTO... [--model RUN_FOLDER] [--checkpoint best] [--weights-of ema] [--top-k 5] [--fold-batch-norm]
 jaxcnn predict PHOTO... --model MODEL --weights SOURCE [--class-names FILE] [--ignore PATTERN]
-jaxcnn predict PHOTO... --model FILE.stablehlo
+jaxcnn predict PHOTO... --model FILE.stablehlo|FILE.onnx
 
 A photograph is turned upright as its orientation in EXIF says. The exit code is 0, or 2 where some file could not be
 read; the others are named all the same.
@@ -29,7 +29,8 @@ class Arguments:
     images: tyro.conf.Positional[tuple[Path, ...]]
     """The image files: JPEG, PNG and others."""
     model: str = "runs/lenet_digits"
-    """A run folder, a model's name, or a file that `jaxcnn export` wrote as a program (.stablehlo)."""
+    """A run folder, a model's name, or a file that `jaxcnn export` wrote as a program (.stablehlo,
+    .onnx)."""
     which: Annotated[WhichWeights, tyro.conf.arg(name="")] = dataclasses.field(default_factory=WhichWeights)
     top_k: Annotated[int, tyro.conf.arg(metavar="K")] = 5
     """The number of classes to name; all of them where there are fewer."""

@@ -11,11 +11,9 @@ from jaxcnn.config.stored import group_from_json, to_json
 from jaxcnn.errors import UserError
 from jaxcnn.provenance import versions
 from jaxcnn.text import escaped
-from jaxcnn.trained import Trained
+from jaxcnn.trained import Measured, Trained
 from jaxcnn.types import Json, JsonObject, Option
 
-KEY = "jaxcnn"
-"""The name under which formats that have named texts keep what `about` returns."""
 PACKAGES = ("jaxcnn", "jax", "jaxlib", "flax", "numpy")
 
 
@@ -38,6 +36,12 @@ class About(NamedTuple):
     pixels: bool
     """Whether the program takes uint8 pixels and gives probabilities; else it takes normalized images and gives
     logits."""
+    model: str | None
+    """The name of the network."""
+    options: Mapping[str, Option]
+    """The options of the network: see `Origin`."""
+    errors: tuple[Measured, ...]
+    """The errors that are known of it."""
 
 
 def about(network: Trained, pixels: bool = False) -> JsonObject:
@@ -87,8 +91,16 @@ def read(stored: str, file: str) -> About:
         listed = isinstance(names, list) and all(isinstance(name, str) and name.isprintable() for name in names)
         if type(num_classes) is not int or (names is not None and not (listed and len(names) == num_classes)):
             raise ValueError("its classes are not listed")
-        return About(None if names is None else tuple(names), num_classes, expects, facts["gives"] == "probabilities")
-    except (ValueError, TypeError, KeyError, ConfigError) as error:
+        return About(
+            class_names=None if names is None else tuple(names),
+            num_classes=num_classes,
+            expects=expects,
+            pixels=facts["gives"] == "probabilities",
+            model=facts["model"],
+            options=dict(facts["options"]),
+            errors=tuple(Measured(dict(each["errors"]), each["protocol"], each["source"]) for each in facts["errors"]),
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
         raise UserError(
             f"{escaped(file)} does not say of its network what `jaxcnn export` says ({escaped(str(error))[:200]}): "
             "export it again"

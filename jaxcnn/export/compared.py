@@ -46,3 +46,22 @@ def agree(
             "--format safetensors"
         )
     return difference
+
+
+def agree_in_batches(
+    program: Callable[[np.ndarray], np.ndarray],
+    function: Callable[[jax.Array], jax.Array],
+    network: Trained,
+    pixels: bool,
+    file: str,
+) -> float:
+    """Returns the largest difference, on three images of the crop's size, of which the program is given one and two.
+
+    Raises:
+        UserError: it is too large.
+    """
+    size = network.data.evaluation_crop.size
+    images = made_images((3, size, size, network.data.channels), network, pixels)
+    return agree(
+        lambda images: np.concatenate([program(images[:1]), program(images[1:])]), function, images, network, file
+    )

@@ -1,4 +1,4 @@
-"""Exported programs, as networks: they predict and are evaluated as those are that they were made of."""
+"""Networks as the functions that are exported, and exported programs as networks, which predict and are evaluated."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +7,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxcnn.augment.compose import normalize
 from jaxcnn.config import DataConfig, Normalization
 from jaxcnn.errors import UserError
 from jaxcnn.export.about import About
 from jaxcnn.trained import Origin, Trained
 
-STABLEHLO = ".stablehlo"
-"""The end of the names of files of programs."""
+STABLEHLO, ONNX = ".stablehlo", ".onnx"
+"""The ends of the names of files of programs."""
 _LEAST = 1e-30
 """The probability that stands for 0, which has no logarithm."""
 
@@ -33,6 +34,20 @@ class Program(nn.Module):
             return self.run(images)
         probabilities = self.run(jnp.round(images).astype(jnp.uint8))
         return jnp.log(jnp.maximum(probabilities, _LEAST))
+
+
+def program_of(network: Trained, pixels: bool) -> Callable[[jax.Array], jax.Array]:
+    """Returns the function that is exported: from pixels to probabilities, or from normalized images to logits."""
+
+    def logits(images: jax.Array) -> jax.Array:
+        found = network.model.apply(network.variables, images, train=False)
+        assert isinstance(found, jax.Array)  # auxiliary heads have logits in training alone
+        return found
+
+    def probabilities(images: jax.Array) -> jax.Array:
+        return jax.nn.softmax(logits(normalize(images, network.normalization)))
+
+    return probabilities if pixels else logits
 
 
 def as_network(path: Path, run: Callable[[jax.Array], jax.Array], facts: About) -> Trained:
@@ -64,7 +79,7 @@ def program_file(name: str | Path) -> Path | None:
         UserError: there is no such file.
     """
     path = Path(name).expanduser()
-    if path.suffix != STABLEHLO:
+    if path.suffix not in (STABLEHLO, ONNX):
         return None
     if not path.is_file():
         raise UserError(f"there is no file {path}: write it with `jaxcnn export`, or give another path")
@@ -77,6 +92,11 @@ def load_program(path: Path) -> Trained:
     Raises:
         UserError: the file is not such a program, or what runs it is not installed.
     """
-    from jaxcnn.export.stablehlo import load_stablehlo  # it is imported by what makes programs, and this by all
+    # These are imported by what makes programs, and this by all.
+    if path.suffix == ONNX:
+        from jaxcnn.export.onnx import load_onnx
+
+        return load_onnx(path)
+    from jaxcnn.export.stablehlo import load_stablehlo
 
     return load_stablehlo(path)

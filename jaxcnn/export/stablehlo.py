@@ -9,6 +9,7 @@ is good on accelerators, so it is the one in a program for several platforms. A 
 that ``auto`` follows here, which for depthwise and grouped convolutions are many times as fast there.
 """
 
+import contextlib
 import importlib.util
 import io
 import zipfile
@@ -20,11 +21,10 @@ import jax
 import jax.numpy as jnp
 from jax import export
 
-from jaxcnn.augment.compose import normalize
 from jaxcnn.errors import UserError
 from jaxcnn.export.about import about, read, text
 from jaxcnn.export.compared import agree, made_images
-from jaxcnn.export.programs import as_network
+from jaxcnn.export.programs import as_network, program_of
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.trained import Trained
 
@@ -54,7 +54,7 @@ def export_stablehlo(network: Trained, path: Path, *, pixels: bool, platforms: S
     """
     _check_flatbuffers()
     function, size = program_of(network, pixels), network.data.evaluation_crop.size
-    with rules_of("cpu" if tuple(platforms) == ("cpu",) else "gpu"):
+    with lowered_for(platforms):
         try:
             exported = _exported(network, function, "batch, height, width", pixels, platforms)
         except UserError:  # dense layers on a map that is flattened, which fix the size
@@ -78,18 +78,9 @@ def export_stablehlo(network: Trained, path: Path, *, pixels: bool, platforms: S
     )
 
 
-def program_of(network: Trained, pixels: bool) -> Callable[[jax.Array], jax.Array]:
-    """Returns the function that is exported: from pixels to probabilities, or from normalized images to logits."""
-
-    def logits(images: jax.Array) -> jax.Array:
-        found = network.model.apply(network.variables, images, train=False)
-        assert isinstance(found, jax.Array)  # auxiliary heads have logits in training alone
-        return found
-
-    def probabilities(images: jax.Array) -> jax.Array:
-        return jax.nn.softmax(logits(normalize(images, network.normalization)))
-
-    return probabilities if pixels else logits
+def lowered_for(platforms: Sequence[Platform]) -> contextlib.AbstractContextManager[None]:
+    """Makes the lowerings of convolutions in what is traced inside those for a program for these platforms."""
+    return rules_of("cpu" if tuple(platforms) == ("cpu",) else "gpu")
 
 
 def load_stablehlo(path: Path) -> Trained:

@@ -7,16 +7,15 @@ import flax.traverse_util
 import jax
 import numpy as np
 
-from jaxcnn import strict_json
 from jaxcnn.errors import UserError
-from jaxcnn.export.about import KEY, about, text
+from jaxcnn.export.about import about, text
 from jaxcnn.models.registry import get_variant
 from jaxcnn.trained import Trained
 from jaxcnn.weights.errors import WeightsError
 from jaxcnn.weights.files import read_file
 from jaxcnn.weights.layouts import separated
 from jaxcnn.weights.load import convert
-from jaxcnn.weights.save import CLASS_NAMES
+from jaxcnn.weights.save import FACTS
 from jaxcnn.weights.theirs import Publisher, state_dict
 from jaxcnn.weights.torch_save import save_state
 
@@ -62,7 +61,4 @@ def _write(path: Path, state: dict[str, np.ndarray], network: Trained, format: W
         return
     import safetensors.numpy
 
-    metadata = {"format": "pt", KEY: facts}
-    if network.class_names is not None:
-        metadata[CLASS_NAMES] = strict_json.dumps(list(network.class_names))
-    safetensors.numpy.save_file(state, path, metadata)
+    safetensors.numpy.save_file(state, path, {"format": "pt", FACTS: facts})

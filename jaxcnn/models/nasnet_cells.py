@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 from jaxcnn.layers.layer import Layer
 from jaxcnn.ops.pool import average_pool, max_pool
@@ -149,7 +150,8 @@ class Cell(nn.Module):
         Beyond the last pixel of an odd size there are zeros. TF-Slim calls this a factorized reduction.
         """
         even = subsample(x, (2, 2))
-        odd = subsample(jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)))[:, 1:, 1:], (2, 2))
+        moved = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (-1, 1, 0), (-1, 1, 0), (0, 0, 0)))
+        odd = subsample(moved, (2, 2))
         halves = (
             self.conv(self.features // 2, (1, 1), name=f"previous_{name}_conv")(half)
             for name, half in (("even", even), ("odd", odd))

@@ -46,7 +46,7 @@ def max_pool(
     """
     strides = strides or window
     asked = resolve_padding(padding, images.shape[1:3], window, strides)
-    if is_symbolic(images.shape[1:3]):
+    if is_symbolic(images.shape):
         return _reduce_windows(images, lax.max, -np.inf, window, strides, _covering(asked, window, strides, ceil_mode))
     best, _ = _winners(images, window, strides, *_geometry(images.shape, window, strides, asked, ceil_mode))
     return best
@@ -80,7 +80,7 @@ def average_pool(
     """
     strides = strides or window
     asked = resolve_padding(padding, images.shape[1:3], window, strides)
-    if is_symbolic(images.shape[1:3]):
+    if is_symbolic(images.shape):
         pairs = _covering(asked, window, strides, ceil_mode)
         counted = jnp.ones((1, *images.shape[1:3], 1), images.dtype)
         rest = pairs

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import jax
+from jax import lax
 
 from jaxcnn.ops.symbolic import Length, at_most
 
@@ -86,7 +87,7 @@ def subsample(x: jax.Array, strides: Pair) -> jax.Array:
     The sizes of ``x[:, ::2, ::2]`` are the same numbers, but where they are symbols JAX writes them in another way than
     those of a convolution's output, and does not know that both are equal.
     """
-    vertical, horizontal = (
-        tap(0, output_length(length, 1, stride), stride) for length, stride in zip(x.shape[1:3], strides, strict=True)
-    )
-    return x[:, vertical, horizontal]
+    batch, *lengths, channels = x.shape
+    counts = (output_length(length, 1, stride) for length, stride in zip(lengths, strides, strict=True))
+    ends = [(count - 1) * stride + 1 for count, stride in zip(counts, strides, strict=True)]
+    return lax.slice(x, (0, 0, 0, 0), (batch, *ends, channels), (1, *strides, 1))

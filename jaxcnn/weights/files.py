@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxcnn.weights import torch_file
 from jaxcnn.weights.errors import FileError, WeightsError
-from jaxcnn.weights.save import CLASS_NAMES
+from jaxcnn.weights.save import CLASS_NAMES, FACTS
 from jaxcnn.weights.state_dicts import find_state
 
 
@@ -58,6 +58,24 @@ def read_class_names(path: Path) -> tuple[str, ...] | None:
         return None
     is_list = isinstance(names, list) and all(isinstance(name, str) and name.isprintable() for name in names)
     return tuple(names) if is_list else None
+
+
+def read_facts(path: Path) -> str | None:
+    """Returns the text of JSON in which `jaxcnn export` has said what the network is; None if there is none.
+
+    Args:
+        path: the path of a file or folder that `read_file` reads.
+    """
+    try:
+        with path.open("rb") as file:
+            if file.read(len(torch_file.ZIP)) == torch_file.ZIP:
+                return torch_file.read_about(file)
+        import safetensors
+
+        with safetensors.safe_open(path, "numpy") as tensors:
+            return (tensors.metadata() or {}).get(FACTS)
+    except Exception:  # what it is not is said by `read_file`
+        return None
 
 
 def _read(path: Path, find: torch_file.Find) -> Mapping[str, np.ndarray]:

@@ -19,6 +19,8 @@ Format = Literal["safetensors", "orbax"]
 
 CLASS_NAMES = "class_names"
 """The key of the class names, as JSON, in the metadata of a safetensors file; the name of their file beside orbax's."""
+FACTS = "jaxcnn"
+"""The key of what `jaxcnn export` says of a network, as JSON, in the metadata of files of safetensors and of ONNX."""
 
 
 def save_variables(

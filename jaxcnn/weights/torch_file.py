@@ -18,6 +18,7 @@ from jaxcnn.types import PyTree
 from jaxcnn.weights.errors import FileError, shown
 from jaxcnn.weights.state_dicts import find_state
 from jaxcnn.weights.torch_pickle import Storage, Tensor, run
+from jaxcnn.weights.torch_save import ABOUT
 
 ZIP = b"PK\x03\x04"
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
@@ -55,6 +56,26 @@ def read_state(file: BinaryIO, find: Find = find_state) -> dict[str, np.ndarray]
     if start == LEGACY:
         return _read_legacy(file, find)
     raise FileError("does not begin as PyTorch's files do: fetch it again")
+
+
+def read_about(file: BinaryIO) -> str | None:
+    """Returns what `jaxcnn.weights.torch_save` has written of the network beside its state dict, or None.
+
+    Args:
+        file: a whole file in the format that is a zip archive.
+
+    Raises:
+        FileError: the archive is not one that PyTorch or we would write, or that part of it is too long.
+        Exception: whatever damaged bytes raise in ``zipfile``.
+    """
+    with zipfile.ZipFile(file) as archive:
+        entry = _entries(archive, file.seek(0, os.SEEK_END)).get(ABOUT)
+        if entry is None:
+            return None
+        if entry.file_size > MAX_PICKLE_BYTES:
+            raise FileError(f"has a part {ABOUT} of {entry.file_size:,} bytes: do not trust it")
+        with archive.open(entry) as stream:
+            return stream.read(entry.file_size).decode()
 
 
 def _read_zip(file: BinaryIO, find: Find) -> dict[str, np.ndarray]:

@@ -5,20 +5,15 @@ import subprocess
 import sys
 import zipfile
 
-import flax.linen as nn
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxcnn
-from jaxcnn.config import CenterCrop, DataConfig, Normalization
 from jaxcnn.errors import UserError
 from jaxcnn.export import compared
 from jaxcnn.export.stablehlo import export_stablehlo
 from jaxcnn.loading import load
-from jaxcnn.ops.conv import conv2d
-from jaxcnn.trained import Origin, Trained
+from tests.export.tiny import Tiny, trained
 
 pytest.importorskip("flatbuffers", reason="jaxcnn[export] is not installed")
 
@@ -45,31 +40,6 @@ for batch in (1, 7):
         print(batch, more, np.asarray(program.call(images)).sum(1).round(5).tolist())
 assert "jaxcnn" not in sys.modules
 """
-
-
-class Tiny(nn.Module):
-    """The smallest network that sees where in an image something is."""
-
-    num_classes: int
-
-    @nn.compact
-    def __call__(self, images, *, train=False):
-        x = conv2d(images, self.param("kernel", nn.initializers.normal(), (3, 3, 3, 4)), padding="same")
-        return nn.Dense(self.num_classes)(nn.relu(x).mean((1, 2)))
-
-
-def trained(model, size, channels):
-    variables = jax.jit(lambda: model.init(jax.random.key(0), jnp.zeros((1, size, size, channels)), train=False))()
-    crop = CenterCrop(size=size, resize=size)
-    return Trained(
-        model=model,
-        variables=variables,
-        num_classes=model.num_classes,
-        class_names=tuple(f"class {i}" for i in range(model.num_classes)),
-        data=DataConfig(train_crop=crop, evaluation_crop=crop, channels=channels),
-        normalization=Normalization(mean=(0.4,), std=(0.3,)),
-        origin=Origin("small", {}, "drawn"),
-    )
 
 
 @pytest.fixture(scope="module")
