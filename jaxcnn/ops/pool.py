@@ -156,7 +156,10 @@ def _sum_pool(images, window, strides, padding, size):
 
 
 def _reduce_windows(images, reduce, fill, window, strides, pairs):
-    """Reduces each window by XLA's own operation: slices of symbolic sizes cannot always be decided."""
+    """Reduces each window by XLA's own operation, where a size is a symbol.
+
+    Slices of symbolic sizes cannot always be decided, and where the batch alone is a symbol they would be gathers.
+    """
     initial = np.array(fill, images.dtype)
     return lax.reduce_window(_pad(images, fill, pairs), initial, reduce, (1, *window, 1), (1, *strides, 1), "VALID")
 

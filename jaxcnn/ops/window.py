@@ -85,7 +85,8 @@ def subsample(x: jax.Array, strides: Pair) -> jax.Array:
     """Returns the first of every so many pixels: (batch, height, width, channels) as a 1x1 window with strides sees it.
 
     The sizes of ``x[:, ::2, ::2]`` are the same numbers, but where they are symbols JAX writes them in another way than
-    those of a convolution's output, and does not know that both are equal.
+    those of a convolution's output, and does not know that both are equal. Where the batch is one, it makes a gather of
+    them.
     """
     batch, *lengths, channels = x.shape
     counts = (output_length(length, 1, stride) for length, stride in zip(lengths, strides, strict=True))

@@ -162,6 +162,15 @@ def test_what_is_no_graph_of_ours_is_refused(small, tmp_path):
         load(path)
 
 
+def test_without_its_packages_the_way_out_is_named(small, tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"graphs of ONNX need onnx: install jaxcnn\[onnx\]"):
+        export_onnx(small, tmp_path / "small.onnx", pixels=True)
+    (tmp_path / "small.onnx").touch()
+    with pytest.raises(UserError, match=r"graphs of ONNX need onnxruntime: install jaxcnn\[onnx\]"):
+        load(tmp_path / "small.onnx")
+
+
 def test_images_of_another_size_are_refused(small, tmp_path):
     export_onnx(small, tmp_path / "small.onnx", pixels=True)
     program = load(tmp_path / "small.onnx")

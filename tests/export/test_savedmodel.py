@@ -6,10 +6,17 @@ import jax
 import numpy as np
 import pytest
 
+from jaxcnn.errors import UserError
 from jaxcnn.export.compared import made_images
 from jaxcnn.export.programs import program_of
 from jaxcnn.export.savedmodel import export_savedmodel
 from tests.export.tiny import Tiny, trained
+
+
+def test_without_tensorflow_the_way_out_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"a SavedModel needs TensorFlow: install jaxcnn\[tf\]"):
+        export_savedmodel(trained(Tiny(3), 9, 3), tmp_path / "small", pixels=True, platforms=("cpu",))
 
 
 @pytest.mark.slow
