@@ -61,7 +61,7 @@ def check(problem):
             np.testing.assert_allclose(gradient, wanted, rtol=1e-10, atol=1e-10)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=6, deadline=None)
 @given(problems())
 def test_every_lowering_is_the_same_map(problem):
     check(problem)
