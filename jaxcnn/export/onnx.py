@@ -71,7 +71,7 @@ def export_onnx(network: Trained, path: Path, *, pixels: bool) -> str:
     given, result = session.get_inputs()[0].name, session.get_outputs()[0].name
 
     def run(images: np.ndarray) -> np.ndarray:
-        return session.run([result], {given: images})[0]
+        return np.asarray(session.run([result], {given: images})[0])
 
     largest = agree_in_batches(run, function, network, pixels, str(path))
     return (
@@ -105,7 +105,7 @@ def load_onnx(path: Path) -> Trained:
         )
 
     def call(images: np.ndarray) -> np.ndarray:
-        return session.run([result.name], {given.name: images})[0]
+        return np.asarray(session.run([result.name], {given.name: images})[0])
 
     def fill(_: ExecutionContext, answers: Buffer, images: Buffer) -> None:
         np.asarray(answers)[...] = call(np.asarray(images))
@@ -139,7 +139,7 @@ def _model(program: Program, network: Trained, pixels: bool) -> "onnx.ModelProto
     graph.nodes.append(onnx.helper.make_node("Identity", [graph.name(program.result)], [result], result))
     inputs, outputs = (
         onnx.helper.make_tensor_value_info(
-            name, onnx.helper.np_dtype_to_tensor_dtype(array.dtype), [BATCH, *array.shape[1:]]
+            name, onnx.helper.np_dtype_to_tensor_dtype(np.dtype(array.dtype)), [BATCH, *array.shape[1:]]
         )
         for name, array in (("pixels" if pixels else "images", program.images), (result, program.result))
     )

@@ -111,7 +111,9 @@ class Graph:
         import onnx.helper
 
         name = self._new(kind.lower())
-        self.nodes.append(onnx.helper.make_node(kind, operands, [name], name, **attributes))
+        node = onnx.helper.make_node(kind, operands, [name], name)
+        node.attribute.extend(onnx.helper.make_attribute(key, value) for key, value in sorted(attributes.items()))
+        self.nodes.append(node)
         return name
 
     def _new(self, kind: str) -> str:

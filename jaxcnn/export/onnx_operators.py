@@ -101,7 +101,7 @@ def _convert(graph: Graph, operation: Operation) -> None:
     import onnx.helper
 
     (name,), order = _aligned(graph, operation)
-    kind = onnx.helper.np_dtype_to_tensor_dtype(operation.results[0].dtype)
+    kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(operation.results[0].dtype))
     graph.set(operation.results[0], graph.node("Cast", [name], to=kind), order)
 
 
