@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import onnx
 
 WAY_OUT = "use --format stablehlo, or the weights alone"
-"""What is said to be done instead."""
+"""The clause of messages that leads out."""
 Order = tuple[int, ...]
 """For each stored axis, which axis of the array it is."""
 

@@ -6,6 +6,7 @@ is a matrix product and a sum of shifted patches. Where it is quicker, they are 
 
 import dataclasses
 import functools
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import jax
@@ -134,7 +135,7 @@ def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowerin
     turns = shape.strides == (1, 1) and has_rows(shape)
     if turns and (lowering == "rows" or (lowering == "shift" and shape.depthwise)):
         return LOWERINGS[lowering](*_turned(cotangent, kernel, shape))
-    forward = functools.partial(shift if lowering == "rows" else LOWERINGS[lowering], kernel=kernel, shape=shape)
+    forward = functools.partial(_with_a_transpose(lowering), kernel=kernel, shape=shape)
     return jax.linear_transpose(forward, _like(cotangent, shape.images))(cotangent)[0]
 
 
@@ -142,8 +143,13 @@ def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, loweri
     """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape."""
     if lowering == "rows" and has_rows(shape):
         return rows_weight_gradient(cotangent, images, shape)
-    forward = functools.partial(shift if lowering == "rows" else LOWERINGS[lowering], images, shape=shape)
+    forward = functools.partial(_with_a_transpose(lowering), images, shape=shape)
     return jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
+
+
+def _with_a_transpose(lowering: LoweringName) -> Callable[..., jax.Array]:
+    """Returns what JAX transposes for a lowering: it cannot transpose the loops of `rows`, so `shift` stands in."""
+    return shift if lowering == "rows" else LOWERINGS[lowering]
 
 
 def _turned(cotangent: jax.Array, kernel: jax.Array, shape: ConvShape) -> tuple[jax.Array, jax.Array, ConvShape]:

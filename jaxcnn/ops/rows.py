@@ -103,9 +103,7 @@ def _padded(images: Images, shape: ConvShape, height: int) -> Float[Array, "batc
     (top, bottom), sides = shape.padding
     below = bottom + (height - shape.size[0]) * shape.strides[0]
     room = shape.kernel[2] - 1
-    return lax.pad(
-        images, jnp.zeros((), images.dtype), ((0, 0, 0), (top, max(below, bottom), 0), (*sides, 0), (room, room, 0))
-    )
+    return lax.pad(images, jnp.zeros((), images.dtype), ((0, 0, 0), (top, below, 0), (*sides, 0), (room, room, 0)))
 
 
 def _shifts(group_channels: int) -> range:

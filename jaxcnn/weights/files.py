@@ -74,7 +74,7 @@ def read_facts(path: Path) -> str | None:
 
         with safetensors.safe_open(path, "numpy") as tensors:
             return (tensors.metadata() or {}).get(FACTS)
-    except Exception:  # what it is not is said by `read_file`
+    except Exception:  # `read_file` refuses what cannot be read
         return None
 
 

@@ -1,9 +1,8 @@
 """Writes a state dict as ``torch.save`` does, without PyTorch: a zip archive that `jaxcnn.weights.torch_file` reads.
 
 The pickle in it makes nothing but tensors in an ``OrderedDict``, so ``torch.load(..., weights_only=True)``, which is
-PyTorch's default, takes it, and the storages are aligned, so it can be mapped into memory. What else is said of the
-network is a part of the archive of its own, which PyTorch does not look at. ``torch/serialization.py`` describes the
-format.
+PyTorch's default, takes it, and the storages are aligned, so it can be mapped into memory. The facts about the network
+are a part of their own in the archive, which PyTorch does not look at. ``torch/serialization.py`` describes the format.
 """
 
 import pickle
