@@ -2,8 +2,8 @@
 
 These functions are the front door. `list_models` and `create_model` make networks, `load_pretrained` reads published
 weights or a file into their variables, `load` returns a run or a published network ready to predict and evaluate, and
-`train` trains a recipe. `keep_freed_memory` makes loops of one's own faster on a CPU, and `fold_batch_norm` makes
-networks faster that no longer train.
+`train` trains a recipe. `keep_freed_memory` and `settled` make loops of one's own faster on a CPU, and
+`fold_batch_norm` makes networks faster that no longer train.
 """
 
 import importlib
@@ -11,7 +11,7 @@ import importlib.metadata
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from jaxcnn.devices.memory import keep_freed_memory
+    from jaxcnn.devices.memory import keep_freed_memory, settled
     from jaxcnn.loading import load
     from jaxcnn.models.folding import fold_batch_norm
     from jaxcnn.models.registry import create_model, list_models
@@ -28,6 +28,7 @@ __all__ = [
     "list_models",
     "load",
     "load_pretrained",
+    "settled",
     "train",
 ]
 
@@ -38,6 +39,7 @@ _HOMES = {
     "list_models": "jaxcnn.models.registry",
     "load": "jaxcnn.loading",
     "load_pretrained": "jaxcnn.weights.load",
+    "settled": "jaxcnn.devices.memory",
     "train": "jaxcnn.runs",
 }
 

@@ -17,7 +17,7 @@ from jaxcnn.config import TrainConfig, flatten, to_json
 from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.compilation import kept_programs
-from jaxcnn.devices.memory import keep_freed_memory
+from jaxcnn.devices.memory import keep_for_batches_of, return_freed_memory
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
@@ -37,9 +37,6 @@ from jaxcnn.training.profile import Profile
 from jaxcnn.training.report import Reporter, read_metrics
 from jaxcnn.training.state import TrainState
 from jaxcnn.types import JsonObject, Variables
-
-LARGE_BATCH = 1 << 20
-"""The size in bytes of a uint8 batch above which a step's buffers are worth keeping (see `keep_freed_memory`)."""
 
 
 @own_settings()
@@ -131,7 +128,8 @@ def train(
         reporter.log("start", first_step, _facts(assembly, state) | facts)
         report_bad_files(first_step)
 
-        def report_compilations(step: int) -> None:
+        def after_compiling(step: int) -> None:
+            return_freed_memory()
             reporter.say(str(compilations))
             reporter.log("compilations", step, dataclasses.asdict(compilations))
 
@@ -152,7 +150,7 @@ def train(
             evaluated=evaluated,
             sums=restored.sums if restored else {},
             profile=profile,
-            after_compiling=report_compilations,
+            after_compiling=after_compiling,
         )
         if profile is not None:
             stack.callback(profile.stop)
@@ -174,9 +172,7 @@ def train(
 
 def keep_memory(assembly: Assembly) -> None:
     """Keeps freed memory for the next step, where that saves time: see `keep_freed_memory`."""
-    large = math.prod(assembly.data.train.image_shape) * assembly.config.data.batch_size > LARGE_BATCH
-    if large and jax.default_backend() == "cpu":
-        keep_freed_memory()
+    keep_for_batches_of(math.prod(assembly.data.train.image_shape) * assembly.config.data.batch_size)
 
 
 def _agreed(asked: StopRequest, assembly: Assembly) -> Callable[[], bool]:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import logging
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from jaxcnn.data.images import ImageLike, given, split_of_images
 from jaxcnn.data.opening import open_split
 from jaxcnn.data.pipeline import SINGLE_CROP, Split
 from jaxcnn.devices.feed import Feed
+from jaxcnn.devices.memory import keep_for_batches_of
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
@@ -258,6 +260,7 @@ class Trained:
         Raises:
             UserError: too many images cannot be read.
         """
+        keep_for_batches_of(batch_size * math.prod(split.image_shape[-3:]))
         predictions = self._predictions(split, batch_size)
         return dataclasses.replace(predictions, labels=self.classes_of(split)[1][predictions.labels])
 

@@ -45,7 +45,7 @@ def inference_step(job: Job, *, folded: bool) -> Callable[[int], None]:
         job: the network and its images.
         folded: whether batch normalization is folded into the convolutions before it.
     """
-    from jaxcnn.devices.memory import keep_freed_memory
+    from jaxcnn.devices.memory import keep_freed_memory, return_freed_memory, settled
 
     keep_freed_memory()
     import jax
@@ -67,9 +67,10 @@ def inference_step(job: Job, *, folded: bool) -> Callable[[int], None]:
     batch = parallel.put_batch({"image": images, "label": numbers, "index": numbers, "mask": numbers >= 0})
     with one_at_a_time():
         jax.block_until_ready(evaluator.answers(variables, batch))  # which compiles it
+    return_freed_memory()
 
     def run(steps: int) -> None:
-        jax.block_until_ready([evaluator.answers(variables, batch) for _ in range(steps)])
+        jax.block_until_ready([settled(evaluator.answers(variables, batch)) for _ in range(steps)])
 
     return run
 

@@ -15,6 +15,7 @@ from jaxtyping import Array, Float32, Int32, UInt8
 
 from jaxcnn.config import Average
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
+from jaxcnn.devices.memory import settled
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
@@ -149,7 +150,7 @@ class Evaluator:
             for batch in feed.evaluation():
                 if stop():
                     raise Interrupted
-                yield dispatch(batch)
+                yield settled(dispatch(batch))
 
         return ahead(dispatched(), BATCHES_IN_FLIGHT)
 

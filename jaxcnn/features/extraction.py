@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import hashlib
 import logging
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from jaxcnn.data.opening import open_split
 from jaxcnn.data.pipeline import SINGLE_CROP, Split
 from jaxcnn.data.sources import absolute_name, evaluation_split
 from jaxcnn.devices.feed import Batch, Feed
+from jaxcnn.devices.memory import keep_for_batches_of
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.processes import AgreedStop, check_same
 from jaxcnn.devices.settings import own_settings
@@ -120,6 +122,7 @@ def extract(
             variables=parallel.put_everywhere(jax.tree.map(np.asarray, network.variables)),
             stop=stop,
         )
+        keep_for_batches_of(images_at_once * max(math.prod(each.image_shape[-3:]) for each in opened.values()))
         for split in splits:
             if not by_writer(lambda split=split: file_of(workdir, split).exists()):
                 feed = Feed(opened[split], parallel, images_at_once * parallel.mesh.size)

@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import PartitionSpec
 
 from jaxcnn.data.progress import Progress
+from jaxcnn.devices.memory import settled
 from jaxcnn.devices.parallel import AXIS, DataParallel
 from jaxcnn.devices.processes import is_writer
 from jaxcnn.evaluation.evaluator import BATCHES_IN_FLIGHT
@@ -77,7 +78,7 @@ def write_rows(
     """
     progress, committed = Progress(name, size - done, counted), time.monotonic()
     try:
-        for rows in ahead(batches, BATCHES_IN_FLIGHT):
+        for rows in ahead(map(settled, batches), BATCHES_IN_FLIGHT):
             jax.block_until_ready(rows)
             if is_writer():
                 host = {name: np.asarray(value) for name, value in rows.items()}

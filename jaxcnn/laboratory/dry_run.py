@@ -17,6 +17,7 @@ from jaxcnn.data.sources.tfds import tfds_builder
 from jaxcnn.data.stand_in import stand_in
 from jaxcnn.devices.compilation import nothing_kept
 from jaxcnn.devices.feed import Batch
+from jaxcnn.devices.memory import settled
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.devices.topologies import usable_memory
@@ -195,7 +196,7 @@ def stepping(compiled: jax.stages.Compiled, assembly: Assembly) -> Callable[[], 
 
         def step() -> None:
             nonlocal state, totals
-            state, totals = jax.block_until_ready(compiled(state, totals, batch))
+            state, totals = jax.block_until_ready(settled(compiled(state, totals, batch)))
 
         step()
     return step

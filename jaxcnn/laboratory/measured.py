@@ -1,16 +1,17 @@
 """The measured time of a compiled step on the devices of this process, and of each of its kernels."""
 
 import collections
+import statistics
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 from jax.profiler import ProfileData
 
-TRACED_STEPS = 3
+TRACED_STEPS = 5
 """The number of steps that are traced."""
 
 
@@ -27,19 +28,30 @@ class Event(NamedTuple):
 def time_kernels(step: Callable[[], None], devices: int, steps: int = TRACED_STEPS) -> dict[str, float]:
     """Returns the seconds that each kernel takes in a step, by the name of its instruction.
 
-    Tracing makes a step slower, and kernels may run side by side, so these do not add up to the time of the step.
+    They are medians over steps that are traced one by one. On a CPU a trace takes memory between two steps, after which
+    the next may find no place for its buffers and get new pages from the system: in some steps each kernel that writes
+    to them takes ten times as long. Tracing makes a step slower, and kernels may run side by side, so these do not add
+    up to the time of the step.
 
     Args:
         step: a function that takes one step and waits for its end. It has been called before, so it compiles nothing.
         devices: the number of devices that take part, over which the times are averaged.
         steps: the number of steps that are traced.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        with jax.profiler.trace(folder):
-            for _ in range(steps):
+    found = []
+    for _ in range(steps):
+        with tempfile.TemporaryDirectory() as folder:
+            with jax.profiler.trace(folder):
                 step()
-        events = [event for path in Path(folder).rglob("*.xplane.pb") for event in _events(path)]
-    return seconds_by_kernel(events, devices * steps)
+            events = [event for path in Path(folder).rglob("*.xplane.pb") for event in _events(path)]
+        found.append(seconds_by_kernel(events, devices))
+    return medians(found)
+
+
+def medians(steps: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Returns the median of each kernel's seconds over steps; where one has no such kernel, it counts as 0."""
+    kernels = dict.fromkeys(kernel for seconds in steps for kernel in seconds)
+    return {kernel: statistics.median(seconds.get(kernel, 0.0) for seconds in steps) for kernel in kernels}
 
 
 def seconds_by_kernel(events: Iterable[Event], executions: int) -> dict[str, float]:

@@ -25,6 +25,7 @@ from jaxcnn import strict_json
 from jaxcnn.assembly import Assembly, assemble
 from jaxcnn.config import TrainConfig, from_json, to_json
 from jaxcnn.contenders import race, serve
+from jaxcnn.devices.memory import settled
 from jaxcnn.devices.parallel import AXIS, DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import compile_step, data_or_stand_in, first_batch
@@ -207,7 +208,7 @@ def _contender(assembly: Assembly, file: Path) -> Callable[[int], None]:
     def run(steps: int) -> None:
         nonlocal state, totals, turns
         for _ in range(steps):
-            state, totals = compiled(state, totals, batch)
+            state, totals = settled(compiled(state, totals, batch))
         jax.block_until_ready(state)
         turns += 1
         if turns == 2:  # after all have warmed up, and are stopped

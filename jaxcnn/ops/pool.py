@@ -12,6 +12,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from jaxcnn.ops.fusion import computed_once
 from jaxcnn.ops.linear import linear_map
 from jaxcnn.ops.lowering_rules import rules_backend
 from jaxcnn.ops.symbolic import Length, is_symbolic
@@ -275,6 +276,7 @@ def _scatter(
         strides: the strides of the windows, (vertical, horizontal).
         padding: the padding that leaves whole windows and nothing else.
     """
+    arrays = (*arrays[:-1], computed_once(arrays[-1]))
     batch, *size, channels = arrays[0].shape
     covered = [(size[i] - 1) * strides[i] + window[i] for i in (0, 1)]
     length = [-(-covered[i] // strides[i]) for i in (0, 1)]

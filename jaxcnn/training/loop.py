@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import optax
 
+from jaxcnn.devices.memory import settled
 from jaxcnn.errors import UserError
 from jaxcnn.evaluation.evaluator import Interrupted
 from jaxcnn.evaluation.result import Result
@@ -123,7 +124,7 @@ def fit(
         if now == first_step:
             plan.after_compiling(now)
             meter.restart()
-        state, totals = compiled(state, totals, batch)
+        state, totals = settled(compiled(state, totals, batch))
         # Reading these totals waits only for a step that is done or nearly done.
         past = earlier(totals)
         lost = past is not None and int(past["bad_in_row"]) >= plan.max_bad_steps

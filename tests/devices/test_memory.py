@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 import jaxcnn
+from jaxcnn.devices import memory
 
 STEPS = """
 import resource, sys
@@ -46,3 +49,61 @@ def test_a_step_gets_the_memory_of_the_one_before():
 def test_elsewhere_than_on_linux_nothing_is_set(monkeypatch):
     monkeypatch.setattr(sys, "platform", "darwin")
     assert jaxcnn.keep_freed_memory() is False
+
+
+RESIDENT = """
+import sys
+import jaxcnn
+jaxcnn.keep_freed_memory()
+import jax, jax.numpy as jnp
+from jaxcnn.resident import forget_peak, resident_bytes
+from jax.lax import optimization_barrier as apart
+
+def step(x):  # needs three more arrays like the one it changes
+    a = apart(jnp.sin(x))
+    b = apart(a * jnp.flip(a))
+    return apart(jnp.cos(b)) + jnp.flip(b) + a
+
+step = jax.jit(step, donate_argnums=0)
+x = jax.block_until_ready(step(jnp.zeros((16, 1 << 20))))
+for _ in range(24):
+    x = jaxcnn.settled(step(x)) if sys.argv[1] == "settled" else step(x)
+jax.block_until_ready(x)
+print(resident_bytes("at most"))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no glibc")
+def test_a_process_that_settles_holds_the_buffers_of_one_step():
+    def resident(name):
+        command = [sys.executable, "-c", RESIDENT, name]
+        return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    of_one, of_several = resident("settled"), resident("started at once")
+    if not jaxcnn.keep_freed_memory():
+        pytest.skip("there is no glibc")
+    assert of_several > of_one + 64 * 1_000_000  # one array at least; on two idle cores it is six
+
+
+def test_a_step_is_waited_for_where_memory_is_kept(monkeypatch):
+    slept = []
+    monkeypatch.setattr(memory.time, "sleep", slept.append)
+    results = {"x": jnp.ones(3)}
+    monkeypatch.setattr(memory, "_kept", False)
+    assert jaxcnn.settled(results) is results
+    assert slept == []
+    monkeypatch.setattr(memory, "_kept", True)
+    step = jax.jit(lambda x: x @ x)
+    results = {"x": step(jnp.ones((1500, 1500)))}
+    assert jaxcnn.settled(results) is results
+    assert results["x"].is_ready()
+    assert len(slept) == 1
+
+
+@pytest.mark.parametrize(("size", "kept"), [(memory.LARGE_BATCH, []), (memory.LARGE_BATCH + 1, [True])])
+def test_only_large_batches_are_worth_keeping_for(monkeypatch, size, kept):
+    called = []
+    monkeypatch.setattr(memory, "keep_freed_memory", lambda: called.append(True))
+    memory.keep_for_batches_of(size)
+    assert called == kept

@@ -42,6 +42,8 @@ FAMILIES = {
     "vgg11_bn": 32,
 }
 """One variant of every family, and the size of the images that it is tried on."""
+SUMS = {"resnext50_32x4d": 1, "nasnet_a_cifar": 0.7}
+"""The gain of convolutions in networks of many sums, whose logits would grow into the thousands with the usual one."""
 
 
 @pytest.fixture(scope="module")
@@ -186,7 +188,8 @@ def test_images_of_another_size_are_refused(small, tmp_path):
 @pytest.mark.slow
 def test_one_variant_of_every_family_is_within_1e_4_of_ours(name, tmp_path):
     path, variant = tmp_path / f"{name}.onnx", get_variant(name)
-    network = trained(jaxcnn.create_model(name, num_classes=10), FAMILIES[name], variant.channels, name)
+    model = jaxcnn.create_model(name, num_classes=10)
+    network = trained(model, FAMILIES[name], variant.channels, name, gain=SUMS.get(name, 2))
     said = export_onnx(network, path, pixels=False)
     assert "graph for images" in said
     onnx.checker.check_model(onnx.load(path), full_check=True)
@@ -195,9 +198,8 @@ def test_one_variant_of_every_family_is_within_1e_4_of_ours(name, tmp_path):
     expected = jax.jit(program_of(network, pixels=False))(images)
     largest = np.abs(expected).max()
     print(f"{name}: differs by {np.abs(found - expected).max():.1e}, logits up to {largest:.1e}")
-    # Rounding grows with the logits: it is 1e-4 of what trained networks put out.
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * max(10, largest))
-    assert largest > 0.01
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    assert 0.01 < largest < 100
 
 
 def test_no_family_is_left_out():

@@ -2,12 +2,17 @@ import jax
 import jax.numpy as jnp
 
 from jaxcnn.laboratory.hlo import parse
-from jaxcnn.laboratory.measured import Event, seconds_by_kernel, time_kernels
+from jaxcnn.laboratory.measured import Event, medians, seconds_by_kernel, time_kernels
 
 HOST, DEVICE = "/host:CPU", "/device:GPU:0"
 
 
-def test_times_are_means_over_steps_and_devices():
+def test_a_kernel_that_one_step_held_up_has_the_time_of_the_others():
+    assert medians([{"a": 1.0, "b": 5.0}, {"a": 30.0}, {"a": 2.0}]) == {"a": 2.0, "b": 0.0}
+    assert medians([]) == {}
+
+
+def test_times_are_means_over_executions_and_devices():
     events = [Event(HOST, "a", 1.0), Event(HOST, "a", 3.0), Event(HOST, "b", 2.0)]
     assert seconds_by_kernel(events, 4) == {"a": 1.0, "b": 0.5}
     assert seconds_by_kernel([], 4) == {}

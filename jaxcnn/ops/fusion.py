@@ -1,0 +1,25 @@
+"""What XLA must not merge."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from jaxcnn.ops.lowering_rules import rules_backend
+
+
+def computed_once(x: jax.Array) -> jax.Array:
+    """Returns an array whose values XLA's CPU backend computes once, though several of each are read.
+
+    It merges operations into those that read them, and computes them again for each time that a value is read. It drops
+    ``lax.optimization_barrier`` before it does so, but it merges nothing into a loop. The one here turns no round,
+    which XLA cannot know, and costs nothing. For other backends, and for several devices, over which the loop would
+    gather, this returns the array as it is. The function cannot be differentiated.
+
+    Args:
+        x: any shape but an empty one, floating point.
+    """
+    if rules_backend() != "cpu" or jax.device_count() > 1:
+        return x
+    rounds = (lax.index_in_dim(x.ravel(), 0, keepdims=False) > np.inf).astype(jnp.int32)
+    return lax.fori_loop(0, rounds, lambda _, values: -values, x)
