@@ -186,11 +186,11 @@ def _program(task: Task) -> tuple[Program, str]:
             compile, compiled = _timed(lowered.compile)
         text = compiled.as_text()
         assert text is not None
+        found = dry_run.memory_of(compiled, assembly)  # which may trace again
         steps = _measured(compiled, assembly) if task.measured else None
     module = hlo.parse(text)
     parsed = Parsed.read(module, platform)
     stablehlo = lowered.as_text()
-    found = dry_run.memory_of(compiled, assembly)
     program = Program(
         seconds=Seconds(trace, lower, compile),
         size=Size(

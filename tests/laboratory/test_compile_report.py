@@ -136,6 +136,19 @@ def test_what_fails_is_a_row_and_the_others_are_made(here, monkeypatch, tmp_path
     assert read_rows(tmp_path / "report.json") == tuple(rows)
 
 
+def test_the_layers_of_flax_hold_to_the_end_of_a_row(here, monkeypatch, tmp_path):
+    measure = module.dry_run.memory_of
+
+    def forgotten(compiled, assembly):
+        jax.clear_caches()  # as JAX does itself where a large network has filled them
+        return measure(compiled, assembly)
+
+    monkeypatch.setattr(module.dry_run, "memory_of", forgotten)
+    (row,) = report(tasks_of([TINY], Grid(batch=(8,), layers=("flax",))), tmp_path / "report.json")
+    assert row.error is None
+    assert row.program.memory.total > 0
+
+
 def test_a_report_that_cannot_be_written_is_refused_at_once(here, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
     monkeypatch.setattr(module, "assemble", pytest.fail)
