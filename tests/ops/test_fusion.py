@@ -15,9 +15,6 @@ def alone(monkeypatch):
     if jax.default_backend() != "cpu":
         pytest.skip("it is for CPUs")
     monkeypatch.setattr(jax, "device_count", lambda: 1)
-    jax.clear_caches()
-    yield
-    jax.clear_caches()
 
 
 @pytest.mark.parametrize("first", [1.0, np.inf, -np.inf, np.nan])
@@ -47,7 +44,6 @@ def test_what_a_pool_gives_back_is_not_computed_again_for_each_pixel(alone, monk
     apart, merged = given_back(pool, window=window, strides=strides)
     assert not merged
     monkeypatch.setattr(jax, "device_count", lambda: 2)
-    jax.clear_caches()
     expected, merged = given_back(pool, window=window, strides=strides)
     assert merged
     np.testing.assert_allclose(apart, expected, rtol=1e-6, atol=1e-7)
