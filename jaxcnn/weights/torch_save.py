@@ -19,7 +19,7 @@ from jaxcnn.weights.torch_names import STORAGES
 FOLDER = "archive"
 """The folder that all parts of the archive are in; PyTorch does not mind its name."""
 ABOUT = "about.json"
-"""The name of the part with what else is said of the network."""
+"""The name of the part that holds the facts about the network."""
 _ALIGNMENT = 64
 _PADDING = 0x4246
 """The number that PyTorch gives to the field of a header that is there for its length."""

@@ -56,7 +56,7 @@ import sys
 import jaxcnn
 jaxcnn.keep_freed_memory()
 import jax, jax.numpy as jnp
-from jaxcnn.resident import forget_peak, resident_bytes
+from jaxcnn.resident import resident_bytes
 from jax.lax import optimization_barrier as apart
 
 def step(x):  # needs three more arrays like the one it changes

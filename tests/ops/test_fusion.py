@@ -23,6 +23,7 @@ def test_every_value_stays_what_it_is(first):
     x = jnp.array([[first, -0.0], [np.nan, np.inf]])
     np.testing.assert_array_equal(jax.jit(computed_once)(x), x)
     np.testing.assert_array_equal(jax.vmap(computed_once)(x), x)
+    assert computed_once(x[:0]).shape == (0, 2)
 
 
 def given_back(pool, **options):
