@@ -17,7 +17,7 @@ from jaxcnn.config import TrainConfig, flatten, to_json
 from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.compilation import kept_programs
-from jaxcnn.devices.memory import keep_for_batches_of, return_freed_memory
+from jaxcnn.devices.memory import keep_for_batches_of, leave_compiling_behind
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
@@ -129,7 +129,7 @@ def train(
         report_bad_files(first_step)
 
         def after_compiling(step: int) -> None:
-            return_freed_memory()
+            leave_compiling_behind()
             reporter.say(str(compilations))
             reporter.log("compilations", step, dataclasses.asdict(compilations))
 

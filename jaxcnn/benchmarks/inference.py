@@ -45,16 +45,15 @@ def inference_step(job: Job, *, folded: bool) -> Callable[[int], None]:
         job: the network and its images.
         folded: whether batch normalization is folded into the convolutions before it.
     """
-    from jaxcnn.devices.memory import keep_freed_memory, return_freed_memory, settled
-
-    keep_freed_memory()
     import jax
     import jax.numpy as jnp
 
     from jaxcnn.benchmarks.networks import untrained
+    from jaxcnn.devices.memory import keep_for_batches_of, settled
     from jaxcnn.devices.parallel import DataParallel
     from jaxcnn.networks import make_evaluator
 
+    keep_for_batches_of(job.batch * job.size**2 * 3)  # as `evaluate` and `predict` do
     network = untrained(job.model)
     network = dataclasses.replace(network, model=network.model.clone(dtype=jnp.dtype(job.dtype)))
     if folded:
@@ -67,7 +66,6 @@ def inference_step(job: Job, *, folded: bool) -> Callable[[int], None]:
     batch = parallel.put_batch({"image": images, "label": numbers, "index": numbers, "mask": numbers >= 0})
     with one_at_a_time():
         jax.block_until_ready(evaluator.answers(variables, batch))  # which compiles it
-    return_freed_memory()
 
     def run(steps: int) -> None:
         jax.block_until_ready([settled(evaluator.answers(variables, batch)) for _ in range(steps)])

@@ -72,7 +72,7 @@ def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str
         use_plain_flax: whether layers are flax.linen's.
         lowering: the lowering of the convolutions.
     """
-    from jaxcnn.devices.memory import keep_freed_memory, return_freed_memory, settled
+    from jaxcnn.devices.memory import keep_freed_memory, settled
 
     if keep_memory:
         keep_freed_memory()
@@ -85,7 +85,6 @@ def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str
     with layers(), one_at_a_time():
         state, totals = step(jax.jit(make_state)(), totals, batch)  # which compiles it
         jax.block_until_ready(state)
-    return_freed_memory()
 
     def run(steps: int) -> None:
         nonlocal state, totals

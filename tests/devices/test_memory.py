@@ -1,5 +1,6 @@
 """Freed memory that is kept for the next step."""
 
+import ctypes
 import subprocess
 import sys
 
@@ -99,6 +100,50 @@ def test_a_step_is_waited_for_where_memory_is_kept(monkeypatch):
     assert jaxcnn.settled(results) is results
     assert results["x"].is_ready()
     assert len(slept) == 1
+
+
+def test_what_compiling_left_is_left_behind_once(monkeypatch):
+    called = []
+    monkeypatch.setattr(memory, "_kept", True)
+    monkeypatch.setattr(memory, "_compiled", 0.0)
+    monkeypatch.setattr(memory, "leave_compiling_behind", lambda: called.append(memory._compiled))
+    jaxcnn.settled(())
+    memory._count_compiling("/jax/core/compile/backend_compile_duration", 0.75)
+    memory._count_compiling("/jax/core/compile/jaxpr_trace_duration", 60.0)
+    jaxcnn.settled(())
+    assert called == []
+    memory._count_compiling("/jax/core/compile/backend_compile_duration", 0.75)
+    jaxcnn.settled(())
+    assert called == [1.5]
+
+
+GAPS = """
+import ctypes
+from jaxcnn.devices import memory
+assert memory.keep_freed_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+libc.free.argtypes = [ctypes.c_void_p]
+memory._occupy_gaps()
+sizes = [20 << 10] * 40 + [300 << 10] * 7 + [8 << 20] * 2
+blocks = [(libc.malloc(size), libc.malloc(20 << 10)) for size in sizes]  # the second keep the gaps of the first apart
+none = memory._occupy_gaps()
+for block, _ in blocks:
+    libc.free(block)
+first, again = memory._occupy_gaps(), memory._occupy_gaps()
+print(none, first, again, libc.malloc(8 << 20) in [block for block, _ in blocks])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no glibc")
+def test_gaps_are_occupied_and_those_that_a_step_can_use_are_not():
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("there is no glibc, or one before 2.33")
+
+    said = subprocess.run([sys.executable, "-c", GAPS], check=True, capture_output=True, text=True).stdout.split()
+    none, first, again, found = said
+    assert (none, again, found) == ("0", "0", "True")
+    assert 40 + 7 <= int(first) <= 40 + 7 * 5  # a gap is occupied by pieces that halve in size
 
 
 @pytest.mark.parametrize(("size", "kept"), [(memory.LARGE_BATCH, []), (memory.LARGE_BATCH + 1, [True])])
