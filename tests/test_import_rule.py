@@ -103,7 +103,8 @@ def test_imports_only_what_it_may(path):
         assert part not in ("data",) or first != "jax", f"{path} imports {module}"
 
 
-EXTRAS = ("cv2", "matplotlib", "scipy", "sklearn", "tensorflow", "tensorflow_datasets", "torch")
+# tensorboardX imports PyTorch where that is installed.
+EXTRAS = ("cv2", "matplotlib", "scipy", "sklearn", "tensorboardX", "tensorflow", "tensorflow_datasets", "torch")
 
 
 def test_imports_are_light():

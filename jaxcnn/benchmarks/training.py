@@ -72,7 +72,7 @@ def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str
         use_plain_flax: whether layers are flax.linen's.
         lowering: the lowering of the convolutions.
     """
-    from jaxcnn.devices.memory import keep_freed_memory, settled
+    from jaxcnn.devices.memory import keep_freed_memory, leave_compiling_behind, settled
 
     if keep_memory:
         keep_freed_memory()
@@ -83,13 +83,15 @@ def jax_step(job: Job, *, keep_memory: bool, use_plain_flax: bool, lowering: str
     layers = plain_flax if use_plain_flax else contextlib.nullcontext
     step, make_state, totals, batch = _jax_parts(job, lowering)
     with layers(), one_at_a_time():
-        state, totals = step(jax.jit(make_state)(), totals, batch)  # which compiles it
-        jax.block_until_ready(state)
+        state = jax.jit(make_state)()
+        compiled = step.lower(state, totals, batch).compile()
+        leave_compiling_behind()
+        state, totals = jax.block_until_ready(compiled(state, totals, batch))
 
     def run(steps: int) -> None:
         nonlocal state, totals
         for _ in range(steps):
-            state, totals = settled(step(state, totals, batch))
+            state, totals = settled(compiled(state, totals, batch))
         jax.block_until_ready(state)
 
     return run

@@ -1,6 +1,7 @@
 """Fine-tuning on regions (arXiv:1311.2524, section 2.3): a head for the classes and the background is trained anew."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -17,6 +18,7 @@ from jaxcnn.config.detection import DetectorConfig, TuningConfig
 from jaxcnn.detection.matching import LabelledRegions
 from jaxcnn.detection.pictures import Pictures
 from jaxcnn.detection.region_feed import OTHER_ORDER, RegionBatch, RegionFeed, make_region_preparation
+from jaxcnn.devices.memory import keep_for_batches_of
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError, writing
 from jaxcnn.evaluation.predictions import Predictions
@@ -83,6 +85,7 @@ def tuned(
     _check(examples, background, options, parallel)
     size, classes = config.size, len(class_names) + 1
     shape = (size, size, config.channels)
+    keep_for_batches_of(math.prod(shape) * (options.objects + options.backgrounds))
     assert isinstance(network.model, Network)  # every network of ours, or of a recipe, is
     model = network.model.clone(num_classes=classes)
     adapted = adaptation(options.finetune, model, shape)

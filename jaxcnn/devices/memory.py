@@ -22,6 +22,10 @@ _GAPS = range(16 << 10, 1 << 20)
 """The sizes in bytes of the gaps that slow a step. Below, the C library has a list for nearly each size."""
 _LARGEST_GAP = 1 << 26
 """The size in bytes of the pieces in which gaps that may be used again are taken meanwhile."""
+_HEADER = 16
+"""The bytes from the end of a block, whose size is a multiple of it, to the next one."""
+_RESERVE = 1 << 26
+"""The bytes that are set apart for blocks of middle size; only what is used of them becomes resident."""
 
 _COMPILED = "/jax/core/compile/backend_compile_duration"
 _MUCH_COMPILED = 1.0
@@ -137,18 +141,25 @@ def _occupy_gaps() -> int:
     libc.sbrk.restype, libc.sbrk.argtypes = ctypes.c_void_p, [ctypes.c_ssize_t]
     top = libc.sbrk(0) - libc.mallinfo2().keepcost
     larger: list[int] = []  # these are taken first, so that no smaller piece is cut from them, and given back
+    after: set[int] = set()  # where what is left of them begins
     occupied = 0
     size = _LARGEST_GAP
     while size >= _GAPS.start:
         block = libc.malloc(size)
         if block and block < top - size:
-            if size >= _GAPS.stop:
+            if size >= _GAPS.stop or block in after:
                 larger.append(block)
+                after.add(block + size + _HEADER)
             else:
                 occupied += 1
         else:  # there is no such gap left: it was cut from the top
             libc.free(block)
             size //= 2
+    # Blocks of middle size have a place of their own from now on. They would otherwise be cut from that of a step's
+    # buffers, for which the next step would then need another one.
+    reserve = libc.malloc(_RESERVE)
+    if reserve and libc.malloc(_GAPS.start):  # which keeps it apart from the top
+        larger.append(reserve)
     for block in larger:
         libc.free(block)
     return occupied

@@ -18,14 +18,14 @@ from jaxcnn.config import TrainConfig, from_json, to_json
 from jaxcnn.devices.compilation import kept_programs
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
-from jaxcnn.laboratory.dry_run import data_or_stand_in
+from jaxcnn.laboratory.dry_run import data_or_stand_in, first_batch, refusing_exhausted
 from jaxcnn.recipes import load_recipe
 from jaxcnn.runs import keep_memory
 from jaxcnn.training.step import zero_totals
 
 PARTS = ("interpreter", "imports", "data", "state", "trace", "lower", "compile", "first step")
-"""The parts of a start, in their order. The data are opened, or stood in for where they are not there, and read as far
-as the first batch; reading the recipe counts to them."""
+"""The parts of a start, in their order. The data are opened and read as far as the first batch, or stood in for by
+noise where they are not there; reading the recipe counts to them."""
 _PROGRAM = """
 import time
 stamps = [time.time()]
@@ -100,10 +100,12 @@ def take_first_step(recipe: str, config: str, cache: str, stamps: list[float]) -
 
     load_recipe(recipe)
     options = from_json(config)
-    with kept_programs(Path(cache)):
-        assembly = assemble(options, data_or_stand_in(options.data)[0])
+    with kept_programs(Path(cache)), refusing_exhausted(options):
+        data, assumed = data_or_stand_in(options.data)
+        assembly = assemble(options, data)
         keep_memory(assembly)
-        batch = jax.block_until_ready(next(assembly.train_feed.training(0, 1)))
+        batch = first_batch(assembly) if assumed else next(assembly.train_feed.training(0, 1))
+        jax.block_until_ready(batch)
         done()
         state, totals = jax.block_until_ready((assembly.make_state(), zero_totals()))
         done()

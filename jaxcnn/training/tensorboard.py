@@ -1,21 +1,19 @@
 """TensorBoard's files, written in the caller's thread, so that a full disk is an error where it happens.
 
 tensorboardX's own ``SummaryWriter`` writes in a thread of its own. When that fails, nobody is told, and later calls
-wait for it for ever or fail for another reason.
+wait for it for ever or fail for another reason. tensorboardX is imported when something is written first: it imports
+PyTorch where that is installed, which takes seconds, and most programs write nothing.
 """
 
-import pkgutil
 import socket
 import struct
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 
-from tensorboardX.record_writer import masked_crc32c
-from tensorboardX.summary import scalar
-
-# Type checkers do not see these, because protobuf makes them at import.
-Event, SessionLog = (pkgutil.resolve_name(f"tensorboardX.proto.event_pb2:{name}") for name in ("Event", "SessionLog"))
+_EVENTS = "tensorboardX.proto.event_pb2"
+"""The module of events, whose names type checkers do not see, because protobuf makes them at import."""
 
 
 class ScalarLog:
@@ -33,8 +31,7 @@ class ScalarLog:
         folder.mkdir(parents=True, exist_ok=True)
         # What a buffer holds back when the disk is full would be tried again when it is closed, and fail again.
         self._file = (folder / f"events.out.tfevents.{time.time():.0f}.{socket.gethostname()}").open("ab", buffering=0)
-        start = SessionLog(status=SessionLog.START)
-        self._append(_framed(file_version="brain.Event:2") + _framed(step=first_step + 1, session_log=start))
+        self._first_step: int | None = first_step
 
     def write(self, kind: str, step: int, values: Mapping[str, float]) -> None:
         """Appends each value under ``KIND/NAME``.
@@ -42,6 +39,13 @@ class ScalarLog:
         Raises:
             OSError: the file cannot be written.
         """
+        from tensorboardX.summary import scalar
+
+        if self._first_step is not None:
+            log = resolve_name(f"{_EVENTS}:SessionLog")
+            began = _framed(step=self._first_step + 1, session_log=log(status=log.START))
+            self._append(_framed(file_version="brain.Event:2") + began)
+            self._first_step = None
         summaries = (scalar(f"{kind}/{name}", value) for name, value in values.items())
         self._append(b"".join(_framed(step=step, summary=summary) for summary in summaries))
 
@@ -56,7 +60,9 @@ class ScalarLog:
 
 def _framed(**event: object) -> bytes:
     """Returns an event as TensorFlow's record files have it, with checksums of its length and of its content."""
-    content = Event(wall_time=time.time(), **event).SerializeToString()
+    from tensorboardX.record_writer import masked_crc32c
+
+    content = resolve_name(f"{_EVENTS}:Event")(wall_time=time.time(), **event).SerializeToString()
     length = struct.pack("<Q", len(content))
     checksums = (struct.pack("<I", masked_crc32c(part)) for part in (length, content))
     return length + next(checksums) + content + next(checksums)

@@ -2,10 +2,12 @@
 
 import math
 
+import jax.numpy as jnp
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jaxcnn.benchmarks import timing
 from jaxcnn.benchmarks.rounds import Ratio, Rounds
 
 TIMES = st.lists(st.tuples(st.floats(1e-6, 1e3), st.floats(1e-6, 1e3)), min_size=3, max_size=9)
@@ -48,3 +50,22 @@ def test_one_slow_round_of_five_hides_no_ratio():
     rounds = Rounds({"a": [2.0, 2.0, 9.0, 2.02, 2.01], "b": [1.0] * 5})
     assert rounds.ratio("a", "b").text(1.15, "{:5.1f} times") == "  2.0 times"
     assert rounds.ratio("a", "a").text(1.0) == "1.00"
+
+
+def test_a_turn_repeats_a_short_call_and_a_long_one_ends_after_three(monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    calls = {"short": 0, "long": 0}
+
+    def call(name, seconds):
+        calls[name] += 1
+        clock[0] += seconds
+        return jnp.zeros(())
+
+    found = timing.take_turns(
+        {"short": lambda: call("short", 0.008), "long": lambda: call("long", 0.5)}, rounds=5, seconds=1.0
+    )
+    assert calls == {"short": 1 + 5 * 3, "long": 1 + 3}
+    assert {name: len(found.values_of[name]) for name in found} == {"short": 5, "long": 3}
+    assert found["short"] == pytest.approx(0.008)
+    assert found["long"] == pytest.approx(0.5)

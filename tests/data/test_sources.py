@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 from PIL import Image
+from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
 from jaxcnn.config import DataConfig, Resize
@@ -24,6 +25,7 @@ from jaxcnn.data.sources import (
     source_kinds,
     split_names,
 )
+from jaxcnn.data.sources.digits import _digits
 from jaxcnn.errors import UserError
 
 
@@ -400,3 +402,13 @@ def test_what_opens_a_source_is_given_all_it_needs_and_must_return_one():
         open_source("asked:a:b", "half", "there", image_size=48, max_bad_share=0.25)
     assert requests == [SourceRequest("asked:a:b", "a:b", "half", "there", image_size=48, max_bad_share=0.25)]
     assert split_names("asked:a:b", "there") == ("a:b in there",)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_the_digits_are_scikit_learns(is_there, monkeypatch):
+    digits = load_digits()
+    monkeypatch.setattr("jaxcnn.data.sources.digits.Path.is_file", lambda path: is_there)
+    images, target = _digits.__wrapped__()
+    np.testing.assert_array_equal(images[..., 0], np.round(digits.images * 255 / 16))
+    np.testing.assert_array_equal(target, digits.target)
+    assert images.dtype == np.uint8

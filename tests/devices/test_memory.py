@@ -124,6 +124,7 @@ assert memory.keep_freed_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
 libc.free.argtypes = [ctypes.c_void_p]
+reserve, memory._RESERVE = memory._RESERVE, 0
 memory._occupy_gaps()
 sizes = [20 << 10] * 40 + [300 << 10] * 7 + [8 << 20] * 2
 blocks = [(libc.malloc(size), libc.malloc(20 << 10)) for size in sizes]  # the second keep the gaps of the first apart
@@ -132,6 +133,12 @@ for block, _ in blocks:
     libc.free(block)
 first, again = memory._occupy_gaps(), memory._occupy_gaps()
 print(none, first, again, libc.malloc(8 << 20) in [block for block, _ in blocks])
+memory._RESERVE = reserve
+step, _ = libc.malloc(100 << 20), libc.malloc(30 << 20)  # for which there is no gap
+libc.free(step)
+memory._occupy_gaps()
+libc.malloc(20 << 20)
+print(libc.malloc(100 << 20) == step)
 """
 
 
@@ -141,8 +148,9 @@ def test_gaps_are_occupied_and_those_that_a_step_can_use_are_not():
         pytest.skip("there is no glibc, or one before 2.33")
 
     said = subprocess.run([sys.executable, "-c", GAPS], check=True, capture_output=True, text=True).stdout.split()
-    none, first, again, found = said
+    none, first, again, found, kept = said
     assert (none, again, found) == ("0", "0", "True")
+    assert kept == "True"  # what is smaller was not cut from the place of a step
     assert 40 + 7 <= int(first) <= 40 + 7 * 5  # a gap is occupied by pieces that halve in size
 
 

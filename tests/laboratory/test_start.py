@@ -24,6 +24,14 @@ def test_a_start_is_told_by_part_and_a_second_one_finds_its_programs():
 
 
 @pytest.mark.slow
+def test_where_ilsvrc_is_not_there_noise_takes_its_place(tmp_path):
+    config = load_config(TINY)
+    data = dataclasses.replace(config.data, name="tfds:imagenet2012", data_dir=str(tmp_path), channels=3)
+    found = time_start(str(TINY), dataclasses.replace(config, data=data), rounds=1)
+    assert found["cold"]["first step"] > 0
+
+
+@pytest.mark.slow
 def test_a_training_that_cannot_be_started_says_why():
     config = load_config(TINY)
     model = dataclasses.replace(config.model, name="nothing")
