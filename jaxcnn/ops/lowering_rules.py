@@ -131,7 +131,10 @@ def _for_symbols(lowerings: Lowerings, shape: ConvShape) -> Lowerings:
 
 def _without_rows(lowerings: Lowerings, shape: ConvShape) -> Lowerings:
     """Returns lowerings with others in the place of ``rows``."""
-    others = Lowerings("shift", "shift", "shift") if shape.depthwise else Lowerings("xla", "xla", "shift")
+    if shape.depthwise:
+        others = Lowerings("shift", "shift", "shift")
+    else:
+        others = Lowerings("xla", "xla" if shape.strides == (1, 1) else "shift", "shift")
     return Lowerings(*(other if name == "rows" else name for name, other in zip(lowerings, others, strict=True)))
 
 

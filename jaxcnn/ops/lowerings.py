@@ -6,8 +6,9 @@ is a matrix product and a sum of shifted patches. Where it is quicker, they are 
 
 import dataclasses
 import functools
-from collections.abc import Callable
-from typing import Literal, Protocol
+import math
+from collections.abc import Callable, Sequence
+from typing import Literal, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +20,7 @@ from jaxtyping import Array, Float
 from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, pad, taps_of
 from jaxcnn.ops.precision import wide
 from jaxcnn.ops.rows import has_rows, rows_outputs, rows_weight_gradient
+from jaxcnn.ops.symbolic import Length
 from jaxcnn.ops.window import Sizes, sizes, tap
 
 LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz", "rows"]
@@ -59,9 +61,13 @@ def patches(images: Images, shape: ConvShape) -> Float[Array, "positions values"
 def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Gathers patches and multiplies them by the kernel, in one matrix product a group.
 
-    This is the lecture's convolution as a matrix multiplication. A 1x1 kernel needs no patches.
+    This is the lecture's convolution as a matrix multiplication. A 1x1 kernel needs no patches. Where there are fewer
+    features than channels, the images are multiplied by all taps at once instead, and the products are shifted and
+    summed (`narrows`).
     """
     group_channels, features = shape.kernel[2:]
+    if narrows(shape):
+        return _sums_of_products(images, kernel, shape)
     if shape.groups == 1:
         return (patches(images, shape) @ kernel.reshape(-1, features)).reshape(shape.outputs)
     pixels = [images[:, rows, columns] for images in [pad(images, shape)] for rows, columns in taps_of(shape)]
@@ -69,6 +75,31 @@ def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     gathered = jnp.concatenate(grouped, axis=-1)
     matrices = kernel.reshape(-1, shape.groups, features // shape.groups)
     return jnp.einsum("pgk,kgf->pgf", gathered, matrices).reshape(shape.outputs)
+
+
+def narrows(shape: ConvShape) -> bool:
+    """Returns whether `gemm` gathers what is on the side of the outputs: they are as many, and have fewer channels.
+
+    At stride 1 a convolution reads and writes as many pixels, so that patches of the outputs take the place of patches
+    of the images, in all three directions. For DenseNet's 3x3 convolution of 128 channels to 32 at 56x56, batch 16, the
+    three take 39, 43 and 58 ms instead of 77, 56 and 129 (two x86 cores).
+    """
+    channels, features = shape.kernel[2:]
+    return shape.groups == 1 and shape.taps > 1 and shape.strides == (1, 1) and features < channels
+
+
+def _sums_of_products(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
+    """Convolves at stride 1 by one product of the pixels with all taps, which are then shifted and summed."""
+    channels, features = shape.kernel[2:]
+    # The sum over the taps is kept in float32, as in `shift`.
+    sums = jnp.promote_types(images.dtype, jnp.float32)
+    taps = kernel.transpose(2, 0, 1, 3).reshape(channels, -1)
+    products = jnp.matmul(images.reshape(-1, channels), taps, preferred_element_type=sums)
+    products = pad(products.reshape(*images.shape[:3], -1), shape)
+    total = jnp.zeros((), sums)
+    for k, (rows, columns) in enumerate(taps_of(shape)):
+        total = products[:, rows, columns, k * features : (k + 1) * features] + total
+    return total.astype(images.dtype)
 
 
 def shift(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
@@ -128,13 +159,14 @@ def rows(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowering: LoweringName) -> Images:
     """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels).
 
-    At stride 1 that of `shift` for a depthwise convolution and that of `rows` are forward passes of the turned kernel,
-    which read every tap from one padded array, where the transposes of the slices would make an array each. For
-    ConvNeXt's 7x7 at 56x56, 96 channels, batch 16, `shift` takes 8 ms instead of 54 (two x86 cores).
+    That of `shift` for a depthwise convolution, that of `rows`, and that of `gemm` for a kernel that `narrows` are
+    forward passes of the turned kernel, which read every tap from one padded array, where the transposes of the slices
+    would make an array each. For ConvNeXt's 7x7 at 56x56, 96 channels, batch 16, `shift` takes 8 ms instead of 54 (two
+    x86 cores).
     """
-    turns = shape.strides == (1, 1) and has_rows(shape)
-    if turns and (lowering == "rows" or (lowering == "shift" and shape.depthwise)):
-        return LOWERINGS[lowering](*_turned(cotangent, kernel, shape))
+    turns = has_rows(shape) and (lowering == "rows" or (lowering == "shift" and shape.depthwise))
+    if turns or (lowering == "gemm" and narrows(shape)):
+        return _by_phases(cotangent, kernel, shape, lowering)
     forward = functools.partial(_with_a_transpose(lowering), kernel=kernel, shape=shape)
     return jax.linear_transpose(forward, _like(cotangent, shape.images))(cotangent)[0]
 
@@ -142,14 +174,11 @@ def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowerin
 def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, lowering: LoweringName) -> Kernel:
     """Returns the transpose of one lowering with respect to the kernel, of the kernel's shape.
 
-    That of `gemm` gathers patches of the cotangent instead of patches of the images where these have more channels: it
-    is the same sum over pixels, and the patches are smaller. For DenseNet's 3x3 convolution of 128 channels to 32 at
-    56x56, batch 16, it takes 58 ms instead of 129 (two x86 cores).
+    That of `gemm` gathers patches of the cotangent instead of patches of the images for a kernel that `narrows`.
     """
     if lowering == "rows" and has_rows(shape):
         return rows_weight_gradient(cotangent, images, shape)
-    narrows = shape.groups == 1 and shape.kernel[3] < shape.kernel[2]
-    if lowering == "gemm" and narrows and shape.taps > 1 and shape.strides == (1, 1):
+    if lowering == "gemm" and narrows(shape):
         return _by_patches_of_cotangent(cotangent, images, shape)
     forward = functools.partial(_with_a_transpose(lowering), images, shape=shape)
     return jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
@@ -163,33 +192,66 @@ def _with_a_transpose(lowering: LoweringName) -> Callable[..., jax.Array]:
 def _by_patches_of_cotangent(cotangent: Outputs, images: Images, shape: ConvShape) -> Kernel:
     """Returns the weight gradient at stride 1 as the product of the images with patches of the cotangent."""
     channels, features = shape.kernel[2:]
-    padded = _around_each_pixel(cotangent, shape)
+    seen = [_seen(shape, axis, 0, shape.images[1 + axis]) for axis in (0, 1)]
+    padded = _padded_alike(cotangent, seen)
     turned = ConvShape(sizes(padded.shape), (*shape.kernel[:2], features, channels), dilation=shape.dilation)
     product = images.reshape(-1, channels).T @ patches(padded, turned)
     return product.reshape(channels, *shape.kernel[:2], features)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
 
 
-def _around_each_pixel(cotangent: Outputs, shape: ConvShape) -> Float[Array, "batch rows columns features"]:
-    """Returns the cotangent, padded so that the turned kernel at stride 1 sees all outputs that a pixel counts for."""
-    edges = []
-    for axis in (0, 1):
-        reach = (shape.kernel[axis] - 1) * shape.dilation[axis]
-        before = reach - shape.padding[axis][0]
-        edges.append((before, shape.images[1 + axis] + reach - shape.size[axis] - before, 0))
+class _Seen(NamedTuple):
+    """The outputs along one axis that every so many pixels count for, as a convolution at stride 1 sees them."""
+
+    taps: list[int]
+    """The taps through which they do, the last one first."""
+    edges: tuple[Length, Length]
+    """What to pad the outputs by before and after; where it is negative, that much is left out."""
+    gap: int
+    """The distance between the outputs of two taps."""
+
+
+def _seen(shape: ConvShape, axis: int, phase: int, count: Length) -> _Seen:
+    """Returns the outputs that pixels count for, which are ``count`` from ``phase`` on in steps of the stride."""
+    stride, dilation, first = shape.strides[axis], shape.dilation[axis], phase + shape.padding[axis][0]
+    taps = [i for i in reversed(range(shape.kernel[axis])) if (first - i * dilation) % stride == 0]
+    if not taps:
+        return _Seen([], (0, 0), 1)
+    least, most = ((first - i * dilation) // stride for i in (taps[0], taps[-1]))
+    return _Seen(taps, (-least, count + most - shape.size[axis]), dilation // math.gcd(dilation, stride))
+
+
+def _padded_alike(cotangent: Outputs, seen: Sequence[_Seen]) -> Float[Array, "batch rows columns features"]:
+    """Returns the cotangent with what a convolution at stride 1 sees around it."""
+    edges = [(*each.edges, 0) for each in seen]
     return lax.pad(cotangent, jnp.zeros((), cotangent.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
 
 
-def _turned(cotangent: jax.Array, kernel: jax.Array, shape: ConvShape) -> tuple[jax.Array, jax.Array, ConvShape]:
-    """Returns the convolution, at stride 1, whose outputs are the input gradient: its images, kernel and shape."""
-    padded = _around_each_pixel(cotangent, shape)
-    height, width, group_channels, features = kernel.shape
-    by_group = kernel[::-1, ::-1].reshape(height, width, group_channels, shape.groups, features // shape.groups)
-    turned = by_group.transpose(0, 1, 4, 3, 2).reshape(height, width, features // shape.groups, -1)
-    return (
-        padded,
-        turned,
-        ConvShape(sizes(padded.shape), sizes(turned.shape), dilation=shape.dilation, groups=shape.groups),
-    )
+def _by_phases(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowering: LoweringName) -> Images:
+    """Returns the input gradient as forward passes of the turned kernel at stride 1.
+
+    At a stride of 2 the pixels of even and of odd rows and columns count for outputs through other taps. So there is a
+    pass for each of these four phases, with a part of the kernel each.
+    """
+    batch, *lengths, channels = shape.images
+    counts = [-(-length // stride) for length, stride in zip(lengths, shape.strides, strict=True)]
+    by_group = kernel.reshape(*kernel.shape[:3], shape.groups, -1).transpose(0, 1, 4, 3, 2)
+    turned = by_group.reshape(*kernel.shape[:2], -1, channels)
+
+    def phase(*place: int) -> Images:
+        down, right = seen = [_seen(shape, axis, place[axis], counts[axis]) for axis in (0, 1)]
+        if not (down.taps and right.taps):
+            return jnp.zeros_like(cotangent, shape=(batch, *counts, channels))
+        padded, part = _padded_alike(cotangent, seen), turned[np.ix_(down.taps, right.taps)]
+        gaps = (down.gap, right.gap)
+        seen_by = ConvShape(sizes(padded.shape), sizes(part.shape), dilation=gaps, groups=shape.groups)
+        return LOWERINGS[lowering](padded, part, seen_by)
+
+    if shape.strides == (1, 1):
+        return phase(0, 0)
+    vertical, horizontal = map(range, shape.strides)
+    phases = jnp.stack([jnp.stack([phase(i, j) for j in horizontal], axis=3) for i in vertical], axis=2)
+    whole = phases.reshape(batch, counts[0] * shape.strides[0], counts[1] * shape.strides[1], channels)
+    return whole[:, : lengths[0], : lengths[1]]
 
 
 def _like(array: jax.Array, shape: Sizes) -> ShapedArray:

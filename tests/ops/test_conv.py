@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jax.sharding import PartitionSpec
 
@@ -61,7 +61,19 @@ def check(problem):
             np.testing.assert_allclose(gradient, wanted, rtol=1e-10, atol=1e-10)
 
 
+RNG = np.random.default_rng(0)
+NARROWING = (
+    RNG.standard_normal((2, 5, 6, 4)),
+    RNG.standard_normal((3, 2, 4, 3)),
+    (1, 1),
+    ((3, 0), (0, 1)),
+    (1, 2),
+    1,
+)
+
+
 @settings(max_examples=6, deadline=None)
+@example(NARROWING)
 @given(problems())
 def test_every_lowering_is_the_same_map(problem):
     check(problem)
@@ -198,3 +210,13 @@ def test_rows_make_no_array_for_each_tap(groups):
     ):
         memory = jax.jit(compute).lower(*operands).compile().memory_analysis()
         assert memory.temp_size_in_bytes < 3.5 * images.nbytes
+
+
+def test_the_gradient_of_a_strided_depthwise_convolution_has_a_symbolic_size_too():
+    def gradient(images):
+        convolve = functools.partial(conv2d, strides=(2, 2), padding=((1, 1), (1, 1)), groups=4, lowering="shift")
+        return jax.grad(lambda images: jnp.sum(convolve(images, jnp.ones((3, 3, 1, 4))) ** 2))(images)
+
+    height, width = jax.export.symbolic_shape("h, w", constraints=["h >= 3", "w >= 3"])
+    traced = jax.export.export(jax.jit(gradient))(jax.ShapeDtypeStruct((8, height, width, 4), jnp.float32))
+    close(traced.call(IMAGES), gradient(IMAGES))
