@@ -14,6 +14,7 @@ from pathlib import Path
 import jax
 from jax.experimental.compilation_cache import compilation_cache
 
+from jaxcnn.devices.memory import COMPILED
 from jaxcnn.errors import writing
 from jaxcnn.paths import cache_folder
 
@@ -24,7 +25,6 @@ _CHECKED = ".checked"
 """The file whose time is that of the last look for damaged programs."""
 _SETTINGS = {"jax_persistent_cache_min_compile_time_secs": 0.0, "jax_persistent_cache_min_entry_size_bytes": 0}
 """JAX's settings that choose what is kept: everything, because a start compiles a hundred small programs too."""
-_COMPILED = "/jax/core/compile/backend_compile_duration"
 _SAVED = "/jax/compilation_cache/compile_time_saved_sec"
 _FOUND = "/jax/compilation_cache/cache_hits"
 
@@ -194,7 +194,7 @@ def _settings(folder: str | None) -> Generator[None]:
 @contextlib.contextmanager
 def _counted(compilations: Compilations) -> Generator[Compilations]:
     def on_duration(event: str, duration_secs: float, **_: str | int) -> None:
-        if event == _COMPILED:
+        if event == COMPILED:
             compilations.programs += 1
             compilations.seconds += duration_secs
         elif event == _SAVED:

@@ -27,7 +27,8 @@ _HEADER = 16
 _RESERVE = 1 << 26
 """The bytes that are set apart for blocks of middle size; only what is used of them becomes resident."""
 
-_COMPILED = "/jax/core/compile/backend_compile_duration"
+COMPILED = "/jax/core/compile/backend_compile_duration"
+"""The event by which JAX tells the seconds that the compiler took for a program, or reading it where it was kept."""
 _MUCH_COMPILED = 1.0
 """The seconds of compiling that leave more behind than is lost by returning what the last step has freed as well."""
 
@@ -126,7 +127,7 @@ def leave_compiling_behind() -> None:
 
 def _count_compiling(event: str, duration_secs: float, **_: str | int) -> None:
     global _compiled
-    if event == _COMPILED and _compiled is not None:
+    if event == COMPILED and _compiled is not None:
         _compiled += duration_secs
 
 
