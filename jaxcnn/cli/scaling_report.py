@@ -26,7 +26,7 @@ from jaxcnn.config.options import NonNegativeFloat, PositiveFloat, PositiveInt, 
 from jaxcnn.devices.machines import machine, machine_of
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.errors import UserError
-from jaxcnn.laboratory.communication import seconds
+from jaxcnn.laboratory.communication import most_chips, seconds
 from jaxcnn.laboratory.kept_steps import Kept
 from jaxcnn.laboratory.measured_scaling import measure, powers_of_two
 from jaxcnn.laboratory.scaling_lines import Prices, measured_lines, report_lines, simulated_lines
@@ -37,7 +37,7 @@ from jaxcnn.pictures.scaling import plot_scaling
 from jaxcnn.text import escaped
 
 CHIPS = tuple(1 << power for power in range(13))
-"""The numbers of chips that are predicted for by default."""
+"""The numbers of chips that are predicted for by default, as far as figures of the machine reach."""
 
 
 @option_group
@@ -49,8 +49,9 @@ class Arguments:
     """The chips to compile for, two at least, such as h100:8 or v5e:2x2; predictions are for any number of them."""
     machine: str | None = None
     """The machine whose figures are taken, by default that of the topology; the program stays the topology's."""
-    chips: tuple[PositiveInt, ...] = CHIPS
-    """The numbers of chips to predict for."""
+    chips: tuple[PositiveInt, ...] = ()
+    """The numbers of chips to predict for; by default 1, 2, 4 and so on to 4096, or to as many as the machine's links
+    join where no bandwidth of its hosts' network is known."""
     images_per_chip: tuple[PositiveInt, ...] = ()
     """Numbers of images on each chip, for weak scaling; by default the recipe's batch over the topology's chips."""
     images: tuple[PositiveInt, ...] = ()
@@ -129,9 +130,9 @@ def _report(chosen: Arguments, topology: str, kept: Kept) -> ScalingReport:
             f"{known.name}:{'2' if known.kind == 'gpu' else '2x2'}"
         )
     chips = Chips(devices, topology, machine(chosen.machine) if chosen.machine else known)
-    seconds(
-        "all-reduce", 1, max(chosen.chips), chips.machine
-    )  # refuses what is not known before minutes of compilation
+    most = most_chips(chips.machine)
+    counts = set(chosen.chips or (each for each in CHIPS if most is None or each <= most))
+    seconds("all-reduce", 1, max(counts), chips.machine)  # refuses what is not known before minutes of compilation
     config, count = chosen.config, devices.mesh.size // known.devices_per_chip
     scopes = [_scope(each) for each in chosen.batch_norm_scopes] or [config.parallel.batch_norm]
     sharded = [each == "sharded" for each in chosen.optimizer_states] or [config.parallel.shard_optimizer]
@@ -141,7 +142,7 @@ def _report(chosen: Arguments, topology: str, kept: Kept) -> ScalingReport:
         config,
         chips,
         kept,
-        counts=sorted(set(chosen.chips)),
+        counts=sorted(counts),
         weak=chosen.images_per_chip or (max(1, config.data.batch_size // count),),
         strong=chosen.images or (config.data.batch_size,),
         variants=[Variant(scope, shard) for scope in scopes for shard in sharded],

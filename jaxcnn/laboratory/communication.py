@@ -90,6 +90,14 @@ class Torus:
         return sum(length // 2 if ring else length - 1 for length, ring in zip(self.axes, self.wrapped, strict=True))
 
 
+def most_chips(machine: Machine) -> int | None:
+    """Returns the most chips that there are figures for: those that links join.
+
+    None where the network's bandwidth is known, too, and where nothing is known of links, which `seconds` refuses.
+    """
+    return machine.chips_per_domain if machine.links and machine.host_bytes_per_s is None else None
+
+
 def seconds(operation: str, size: float, chips: int, machine: Machine) -> float:
     """Returns the predicted seconds of a collective over neighbouring chips.
 
@@ -112,10 +120,10 @@ def seconds(operation: str, size: float, chips: int, machine: Machine) -> float:
             f"no bandwidth between chips is known of {machine.name}, so that communication cannot be predicted: choose "
             "another --machine"
         )
-    domain = machine.chips_per_domain or chips
-    if chips > domain and machine.host_bytes_per_s is None:
+    most = most_chips(machine)
+    if most is not None and chips > most:
         raise UserError(
-            f"no bandwidth of the hosts' network is known of {machine.name}, whose links join {domain} chips: ask for "
+            f"no bandwidth of the hosts' network is known of {machine.name}, whose links join {most} chips: ask for "
             "that many --chips at most"
         )
     predict = _between_gpus if machine.kind == "gpu" else _between_tpus

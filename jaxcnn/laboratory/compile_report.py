@@ -201,7 +201,7 @@ def _program(task: Task) -> tuple[Program, str]:
             code_bytes=found.program,
         ),
         memory=memory_row(found, peak_memory(module), parsed.kernels),
-        kernels=tuple(kernel_row(each, task.machine, steps.kernels if steps else {}) for each in parsed.kernels),
+        kernels=tuple(kernel_rows(parsed.kernels, task.machine, steps.kernels if steps else {})),
         collectives=tuple(collective_rows(parsed.kernels, task.parallel.mesh)),
         roofline=roofline.Roofline.of(parsed, task.machine) if task.machine else None,
         seconds_a_step=steps.seconds if steps else None,
@@ -238,8 +238,16 @@ def _measured(compiled: jax.stages.Compiled, assembly: Assembly) -> _Measured:
     return _Measured(dry_run.time_step(step), time_kernels(step, assembly.parallel.mesh.size))
 
 
-def kernel_row(kernel: Kernel, machine: Machine | None, seconds: Mapping[str, float]) -> KernelRow:
-    """Returns the row of a kernel, with its bound on a machine and the seconds that were measured of it, if any."""
+def kernel_rows(
+    kernels: Sequence[Kernel], machine: Machine | None, seconds: Mapping[str, float]
+) -> Iterator[KernelRow]:
+    """Yields a row for each kernel, with its bound on a machine and the seconds that were measured of it, if any."""
+    bounds = roofline.bounds(kernels, machine) if machine else (None,) * len(kernels)
+    for kernel, bound in zip(kernels, bounds, strict=True):
+        yield _kernel_row(kernel, bound, seconds)
+
+
+def _kernel_row(kernel: Kernel, bound: float | None, seconds: Mapping[str, float]) -> KernelRow:
     return KernelRow(
         name=kernel.name,
         opcode=kernel.opcode,
@@ -252,7 +260,7 @@ def kernel_row(kernel: Kernel, machine: Machine | None, seconds: Mapping[str, fl
         bytes_read=kernel.bytes_read,
         bytes_written=kernel.bytes_written,
         count=kernel.count,
-        bound=roofline.bound(kernel, machine) if machine else None,
+        bound=bound,
         seconds=seconds.get(kernel.name, 0.0) if seconds else None,
     )
 

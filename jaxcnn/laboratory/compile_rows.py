@@ -27,12 +27,14 @@ WORK = (
     "normalization",
     "activations and the rest",
     "layout changes",
+    "transfers",
     "collectives",
     "augmentation",
     "loss and counts",
     "optimizer",
 )
 """The parts of a step's work, told apart by `KernelRow.part`. A fusion is what its main operation is."""
+_PARTS = {"collective": "collectives", "copy": "layout changes", "transfer": "transfers"}
 _LIBRARIES = ("jax", "jaxlib", "flax", "optax", "libtpu", "jax-cuda13-plugin")
 
 
@@ -135,8 +137,8 @@ class KernelRow:
         """The part of a step's work that it is, one of `WORK`, told by what it mainly does and where it belongs."""
         if self.kind in ("convolution", "product"):
             return "convolutions and products"
-        if self.kind in ("collective", "copy"):
-            return {"collective": "collectives", "copy": "layout changes"}[self.kind]
+        if self.kind in _PARTS:
+            return _PARTS[self.kind]
         if self.phase in ("augmentation", "optimizer"):
             return self.phase
         if self.phase in ("loss", "statistics"):

@@ -14,7 +14,9 @@ from jaxcnn.laboratory.hlo_traffic import traffic_of
 from jaxcnn.laboratory.hlo_work import PRODUCTS, target_of, work_of
 from jaxcnn.laboratory.op_names import Phase, layer_of, phase_of
 
-Kind = Literal["convolution", "product", "reduction", "elementwise", "copy", "collective", "random", "other"]
+Kind = Literal[
+    "convolution", "product", "reduction", "elementwise", "copy", "transfer", "collective", "random", "other"
+]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
@@ -31,7 +33,8 @@ class Kernel:
     opcode: str
     """XLA's operation, such as ``fusion``, or the function that a ``custom-call`` calls."""
     kind: Kind
-    """What it mainly does. ``copy`` is what changes the layout or the place of arrays, and nothing else."""
+    """What it mainly does. ``copy`` is what changes the layout or the place of arrays, and nothing else.
+    ``transfer`` is what moves them between memories while other kernels run, as a TPU fetches them to its chip."""
     layer: str
     """The path of the Flax module that it belongs to; "" outside of modules."""
     phase: Phase
@@ -52,6 +55,8 @@ class Kernel:
     """The bytes that it reads and writes in a TPU's memory on the chip, which are not among the others."""
     count: int = 1
     """How often it runs in a step: the trips of the loops around it. All other figures are those of one run."""
+    beside: int = 0
+    """How many of the kernels that follow it in the program are scheduled before a transfer must have ended."""
 
     @property
     def bytes(self) -> int:
@@ -123,10 +128,8 @@ _NOT_RUN = re.compile(
 )
 _CALLS_NOT_RUN = ("AllocateBuffer", "ConcatBitcast", "GatherScatterIndicesBitpacked", "AssumeGatherIndicesInBound")
 """The custom calls of a TPU's compiler that only name memory or promise something."""
-_MOVES = re.compile(
-    "copy|transpose|slice|dynamic-slice|(copy|slice|dynamic-slice)-start|dynamic-update-slice|concatenate|reverse|pad|"
-    "gather|reshape"
-)
+_MOVES = re.compile("copy|transpose|slice|dynamic-slice|dynamic-update-slice|concatenate|reverse|pad|gather|reshape")
+_TRANSFERS = ("copy-start", "slice-start", "dynamic-slice-start")
 _FREE_IN_MOVES = re.compile("parameter|constant|bitcast|tuple|get-tuple-element|convert|broadcast|iota")
 _REDUCTIONS = ("reduce", "reduce-window", "select-and-scatter", "scatter", "sort")
 _RANDOM = re.compile(r"threefry|random_bits|rng_bit_generator")
@@ -144,26 +147,35 @@ class _Reader:
         kernels = tuple(self.kernels(self.module.entry, 1, ""))
         return Program(kernels, self.module.devices, self.platform, tuple(self.without_count), tuple(self.conditionals))
 
-    def kernels(self, computation: Computation, count: int, around: str) -> Iterator[Kernel]:
-        """Yields the kernels of a computation that runs ``count`` times; ``around`` is the path of what runs it."""
+    def kernels(self, computation: Computation, count: int, around: str) -> list[Kernel]:
+        """Returns the kernels of a computation that runs ``count`` times; ``around`` is the path of what runs it."""
+        found: list[Kernel] = []
+        transfers: dict[str, int] = {}
         for each in computation.instructions:
-            match each.opcode:
-                case "while":
-                    trips = _trips(each)
-                    if trips is None:
-                        self.without_count.append(each.name)
-                    yield from self.kernels(self._called(each, "body"), count * (trips or 1), each.op_name or around)
-                case "conditional":
-                    self.conditionals.append(each.name)
-                    branches = [
-                        list(self.kernels(self.module.computations[name], count, each.op_name or around))
-                        for name in each.called
-                    ]
-                    yield from max(branches, key=_total_bytes, default=[])
-                case "call" | "async-start":
-                    yield from self.kernels(self.module.computations[each.called[0]], count, each.op_name or around)
-                case _ if self._runs(each):
-                    yield self._kernel(computation, each, count, around)
+            if each.opcode in _TRANSFERS:
+                transfers[each.name] = len(found)
+            elif each.opcode.endswith("-done") and (place := transfers.get(each.operands[0])) is not None:
+                found[place] = dataclasses.replace(found[place], beside=len(found) - place - 1)
+            found += self._of(computation, each, count, around)
+        return found
+
+    def _of(self, computation: Computation, each: Instruction, count: int, around: str) -> Iterator[Kernel]:
+        match each.opcode:
+            case "while":
+                trips = _trips(each)
+                if trips is None:
+                    self.without_count.append(each.name)
+                yield from self.kernels(self._called(each, "body"), count * (trips or 1), each.op_name or around)
+            case "conditional":
+                self.conditionals.append(each.name)
+                branches = [
+                    self.kernels(self.module.computations[name], count, each.op_name or around) for name in each.called
+                ]
+                yield from max(branches, key=_total_bytes, default=[])
+            case "call" | "async-start":
+                yield from self.kernels(self.module.computations[each.called[0]], count, each.op_name or around)
+            case _ if self._runs(each):
+                yield self._kernel(computation, each, count, around)
 
     def _called(self, instruction: Instruction, attribute: str) -> Computation:
         return self.module.computations[instruction.attributes[attribute].removeprefix("%")]
@@ -284,6 +296,8 @@ def _kind(inside: list[Instruction], products: list[Instruction], exchanges: boo
         convolves = first.opcode == "convolution" or "conv" in target_of(first)
         return "convolution" if convolves else "product"
     opcodes = {each.opcode for each in inside}
+    if opcodes.intersection(_TRANSFERS):
+        return "transfer"
     working = [each for each in opcodes if not _FREE_IN_MOVES.fullmatch(each)]
     if working and all(map(_MOVES.fullmatch, working)):
         return "copy"

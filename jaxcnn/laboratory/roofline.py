@@ -6,8 +6,8 @@ machine's published ones. The model is Williams, Waterman and Patterson's (Commu
 
 import dataclasses
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import jax
 
@@ -22,21 +22,40 @@ COMPUTE_SHARE = 0.7
 Side = Literal["memory", "compute"]
 
 
-def bound(
-    kernel: Kernel, machine: Machine, *, memory_share: float = MEMORY_SHARE, compute_share: float = COMPUTE_SHARE
-) -> float:
-    """Returns a bound on the seconds of one run of a kernel: the greater one of its memory's and its products' time.
+def bounds(
+    kernels: Sequence[Kernel],
+    machine: Machine,
+    *,
+    memory_share: float = MEMORY_SHARE,
+    compute_share: float = COMPUTE_SHARE,
+) -> tuple[float, ...]:
+    """Returns bounds on the seconds of one run of each kernel: the greater one of its memory's and its products' time.
 
-    What a kernel exchanges with other devices is not in it, nor are the launch of the kernel and arithmetic other than
-    products, whose operands bind it first.
+    A transfer takes what is left of its time when it has used the memory while the kernels beside it are busy with
+    products. What a kernel exchanges with other devices is not in it, nor are the launch of the kernel and arithmetic
+    other than products, whose operands bind it first.
 
     Args:
-        kernel: the kernel.
-        machine: the chip that it runs on, of which a device of JAX may be a part.
+        kernels: the kernels of a program, as they are scheduled.
+        machine: the chip that they run on, of which a device of JAX may be a part.
         memory_share: the share of the memory's bandwidth that is reached.
         compute_share: the share of the FLOP/s that is reached.
     """
-    return max(_sides(kernel, machine, memory_share, compute_share).values())
+    sides = [_sides(each, machine, memory_share, compute_share) for each in kernels]
+    return tuple(_longest(kernels, sides))
+
+
+def _longest(kernels: Sequence[Kernel], sides: Sequence[Mapping[Side, float]]) -> Iterator[float]:
+    idle = [
+        each.count * max(0.0, times["compute"] - times["memory"]) for each, times in zip(kernels, sides, strict=True)
+    ]
+    for place, (kernel, times) in enumerate(zip(kernels, sides, strict=True)):
+        left = kernel.count * max(times.values())
+        for beside in range(place + 1, place + 1 + kernel.beside):
+            used = min(left, idle[beside])
+            idle[beside] -= used
+            left -= used
+        yield left / kernel.count
 
 
 def _sides(kernel: Kernel, machine: Machine, memory_share: float, compute_share: float) -> dict[Side, float]:
@@ -98,16 +117,20 @@ class Roofline:
         memory_share: float = MEMORY_SHARE,
         compute_share: float = COMPUTE_SHARE,
     ) -> "Roofline":
-        """Returns the roofline of a program on a machine, with the shares of its ceilings that `bound` takes."""
-        sides = [(each, _sides(each, machine, memory_share, compute_share)) for each in program.kernels]
-        seconds = sum((kernel.count * max(times.values()) for kernel, times in sides), 0.0)
+        """Returns the roofline of a program on a machine, with the shares of its ceilings that `bounds` takes."""
+        sides = [_sides(each, machine, memory_share, compute_share) for each in program.kernels]
+        bounded = [
+            _Bounded(kernel, longest, times["memory"] >= times["compute"])
+            for kernel, longest, times in zip(program.kernels, _longest(program.kernels, sides), sides, strict=True)
+        ]
+        seconds = sum((each.kernel.count * each.seconds for each in bounded), 0.0)
 
         def grouped(key: Callable[[Kernel], str]) -> dict[str, Bound]:
             groups = defaultdict(list)
-            for kernel, times in sides:
-                groups[key(kernel)].append((kernel, times))
-            bounds = {name: _total(members, seconds) for name, members in groups.items()}
-            return dict(sorted(bounds.items(), key=lambda item: -item[1].seconds))
+            for each in bounded:
+                groups[key(each.kernel)].append(each)
+            totals = {name: _total(members, seconds) for name, members in groups.items()}
+            return dict(sorted(totals.items(), key=lambda item: -item[1].seconds))
 
         return cls(
             seconds=seconds,
@@ -123,14 +146,19 @@ def step_bound(compiled: jax.stages.Compiled, device: jax.Device) -> float | Non
     return Roofline.of(Program.of(compiled), found).seconds if found else None
 
 
-def _total(kernels: Iterable[tuple[Kernel, dict[Side, float]]], whole: float) -> Bound:
+class _Bounded(NamedTuple):
+    kernel: Kernel
+    seconds: float
+    by_memory: bool
+
+
+def _total(kernels: Iterable[_Bounded], whole: float) -> Bound:
     """Returns the bound of several kernels, which are a part of a program that takes ``whole`` seconds."""
     seconds = memory = 0.0
     runs = moved = multiply_adds = 0
-    for kernel, sides in kernels:
-        longest = kernel.count * max(sides.values())
-        seconds += longest
-        memory += longest if sides["memory"] >= sides["compute"] else 0.0
+    for kernel, longest, by_memory in kernels:
+        seconds += kernel.count * longest
+        memory += kernel.count * longest if by_memory else 0.0
         runs += kernel.count
         moved += kernel.count * kernel.bytes
         multiply_adds += kernel.count * kernel.multiply_adds

@@ -22,7 +22,7 @@ from jaxcnn.devices.topologies import usable_memory
 from jaxcnn.laboratory import communication
 from jaxcnn.laboratory.dry_run import DoesNotFit, compile_step
 from jaxcnn.laboratory.program import Program
-from jaxcnn.laboratory.roofline import bound
+from jaxcnn.laboratory.roofline import bounds
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.types import JsonObject
 
@@ -98,8 +98,12 @@ def step_of(program: Program, machine: Machine, *, batch: int, devices: int, mem
             exchanges += [Exchange(found.operation, found.bytes, chips, blocking)] * kernel.count
         elif kernel.phase == "backward" and kernel.multiply_adds:
             forward = False  # what is scheduled after the backward pass has begun serves no part of the forward pass
-    computed = [each for each in program.kernels if each.collective is None]
-    seconds = tuple(bound(each, machine) for each in computed for _ in range(each.count))
+    seconds = tuple(
+        longest
+        for kernel, longest in zip(program.kernels, bounds(program.kernels, machine), strict=True)
+        for _ in range(kernel.count)
+        if kernel.collective is None and (longest or kernel.kind != "transfer")
+    )
     return Step(batch, seconds, tuple(exchanges), memory_bytes)
 
 

@@ -54,6 +54,17 @@ def test_it_prints_draws_and_keeps_what_it_predicts(pretended, monkeypatch, caps
     assert len(kept["compiled"]) == 4
 
 
+def test_by_default_it_goes_as_far_as_figures_of_the_machine_reach(pretended, capsys, tmp_path):
+    for name, most in (("v3", 1024), ("h100", 4096)):
+        out = tmp_path / f"{name}.json"
+        assert main(["scaling-report", TINY, "--topology", "h100:2", "--machine", name, "--out", str(out)]) == 0
+        weak, _ = json.loads(out.read_text())["predicted"]
+        assert [each["chips"] for each in weak["points"]] == [1 << power for power in range(most.bit_length())]
+    capsys.readouterr()
+    assert main(["scaling-report", TINY, "--topology", "h100:2", "--machine", "v3", "--chips", "2048"]) == 2
+    assert "no bandwidth of the hosts' network is known of v3" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

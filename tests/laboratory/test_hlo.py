@@ -278,12 +278,37 @@ def test_the_memory_on_a_chip_is_told_apart():
         ),
         "tpu",
     )
-    assert [each.kind for each in program.kernels] == ["copy", "copy", "elementwise"]
+    assert [each.kind for each in program.kernels] == ["transfer", "transfer", "elementwise"]
     size = 8 * 128 * 4
     assert [(each.bytes_read, each.bytes_written, each.on_chip_bytes) for each in program.kernels] == [
         (size, 0, size),
         (size // 2, 0, size // 2),
         (0, size, size),
+    ]
+
+
+def test_what_runs_beside_a_transfer_is_counted():
+    program = Program.parse(
+        entry(
+            "%p = f32[8,128]{1,0:T(8,128)} parameter(0)",
+            "%s = (f32[8,128]{1,0:T(8,128)S(1)}, f32[8,128]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%p)",
+            "%n = f32[8,128]{1,0:T(8,128)} negate(%p)",
+            "%q = (f32[8,128]{1,0:T(8,128)S(1)}, f32[8,128]{1,0:T(8,128)}, u32[]{:S(2)}) copy-start(%n)",
+            "%m = f32[8,128]{1,0:T(8,128)} negate(%n)",
+            "%d = f32[8,128]{1,0:T(8,128)S(1)} copy-done(%s)",
+            "%o = f32[8,128]{1,0:T(8,128)} add(%d, %m)",
+            "%e = f32[8,128]{1,0:T(8,128)S(1)} copy-done(%q)",
+            "ROOT %r = f32[8,128]{1,0:T(8,128)} add(%e, %o)",
+        ),
+        "tpu",
+    )
+    assert [(each.name, each.beside) for each in program.kernels] == [
+        ("s", 3),
+        ("n", 0),
+        ("q", 2),
+        ("m", 0),
+        ("o", 0),
+        ("r", 0),
     ]
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from jaxcnn.devices.machines import machine, machines
 from jaxcnn.laboratory.program import KINDS, Kernel, Program
-from jaxcnn.laboratory.roofline import Roofline, bound
+from jaxcnn.laboratory.roofline import Roofline, bounds
 
 CONVOLUTION = Kernel(
     name="conv",
@@ -23,6 +23,11 @@ CONVOLUTION = Kernel(
 SUM = dataclasses.replace(
     CONVOLUTION, name="sum", kind="reduction", layer="stage1/norm", phase="backward", multiply_adds=0, count=3
 )
+
+
+def bound(kernel, on, **shares):
+    (found,) = bounds([kernel], on, **shares)
+    return found
 
 
 def test_the_side_that_takes_longer_binds():
@@ -54,6 +59,26 @@ def test_a_programs_bound_is_that_of_all_runs_of_its_kernels():
     assert found.by_phase["backward"].memory_bound == 1
     assert found.by_phase["forward"].memory_bound == 0
     assert found.whole.memory_bound == pytest.approx(second / (first + second))
+
+
+def test_a_transfer_uses_the_memory_while_products_do_not():
+    v5e = machine("v5e")
+    memory = bound(SUM, v5e)
+    idle = bound(CONVOLUTION, v5e) - memory  # both move as many bytes
+    transfer = dataclasses.replace(SUM, kind="transfer", count=1, bytes_read=12 * 10**9, bytes_written=0, beside=2)
+    first, product, total, second = bounds([transfer, CONVOLUTION, SUM, dataclasses.replace(transfer, beside=0)], v5e)
+    assert second == pytest.approx(6 * memory)
+    assert 0 < idle < second
+    assert first == pytest.approx(second - idle)
+    assert (product, total) == pytest.approx((bound(CONVOLUTION, v5e), memory))
+    # What one has used is not there for the next, and kernels behind the end of a transfer do not hide it.
+    assert bounds([transfer, transfer, CONVOLUTION, SUM], v5e)[1] == pytest.approx(second)
+    assert bounds([dataclasses.replace(transfer, beside=1), SUM, CONVOLUTION], v5e)[0] == pytest.approx(second)
+    small = dataclasses.replace(transfer, bytes_read=10**6)
+    assert bounds([small, CONVOLUTION, SUM], v5e)[0] == 0
+    found = Roofline.of(Program((transfer, CONVOLUTION, SUM), 1, "tpu"), v5e)
+    assert found.seconds == pytest.approx(first + product + 3 * total)
+    assert found.by_kind["transfer"].seconds == pytest.approx(first)
 
 
 def test_nothing_takes_no_time():

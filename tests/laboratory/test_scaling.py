@@ -9,7 +9,7 @@ from jaxcnn.devices.machines import machine
 from jaxcnn.laboratory import communication
 from jaxcnn.laboratory.collectives import Collective
 from jaxcnn.laboratory.program import Kernel, Program
-from jaxcnn.laboratory.roofline import bound
+from jaxcnn.laboratory.roofline import bounds
 from jaxcnn.laboratory.scaling import Exchange, Scaling, Step, cost, images_per_host, step_of, to_compile
 
 H100 = machine("h100")
@@ -41,7 +41,8 @@ def test_a_step_is_what_its_program_computes_and_exchanges():
         exchange(24, everybody),  # merged from the statistics' and the gradient's: it is too late to be waited for
     )
     step = step_of(Program(kernels, 4, "gpu"), H100, batch=16, devices=4, memory_bytes=5)
-    assert step.compute_seconds() == pytest.approx(3 * bound(kernels[0], H100) + bound(kernels[3], H100))
+    first, *_, fourth = bounds([kernels[0], kernels[3]], H100)
+    assert step.compute_seconds() == pytest.approx(3 * first + fourth)
     assert [(each.bytes, each.chips, each.blocking) for each in step.exchanges] == [
         (16, None, True),
         (8, 2, True),
@@ -52,6 +53,9 @@ def test_a_step_is_what_its_program_computes_and_exchanges():
     # Four kernels take 10 ms at least.
     assert step.compute_seconds(0.01) == pytest.approx(0.04)
     assert Step.from_json(step.to_json()) == step
+    # What a transfer hides behind products takes no time, and it is not started like a kernel.
+    hidden = kernel(kind="transfer", bytes_read=1, beside=1), kernels[3]
+    assert step_of(Program(hidden, 1, "tpu"), H100, batch=1, devices=1, memory_bytes=5).kernel_seconds == (fourth,)
     # Two devices of a TPU v3 are a chip.
     of_v3 = step_of(Program(kernels, 4, "tpu"), machine("v3"), batch=16, devices=4, memory_bytes=5)
     assert [each.chips for each in of_v3.exchanges[:2]] == [None, 1]
