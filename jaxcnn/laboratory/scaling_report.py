@@ -9,6 +9,7 @@ from jaxcnn.config import TrainConfig
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.machines import Machine
 from jaxcnn.devices.parallel import DataParallel
+from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import DoesNotFit, data_or_stand_in
 from jaxcnn.laboratory.kept_steps import Kept, key_of
 from jaxcnn.laboratory.published import PublishedRun, runs_of
@@ -183,7 +184,7 @@ def make_report(
         counts: the numbers of chips to predict for.
         weak: numbers of images on each chip.
         strong: numbers of images in all; those numbers of chips are left out on each of which more would lie than the
-            most of ``weak``.
+            most of ``weak``, or as many as its devices cannot split.
         variants: the ways to spread a step.
         published: whether to predict the published runs of the same network, machine and type of products, too, with
             the statistics of batch normalization of each chip's own images, as most of them had.
@@ -193,10 +194,16 @@ def make_report(
     Raises:
         UserError: an option does not fit, or a bandwidth of the machine is not known.
     """
+    unit = chips.machine.devices_per_chip * config.parallel.micro_batches
+    if uneven := [batch for batch in weak if batch % unit]:
+        raise UserError(
+            f"--images-per-chip {uneven[0]} cannot be split over the devices of a chip of {chips.machine.name} and the "
+            f"micro-batches, which are {unit} parts: use {max(1, uneven[0] // unit) * unit}"
+        )
     data, _ = data_or_stand_in(config.data)
     runs = runs_of(config.model.name, chips.machine.name, config.model.dtype) if published else ()
     local = Variant("local", False)
-    needed: dict[Variant, set[int]] = {variant: _batches(counts, weak, strong) for variant in variants}
+    needed: dict[Variant, set[int]] = {variant: _batches(counts, weak, strong, unit) for variant in variants}
     if runs:
         needed[local] = needed.get(local, set()) | {run.batch_per_chip for run in runs}
     steps: dict[Variant, dict[int, Step]] = {variant: {} for variant in needed}
@@ -240,9 +247,9 @@ def _compiled(config: TrainConfig, data: Data, chips: Chips, kept: Kept, batch: 
     return found
 
 
-def _batches(counts: Sequence[int], weak: Sequence[int], strong: Sequence[int]) -> set[int]:
-    """Returns the numbers of images on a chip that come about; none is larger than those of weak scaling."""
-    parts = {images // count for images in strong for count in counts if images % count == 0}
+def _batches(counts: Sequence[int], weak: Sequence[int], strong: Sequence[int], unit: int) -> set[int]:
+    """Returns the numbers of images on a chip that come about: multiples of a unit, none larger than the weak ones."""
+    parts = {images // count for images in strong for count in counts if images % (count * unit) == 0}
     return set(weak) | {part for part in parts if part <= max(weak)}
 
 

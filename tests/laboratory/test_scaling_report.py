@@ -73,6 +73,22 @@ def test_a_report_compiles_a_few_steps_and_predicts_for_many_chips(compiled, tmp
     assert report.to_json()["kind"].startswith("predictions")
 
 
+def test_no_chip_gets_images_that_its_devices_cannot_split(compiled):
+    asked, chips = compiled
+    config = resnet50()
+    options = {"counts": (1, 2, 4, 8), "variants": (GLOBAL,), "published": False}
+    halves = dataclasses.replace(chips, machine=machine("v3"))  # whose chips are two devices
+    report = make_report(config, halves, Kept(None), weak=(4,), strong=(8,), **options)
+    assert sorted(report.steps[GLOBAL]) == [2, 4]
+    with pytest.raises(UserError, match=r"--images-per-chip 7 cannot .* which are 2 parts: use 6"):
+        make_report(config, halves, Kept(None), weak=(7,), strong=(), **options)
+    del asked[:]
+    parts = dataclasses.replace(config, parallel=dataclasses.replace(config.parallel, micro_batches=3))
+    with pytest.raises(UserError, match=r"--images-per-chip 1 cannot .* which are 3 parts: use 3"):
+        make_report(parts, chips, Kept(None), weak=(1,), strong=(), **options)
+    assert not asked
+
+
 def test_efficiency_is_against_the_first_number_of_chips(compiled):
     _, chips = compiled
     report = make_report(
