@@ -315,4 +315,7 @@ def _notes(parsed: Parsed, memory: dry_run.Memory, task: Task) -> Iterator[str]:
     if loops := parsed.loops_without_count:
         yield f"the trips of {len(loops)} loops are not known, and their kernels are counted once: {', '.join(loops)}"
     if choices := parsed.conditionals:
-        yield f"of {len(choices)} choices among branches, the branch that moves most bytes is counted"
+        yield (
+            f"of {len(choices)} choices among branches, the branch that moves most bytes is counted; those that move "
+            f"least would save {parsed.bytes_of_choices / 1e9:.2f} of {parsed.bytes / 1e9:.2f} GB"
+        )

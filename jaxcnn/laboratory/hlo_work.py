@@ -89,6 +89,8 @@ class Window(NamedTuple):
     """The padding before the first element; negative where elements are left out."""
     image_dilation: tuple[int, ...]
     kernel_dilation: tuple[int, ...]
+    turned: tuple[int, ...]
+    """1 where the kernel is taken from its end, else 0."""
 
 
 def window_of(instruction: Instruction) -> Window:
@@ -101,7 +103,8 @@ def window_of(instruction: Instruction) -> Window:
         return tuple(int(each) for each in parts[name].split("x")) if name in parts else (default,) * len(size)
 
     low = tuple(int(each.split("_")[0]) for each in parts["pad"].split("x")) if "pad" in parts else (0,) * len(size)
-    return Window(size, axes("stride", 1), low, axes("lhs_dilate", 1), axes("rhs_dilate", 1))
+    dilations = axes("lhs_dilate", 1), axes("rhs_dilate", 1)
+    return Window(size, axes("stride", 1), low, *dilations, axes("rhs_reversal", 0))
 
 
 def convolution_work(instruction: Instruction, image: Array, kernel: Array, output: Array) -> Work:
@@ -116,7 +119,11 @@ def convolution_work(instruction: Instruction, image: Array, kernel: Array, outp
     inside, asked = others, others
     for axis in range(len(window.size)):
         label = str(axis)
-        valid, multiplied = positions(window, axis, image.dims[images.index(label)], output.dims[outputs.index(label)])
+        length, produced = image.dims[images.index(label)], output.dims[outputs.index(label)]
+        valid, multiplied = positions(window, axis, length, produced)
+        if window.turned[axis] and length < window.size[axis]:
+            # XLA's TPU backend takes the image for the kernel where that is better: what is padded then is the kernel.
+            multiplied = min(multiplied, produced * length)
         inside, asked = inside * valid, asked * multiplied
     return Work(2 * inside, asked)
 

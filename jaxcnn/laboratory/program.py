@@ -78,6 +78,8 @@ class Program:
     """The loops whose number of trips the compiler does not know: their kernels are counted once."""
     conditionals: tuple[str, ...] = ()
     """The instructions that choose among branches: of each, the branch that moves most bytes is counted."""
+    bytes_of_choices: int = 0
+    """The bytes that a step would move less if it always took the branch that moves least."""
 
     @classmethod
     def of(cls, compiled: jax.stages.Compiled) -> "Program":
@@ -142,10 +144,18 @@ class _Reader:
         self.module, self.platform = module, platform
         self.without_count: list[str] = []
         self.conditionals: list[str] = []
+        self.bytes_of_choices = 0
 
     def program(self) -> Program:
         kernels = tuple(self.kernels(self.module.entry, 1, ""))
-        return Program(kernels, self.module.devices, self.platform, tuple(self.without_count), tuple(self.conditionals))
+        return Program(
+            kernels,
+            self.module.devices,
+            self.platform,
+            loops_without_count=tuple(self.without_count),
+            conditionals=tuple(self.conditionals),
+            bytes_of_choices=self.bytes_of_choices,
+        )
 
     def kernels(self, computation: Computation, count: int, around: str) -> list[Kernel]:
         """Returns the kernels of a computation that runs ``count`` times; ``around`` is the path of what runs it."""
@@ -168,14 +178,23 @@ class _Reader:
                 yield from self.kernels(self._called(each, "body"), count * (trips or 1), each.op_name or around)
             case "conditional":
                 self.conditionals.append(each.name)
-                branches = [
-                    self.kernels(self.module.computations[name], count, each.op_name or around) for name in each.called
-                ]
-                yield from max(branches, key=_total_bytes, default=[])
+                yield from self._dearest(each, count, around)
             case "call" | "async-start":
                 yield from self.kernels(self.module.computations[each.called[0]], count, each.op_name or around)
             case _ if self._runs(each):
                 yield self._kernel(computation, each, count, around)
+
+    def _dearest(self, choice: Instruction, count: int, around: str) -> list[Kernel]:
+        """Returns the kernels of the branch that moves most, and counts what the one that moves least would save."""
+        saved, branches, least = self.bytes_of_choices, [], []
+        for name in choice.called:
+            self.bytes_of_choices = 0
+            found = self.kernels(self.module.computations[name], count, choice.op_name or around)
+            branches.append(found)
+            least.append(_total_bytes(found) - self.bytes_of_choices)
+        dearest = max(branches, key=_total_bytes)
+        self.bytes_of_choices = saved + _total_bytes(dearest) - min(least)
+        return dearest
 
     def _called(self, instruction: Instruction, attribute: str) -> Computation:
         return self.module.computations[instruction.attributes[attribute].removeprefix("%")]

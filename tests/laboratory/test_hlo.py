@@ -93,7 +93,7 @@ def test_pairs_of_outputs_and_taps(length, size, stride, low, dilation, kernel_d
     found = [
         wide[reach + output * stride + tap * kernel_dilation - low] for output in range(outputs) for tap in range(size)
     ]
-    window = Window((size,), (stride,), (low,), (dilation,), (kernel_dilation,))
+    window = Window((size,), (stride,), (low,), (dilation,), (kernel_dilation,), (0,))
     assert positions(window, 0, length, outputs) == (found.count(1), found.count(1) + found.count(2))
 
 
@@ -120,6 +120,22 @@ def test_convolutions_are_counted_as_the_compiler_counts_them(options):
     program = Program.of(compiled)
     assert program.flops == compiled.cost_analysis()["flops"]
     assert 2 * program.multiply_adds >= sum(each.flops for each in program.kernels if each.kind == "convolution") > 0
+
+
+def test_an_image_that_is_taken_for_the_kernel_is_not_multiplied_with_the_padding():
+    """As a TPU's compiler writes the gradient of a convolution over 8 images of 56x56 pixels, 64 channels to 32."""
+    for size, padding, inside in ((1, 55, 56), (3, 54, 54 * 3 + 2 * 2)):
+        program = Program.parse(
+            entry(
+                f"%k = bf16[{size},{size},64,32]{{3,2,1,0}} parameter(0)",
+                "%x = bf16[8,56,56,32]{0,3,2,1} parameter(1)",
+                "ROOT %c = bf16[8,56,56,64]{0,3,2,1} convolution(%k, %x), window={size=56x56 "
+                f"pad={padding}_{padding}x{padding}_{padding} rhs_reversal=1x1}}, dim_labels=01bf_o01i->f01b",
+            ),
+            "tpu",
+        )
+        assert program.multiply_adds == 8 * 64 * 32 * (56 * size) ** 2
+        assert program.flops == 2 * 8 * 64 * 32 * inside**2
 
 
 REDUCTIONS = {
@@ -343,4 +359,37 @@ def test_loops_run_their_trips_and_conditionals_their_dearest_branch():
     assert [each.count for each in program.kernels] == [7, 1, 1]
     assert (program.flops, program.bytes) == (9 * 9, 9 * 72)
     assert program.loops_without_count == ("v",)
-    assert program.conditionals == ("c",)
+    assert (program.conditionals, program.bytes_of_choices) == (("c",), 72)
+
+
+def test_what_choices_within_choices_would_save():
+    branches = """%one (s: f32[9]) -> f32[9] {
+  %s = f32[9]{0} parameter(0)
+  ROOT %n = f32[9]{0} negate(%s)
+}
+
+%two (t: f32[9]) -> f32[9] {
+  %t = f32[9]{0} parameter(0)
+  %m = f32[9]{0} negate(%t)
+  ROOT %o = f32[9]{0} negate(%m)
+}
+
+%either (u: f32[9]) -> f32[9] {
+  %u = f32[9]{0} parameter(0)
+  %q = f32[9]{0} negate(%u)
+  %j = pred[] constant(true)
+  ROOT %d = f32[9]{0} conditional(%j, %q, %q), true_computation=%one, false_computation=%two
+}
+
+"""
+    for others, saved in (("two", 72), ("one", 144)):
+        program = Program.parse(
+            entry(
+                "%p = f32[9]{0} parameter(0)",
+                "%i = pred[] constant(true)",
+                f"ROOT %c = f32[9]{{0}} conditional(%i, %p, %p), true_computation=%{others}, false_computation=%either",
+                before=branches,
+            ),
+            "gpu",
+        )
+        assert (program.bytes, program.bytes_of_choices) == (3 * 72, saved)
