@@ -1,4 +1,9 @@
-"""Max and average pooling with explicit padding, ceil mode and a chosen divisor; average pooling to a given size."""
+"""Max and average pooling with explicit padding, ceil mode and a chosen divisor; average pooling to a given size.
+
+Windows are slices that are compared or summed, and their gradients are computed pixel by pixel, which CPUs and GPUs run
+faster, and with fewer bytes, than XLA's own operation and its select-and-scatter. TPUs have units for these: there the
+slices moved 1.2 times the bytes of a step of VGG-16 and ResNet-18 (docs/laboratory.md).
+"""
 
 import functools
 import itertools
@@ -49,7 +54,10 @@ def max_pool(
     asked = resolve_padding(padding, images.shape[1:3], window, strides)
     if is_symbolic(images.shape):
         return _reduce_windows(images, lax.max, -np.inf, window, strides, _covering(asked, window, strides, ceil_mode))
-    best, _ = _winners(images, window, strides, *_geometry(images.shape, window, strides, asked, ceil_mode))
+    padded, size = _geometry(images.shape, window, strides, asked, ceil_mode)
+    if rules_backend() == "tpu":
+        return _reduce_windows(images, lax.max, -np.inf, window, strides, _whole(padded))
+    best, _ = _winners(images, window, strides, padded, size)
     return best
 
 
@@ -91,7 +99,10 @@ def average_pool(
         total = _reduce_windows(images, lax.add, 0, window, strides, pairs)
         return total / _reduce_windows(counted, lax.add, 0, window, strides, rest)
     padded, size = _geometry(images.shape, window, strides, asked, ceil_mode)
-    total = _sum_pool(images, window, strides, padded, size)
+    if rules_backend() == "tpu":
+        total = _reduce_windows(images, lax.add, 0, window, strides, _whole(padded))
+    else:
+        total = _sum_pool(images, window, strides, padded, size)
     counts = []
     for axis in (0, 1):
         before, after = asked[axis]
@@ -157,12 +168,17 @@ def _sum_pool(images, window, strides, padding, size):
 
 
 def _reduce_windows(images, reduce, fill, window, strides, pairs):
-    """Reduces each window by XLA's own operation, where a size is a symbol.
+    """Reduces each window by XLA's own operation, where a size is a symbol, or where it is the best.
 
     Slices of symbolic sizes cannot always be decided, and where the batch alone is a symbol they would be gathers.
     """
-    initial = np.array(fill, images.dtype)
-    return lax.reduce_window(_pad(images, fill, pairs), initial, reduce, (1, *window, 1), (1, *strides, 1), "VALID")
+    edges = ((0, 0), *pairs, (0, 0))
+    return lax.reduce_window(images, np.array(fill, images.dtype), reduce, (1, *window, 1), (1, *strides, 1), edges)
+
+
+def _whole(padded):
+    """Returns the padding of whole windows where pixels that are left over behind the last one are passed over."""
+    return tuple((before, max(0, after)) for before, after in padded)
 
 
 def _covering(asked, window, strides, ceil_mode):

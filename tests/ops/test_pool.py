@@ -15,6 +15,7 @@ from jaxcnn.ops.window import resolve_padding
 from tests.ops import reference
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+BACKENDS = st.sampled_from(["cpu", "gpu", "tpu"])
 
 
 @st.composite
@@ -35,21 +36,22 @@ def problems(draw, ceil_modes=(False, True)):
 
 
 @settings(max_examples=10, deadline=None)
-@given(problems())
-def test_max_pool(problem):
+@given(problems(), BACKENDS)
+def test_max_pool(problem, backend):
     images, window, strides, padding, explicit, ceil_mode = problem
 
     def largest(values, kinds):
         return np.max(values[:, [kind == "pixel" for kind in kinds]], axis=1)
 
     expected = reference.pool(images, window, strides, explicit, ceil_mode, largest)
-    found = max_pool(jnp.asarray(images), window, strides=strides, padding=padding, ceil_mode=ceil_mode)
+    with rules_of(backend):
+        found = max_pool(jnp.asarray(images), window, strides=strides, padding=padding, ceil_mode=ceil_mode)
     np.testing.assert_array_equal(found, expected)
 
 
 @settings(max_examples=10, deadline=None)
-@given(problems(), st.booleans())
-def test_average_pool(problem, count_padding):
+@given(problems(), st.booleans(), BACKENDS)
+def test_average_pool(problem, count_padding, backend):
     images, window, strides, padding, explicit, ceil_mode = problem
     counted = {"pixel", "padding"} if count_padding else {"pixel"}
 
@@ -58,11 +60,13 @@ def test_average_pool(problem, count_padding):
 
     expected = reference.pool(images, window, strides, explicit, ceil_mode, mean)
     options = {"strides": strides, "padding": padding, "ceil_mode": ceil_mode, "count_padding": count_padding}
-    np.testing.assert_allclose(average_pool(jnp.asarray(images), window, **options), expected, rtol=1e-5, atol=1e-6)
+    with rules_of(backend):
+        found = average_pool(jnp.asarray(images), window, **options)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
 @settings(max_examples=3, deadline=None)
-@given(problems((False,)), st.sampled_from(["cpu", "gpu"]))
+@given(problems((False,)), BACKENDS)
 def test_rectified_values_are_pooled_in_the_same_bits_in_either_order(problem, backend):
     images, window, strides, _, explicit, _ = problem
     options = {"strides": strides, "padding": explicit}
@@ -76,7 +80,7 @@ def test_rectified_values_are_pooled_in_the_same_bits_in_either_order(problem, b
 
 
 @settings(max_examples=6, deadline=None)
-@given(problems((False,)), st.sampled_from(["cpu", "gpu"]))
+@given(problems((False,)), BACKENDS)
 def test_gradient_of_max_pool_goes_to_the_first_of_equals(problem, backend):
     images, window, strides, _, explicit, _ = problem
     edges = ((0, 0), *explicit, (0, 0))
@@ -146,11 +150,26 @@ def test_pools_equal_pytorchs(ceil_mode):
         np.testing.assert_allclose(found, golden[f"average_{ceil_mode}_{count_padding}"], rtol=1e-5, atol=1e-6)
 
 
-def test_second_derivatives_go_through_max_pool():
+@settings(max_examples=4, deadline=None)
+@given(problems(), st.booleans(), BACKENDS)
+def test_gradient_of_average_pool(problem, count_padding, backend):
+    """A linear map's gradient has the same product with what comes in as its result has with what goes out."""
+    images, window, strides, padding, _, ceil_mode = problem
+    options = {"strides": strides, "padding": padding, "ceil_mode": ceil_mode, "count_padding": count_padding}
+    with rules_of(backend):
+        outputs, pullback = jax.vjp(lambda images: average_pool(images, window, **options), jnp.asarray(images))
+        cotangent = np.random.default_rng(0).standard_normal(outputs.shape).astype(np.float32)
+        (gradient,) = pullback(jnp.asarray(cotangent))
+    np.testing.assert_allclose((gradient * images).sum(), (cotangent * outputs).sum(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "tpu"])
+def test_second_derivatives_go_through_max_pool(backend):
     images = jnp.arange(16.0).reshape(1, 4, 4, 1)
 
     def cubes(images):
-        return jnp.sum(max_pool(images, (2, 2)) ** 3)
+        with rules_of(backend):
+            return jnp.sum(max_pool(images, (2, 2)) ** 3)
 
     hessian_diagonal = jax.jvp(jax.grad(cubes), (images,), (jnp.ones_like(images),))[1]
     assert hessian_diagonal[0, 1, 1, 0] == 6 * 5.0
