@@ -10,7 +10,7 @@ import jax
 from jaxcnn import models
 from jaxcnn.errors import UserError
 from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.layers.norm import BatchNorm, LayerNorm
 from jaxcnn.ops.window import Padding, Pair
 from jaxcnn.types import Option
 
@@ -55,6 +55,8 @@ def _plain_layer(
         return _convolve(layer, *arguments)
     if context.method_name == "__call__" and isinstance(layer, BatchNorm):
         return _normalize(layer, *arguments, **options)
+    if context.method_name == "__call__" and isinstance(layer, LayerNorm):
+        return nn.LayerNorm(epsilon=layer.epsilon, dtype=layer.dtype)(*arguments)
     return ours(*arguments, **options)
 
 

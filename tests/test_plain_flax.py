@@ -6,7 +6,7 @@ import pytest
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers.conv import Conv
-from jaxcnn.layers.norm import BatchNorm
+from jaxcnn.layers.norm import BatchNorm, LayerNorm
 from jaxcnn.models import resnet
 from jaxcnn.models.registry import create_model
 from jaxcnn.plain_flax import plain_flax
@@ -16,7 +16,8 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x, *, train):
         x = Conv(4, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)), groups=2, use_bias=True, name="conv")(x)
-        return resnet.relu_and_max_pool(BatchNorm(train, name="norm")(x), (2, 2), strides=(1, 1))
+        x = resnet.relu_and_max_pool(BatchNorm(train, name="norm")(x), (2, 2), strides=(1, 1))
+        return LayerNorm(name="last")(x)
 
 
 def test_the_same_numbers_come_from_other_layers():
@@ -31,6 +32,7 @@ def test_the_same_numbers_come_from_other_layers():
             kind: {
                 "conv": {"Conv_0": layers.get("conv", {})},
                 "norm": {"BatchNorm_0": layers["norm"]},
+                "last": {"LayerNorm_0": layers.get("last", {})},
             }
             for kind, layers in ours.items()
         }

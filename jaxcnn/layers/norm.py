@@ -1,4 +1,4 @@
-"""Batch normalization."""
+"""Batch normalization and layer normalization."""
 
 import math
 
@@ -10,7 +10,7 @@ from jax.typing import DTypeLike
 from jaxtyping import Array, Float
 
 from jaxcnn.errors import UserError
-from jaxcnn.ops.norm import affine_norm, batch_norm
+from jaxcnn.ops.norm import affine_norm, batch_norm, layer_norm
 
 
 class BatchNorm(nn.Module):
@@ -89,3 +89,20 @@ class BatchNorm(nn.Module):
             for running, value in ((running_mean, mean), (running_var, unbiased)):
                 running.value = (self.momentum * running.value + (1 - self.momentum) * value).astype(jnp.float32)
         return normalized
+
+
+class LayerNorm(nn.Module):
+    """Normalization of each pixel over its channels (Ba, Kiros and Hinton, arXiv:1607.06450).
+
+    Statistics are computed in float32 at least, in two passes. Parameters ``scale`` and ``bias``, (channels,), float32.
+    """
+
+    epsilon: float = 1e-6
+    dtype: DTypeLike = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "*axes channels"]) -> Float[Array, "*axes channels"]:
+        """Normalizes (..., channels); the output has ``dtype``."""
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:], jnp.float32)
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:], jnp.float32)
+        return layer_norm(x.astype(self.dtype), scale, bias, epsilon=self.epsilon)

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import LayerScale
 from jaxcnn.layers.layer import Layer
+from jaxcnn.layers.norm import LayerNorm
 from jaxcnn.models.network import Rate
 from jaxcnn.models.scanned import Repeating
 from jaxcnn.models.variant import Published, Rule, Variant
@@ -76,9 +77,7 @@ class ConvNeXt(Repeating):
         """Returns float32 logits, (batch, num_classes), for images (batch, height, width, channels)."""
         images = self.check(images, stages=len(self.stage_sizes))
         conv = self.conv(use_bias=True, kernel_init=small_normal)
-        # The variance is taken in two passes, as for batch normalization: E[x^2] - E[x]^2 loses digits where the mean
-        # is large.
-        norm = functools.partial(nn.LayerNorm, epsilon=1e-6, use_fast_variance=False, dtype=self.dtype)
+        norm = functools.partial(LayerNorm, dtype=self.dtype)
         dense = functools.partial(nn.Dense, kernel_init=small_normal, dtype=self.dtype)
         rate = self.default_drop_path_rate if self.drop_path_rate is None else self.drop_path_rate
 

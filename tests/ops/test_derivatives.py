@@ -12,7 +12,7 @@ from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.ops.lowerings import LOWERINGS, xla
-from jaxcnn.ops.norm import batch_norm, local_response_norm
+from jaxcnn.ops.norm import batch_norm, layer_norm, local_response_norm
 from jaxcnn.ops.pool import average_pool, max_pool
 from jaxcnn.ops.relu import kept_relu
 from jaxcnn.ops.rules import Lowerings
@@ -109,6 +109,15 @@ def test_batch_normalization(backend, guess):
 
     with rules_of(backend):
         compare(ours, plain_batch_norm, (3, 4, 5, 2), (2,), (2,))
+
+
+def test_layer_normalization():
+    def plain(x, scale, bias):
+        centred = x - x.mean(-1, keepdims=True)
+        normalized = centred / jnp.sqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-3)
+        return normalized * scale.reshape(1, 1, 1, -1) + bias.reshape(1, 1, 1, -1)
+
+    compare(functools.partial(layer_norm, epsilon=1e-3), plain, (3, 2, 2, 5), (5,), (5,))
 
 
 @BACKENDS

@@ -26,6 +26,17 @@ def test_every_value_stays_what_it_is(first):
     assert computed_once(x[:0]).shape == (0, 2)
 
 
+@pytest.mark.usefixtures("alone")
+def test_derivatives_pass_it_in_every_mode():
+    def cubes(x):
+        return jnp.sum(computed_once(x) ** 3)
+
+    x = jnp.array([1.0, 2.0])
+    np.testing.assert_allclose(jax.grad(cubes)(x), 3 * x**2)
+    for hessian in (jax.jacrev(jax.grad(cubes)), jax.jacfwd(jax.grad(cubes))):
+        np.testing.assert_allclose(hessian(x), jnp.diag(6 * x))
+
+
 def given_back(pool, **options):
     """Returns the gradient of a pool for cotangents that are sines, and whether they are merged into its pixels."""
     images = jax.random.normal(jax.random.key(0), (2, 8, 8, 4))

@@ -1,5 +1,6 @@
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxcnn.ops.lowering_rules import rules_of
-from jaxcnn.ops.norm import affine_norm, batch_norm, local_response_norm
+from jaxcnn.ops.norm import affine_norm, batch_norm, layer_norm, local_response_norm
 
 
 def plain(x, scale, bias):
@@ -103,6 +104,34 @@ def test_a_constant_channel_has_no_variance():
         normalized, _, var = norm_of(backend)(x, jnp.ones(2), jnp.zeros(2), epsilon=1e-5, shift=jnp.zeros(2))
         np.testing.assert_allclose(var, 0, atol=1e-6)
         np.testing.assert_allclose(normalized, 0, atol=1e-2)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_layer_normalization_is_flaxs_with_a_variance_of_two_passes(dtype):
+    x = (jax.random.normal(jax.random.key(0), (2, 3, 4, 24)) * 2 + 7).astype(dtype)
+    scale, bias, cotangent = (jax.random.normal(jax.random.key(seed), (24,)) for seed in (1, 2, 3))
+
+    def by_flax(x, scale, bias):
+        layer = nn.LayerNorm(epsilon=1e-6, use_fast_variance=False, dtype=dtype)
+        return layer.apply({"params": {"scale": scale, "bias": bias}}, x)
+
+    results = []
+    for norm in (functools.partial(layer_norm, epsilon=1e-6), by_flax):
+        outputs, pull_back = jax.vjp(norm, x, scale, bias)
+        results.append((outputs, *pull_back(jnp.broadcast_to(cotangent, outputs.shape).astype(dtype))))
+    bound = 1e-5 if dtype == jnp.float32 else 2e-2
+    for ours, theirs in zip(*results, strict=True):
+        assert ours.dtype == theirs.dtype
+        ours, theirs = (np.asarray(each, np.float32) for each in (ours, theirs))
+        np.testing.assert_allclose(ours, theirs, rtol=bound, atol=bound * np.abs(theirs).max())
+
+
+def test_layer_normalization_loses_no_digits_to_a_large_mean():
+    x = np.random.default_rng(0).standard_normal((5, 64)).astype(np.float32) * 0.1 + 1000
+    exact = x.astype(np.float64)
+    exact = (exact - exact.mean(-1, keepdims=True)) / exact.std(-1, keepdims=True)
+    found = layer_norm(jnp.asarray(x), jnp.ones(64), jnp.zeros(64), epsilon=0.0)
+    np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-3)
 
 
 def norm_of(backend):
