@@ -243,8 +243,8 @@ def layer_norm(
     """Normalizes each pixel over its channels (Ba, Kiros and Hinton, arXiv:1607.06450).
 
     The variance is taken in two passes, as for batch normalization: E[x^2] - E[x]^2 loses digits where the mean is
-    large. The derivative is the closed form, whose four sums of a pixel are computed once: XLA's CPU backend would take
-    square root and quotient again for each of its channels.
+    large. The derivative is the closed form. On CPUs x, its gradient and the sums of a pixel are computed once: XLA
+    would compute the convolution before it again for each of the passes over x, and a root for each channel.
 
     Args:
         x: (..., channels).
@@ -255,7 +255,8 @@ def layer_norm(
     Returns:
         The normalized x, in its dtype; statistics are computed in float32 at least.
     """
-    return _layer_norm(*vary_alike(x, scale, bias), epsilon)
+    x, scale, bias = vary_alike(x, scale, bias)
+    return _layer_norm(computed_once(x), scale, bias, epsilon)
 
 
 def _of_channels(x, epsilon):
@@ -300,10 +301,10 @@ def _pull_channels(constants, cotangents):
     scaled = cotangent * _broadcast(scale, x)
     offset = computed_once(scaled.mean(-1, keepdims=True))
     slope = computed_once((scaled * normalized).mean(-1, keepdims=True))
-    x_gradient = (scaled - offset - normalized * slope) * inverse
+    x_gradient = computed_once(((scaled - offset - normalized * slope) * inverse).astype(x.dtype))
     others = tuple(range(x.ndim - 1))
     scale_gradient, bias_gradient = (cotangent * normalized).sum(others), cotangent.sum(others)
-    return x_gradient.astype(x.dtype), scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
+    return x_gradient, scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
 
 
 def local_response_norm(
