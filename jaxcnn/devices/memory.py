@@ -14,6 +14,9 @@ LARGE_BATCH = 1 << 20
 _FREEING_SECONDS = 3e-3
 """How long XLA may take to free a step's buffers once its results are there. A step of ResNet-18 found them freed after
 1 ms in 24 of 24 cases, and after 0.3 ms in most (two x86 cores)."""
+_FREEING_SHARE, _FREEING_MOST = 5e-3, 25e-3
+"""The share of a long step's time that is waited instead, and the most seconds: what is freed too late once in a
+thousand steps is held from then on, and a thread on a shared machine can stand still for longer than 3 ms."""
 
 # Parameters of mallopt(3), from glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
@@ -33,6 +36,8 @@ _MUCH_COMPILED = 1.0
 """The seconds of compiling that leave more behind than is lost by returning what the last step has freed as well."""
 
 _kept = False
+_settled_at: float | None = None
+"""When the last step was settled."""
 _compiled: float | None = None
 """The seconds that were spent compiling since they were last left behind; None where nobody has counted yet."""
 
@@ -96,7 +101,10 @@ def settled(results: _T) -> _T:
         import jax
 
         jax.block_until_ready(results)
-        time.sleep(_FREEING_SECONDS)
+        global _settled_at
+        taken = 0.0 if _settled_at is None else time.monotonic() - _settled_at
+        time.sleep(max(_FREEING_SECONDS, min(_FREEING_SHARE * taken, _FREEING_MOST)))
+        _settled_at = time.monotonic()
         if _compiled is None or _compiled > _MUCH_COMPILED:
             leave_compiling_behind()
     return results
