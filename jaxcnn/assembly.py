@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import inspect
+import math
 from collections.abc import Callable
 from fractions import Fraction
 
@@ -19,6 +20,7 @@ from jaxcnn.config import (
 from jaxcnn.data.opening import open_data
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.feed import Batch, Feed, images_and_labels
+from jaxcnn.devices.memory import keep_for_batches_of
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.evaluation.evaluator import Evaluator
@@ -249,7 +251,12 @@ def _checked(config: TrainConfig, data: Data | None, parallel: DataParallel | No
         if option in config.model.options:
             raise ConfigError(f"model.options.{option} follows from the devices: set parallel.batch_norm instead")
     make_model(config.model, num_classes or 1)  # a wrong name is refused before a data set is read
-    parallel = dataclasses.replace(parallel or DataParallel.over_all_devices(), wrapper=config.parallel.wrapper)
+    if parallel is None:
+        # Memory is kept before JAX starts its threads, and only the data set tells how large a batch is.
+        data = data or open_data(config.data)
+        keep_for_batches_of(math.prod(data.train.image_shape) * config.data.batch_size)
+        parallel = DataParallel.over_all_devices()
+    parallel = dataclasses.replace(parallel, wrapper=config.parallel.wrapper)
     parallel.check_batch_size("data.batch_size", config.data.batch_size, config.parallel.micro_batches)
     parallel.batch_norm_groups(config.parallel.batch_norm)
     check_normalization(config.normalization, config.data.channels)

@@ -45,15 +45,17 @@ def inference_step(job: Job, *, folded: bool) -> Callable[[int], None]:
         job: the network and its images.
         folded: whether batch normalization is folded into the convolutions before it.
     """
+    from jaxcnn.devices.memory import keep_freed_memory, only_cpus, settled
+
+    if only_cpus():
+        keep_freed_memory()  # as `evaluate` and `predict` do
     import jax
     import jax.numpy as jnp
 
     from jaxcnn.benchmarks.networks import untrained
-    from jaxcnn.devices.memory import keep_for_batches_of, settled
     from jaxcnn.devices.parallel import DataParallel
     from jaxcnn.networks import make_evaluator
 
-    keep_for_batches_of(job.batch * job.size**2 * 3)  # as `evaluate` and `predict` do
     network = untrained(job.model)
     network = dataclasses.replace(network, model=network.model.clone(dtype=jnp.dtype(job.dtype)))
     if folded:

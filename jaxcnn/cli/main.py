@@ -8,13 +8,16 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 
-from jaxcnn.devices.memory import collect_garbage_seldom
+from jaxcnn.devices.memory import collect_garbage_seldom, keep_freed_memory, only_cpus
 from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, nearest, of_the_machine
 from jaxcnn.text import escaping_streams
 
 KEEPS_NO_PROGRAMS = ("benchmark", "compile-report", "tune")
 """The commands that keep no compiled programs for the next start, because they measure how long compiling takes, or
 compile what nothing needs again."""
+KEEPS_MEMORY = ("evaluate", "predict", "explain", "features", "reproduce", "detect")
+"""The commands that keep freed memory where there are CPUs alone, before JAX starts. Training does so where it knows
+how large a batch is."""
 EXIT_BROKEN_PIPE = 141
 """The exit code of a command whose output nothing reads any more: the one that a shell gives for SIGPIPE."""
 COMMANDS = {
@@ -75,6 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: there is no command {name!r}: {nearest(name, COMMANDS)}", file=sys.stderr)
         return EXIT_USER_ERROR
+    if arguments is None and name in KEEPS_MEMORY and only_cpus():
+        keep_freed_memory()
     command = importlib.import_module(f"jaxcnn.cli.{name.replace('-', '_')}")
     return run_command(command.main, rest, keeps_programs=name not in KEEPS_NO_PROGRAMS)
 

@@ -3,6 +3,7 @@
 import ctypes
 import subprocess
 import sys
+import types
 
 import jax
 import jax.numpy as jnp
@@ -54,6 +55,7 @@ def test_elsewhere_than_on_linux_nothing_is_set(monkeypatch):
 
 RESIDENT = """
 import sys
+import types
 import jaxcnn
 jaxcnn.keep_freed_memory()
 import jax, jax.numpy as jnp
@@ -160,3 +162,73 @@ def test_only_large_batches_are_worth_keeping_for(monkeypatch, size, kept):
     monkeypatch.setattr(memory, "keep_freed_memory", lambda: called.append(True))
     memory.keep_for_batches_of(size)
     assert called == kept
+
+
+@pytest.mark.parametrize(
+    ("platforms", "found", "expected"),
+    [
+        ("cpu", [], True),
+        ("cuda,cpu", [], False),
+        (None, [], True),
+        (None, ["libtpu"], False),
+        ("cpu", ["libtpu"], True),
+    ],
+)
+def test_whether_there_are_cpus_alone_is_known_without_a_look_at_the_devices(monkeypatch, platforms, found, expected):
+    configured = types.SimpleNamespace(config=types.SimpleNamespace(jax_platforms=platforms))
+    monkeypatch.setitem(sys.modules, "jax", configured)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name if name in found else None)
+    assert memory.only_cpus() is expected
+
+
+KEPT = """
+import sys
+from jaxcnn.recipes import load_config
+import dataclasses, resource
+import jaxcnn.devices.memory as memory
+import jaxcnn.assembly as assembly
+import jax
+config = load_config("lenet_digits")
+config = dataclasses.replace(config, data=dataclasses.replace(config.data, batch_size=int(sys.argv[1])))
+opened = assembly.open_data
+def open_data(config):
+    found = opened(config)
+    print(memory._kept, jax._src.xla_bridge.backends_are_initialized())
+    return found
+assembly.open_data = open_data
+over = assembly.DataParallel.over_all_devices
+def devices():
+    print(memory._kept, jax._src.xla_bridge.backends_are_initialized())
+    return over()
+assembly.DataParallel.over_all_devices = devices
+assembly.assemble(config)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no glibc")
+def test_training_keeps_memory_before_jax_starts_its_threads():
+    for size, kept in (("64", "False"), ("1024", "True")):
+        command = [sys.executable, "-c", KEPT, size]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        assert said == ["False", "False", kept, "False"]
+
+
+def test_a_long_step_is_waited_for_a_little_longer(monkeypatch):
+    clock, waited = [100.0], []
+
+    def sleep(seconds):
+        waited.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(memory, "time", types.SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
+    for name, value in (("_kept", False), ("_settled_at", None), ("_compiled", 0.0)):
+        monkeypatch.setattr(memory, name, value)
+    state = jnp.zeros(2)
+    assert memory.settled(state) is state
+    assert not waited  # nothing is kept
+    monkeypatch.setattr(memory, "_kept", True)
+    for seconds in (9.0, 0.1, 2.0, 60.0):
+        clock[0] += seconds
+        assert memory.settled(state) is state
+    # Nobody knows how long the first one took.
+    assert waited == pytest.approx([3e-3, 3e-3, 10e-3, 25e-3])
