@@ -63,8 +63,7 @@ def keep_freed_memory() -> bool:
     Call it first, before JAX makes its first array or lists its devices: threads that allocate before it keep arenas of
     their own, from which large blocks go back to the system all the same. Call it only where buffers are large: all
     threads then share one arena, and a step of LeNet, whose buffers glibc keeps anyway, becomes about a fifth slower.
-    It cannot be undone, and it
-    does nothing except on Linux with glibc. It raises nothing.
+    It cannot be undone, and it does nothing except on Linux with glibc. It raises nothing.
 
     Returns:
         Whether the C library took the settings. Where another allocator is loaded before it, such as jemalloc by
