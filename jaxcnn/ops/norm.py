@@ -243,8 +243,8 @@ def layer_norm(
     """Normalizes each pixel over its channels (Ba, Kiros and Hinton, arXiv:1607.06450).
 
     The variance is taken in two passes, as for batch normalization: E[x^2] - E[x]^2 loses digits where the mean is
-    large. The derivative is the closed form. On CPUs x, its gradient and the sums of a pixel are computed once: XLA
-    would compute the convolution before it again for each of the passes over x, and a root for each channel.
+    large. The derivative is the closed form. Where there is one, CPUs compute x, its gradient and the sums of a pixel
+    once: XLA would compute the convolution before it again for each pass over x, and a root for each channel.
 
     Args:
         x: (..., channels).
@@ -255,8 +255,7 @@ def layer_norm(
     Returns:
         The normalized x, in its dtype; statistics are computed in float32 at least.
     """
-    x, scale, bias = vary_alike(x, scale, bias)
-    return _layer_norm(computed_once(x), scale, bias, epsilon)
+    return _layer_norm(*vary_alike(x, scale, bias), epsilon)
 
 
 def _of_channels(x, epsilon):
@@ -275,11 +274,12 @@ _layer_norm = jax.custom_jvp(_normalize_channels, nondiff_argnums=(3,))
 
 @_layer_norm.defjvp
 def _differentiate_layer_norm(epsilon, arrays, tangents):
-    x, scale, _ = arrays
+    x, scale, bias = arrays
+    x = computed_once(x)
     # As functions of x, for the next derivative.
     mean, inverse = _of_channels(x, epsilon)
     constants = x, scale, mean, inverse
-    return _layer_norm(*arrays, epsilon), *linear_map(_push_channels, _pull_channels, constants, tangents)
+    return _layer_norm(x, scale, bias, epsilon), *linear_map(_push_channels, _pull_channels, constants, tangents)
 
 
 def _push_channels(constants, tangents):

@@ -134,6 +134,19 @@ def test_layer_normalization_loses_no_digits_to_a_large_mean():
     np.testing.assert_allclose(found, exact, rtol=1e-3, atol=1e-3)
 
 
+def test_only_derivatives_of_layer_normalization_have_loops(monkeypatch):
+    """What is exported is the forward pass, and other programs need not know loops."""
+    monkeypatch.setattr(jax, "device_count", lambda: 1)
+
+    def norm(x):
+        return layer_norm(x, jnp.ones(3), jnp.zeros(3), epsilon=1e-6)
+
+    x = jnp.ones((2, 3))
+    with rules_of("cpu"):
+        assert "while" not in str(jax.make_jaxpr(norm)(x))
+        assert "while" in str(jax.make_jaxpr(lambda x: jax.vjp(norm, x)[1](x))(x))
+
+
 def norm_of(backend):
     """Batch normalization as another backend computes it."""
 
