@@ -244,24 +244,28 @@ def assemble(config: TrainConfig, data: Data | None = None, parallel: DataParall
     )
 
 
+def keep_memory(config: TrainConfig, data: Data) -> None:
+    """Keeps freed memory for the next step, where that saves time: see `jaxcnn.devices.memory.keep_freed_memory`."""
+    keep_for_batches_of(math.prod(data.train.image_shape) * config.data.batch_size)
+
+
 def _checked(config: TrainConfig, data: Data | None, parallel: DataParallel | None) -> tuple[DataParallel, Data]:
     """Returns the devices and the data set of a config, after checking that its options fit them."""
     num_classes = config.model.num_classes
     for option in ("batch_norm_axis", "batch_norm_groups"):
         if option in config.model.options:
             raise ConfigError(f"model.options.{option} follows from the devices: set parallel.batch_norm instead")
-    make_model(config.model, num_classes or 1)  # a wrong name is refused before a data set is read
+    # What is wrong by itself is refused before a data set is read.
+    make_model(config.model, num_classes or 1)
+    check_normalization(config.normalization, config.data.channels)
+    check_order(config.augmentations)
+    data = data or open_data(config.data)
     if parallel is None:
-        # Memory is kept before JAX starts its threads, and only the data set tells how large a batch is.
-        data = data or open_data(config.data)
-        keep_for_batches_of(math.prod(data.train.image_shape) * config.data.batch_size)
+        keep_memory(config, data)  # before JAX starts its threads
         parallel = DataParallel.over_all_devices()
     parallel = dataclasses.replace(parallel, wrapper=config.parallel.wrapper)
     parallel.check_batch_size("data.batch_size", config.data.batch_size, config.parallel.micro_batches)
     parallel.batch_norm_groups(config.parallel.batch_norm)
-    check_normalization(config.normalization, config.data.channels)
-    check_order(config.augmentations)
-    data = data or open_data(config.data)
     if num_classes is not None and num_classes < len(data.class_names):
         raise ConfigError(
             f"model.num_classes is {num_classes}, and the data set has {len(data.class_names)} classes: give at least "

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import datetime
-import math
 import platform
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +16,7 @@ from jaxcnn.config import TrainConfig, flatten, to_json
 from jaxcnn.data.fingerprint import Fingerprint
 from jaxcnn.data.pipeline import Data
 from jaxcnn.devices.compilation import kept_programs
-from jaxcnn.devices.memory import keep_for_batches_of, leave_compiling_behind
+from jaxcnn.devices.memory import leave_compiling_behind
 from jaxcnn.devices.processes import AgreedStop, check_same, gather, is_writer
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
@@ -95,7 +94,6 @@ def train(
         folder = stack.enter_context(RunFolder(workdir, recipe, override=override))
         compilations = stack.enter_context(kept_programs(compilation_cache))
         assembly = assemble(config)
-        keep_memory(assembly)
         compiled_step = None if compiled is None else read_step(expanded(compiled), assembly, recipe)
         stop = _agreed(asked, assembly)
         variables = None if saved_steps(workdir / "checkpoints") else initial_variables(assembly.config)
@@ -168,11 +166,6 @@ def train(
     # No process may leave before the last checkpoint is written: at exit JAX waits for the others, but not for long.
     gather(None)
     return result
-
-
-def keep_memory(assembly: Assembly) -> None:
-    """Keeps freed memory for the next step, where that saves time: see `keep_freed_memory`."""
-    keep_for_batches_of(math.prod(assembly.data.train.image_shape) * assembly.config.data.batch_size)
 
 
 def _agreed(asked: StopRequest, assembly: Assembly) -> Callable[[], bool]:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping
 import jax
 import numpy as np
 
-from jaxcnn.assembly import Assembly, abstract_arguments, assemble, count_parameters
+from jaxcnn.assembly import Assembly, abstract_arguments, assemble, count_parameters, keep_memory
 from jaxcnn.config import DataConfig, TrainConfig
 from jaxcnn.data.opening import open_data
 from jaxcnn.data.pipeline import Data
@@ -23,7 +23,6 @@ from jaxcnn.devices.settings import own_settings
 from jaxcnn.devices.topologies import usable_memory
 from jaxcnn.errors import UserError
 from jaxcnn.ops.lowering_rules import rules_of
-from jaxcnn.runs import keep_memory
 from jaxcnn.training.step import zero_totals
 from jaxcnn.types import PyTree
 
@@ -189,7 +188,7 @@ def stepping(compiled: jax.stages.Compiled, assembly: Assembly) -> Callable[[], 
     Raises:
         DoesNotFit: the devices do not have the memory.
     """
-    keep_memory(assembly)
+    keep_memory(assembly.config, assembly.data)
     with refusing_exhausted(assembly.config):
         batch = first_batch(assembly)
         state, totals = assembly.make_state(), zero_totals()

@@ -31,7 +31,6 @@ from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import compile_step, data_or_stand_in, first_batch
 from jaxcnn.laboratory.program import Program
 from jaxcnn.recipes import load_recipe
-from jaxcnn.runs import keep_memory
 from jaxcnn.training.step import zero_totals
 from jaxcnn.types import JsonObject
 
@@ -199,7 +198,6 @@ def _seconds(function: Callable[[jax.Array], jax.Array], array: jax.Array, times
 
 def _contender(assembly: Assembly, file: Path) -> Callable[[int], None]:
     """Compiles a step, writes down its work, and returns a function that takes a number of steps."""
-    keep_memory(assembly)
     compiled, _ = compile_step(assembly)
     program = Program.of(compiled)
     batch, state, totals = first_batch(assembly), assembly.make_state(), zero_totals()

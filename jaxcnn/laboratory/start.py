@@ -20,7 +20,6 @@ from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import data_or_stand_in, first_batch, refusing_exhausted
 from jaxcnn.recipes import load_recipe
-from jaxcnn.runs import keep_memory
 from jaxcnn.training.step import zero_totals
 
 PARTS = ("interpreter", "imports", "data", "state", "trace", "lower", "compile", "first step")
@@ -103,7 +102,6 @@ def take_first_step(recipe: str, config: str, cache: str, stamps: list[float]) -
     with kept_programs(Path(cache)), refusing_exhausted(options):
         data, assumed = data_or_stand_in(options.data)
         assembly = assemble(options, data)
-        keep_memory(assembly)
         batch = first_batch(assembly) if assumed else next(assembly.train_feed.training(0, 1))
         jax.block_until_ready(batch)
         done()

@@ -55,7 +55,6 @@ def test_elsewhere_than_on_linux_nothing_is_set(monkeypatch):
 
 RESIDENT = """
 import sys
-import types
 import jaxcnn
 jaxcnn.keep_freed_memory()
 import jax, jax.numpy as jnp
@@ -184,7 +183,7 @@ def test_whether_there_are_cpus_alone_is_known_without_a_look_at_the_devices(mon
 KEPT = """
 import sys
 from jaxcnn.recipes import load_config
-import dataclasses, resource
+import dataclasses
 import jaxcnn.devices.memory as memory
 import jaxcnn.assembly as assembly
 import jax
