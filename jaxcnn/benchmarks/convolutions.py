@@ -19,6 +19,7 @@ from jaxcnn.ops.lowerings import LOWERINGS, LoweringName, input_gradient, weight
 from jaxcnn.ops.rows import has_rows
 from jaxcnn.ops.rules import DIRECTIONS, Direction, Kind, Lowerings, kind_of
 from jaxcnn.ops.window import sizes
+from jaxcnn.ops.winograd import has_tiles
 
 MOST_ARITHMETIC = {"dense": 32, "toeplitz": 8}
 """A lowering is not timed if it multiplies more than this many times as often as the convolution needs."""
@@ -117,6 +118,7 @@ def candidates(shape: ConvShape, direction: Direction) -> list[LoweringName]:
             "toeplitz": shape.taps == 1,
             "shift": shape.taps == 1,
             "rows": shape.groups == 1 or not has_rows(shape),
+            "winograd": not has_tiles(shape),
         }.get(name, False)
         # XLA's grouped weight gradient takes seconds on a CPU, and for some shapes it ends the process.
         hopeless = name == "xla" and direction == "weight_gradient" and shape.groups > 1 and chosen != "xla"

@@ -27,7 +27,7 @@ class ModelConfig:
     for devices that lack ``bfloat16``, the loss is scaled so that small gradients do not vanish."""
     lowering: str = "auto"
     """The lowering of convolutions: ``auto``, one of ``xla``, ``gemm``, ``shift``, ``dense``, ``toeplitz``, ``rows``,
-    or a file that ``jaxcnn tune --network`` wrote."""
+    ``winograd``, or a file that ``jaxcnn tune --network`` wrote."""
     remat: tuple[PositiveInt, ...] = ()
     """The stages of the network, counted from 1, that compute their activations again in the backward pass instead of
     keeping them, which takes less memory and more time."""

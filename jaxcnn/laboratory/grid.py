@@ -160,7 +160,7 @@ class Grid:
     dtype: tuple[DType, ...] = ()
     """Data types of the computation."""
     lowering: tuple[str, ...] = ()
-    """Lowerings of the convolutions: auto, xla, gemm, shift, dense, toeplitz, rows, or a file of tuned ones."""
+    """Lowerings of convolutions: auto, xla, gemm, shift, dense, toeplitz, rows, winograd, or a file of tuned ones."""
     remat: tuple[str, ...] = ()
     """Sets of stages whose activations are computed again: none, all, or numbers as in 1+2."""
     wrapper: tuple[Wrapper, ...] = ()

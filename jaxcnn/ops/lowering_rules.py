@@ -120,13 +120,13 @@ def _for_symbols(lowerings: Lowerings, shape: ConvShape) -> Lowerings:
     """Returns the lowerings that can be used where height or width is a symbol.
 
     Slices need sizes of which is known that the taps lie inside; otherwise everything is left to XLA. XLA's convolution
-    has no gradients in JAX where its padding would be a symbol, and Toeplitz matrices and loops need numbers.
+    has no gradients in JAX where its padding would be a symbol, and Toeplitz matrices, loops and tiles need numbers.
     """
     if not shape.sliceable:
         return Lowerings("xla", "xla", "xla")
     forward, *gradients = _without_rows(lowerings, shape)
     input_gradient, weight_gradient = (name if name in ("gemm", "shift") else "shift" for name in gradients)
-    return Lowerings("xla" if forward == "toeplitz" else forward, input_gradient, weight_gradient)
+    return Lowerings("xla" if forward in ("toeplitz", "winograd") else forward, input_gradient, weight_gradient)
 
 
 def _without_rows(lowerings: Lowerings, shape: ConvShape) -> Lowerings:

@@ -22,8 +22,9 @@ from jaxcnn.ops.precision import wide
 from jaxcnn.ops.rows import has_rows, rows_outputs, rows_weight_gradient
 from jaxcnn.ops.symbolic import Length
 from jaxcnn.ops.window import Sizes, sizes, tap
+from jaxcnn.ops.winograd import has_tiles, winograd_input_gradient, winograd_outputs
 
-LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz", "rows"]
+LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz", "rows", "winograd"]
 
 
 class Lowered(Protocol):
@@ -156,14 +157,21 @@ def rows(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     return rows_outputs(images, kernel, shape) if has_rows(shape) else shift(images, kernel, shape)
 
 
+def winograd(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
+    """Multiplies sums of pixels by sums of taps (`jaxcnn.ops.winograd`); where it has no tiles so, it is `xla`."""
+    return winograd_outputs(images, kernel, shape) if has_tiles(shape) else xla(images, kernel, shape)
+
+
 def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowering: LoweringName) -> Images:
     """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels).
 
-    That of `shift` for a depthwise convolution, that of `rows`, and that of `gemm` for a kernel that `narrows` are
-    forward passes of the turned kernel, which read every tap from one padded array, where the transposes of the slices
-    would make an array each. For ConvNeXt's 7x7 at 56x56, 96 channels, batch 16, `shift` takes 8 ms instead of 54 (two
-    x86 cores).
+    That of `shift` for a depthwise convolution, those of `rows` and `winograd`, and that of `gemm` for a kernel that
+    `narrows` are forward passes of the turned kernel, which read every tap from one padded array, where the transposes
+    of the slices would make an array each. For ConvNeXt's 7x7 at 56x56, 96 channels, batch 16, `shift` takes 8 ms
+    instead of 54 (two x86 cores).
     """
+    if lowering == "winograd" and has_tiles(shape):
+        return winograd_input_gradient(cotangent, kernel, shape)
     turns = has_rows(shape) and (lowering == "rows" or (lowering == "shift" and shape.depthwise))
     if turns or (lowering == "gemm" and narrows(shape)):
         return _by_phases(cotangent, kernel, shape, lowering)
@@ -266,6 +274,7 @@ LOWERINGS: dict[LoweringName, Lowered] = {
     "dense": dense,
     "toeplitz": toeplitz,
     "rows": rows,
+    "winograd": winograd,
 }
 
 

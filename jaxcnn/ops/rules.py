@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, Union, get_args
 from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
 from jaxcnn.ops.symbolic import Length, at_most
+from jaxcnn.ops.winograd import has_tiles
 from jaxcnn.types import Json, JsonObject
 
 Direction = Literal["forward", "input_gradient", "weight_gradient"]
@@ -29,17 +30,20 @@ Kind = Literal[
     "narrow images",
     "few channels",
     "patches",
+    "dense 3x3",
     "dense",
     "dense strided",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """The kinds of convolutions, which are as fast or as slow for different reasons."""
+_FORMERLY: dict[Kind, Kind] = {"dense 3x3": "dense"}
+"""The kinds that belonged to another one before; tables of then have no rules of their own for them."""
 
-Measure = Literal["height", "out height", "channels", "group channels", "features", "taps", "patch", "map"]
+Measure = Literal["height", "out height", "channels", "group channels", "features", "taps", "patch", "map", "positions"]
 MEASURES: tuple[Measure, ...] = get_args(Measure)
 """The sizes that a rule may look at: the rows of the images and of the outputs; the channels of the images, of one
-group, and of the outputs; the taps of the kernel; the numbers that an output is computed from; and those of an
-image."""
+group, and of the outputs; the taps of the kernel; the numbers that an output is computed from; those of an image; and
+the pixels of the outputs of a whole batch."""
 
 BUILT_IN = (256, 512)
 """The widths of vectors in bits for which a table comes with this package."""
@@ -107,6 +111,7 @@ class Rules:
             ValueError: it is no such table.
         """
         try:
+            table = {**{kind: table[before] for kind, before in _FORMERLY.items() if before in table}, **table}
             if set(table) != set(KINDS):
                 raise ValueError(f"it has rules for {', '.join(sorted(table))}")
             return cls(tuple(Trees(**{name: _tree(each) for name, each in table[kind].items()}) for kind in KINDS))
@@ -129,12 +134,14 @@ def kind_of(shape: ConvShape) -> Kind:
         return "patches"  # they do not overlap
     if channels <= 8:
         return "few channels"
-    return "dense strided" if strided else "dense"
+    if strided:
+        return "dense strided"
+    return "dense 3x3" if has_tiles(shape) else "dense"
 
 
 def size_of(shape: ConvShape, measure: Measure) -> Length:
     """Returns one of the sizes that a rule may look at."""
-    _, height, width, channels = shape.images
+    batch, height, width, channels = shape.images
     match measure:
         case "height":
             return height
@@ -152,6 +159,8 @@ def size_of(shape: ConvShape, measure: Measure) -> Length:
             return shape.taps * shape.kernel[2]
         case "map":
             return height * width * channels
+        case "positions":
+            return batch * shape.size[0] * shape.size[1]
 
 
 def lowering_of(tree: Tree, shape: ConvShape) -> LoweringName:

@@ -21,7 +21,7 @@ TINY = ConvShape((1, 6, 6, 16), (3, 3, 16, 4))
 
 
 def dense(height, channels=64):
-    return ConvShape((4, height, height, channels), (3, 3, channels, channels), padding=((1, 1), (1, 1)))
+    return ConvShape((4, height, height, channels), (5, 5, channels, channels), padding=((2, 2), (2, 2)))
 
 
 def timing(shape, direction="forward", **seconds):

@@ -70,10 +70,12 @@ NARROWING = (
     (1, 2),
     1,
 )
+TILED = (RNG.standard_normal((2, 4, 7, 3)), RNG.standard_normal((3, 3, 3, 2)), (1, 1), ((3, 0), (0, 1)), (1, 1), 1)
 
 
 @settings(max_examples=6, deadline=None)
 @example(NARROWING)
+@example(TILED)
 @given(problems())
 def test_every_lowering_is_the_same_map(problem):
     check(problem)
@@ -187,7 +189,7 @@ def test_rules_of_another_backend_hold_for_what_is_traced_inside():
     [
         ((1, 4, 4, 3), (3, 3, 2, 4), {}, "in 1 groups does not fit images with 3 channels"),
         ((1, 4, 4), (3, 3, 3, 4), {}, "4-D"),
-        ((1, 4, 4, 3), (3, 3, 3, 4), {"lowering": "winograd"}, "there is no lowering 'winograd': choose from auto"),
+        ((1, 4, 4, 3), (3, 3, 3, 4), {"lowering": "fourier"}, "there is no lowering 'fourier': choose from auto"),
         ((1, 4, 4, 3), (3, 3, 3, 4), {"padding": "SAME"}, "there is no padding 'SAME': give 'same'"),
     ],
 )
@@ -197,6 +199,32 @@ def test_misfits_are_refused(images, kernel, options, sentence):
         conv2d(jnp.zeros(images), jnp.zeros(kernel), **options)
     with pytest.raises(ValueError, match="images are float32 and the kernel is bfloat16"):
         conv2d(jnp.zeros((1, 4, 4, 3)), jnp.zeros((3, 3, 3, 4), jnp.bfloat16))
+
+
+def test_tiles_round_no_worse_than_other_lowerings():
+    """Lavin and Gray found the same of F(2x2, 3x3), arXiv:1509.09308."""
+    rng = np.random.default_rng(0)
+    shape = ConvShape((2, 9, 12, 64), (3, 3, 64, 48), padding=((1, 1), (1, 1)))
+    arrays = [rng.standard_normal(size).astype(np.float32) for size in (shape.images, shape.kernel, shape.outputs)]
+
+    def all_three(dtype, name):
+        images, kernel, cotangent = (jnp.asarray(array, dtype) for array in arrays)
+        outputs = LOWERINGS[name](images, kernel, shape)
+        gradients = (
+            input_gradient(cotangent, kernel, shape, name),
+            weight_gradient(cotangent, images, shape, name),
+        )
+        return [np.asarray(found) for found in (outputs, *gradients)]
+
+    with jax.enable_x64(True):
+        exact = all_three("float64", "gemm")
+    worst = {}
+    for name in ("xla", "gemm", "winograd"):
+        worst[name] = [
+            np.abs(found - right).max() for found, right in zip(all_three("float32", name), exact, strict=True)
+        ]
+    for tiled, *others in zip(worst["winograd"], worst["xla"], worst["gemm"], strict=True):
+        assert tiled < 2 * max(others)
 
 
 @pytest.mark.parametrize("groups", [32, 8])
