@@ -27,9 +27,9 @@ def symbolic(channels, text="b, h, w"):
     return jax.ShapeDtypeStruct((*export.symbolic_shape(text), channels), jnp.float32)
 
 
-def check(function, *sizes, channels=4):
+def check(function, *sizes, channels=4, text="b, h, w"):
     """Exports a function of images once, and compares it with itself at some sizes."""
-    exported = export.export(jax.jit(function))(symbolic(channels))
+    exported = export.export(jax.jit(function))(symbolic(channels, text))
     for size in sizes:
         images = jax.random.normal(jax.random.key(0), (*size, channels))
         found, expected = exported.call(images), jax.jit(function)(images)
@@ -66,6 +66,11 @@ def test_convolutions():
         ]
 
     check(convolve, (2, 7, 8), (1, 5, 6))
+
+
+def test_tiles_of_any_number_of_images():
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 4, 2))
+    check(lambda images: conv2d(images, kernel, lowering="winograd"), (1, 6, 7), (3, 6, 7), text="b, 6, 7")
 
 
 def test_what_is_left_of_every_other_pixel_adds_to_what_windows_see():
