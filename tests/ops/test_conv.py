@@ -207,14 +207,17 @@ def test_tiles_round_no_worse_than_other_lowerings():
     shape = ConvShape((2, 9, 12, 64), (3, 3, 64, 48), padding=((1, 1), (1, 1)))
     arrays = [rng.standard_normal(size).astype(np.float32) for size in (shape.images, shape.kernel, shape.outputs)]
 
-    def all_three(dtype, name):
-        images, kernel, cotangent = (jnp.asarray(array, dtype) for array in arrays)
+    @functools.partial(jax.jit, static_argnums=0)
+    def compute(name, images, kernel, cotangent):
         outputs = LOWERINGS[name](images, kernel, shape)
         gradients = (
             input_gradient(cotangent, kernel, shape, name),
             weight_gradient(cotangent, images, shape, name),
         )
-        return [np.asarray(found) for found in (outputs, *gradients)]
+        return (outputs, *gradients)
+
+    def all_three(dtype, name):
+        return [np.asarray(found) for found in compute(name, *(jnp.asarray(array, dtype) for array in arrays))]
 
     with jax.enable_x64(True):
         exact = all_three("float64", "gemm")
