@@ -45,10 +45,9 @@ def inference_step(job: Job, *, folded: bool) -> Callable[[int], None]:
         job: the network and its images.
         folded: whether batch normalization is folded into the convolutions before it.
     """
-    from jaxcnn.devices.memory import keep_freed_memory, only_cpus, settled
+    from jaxcnn.devices.memory import keep_for_answers, settled
 
-    if only_cpus():
-        keep_freed_memory()  # as `evaluate` and `predict` do
+    keep_for_answers()  # as `evaluate` and `predict` do
     import jax
     import jax.numpy as jnp
 

@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 
-from jaxcnn.devices.memory import collect_garbage_seldom, keep_freed_memory, only_cpus
+from jaxcnn.devices.memory import collect_garbage_seldom, keep_for_answers
 from jaxcnn.errors import EXIT_USER_ERROR, MachineError, UserError, exit_code, nearest, of_the_machine
 from jaxcnn.text import escaping_streams
 
@@ -78,8 +78,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         print(f"error: there is no command {name!r}: {nearest(name, COMMANDS)}", file=sys.stderr)
         return EXIT_USER_ERROR
-    if arguments is None and name in KEEPS_MEMORY and only_cpus():
-        keep_freed_memory()
+    if arguments is None and name in KEEPS_MEMORY:
+        keep_for_answers()
     command = importlib.import_module(f"jaxcnn.cli.{name.replace('-', '_')}")
     return run_command(command.main, rest, keeps_programs=name not in KEEPS_NO_PROGRAMS)
 

@@ -89,6 +89,12 @@ def keep_for_batches_of(size: int) -> None:
         keep_freed_memory()
 
 
+def keep_for_answers() -> None:
+    """Keeps freed memory where JAX can find CPUs alone, for what computes answers and has yet to start JAX."""
+    if only_cpus():
+        keep_freed_memory()
+
+
 def only_cpus() -> bool:
     """Returns whether JAX has CPUs alone, as far as that can be told without asking it to look for devices."""
     jax = sys.modules.get("jax")

@@ -35,6 +35,7 @@ def winograd_outputs(images: Images, kernel: Kernel, shape: ConvShape) -> Output
 def winograd_input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape) -> Images:
     """Returns the gradient with respect to the images: a convolution of the cotangent with the turned kernel."""
     (top, bottom), (left, right) = shape.padding
+    # The products take the matrices turned. A turned kernel would be gathered anew for each of the sixteen.
     matrices = [each.swapaxes(1, 2) for each in _by_points(kernel[::-1, ::-1])]
     around = ((2 - top, 2 - bottom), (2 - left, 2 - right))
     return _convolve(cotangent, matrices, around, shape.images[1:3]).astype(cotangent.dtype)
