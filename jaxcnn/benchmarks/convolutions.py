@@ -117,7 +117,8 @@ def candidates(shape: ConvShape, direction: Direction) -> list[LoweringName]:
             "dense": shape.groups == 1,
             "toeplitz": shape.taps == 1,
             "shift": shape.taps == 1,
-            "rows": shape.groups == 1 or not has_rows(shape),
+            "rows": not has_rows(shape),
+            "direct": shape.depthwise or (shape.groups == 1 and shape.images[3] > 8),
             "winograd": not has_tiles(shape),
         }.get(name, False)
         # XLA's grouped weight gradient takes seconds on a CPU, and for some shapes it ends the process.

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxcnn.models.registry import create_model, get_variant
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.types import JsonObject, PyTree
 
 PRECISIONS = ("highest", "default")

@@ -25,7 +25,7 @@ from jaxcnn.export.onnx_graph import Graph
 from jaxcnn.export.onnx_operators import write
 from jaxcnn.export.programs import as_network, program_of
 from jaxcnn.export.traced import Program, traced
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.trained import Trained
 from jaxcnn.weights.save import FACTS
 

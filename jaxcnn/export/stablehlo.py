@@ -25,7 +25,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.export.about import about, read, text
 from jaxcnn.export.compared import agree, made_images
 from jaxcnn.export.programs import as_network, program_of
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.trained import Trained
 
 Platform = Literal["cpu", "cuda", "tpu"]

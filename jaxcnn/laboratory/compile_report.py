@@ -38,7 +38,7 @@ from jaxcnn.laboratory.measured import time_kernels
 from jaxcnn.laboratory.peak_memory import PeakMemory, peak_memory
 from jaxcnn.laboratory.program import Kernel
 from jaxcnn.laboratory.program import Program as Parsed
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.paths import replace_whole
 from jaxcnn.plain_flax import plain_flax
 

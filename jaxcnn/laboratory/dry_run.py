@@ -22,7 +22,7 @@ from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.devices.topologies import usable_memory
 from jaxcnn.errors import UserError
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.training.step import zero_totals
 from jaxcnn.types import PyTree
 

@@ -23,7 +23,7 @@ from jaxcnn.laboratory import communication
 from jaxcnn.laboratory.dry_run import DoesNotFit, compile_step
 from jaxcnn.laboratory.program import Program
 from jaxcnn.laboratory.roofline import bounds
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.types import JsonObject
 
 

@@ -14,7 +14,8 @@ from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.dry_run import Memory, compile_step, data_or_stand_in
-from jaxcnn.ops.lowering_rules import followed, following, rules_of
+from jaxcnn.ops.backend import rules_of
+from jaxcnn.ops.lowering_rules import followed, following
 from jaxcnn.recipes import Recipe
 from jaxcnn.run_changes import with_whole_paths
 from jaxcnn.work_folder import kept_rules

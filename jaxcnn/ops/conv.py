@@ -14,9 +14,10 @@ import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
 
+from jaxcnn.ops.backend import rules_backend
 from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs
 from jaxcnn.ops.linear import linear_map
-from jaxcnn.ops.lowering_rules import Lowering, choose, rules_backend
+from jaxcnn.ops.lowering_rules import Lowering, choose
 from jaxcnn.ops.lowerings import LOWERINGS, LoweringName, input_gradient, weight_gradient, xla
 from jaxcnn.ops.rules import Lowerings
 from jaxcnn.ops.sharding import vary_alike

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxcnn.ops.symbolic import Length, known_at_most
@@ -75,6 +76,17 @@ Outputs = Float[Array, "batch out_height out_width features"]
 def pad(images: jax.Array, shape: ConvShape) -> jax.Array:
     """Returns images with the padding of a convolution around them."""
     return jnp.pad(images, ((0, 0), *shape.padding, (0, 0))) if any(map(any, shape.padding)) else images
+
+
+def pad_for(images: jax.Array, shape: ConvShape, size: Size) -> jax.Array:
+    """Returns images with what outputs of another height and width see around them, and without what they do not."""
+    edges = [
+        (before, (count - 1) * stride + (taps - 1) * gap + 1 - before - length, 0)
+        for (before, _), count, stride, taps, gap, length in zip(
+            shape.padding, size, shape.strides, shape.kernel[:2], shape.dilation, shape.images[1:3], strict=True
+        )
+    ]
+    return lax.pad(images, jnp.zeros((), images.dtype), ((0, 0, 0), *edges, (0, 0, 0)))
 
 
 def taps_of(shape: ConvShape) -> Iterator[tuple[slice, slice]]:

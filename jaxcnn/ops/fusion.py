@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxcnn.ops.lowering_rules import rules_backend
+from jaxcnn.ops.backend import rules_backend
 
 
 @jax.custom_jvp

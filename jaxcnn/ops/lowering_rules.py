@@ -79,31 +79,6 @@ def _tuples(value: Json) -> Json:
 Lowering = Literal["auto", LoweringName] | Lowerings | TunedLowerings
 
 
-_backend: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
-
-
-def rules_backend() -> str:
-    """Returns the backend whose rules ``"auto"`` follows: that of `rules_of`, or else the default of this process."""
-    return _backend.get() or jax.default_backend()
-
-
-@contextlib.contextmanager
-def rules_of(backend: str) -> Generator[None]:
-    """Makes ``"auto"`` follow the rules of another backend in everything that is traced inside.
-
-    Without it, a program that is compiled ahead of time for devices that this process does not have would be lowered as
-    is best for the devices that it does have.
-
-    Args:
-        backend: ``cpu``, ``gpu`` or ``tpu``.
-    """
-    token = _backend.set(backend)
-    try:
-        yield
-    finally:
-        _backend.reset(token)
-
-
 def choose(lowering: Lowering, backend: str, shape: ConvShape) -> Lowerings:
     """Resolves the ``lowering`` that `conv2d` was given into three names.
 
@@ -120,22 +95,19 @@ def _for_symbols(lowerings: Lowerings, shape: ConvShape) -> Lowerings:
     """Returns the lowerings that can be used where height or width is a symbol.
 
     Slices need sizes of which is known that the taps lie inside; otherwise everything is left to XLA. XLA's convolution
-    has no gradients in JAX where its padding would be a symbol, and Toeplitz matrices, loops and tiles need numbers.
+    has no gradients in JAX where its padding would be a symbol, and Toeplitz matrices, tiles and loops over rows need
+    numbers.
     """
     if not shape.sliceable:
         return Lowerings("xla", "xla", "xla")
-    forward, *gradients = _without_rows(lowerings, shape)
+    forward, *gradients = _without_rows(lowerings)
     input_gradient, weight_gradient = (name if name in ("gemm", "shift") else "shift" for name in gradients)
     return Lowerings("xla" if forward in ("toeplitz", "winograd") else forward, input_gradient, weight_gradient)
 
 
-def _without_rows(lowerings: Lowerings, shape: ConvShape) -> Lowerings:
-    """Returns lowerings with others in the place of ``rows``."""
-    if shape.depthwise:
-        others = Lowerings("shift", "shift", "shift")
-    else:
-        others = Lowerings("xla", "xla" if shape.strides == (1, 1) else "shift", "shift")
-    return Lowerings(*(other if name == "rows" else name for name, other in zip(lowerings, others, strict=True)))
+def _without_rows(lowerings: Lowerings) -> Lowerings:
+    """Returns lowerings with another in the place of ``rows``."""
+    return Lowerings(*("shift" if name == "rows" else name for name in lowerings))
 
 
 def _resolve(lowering: Lowering, backend: str, shape: ConvShape) -> Lowerings:
@@ -162,7 +134,7 @@ def automatic(backend: str, shape: ConvShape) -> Lowerings:
         return Lowerings("xla", "xla", "xla")
     lowerings = followed().choose(shape)
     # Where a batch is split over several devices, a loop over its images would first gather all of them on each.
-    return _without_rows(lowerings, shape) if jax.device_count() > 1 else lowerings
+    return _without_rows(lowerings) if jax.device_count() > 1 else lowerings
 
 
 _rules: contextvars.ContextVar[Rules | None] = contextvars.ContextVar("rules", default=None)

@@ -7,7 +7,7 @@ is a matrix product and a sum of shifted patches. Where it is quicker, they are 
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import jax
@@ -18,13 +18,14 @@ from jax.core import ShapedArray
 from jaxtyping import Array, Float
 
 from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, pad, taps_of
+from jaxcnn.ops.direct import direct_outputs, direct_weight_gradient
 from jaxcnn.ops.precision import wide
 from jaxcnn.ops.rows import has_rows, rows_outputs, rows_weight_gradient
 from jaxcnn.ops.symbolic import Length
 from jaxcnn.ops.window import Sizes, sizes, tap
 from jaxcnn.ops.winograd import has_tiles, winograd_input_gradient, winograd_outputs
 
-LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz", "rows", "winograd"]
+LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz", "rows", "direct", "winograd"]
 
 
 class Lowered(Protocol):
@@ -153,8 +154,13 @@ def toeplitz(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 
 
 def rows(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
-    """Multiplies a few rows at a time in loops (`jaxcnn.ops.rows`); where it has no rows so, it is `shift`."""
-    return rows_outputs(images, kernel, shape) if has_rows(shape) else shift(images, kernel, shape)
+    """Multiplies a few rows at a time in loops (`jaxcnn.ops.rows`); where it has no rows so, it is `direct`."""
+    return rows_outputs(images, kernel, shape) if has_rows(shape) else direct(images, kernel, shape)
+
+
+def direct(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
+    """Multiplies each number of a pixel by a vector of the features of its group (`jaxcnn.ops.direct`)."""
+    return direct_outputs(images, kernel, shape)
 
 
 def winograd(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
@@ -165,17 +171,17 @@ def winograd(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowering: LoweringName) -> Images:
     """Returns the transpose of one lowering with respect to the images, (batch, height, width, channels).
 
-    That of `shift` for a depthwise convolution, those of `rows` and `winograd`, and that of `gemm` for a kernel that
-    `narrows` are forward passes of the turned kernel, which read every tap from one padded array, where the transposes
-    of the slices would make an array each. For ConvNeXt's 7x7 at 56x56, 96 channels, batch 16, `shift` takes 8 ms
-    instead of 54 (two x86 cores).
+    That of `shift` for a depthwise convolution, those of `rows`, `direct` and `winograd`, and that of `gemm` for a
+    kernel that `narrows` are forward passes of the turned kernel, which read every tap from one padded array, where the
+    transposes of the slices would make an array each. For ConvNeXt's 7x7 at 56x56, 96 channels, batch 16, `shift` takes
+    8 ms instead of 54 (two x86 cores).
     """
     if lowering == "winograd" and has_tiles(shape):
         return winograd_input_gradient(cotangent, kernel, shape)
-    turns = has_rows(shape) and (lowering == "rows" or (lowering == "shift" and shape.depthwise))
+    turns = lowering in ("rows", "direct") or (lowering == "shift" and has_rows(shape))
     if turns or (lowering == "gemm" and narrows(shape)):
         return _by_phases(cotangent, kernel, shape, lowering)
-    forward = functools.partial(_with_a_transpose(lowering), kernel=kernel, shape=shape)
+    forward = functools.partial(LOWERINGS[lowering], kernel=kernel, shape=shape)
     return jax.linear_transpose(forward, _like(cotangent, shape.images))(cotangent)[0]
 
 
@@ -184,17 +190,13 @@ def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, loweri
 
     That of `gemm` gathers patches of the cotangent instead of patches of the images for a kernel that `narrows`.
     """
-    if lowering == "rows" and has_rows(shape):
-        return rows_weight_gradient(cotangent, images, shape)
+    if lowering in ("rows", "direct"):
+        loops = rows_weight_gradient if lowering == "rows" and has_rows(shape) else direct_weight_gradient
+        return loops(cotangent, images, shape)
     if lowering == "gemm" and narrows(shape):
         return _by_patches_of_cotangent(cotangent, images, shape)
-    forward = functools.partial(_with_a_transpose(lowering), images, shape=shape)
+    forward = functools.partial(LOWERINGS[lowering], images, shape=shape)
     return jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
-
-
-def _with_a_transpose(lowering: LoweringName) -> Callable[..., jax.Array]:
-    """Returns what JAX transposes for a lowering: it cannot transpose the loops of `rows`, so `shift` stands in."""
-    return shift if lowering == "rows" else LOWERINGS[lowering]
 
 
 def _by_patches_of_cotangent(cotangent: Outputs, images: Images, shape: ConvShape) -> Kernel:
@@ -274,6 +276,7 @@ LOWERINGS: dict[LoweringName, Lowered] = {
     "dense": dense,
     "toeplitz": toeplitz,
     "rows": rows,
+    "direct": direct,
     "winograd": winograd,
 }
 

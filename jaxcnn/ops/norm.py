@@ -10,9 +10,9 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from jaxcnn.ops.backend import rules_backend
 from jaxcnn.ops.fusion import computed_once
 from jaxcnn.ops.linear import linear_map
-from jaxcnn.ops.lowering_rules import rules_backend
 from jaxcnn.ops.precision import wide
 from jaxcnn.ops.sharding import vary_alike
 

@@ -17,9 +17,9 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from jaxcnn.ops.backend import rules_backend
 from jaxcnn.ops.fusion import computed_once
 from jaxcnn.ops.linear import linear_map
-from jaxcnn.ops.lowering_rules import rules_backend
 from jaxcnn.ops.symbolic import Length, is_symbolic
 from jaxcnn.ops.window import Padding, Pair, resolve_padding, tap
 

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxcnn.ops.lowering_rules import rules_backend
+from jaxcnn.ops.backend import rules_backend
 from jaxcnn.ops.pool import max_pool
 from jaxcnn.ops.window import Padding, Pair
 

@@ -11,7 +11,7 @@ import optax
 
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.evaluation.metrics import rank_of_label
-from jaxcnn.ops.lowering_rules import rules_backend
+from jaxcnn.ops.backend import rules_backend
 from jaxcnn.training.ema import Average
 from jaxcnn.training.loss_scale import LossScale
 from jaxcnn.training.optimizer import at_step

@@ -19,7 +19,7 @@ from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.devices.settings import own_settings
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.laboratory.dry_run import compile_step
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.recipes import load_config
 
 FOLDER = Path(__file__).parent

@@ -11,7 +11,7 @@ from jaxcnn.devices.feed import images_and_labels
 from jaxcnn.devices.topologies import over_topology
 from jaxcnn.laboratory.program import Program
 from jaxcnn.models.registry import create_model
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.plain_flax import plain_flax
 from jaxcnn.training.losses import softmax_cross_entropy
 from jaxcnn.training.optimizer import make_optimizer

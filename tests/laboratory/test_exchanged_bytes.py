@@ -17,7 +17,7 @@ from jaxcnn.devices.topologies import over_topology
 from jaxcnn.laboratory.dry_run import compile_step, data_or_stand_in
 from jaxcnn.laboratory.program import Program
 from jaxcnn.laboratory.scaling import step_of
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.ops.norm import batch_norm
 from jaxcnn.recipes import load_config
 

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
 from jaxcnn.layers.norm import BatchNorm
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

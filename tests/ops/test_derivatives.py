@@ -8,9 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.conv_shape import ConvShape
-from jaxcnn.ops.lowering_rules import rules_of
 from jaxcnn.ops.lowerings import LOWERINGS, xla
 from jaxcnn.ops.norm import batch_norm, layer_norm, local_response_norm
 from jaxcnn.ops.pool import average_pool, max_pool

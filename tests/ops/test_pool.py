@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from jax import lax
 
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
 from jaxcnn.ops.relu import relu_and_max_pool
 from jaxcnn.ops.window import resolve_padding

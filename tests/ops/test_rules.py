@@ -124,10 +124,9 @@ def test_loops_over_images_are_for_one_device(bits, monkeypatch):
         alone = [automatic("cpu", shape) for shape in shapes]
         monkeypatch.setattr("jax.device_count", lambda: 8)
         together = [automatic("cpu", shape) for shape in shapes]
-    assert {each.weight_gradient for each in alone} == {"rows"}
-    assert alone[1] == alone[3] == ("rows", "rows", "rows")
-    shifted = ("shift", "shift", "shift")
-    assert together == [shifted, ("xla", "xla", "shift"), shifted, ("xla", "shift", "shift")] or bits == 512
+    assert {each.weight_gradient for each in alone[::2]} == {"rows"}
+    assert alone[1::2] == together[1::2] == [("direct", "direct", "direct")] * 2  # its loops are not over images
+    assert together[::2] == [("shift", "shift", "shift")] * 2
     assert not any("rows" in each for each in together)
 
 

@@ -14,7 +14,7 @@ from jaxcnn.assembly import abstract_arguments, assemble
 from jaxcnn.config import ConfigError, ModelConfig, ParallelConfig, Resize
 from jaxcnn.devices.parallel import DataParallel
 from jaxcnn.errors import UserError
-from jaxcnn.ops.lowering_rules import rules_of
+from jaxcnn.ops.backend import rules_of
 from jaxcnn.recipes import load_config
 from jaxcnn.training.step import zero_totals
 

@@ -1,0 +1,31 @@
+"""The backend that a program is made for, which is not always the one of this process."""
+
+import contextlib
+import contextvars
+from collections.abc import Generator
+
+import jax
+
+_backend: contextvars.ContextVar[str | None] = contextvars.ContextVar("backend", default=None)
+
+
+def rules_backend() -> str:
+    """Returns the backend whose rules ``"auto"`` follows: that of `rules_of`, or else the default of this process."""
+    return _backend.get() or jax.default_backend()
+
+
+@contextlib.contextmanager
+def rules_of(backend: str) -> Generator[None]:
+    """Makes ``"auto"`` follow the rules of another backend in everything that is traced inside.
+
+    Without it, a program that is compiled ahead of time for devices that this process does not have would be lowered as
+    is best for the devices that it does have.
+
+    Args:
+        backend: ``cpu``, ``gpu`` or ``tpu``.
+    """
+    token = _backend.set(backend)
+    try:
+        yield
+    finally:
+        _backend.reset(token)
