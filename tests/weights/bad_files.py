@@ -166,7 +166,7 @@ def executing(sentinel):
 def machine():
     """Programs that run nothing and are refused all the same: name to (program, sentence)."""
     ordered, storage = name("collections", "OrderedDict"), name("torch", "FloatStorage")
-    deep = b"\x80\x02)" + b"\x85" * 100_000
+    deep = b"\x80\x02)" + b"\x85" * 20_000  # Python refuses a recursion of 1,000
     no_call = "calls what cannot be called"
     unlike, no_set = "whose offset, shape or strides", "sets attributes of what has none"
     rebuild, namespace = name("torch._utils", "_rebuild_tensor_v2"), name("argparse", "Namespace")

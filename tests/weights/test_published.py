@@ -141,7 +141,10 @@ def test_weights_nobody_published_are_refused(model, source, sentence):
             *("nasnet_a_large", "timm", {}, "with count_padding=True, and yours has False"), marks=pytest.mark.slow
         ),
         ("regnet_x_400mf", "timm/pycls_in1k", {}, "with widths='paper', and yours has 'torchvision'"),
-        ("efficientnet_b5", "timm/sw_in12k_ft_in1k", {}, "with batch_norm_epsilon=1e-05, and yours has 0.001"),
+        pytest.param(
+            *("efficientnet_b5", "timm/sw_in12k_ft_in1k", {}, "with batch_norm_epsilon=1e-05, and yours has 0.001"),
+            marks=pytest.mark.slow,
+        ),
         ("resnet50", "torchvision", {"stride_in_first_conv": True}, "with stride_in_first_conv=False, and yours has T"),
     ],
 )
