@@ -155,12 +155,7 @@ def toeplitz(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
 
 def rows(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Multiplies a few rows at a time in loops (`jaxcnn.ops.rows`); where it has no rows so, it is `direct`."""
-    return rows_outputs(images, kernel, shape) if has_rows(shape) else direct(images, kernel, shape)
-
-
-def direct(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
-    """Multiplies each number of a pixel by a vector of the features of its group (`jaxcnn.ops.direct`)."""
-    return direct_outputs(images, kernel, shape)
+    return rows_outputs(images, kernel, shape) if has_rows(shape) else direct_outputs(images, kernel, shape)
 
 
 def winograd(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
@@ -190,9 +185,10 @@ def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, loweri
 
     That of `gemm` gathers patches of the cotangent instead of patches of the images for a kernel that `narrows`.
     """
+    if lowering == "rows" and has_rows(shape):
+        return rows_weight_gradient(cotangent, images, shape)
     if lowering in ("rows", "direct"):
-        loops = rows_weight_gradient if lowering == "rows" and has_rows(shape) else direct_weight_gradient
-        return loops(cotangent, images, shape)
+        return direct_weight_gradient(cotangent, images, shape)
     if lowering == "gemm" and narrows(shape):
         return _by_patches_of_cotangent(cotangent, images, shape)
     forward = functools.partial(LOWERINGS[lowering], images, shape=shape)
@@ -276,7 +272,7 @@ LOWERINGS: dict[LoweringName, Lowered] = {
     "dense": dense,
     "toeplitz": toeplitz,
     "rows": rows,
-    "direct": direct,
+    "direct": direct_outputs,
     "winograd": winograd,
 }
 
