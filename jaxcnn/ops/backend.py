@@ -14,6 +14,11 @@ def rules_backend() -> str:
     return _backend.get() or jax.default_backend()
 
 
+def several_devices() -> bool:
+    """Returns whether a program may run on more than one device, over which loops and slices would gather arrays."""
+    return jax.device_count() > 1
+
+
 @contextlib.contextmanager
 def rules_of(backend: str) -> Generator[None]:
     """Makes ``"auto"`` follow the rules of another backend in everything that is traced inside.

@@ -22,6 +22,7 @@ from jaxcnn.ops.lowerings import LOWERINGS, LoweringName, input_gradient, weight
 from jaxcnn.ops.rules import Lowerings
 from jaxcnn.ops.sharding import vary_alike
 from jaxcnn.ops.symbolic import at_most, is_symbolic
+from jaxcnn.ops.tracing import traced_once
 from jaxcnn.ops.window import Padding, Pair, resolve_padding, sizes
 
 
@@ -71,7 +72,7 @@ def conv2d(
         # The empty output is computed from the operands, so that the derivatives are zeros of the right shapes.
         return xla(images, kernel, shape)
     images, kernel = vary_alike(images, kernel)
-    return _product(images, kernel, "outputs", shape, choose(lowering, rules_backend(), shape))
+    return _product(images, kernel, of="outputs", shape=shape, lowerings=choose(lowering, rules_backend(), shape))
 
 
 Role = Literal["outputs", "images", "kernel"]
@@ -83,14 +84,19 @@ def _others(role: Role) -> tuple[Role, Role]:
     return first, second
 
 
-@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
-def _product(first: jax.Array, second: jax.Array, of: Role, shape: ConvShape, lowerings: Lowerings) -> jax.Array:
+@traced_once
+def _product(first: jax.Array, second: jax.Array, *, of: Role, shape: ConvShape, lowerings: Lowerings) -> jax.Array:
     """Returns one of the three products of a convolution, from the other two arrays, in the order of `ROLES`.
 
     A convolution and its gradients are the three ways to contract one trilinear form of outputs, images and kernel. So
     each is linear in both of its arguments, each is the transpose of the others, and the derivatives of any order are
     again these three.
     """
+    return _lowered(first, second, of, shape, lowerings)
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
+def _lowered(first: jax.Array, second: jax.Array, of: Role, shape: ConvShape, lowerings: Lowerings) -> jax.Array:
     match of:
         case "outputs":
             return LOWERINGS[lowerings.forward](first, second, shape)
@@ -108,16 +114,16 @@ def _differentiate(of: Role, shape: ConvShape, lowerings: Lowerings, arrays, tan
             apply = functools.partial(along, moving=role, of=of)
             transpose = functools.partial(along, moving=of, of=role)
             terms += linear_map(apply, transpose, (fixed,), (tangent,))
-    return _product(*arrays, of, shape, lowerings), functools.reduce(jnp.add, terms)
+    return _product(*arrays, of=of, shape=shape, lowerings=lowerings), functools.reduce(jnp.add, terms)
 
 
-_product.defjvp(_differentiate, symbolic_zeros=True)
+_lowered.defjvp(_differentiate, symbolic_zeros=True)
 
 
 def _along(constants, operands, *, moving: Role, of: Role, shape: ConvShape, lowerings: Lowerings):
     """Returns the product of a moving array and a fixed one, whose roles are those that are not ``of``'s."""
     arrays = (*operands, *constants) if moving == _others(of)[0] else (*constants, *operands)
-    return (_product(*arrays, of, shape, lowerings),)
+    return (_product(*arrays, of=of, shape=shape, lowerings=lowerings),)
 
 
 def _kernel_gradient(cotangent: Outputs, images: Images, shape: ConvShape, lowering: LoweringName) -> Kernel:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from jaxcnn.ops.backend import several_devices
 from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, pad, pad_for, taps_of
 from jaxcnn.ops.fusion import computed_once
 from jaxcnn.ops.loops import blocks, summed, zeros
@@ -26,7 +27,7 @@ def direct_outputs(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Returns the convolution, (batch, out_height, out_width, features)."""
     (*_, channels, features), groups = shape.kernel, shape.groups
     # On several devices `computed_once` does nothing, and a loop over two parts takes its place.
-    most = min(max(_MOST_TERMS // shape.taps, 1), channels if jax.device_count() == 1 else max(channels // 2, 1))
+    most = min(max(_MOST_TERMS // shape.taps, 1), max(channels // 2, 1) if several_devices() else channels)
     count = next(n for n in range(most, 0, -1) if channels % n == 0)
     padded = pad(images, shape)
     padded = padded.reshape(*padded.shape[:3], groups, channels)

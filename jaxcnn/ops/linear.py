@@ -14,6 +14,8 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
+from jaxcnn.ops.backend import rules_backend
+
 Arrays = tuple[jax.Array, ...]
 Apply = Callable[[Arrays, Arrays], Arrays]
 
@@ -37,12 +39,20 @@ def linear_map(apply: Apply, transpose: Apply, constants: Arrays, operands: Arra
     return tuple(_bind(constants, operands, apply, transpose))
 
 
-def _bind(constants: Sequence[jax.Array], operands: Sequence[jax.Array], apply: Apply, transpose: Apply):
-    def run(*arrays):
-        return list(apply(arrays[: len(constants)], arrays[len(constants) :]))
+@functools.lru_cache(maxsize=4096)
+def _tracer(apply: Apply, split: int, backend: str):
+    """Returns what keeps the traces of a map: its derivatives are the same object wherever an operation stands."""
+    del backend  # for which it is traced
 
+    def run(*arrays):
+        return list(apply(arrays[:split], arrays[split:]))
+
+    return jax.jit(run)
+
+
+def _bind(constants: Sequence[jax.Array], operands: Sequence[jax.Array], apply: Apply, transpose: Apply):
     # It is traced here, where the mesh and the mapped axes are known, and not when it is compiled.
-    jaxpr = jax.make_jaxpr(run)(*constants, *operands)
+    jaxpr = _tracer(apply, len(constants), rules_backend()).trace(*constants, *operands).jaxpr
     return _linear_map.bind(*constants, *operands, jaxpr=jaxpr, apply=apply, transpose=transpose, split=len(constants))
 
 

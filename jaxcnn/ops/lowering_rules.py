@@ -19,6 +19,7 @@ import jax
 
 from jaxcnn import strict_json
 from jaxcnn.errors import UserError
+from jaxcnn.ops.backend import several_devices
 from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
 from jaxcnn.ops.rules import Lowerings, Rules, built_in
@@ -134,7 +135,7 @@ def automatic(backend: str, shape: ConvShape) -> Lowerings:
         return Lowerings("xla", "xla", "xla")
     lowerings = followed().choose(shape)
     # Where a batch is split over several devices, a loop over its images would first gather all of them on each.
-    return _without_rows(lowerings) if jax.device_count() > 1 else lowerings
+    return _without_rows(lowerings) if several_devices() else lowerings
 
 
 _rules: contextvars.ContextVar[Rules | None] = contextvars.ContextVar("rules", default=None)

@@ -15,6 +15,7 @@ from jaxcnn.ops.fusion import computed_once
 from jaxcnn.ops.linear import linear_map
 from jaxcnn.ops.precision import wide
 from jaxcnn.ops.sharding import vary_alike
+from jaxcnn.ops.tracing import traced_once
 
 
 def batch_norm(
@@ -54,7 +55,7 @@ def batch_norm(
     else:
         x, scale, bias = vary_alike(x, scale, bias)
     if axis_name is not None:
-        normalized, mean, var = _batch_norm(x, scale, bias, shift, epsilon, axis_name, groups)
+        normalized, mean, var = _batch_norm(x, scale, bias, shift, epsilon=epsilon, axis_name=axis_name, groups=groups)
         if groups > 1:
             mean, var = lax.pmean((mean, var), axis_name)
     elif groups > 1:
@@ -63,8 +64,13 @@ def batch_norm(
         normalized, mean, var = jax.vmap(of_group, in_axes=(0, None, None, None))(parts, scale, bias, shift)
         normalized, mean, var = normalized.reshape(x.shape), mean.mean(0), var.mean(0)
     else:
-        normalized, mean, var = _batch_norm(x, scale, bias, shift, epsilon, None, 1)
+        normalized, mean, var = _batch_norm(x, scale, bias, shift, epsilon=epsilon, axis_name=None, groups=1)
     return normalized, lax.stop_gradient(mean), lax.stop_gradient(var)
+
+
+@traced_once
+def _batch_norm(x, scale, bias, shift, *, epsilon, axis_name, groups):
+    return _normalize(x, scale, bias, shift, epsilon, axis_name, groups)
 
 
 def _forward(x, scale, bias, shift, epsilon, axis_name, groups):
@@ -134,12 +140,12 @@ def _join(means, within, average):
     return mean, average((within + jnp.square(means - _broadcast(mean, means))).mean(0))
 
 
-_batch_norm = jax.custom_jvp(_forward, nondiff_argnums=(4, 5, 6))
+_normalize = jax.custom_jvp(_forward, nondiff_argnums=(4, 5, 6))
 
 
 def _differentiate(epsilon, axis_name, groups, arrays, tangents):
     x, scale, *_ = arrays
-    # Not by `_batch_norm`: for the next derivative the statistics are functions of x like any other.
+    # Not by `_normalize`: for the next derivative the statistics are functions of x like any other.
     outputs = _, mean, var = _forward(*arrays, epsilon, axis_name, groups)
     tangents = tangents[:3]  # the guess of the mean moves nothing
     moving = tuple(not isinstance(tangent, SymbolicZero) for tangent in tangents)
@@ -153,7 +159,7 @@ def _differentiate(epsilon, axis_name, groups, arrays, tangents):
     return outputs, (tangent, SymbolicZero(jax.typeof(mean)), SymbolicZero(jax.typeof(var)))
 
 
-_batch_norm.defjvp(_differentiate, symbolic_zeros=True)
+_normalize.defjvp(_differentiate, symbolic_zeros=True)
 
 
 def _push_forward(constants, tangents, *, moving, epsilon, axis_name, groups):
@@ -195,6 +201,7 @@ def _pull_back(constants, cotangents, *, moving, epsilon, axis_name, groups):
     return tuple(itertools.compress(gradients, moving))
 
 
+@traced_once
 def affine_norm(
     x: Float[Array, "*axes channels"],
     scale: Float[Array, " channels"],
@@ -255,7 +262,12 @@ def layer_norm(
     Returns:
         The normalized x, in its dtype; statistics are computed in float32 at least.
     """
-    return _layer_norm(*vary_alike(x, scale, bias), epsilon)
+    return _layer_norm(*vary_alike(x, scale, bias), epsilon=epsilon)
+
+
+@traced_once
+def _layer_norm(x, scale, bias, *, epsilon):
+    return _normalized(x, scale, bias, epsilon)
 
 
 def _of_channels(x, epsilon):
@@ -269,17 +281,19 @@ def _normalize_channels(x, scale, bias, epsilon):
     return ((wide(x) - mean) * (inverse * _broadcast(scale, x)) + _broadcast(bias, x)).astype(x.dtype)
 
 
-_layer_norm = jax.custom_jvp(_normalize_channels, nondiff_argnums=(3,))
+_normalized = jax.custom_jvp(_normalize_channels, nondiff_argnums=(3,))
 
 
-@_layer_norm.defjvp
+@_normalized.defjvp
 def _differentiate_layer_norm(epsilon, arrays, tangents):
     x, scale, bias = arrays
     x = computed_once(x)
     # As functions of x, for the next derivative.
     mean, inverse = _of_channels(x, epsilon)
     constants = x, scale, mean, inverse
-    return _layer_norm(x, scale, bias, epsilon), *linear_map(_push_channels, _pull_channels, constants, tangents)
+    return _layer_norm(x, scale, bias, epsilon=epsilon), *linear_map(
+        _push_channels, _pull_channels, constants, tangents
+    )
 
 
 def _push_channels(constants, tangents):
@@ -327,7 +341,12 @@ def local_response_norm(
     Returns:
         The normalized x, of the same shape and dtype; sums are computed in float32 at least.
     """
-    return _local_response_norm(x, size, alpha, beta, k)
+    return _local_response_norm(x, size=size, alpha=alpha, beta=beta, k=k)
+
+
+@traced_once
+def _local_response_norm(x, *, size, alpha, beta, k):
+    return _divided(x, size, alpha, beta, k)
 
 
 def _respond(x, size, alpha, beta, k):
@@ -341,14 +360,14 @@ def _divide(x, size, alpha, beta, k):
     return (values * factor).astype(x.dtype)
 
 
-_local_response_norm = jax.custom_jvp(_divide, nondiff_argnums=(1, 2, 3, 4))
+_divided = jax.custom_jvp(_divide, nondiff_argnums=(1, 2, 3, 4))
 
 
-@_local_response_norm.defjvp
+@_divided.defjvp
 def _differentiate_division(size, alpha, beta, k, arrays, tangents):
     options = {"size": size, "alpha": alpha, "beta": beta, "k": k}
     forward, backward = (functools.partial(_along, turned=turned, **options) for turned in (False, True))
-    return _local_response_norm(*arrays, size, alpha, beta, k), *linear_map(forward, backward, arrays, tangents)
+    return _local_response_norm(*arrays, **options), *linear_map(forward, backward, arrays, tangents)
 
 
 def _along(constants, operands, *, turned, size, alpha, beta, k):

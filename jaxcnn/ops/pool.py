@@ -21,6 +21,7 @@ from jaxcnn.ops.backend import rules_backend
 from jaxcnn.ops.fusion import computed_once
 from jaxcnn.ops.linear import linear_map
 from jaxcnn.ops.symbolic import Length, is_symbolic
+from jaxcnn.ops.tracing import traced_once
 from jaxcnn.ops.window import Padding, Pair, resolve_padding, tap
 
 
@@ -57,8 +58,7 @@ def max_pool(
     padded, size = _geometry(images.shape, window, strides, asked, ceil_mode)
     if rules_backend() == "tpu":
         return _reduce_windows(images, lax.max, -np.inf, window, strides, _whole(padded))
-    best, _ = _winners(images, window, strides, padded, size)
-    return best
+    return _max_pool(images, window=window, strides=strides, padding=padded, size=size)
 
 
 def average_pool(
@@ -102,7 +102,7 @@ def average_pool(
     if rules_backend() == "tpu":
         total = _reduce_windows(images, lax.add, 0, window, strides, _whole(padded))
     else:
-        total = _sum_pool(images, window, strides, padded, size)
+        total = _sum_pool(images, window=window, strides=strides, padding=padded, size=size)
     counts = []
     for axis in (0, 1):
         before, after = asked[axis]
@@ -157,7 +157,8 @@ def _sum(images, window, strides, padding, size):
     return sum(images[:, rows, columns] for rows, columns in _taps(window, strides, size))
 
 
-def _sum_pool(images, window, strides, padding, size):
+@traced_once
+def _sum_pool(images, *, window, strides, padding, size):
     def forward(_, operands):
         return (_sum(*operands, window, strides, padding, size),)
 
@@ -233,6 +234,12 @@ def _taps(window: Pair, strides: Pair, size: Pair):
     """Yields the slices that each tap of the window sees, in row-major order."""
     for i, j in itertools.product(range(window[0]), range(window[1])):
         yield tap(i, size[0], strides[0]), tap(j, size[1], strides[1])
+
+
+@traced_once
+def _max_pool(images, *, window, strides, padding, size):
+    best, _ = _winners(images, window, strides, padding, size)
+    return best
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2, 3, 4))
