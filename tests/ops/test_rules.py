@@ -111,6 +111,14 @@ def test_narrowing_convolutions_gather_their_outputs_where_that_was_measured_to_
     assert rules.choose(conv(32, 16, 3, 16)) == ("xla", "xla", "gemm")  # ResNet-20's for CIFAR
 
 
+def test_groups_of_one_small_image_are_left_to_xla_where_that_was_measured_to_be_quick():
+    rules = built_in(256)
+    few = conv(7, 1024, 3, 1024, groups=32)  # ResNeXt-50's
+    assert rules.choose(few)[:2] == ("direct", "direct")
+    assert rules.choose(dataclasses.replace(few, images=(1, *few.images[1:])))[:2] == ("xla", "gemm")
+    assert rules.choose(conv(14, 512, 3, 512, groups=32))[:2] == ("direct", "direct")
+
+
 @pytest.mark.parametrize("bits", BUILT_IN)
 def test_loops_over_images_are_for_one_device(bits, monkeypatch):
     shapes = [
