@@ -19,6 +19,11 @@ def several_devices() -> bool:
     return jax.device_count() > 1
 
 
+def surroundings() -> tuple[str, bool]:
+    """Returns what operations ask for besides their arguments, and what JAX does not tell traces apart by."""
+    return rules_backend(), several_devices()
+
+
 @contextlib.contextmanager
 def rules_of(backend: str) -> Generator[None]:
     """Makes ``"auto"`` follow the rules of another backend in everything that is traced inside.

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax.extend.core import Primitive, jaxpr_as_fun
 from jax.interpreters import ad, batching, mlir
 
-from jaxcnn.ops.backend import rules_backend
+from jaxcnn.ops.backend import surroundings
 
 Arrays = tuple[jax.Array, ...]
 Apply = Callable[[Arrays, Arrays], Arrays]
@@ -40,9 +40,9 @@ def linear_map(apply: Apply, transpose: Apply, constants: Arrays, operands: Arra
 
 
 @functools.lru_cache(maxsize=4096)
-def _tracer(apply: Apply, split: int, backend: str):
+def _tracer(apply: Apply, split: int, around: tuple[str, bool]):
     """Returns what keeps the traces of a map: its derivatives are the same object wherever an operation stands."""
-    del backend  # for which it is traced
+    del around  # by which it is traced
 
     def run(*arrays):
         return list(apply(arrays[:split], arrays[split:]))
@@ -52,7 +52,7 @@ def _tracer(apply: Apply, split: int, backend: str):
 
 def _bind(constants: Sequence[jax.Array], operands: Sequence[jax.Array], apply: Apply, transpose: Apply):
     # It is traced here, where the mesh and the mapped axes are known, and not when it is compiled.
-    jaxpr = _tracer(apply, len(constants), rules_backend()).trace(*constants, *operands).jaxpr
+    jaxpr = _tracer(apply, len(constants), surroundings()).trace(*constants, *operands).jaxpr
     return _linear_map.bind(*constants, *operands, jaxpr=jaxpr, apply=apply, transpose=transpose, split=len(constants))
 
 

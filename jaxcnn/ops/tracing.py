@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import jax
 
-from jaxcnn.ops.backend import rules_backend, several_devices
+from jaxcnn.ops.backend import surroundings
 
 Result = TypeVar("Result")
 
@@ -24,8 +24,8 @@ def traced_once(function: Callable[..., Result]) -> Callable[..., Result]:
             None.
     """
 
-    def run(options: tuple[tuple[str, Hashable], ...], surroundings: Hashable, *arrays):
-        del surroundings
+    def run(options: tuple[tuple[str, Hashable], ...], around: tuple[str, bool], *arrays):
+        del around
         return function(*arrays, **dict(options))
 
     # It stands in the name of each operation of a program.
@@ -34,6 +34,6 @@ def traced_once(function: Callable[..., Result]) -> Callable[..., Result]:
 
     @functools.wraps(function)
     def call(*arrays, **options):
-        return jitted(tuple(options.items()), (rules_backend(), several_devices()), *arrays)
+        return jitted(tuple(options.items()), surroundings(), *arrays)
 
     return call
