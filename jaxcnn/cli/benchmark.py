@@ -65,6 +65,7 @@ def conv(
     *,
     batch: int = 16,
     size: int | None = None,
+    dtype: Literal["float32", "bfloat16"] = "float32",
     count: int = 12,
     rounds: int = 25,
     plot: Path | None = None,
@@ -76,6 +77,7 @@ def conv(
         models: the names of networks; by default the fixed set of `jaxcnn tune` and eleven networks.
         batch: the number of images in a batch.
         size: the height and width of the input in pixels; by default each network's own.
+        dtype: the data type of the computation, for networks.
         count: the number of convolutions of a network, those first that take most of its time by an estimate.
         rounds: the turns that each takes; medians are printed.
         plot: a PNG file to draw the table to.
@@ -89,8 +91,8 @@ def conv(
         print("the fixed set of `jaxcnn tune`, float32: milliseconds (GFLOP/s) of each lowering; * is what auto takes")
         timings += _convolutions([(shape, 1) for shape in fixed_set()], rounds, spread)
     for model in models or ELEVEN:
-        print(f"{model}, batch {batch}, float32: milliseconds (GFLOP/s) of each lowering; * is what auto takes")
-        timings += _convolutions(dearest_shapes(model, batch, size, count=count), rounds, spread)
+        print(f"{model}, batch {batch}, {dtype}: milliseconds (GFLOP/s) of each lowering; * is what auto takes")
+        timings += _convolutions(dearest_shapes(model, batch, size, dtype, count=count), rounds, spread)
     if plot:
         plot_timings(timings, plot)
 
@@ -106,7 +108,7 @@ def _convolutions(shapes: list[tuple[ConvShape, int]], rounds: int, spread: floa
         )
         for row in time_convolution(shape, rounds=rounds):
             cells = [
-                f"{name}{'*' if name == row.chosen else ''} {1e3 * seconds:.1f} ({row.gigaflops(name):.0f})"
+                f"{name}{'*' if name == row.chosen else ''} {_milliseconds(seconds)} ({row.gigaflops(name):.0f})"
                 for name, seconds in sorted(row.seconds.items(), key=lambda item: item[1])
             ]
             print(f"    {row.direction.replace('_', ' '):16} {row.comparison.text(spread):>5}  {'  '.join(cells)}")
@@ -119,6 +121,11 @@ def _convolutions(shapes: list[tuple[ConvShape, int]], rounds: int, spread: floa
             f"{statistics.geometric_mean(ratios):.3f} times in the geometric mean of {len(ratios)}{left}\n"
         )
     return timings
+
+
+def _milliseconds(seconds: float) -> str:
+    """Returns milliseconds as they are printed."""
+    return f"{1e3 * seconds:.{1 if seconds >= 1e-3 else 3}f}"
 
 
 def layers(*, batch: int = 16, rounds: int = 9, spread: float = SPREAD) -> None:

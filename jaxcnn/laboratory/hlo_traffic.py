@@ -3,10 +3,12 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from jaxcnn.laboratory.hlo import Array, Computation, Instruction, Module
+from jaxcnn.laboratory.hlo import Array, Computation, Instruction, Module, bits_of
 
 _SLICES = ("slice", "dynamic-slice", "gather")
 """The operations that read only a part of their first operand."""
+_ELEMENTWISE = {"add", "subtract", "multiply", "divide", "maximum", "minimum", "negate", "convert", "compare", "select"}
+"""The operations of which a slice needs no more than slices of their operands, as far as they stand before slices."""
 _VIEWS = ("bitcast", "reshape", "get-tuple-element")
 _HOST = 5
 """The memory space of the host, which a TPU reads through the network of its host, and which is counted as memory."""
@@ -26,8 +28,8 @@ class Traffic(NamedTuple):
 def traffic_of(module: Module, computation: Computation, instruction: Instruction) -> Traffic:
     """Returns what an instruction reads and writes: each operand once, each result once.
 
-    A fusion that takes only slices of an operand reads these, and one that updates a slice of an operand in place
-    reads and writes no more than the slice.
+    A fusion that takes only slices of an operand, or of what it computes from it element by element, reads these, and
+    one that updates a slice of an operand in place reads and writes no more than the slice.
     """
     operands = [computation.by_name[name].arrays for name in dict.fromkeys(instruction.operands)]
     match instruction.opcode:
@@ -110,10 +112,10 @@ def _read_of(fused: Computation, parameter: Instruction) -> int:
     while waiting:
         each = waiting.pop()
         for user in fused.users.get(each.name, ()):
-            if user.opcode in _VIEWS:
+            if user.opcode in _VIEWS or user.opcode in _ELEMENTWISE:
                 waiting.append(user)
             elif user.opcode in _SLICES and user.operands[0] == each.name:
-                total += user.array.bytes
+                total += user.array.bytes * bits_of(parameter.array.dtype) // bits_of(user.array.dtype)
             elif user.opcode == "dynamic-update-slice" and user.operands[0] == each.name:
                 continue
             else:

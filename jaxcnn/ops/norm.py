@@ -250,8 +250,9 @@ def layer_norm(
     """Normalizes each pixel over its channels (Ba, Kiros and Hinton, arXiv:1607.06450).
 
     The variance is taken in two passes, as for batch normalization: E[x^2] - E[x]^2 loses digits where the mean is
-    large. The derivative is the closed form. Where there is one, CPUs compute x, its gradient and the sums of a pixel
-    once: XLA would compute the convolution before it again for each pass over x, and a root for each channel.
+    large. GPUs take it in one, about the first channel. The derivative is the closed form. Where there is one, CPUs
+    compute x, its gradient and the sums of a pixel once: XLA would compute the convolution before it again for each
+    pass over x, and a root for each channel.
 
     Args:
         x: (..., channels).
@@ -272,6 +273,13 @@ def _layer_norm(x, scale, bias, *, epsilon):
 
 def _of_channels(x, epsilon):
     """Returns the mean of each pixel and the inverse of its deviation, (..., 1) each."""
+    if rules_backend() == "gpu":
+        # In one pass about the first channel, which is exact enough for the reason that `_of_images` gives.
+        first = wide(x[..., :1])
+        shifted = wide(x) - first
+        sums = first, shifted.mean(-1, keepdims=True), jnp.square(shifted).mean(-1, keepdims=True)
+        first, offset, square = lax.optimization_barrier(sums)
+        return first + offset, lax.rsqrt(square - jnp.square(offset) + epsilon)
     mean = wide(x).mean(-1, keepdims=True)
     return mean, lax.rsqrt(jnp.square(wide(x) - mean).mean(-1, keepdims=True) + epsilon)
 
@@ -311,6 +319,10 @@ def _pull_channels(constants, cotangents):
     x, scale, mean, inverse = constants
     cotangent = wide(cotangents[0])
     mean, inverse = computed_once(mean), computed_once(inverse)
+    if rules_backend() == "gpu":
+        # Without the barrier XLA would take them again from x in a kernel that it then cannot merge into the sums over
+        # pixels, to which it would hand the normalized cotangent in float32.
+        mean, inverse = lax.optimization_barrier((mean, inverse))
     normalized = (wide(x) - mean) * inverse
     scaled = cotangent * _broadcast(scale, x)
     offset = computed_once(scaled.mean(-1, keepdims=True))

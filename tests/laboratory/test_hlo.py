@@ -281,6 +281,30 @@ def test_a_fusion_reads_and_writes_the_slices_that_it_needs():
     assert work_of(module, module.entry, module.entry.root) == (8, 0)
 
 
+@pytest.mark.parametrize(("last", "read"), [("ROOT %s = ", 2 * 100 + 2 * 8), ("%s = ", 2 * 800 + 2 * 8)])
+def test_a_slice_of_what_is_computed_element_by_element_reads_a_slice(last, read):
+    fused = f"""%fused (a: bf16[100,8], b: bf16[8]) -> f32[100,1] {{
+  %a = bf16[100,8]{{1,0}} parameter(0)
+  %b = bf16[8]{{0}} parameter(1)
+  %c = bf16[100,8]{{1,0}} broadcast(%b), dimensions={{1}}
+  %d = bf16[100,8]{{1,0}} add(%a, %c)
+  %e = f32[100,8]{{1,0}} convert(%d)
+  {last}f32[100,1]{{1,0}} slice(%e), slice={{[0:100], [0:1]}}
+  {"" if "ROOT" in last else "ROOT %r = f32[100,8]{1,0} subtract(%e, %e)"}
+}}
+
+"""
+    module = parse(
+        entry(
+            "%a.1 = bf16[100,8]{1,0} parameter(0)",
+            "%b.1 = bf16[8]{0} parameter(1)",
+            "%f = f32[100,1]{1,0} fusion(%a.1, %b.1), kind=kLoop, calls=%fused",
+            before=fused,
+        )
+    )
+    assert traffic_of(module, module.entry, module.entry.root).read == read
+
+
 def test_the_memory_on_a_chip_is_told_apart():
     program = Program.parse(
         entry(
