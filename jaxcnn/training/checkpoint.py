@@ -37,6 +37,7 @@ from jaxcnn.devices.processes import gather, is_writer
 from jaxcnn.errors import MachineError, UserError
 from jaxcnn.evaluation.result import ranked_metrics
 from jaxcnn.paths import expanded
+from jaxcnn.training.leaves import difference, leaves
 from jaxcnn.training.manifest import (
     MANIFEST,
     Damage,
@@ -188,7 +189,7 @@ class Checkpoints:
 
             self._orbax().save(self._plain(temporary) / _STATE, args=args.StandardSave(state))
         added_up = {name: float(value) for name, value in sums.items()}
-        manifest = {"step": int(step), "metrics": measured, "sums": added_up, "tree": _leaves(state)}
+        manifest = {"step": int(step), "metrics": measured, "sums": added_up, "tree": leaves(state)}
         self._pending = self._background.submit(self._commit, step, manifest)
 
     def steps(self) -> list[int]:
@@ -252,8 +253,8 @@ class Checkpoints:
             raise CheckpointError("; ".join(damages))
         for damage in damages:
             self._on_damage(f"{damage}; checkpoint {candidate} is used instead")
-        if difference := _difference(manifest["tree"], _leaves(target)):
-            raise CheckpointMismatch(f"checkpoint {candidate} in {self._directory} is of another model: {difference}")
+        if other := difference(manifest["tree"], leaves(target)):
+            raise CheckpointMismatch(f"checkpoint {candidate} in {self._directory} is of another model: {other}")
         state = self._read(self._directory / str(candidate) / _STATE, target)
         return Restored(candidate, state, manifest["metrics"], manifest.get("sums", {}))
 
@@ -397,23 +398,3 @@ def _on_host(state: PyTree) -> PyTree:
 def _sharding(leaf: PyTree) -> jax.sharding.Sharding | None:
     """Returns the sharding that was asked for; None where JAX was left to choose."""
     return getattr(leaf, "sharding", None) if getattr(leaf, "committed", True) else None
-
-
-def _leaves(tree: PyTree) -> dict[str, str]:
-    """Returns each leaf's type by its path, in the tree's order: ``{"params/conv1/kernel": "float32[5,5,1,6]"}``."""
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): f"{leaf.dtype}[{','.join(map(str, leaf.shape))}]"
-        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
-    }
-
-
-def _difference(saved: Mapping[str, str], wanted: Mapping[str, str]) -> str | None:
-    """Returns a clause that says in which leaf a checkpoint and a model first differ; None where they do not."""
-    for path in [*saved, *wanted]:
-        if path not in wanted:
-            return f"{path} is {saved[path]} in the checkpoint and missing in the model"
-        if path not in saved:
-            return f"{path} is missing in the checkpoint and {wanted[path]} in the model"
-        if saved[path] != wanted[path]:
-            return f"{path} is {saved[path]} in the checkpoint and {wanted[path]} in the model"
-    return None

@@ -5,7 +5,8 @@ import pytest
 from PIL import Image
 
 from jaxcnn.benchmarks.input import Corpus, ThreadCost, time_threads
-from jaxcnn.cli.benchmark import main, thread_lines
+from jaxcnn.cli.benchmark import main
+from jaxcnn.cli.benchmark_parts import thread_lines
 from jaxcnn.errors import UserError
 
 

@@ -13,10 +13,10 @@ from jaxcnn.cli.main import main
 from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowering_rules import read_rules, tuned_file
 from jaxcnn.ops.lowerings import LOWERINGS
-from jaxcnn.ops.rules import DIRECTIONS, KINDS, Split, built_in, differing, kind_of
+from jaxcnn.ops.rules import DIRECTIONS, KINDS, Split, built_in, differing, earlier, kind_of
 from jaxcnn.processor import this_processor
 
-BEFORE = built_in(512)
+BEFORE = earlier()
 TINY = ConvShape((1, 6, 6, 16), (3, 3, 16, 4))
 
 
