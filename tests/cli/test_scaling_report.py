@@ -101,7 +101,7 @@ def test_a_small_network_on_tpus_that_are_not_there(capsys, tmp_path):
     first = capsys.readouterr().out
     assert "on chips of Google TPU v5e chip (1 core)" in first
     kept = json.loads(out.read_text())
-    (weak, _) = kept["predicted"]
+    (weak,) = kept["predicted"]  # 64 images cannot be spread over 256 chips
     alone, pod, pods = weak["points"]
     assert alone["exchange_seconds"] == 0 < pod["exchange_seconds"] < pods["exchange_seconds"]
     assert alone["compute_seconds"] == pod["compute_seconds"] > 0
