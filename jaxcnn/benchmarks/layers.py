@@ -11,8 +11,9 @@ from jax import lax
 
 from jaxcnn.benchmarks.rounds import Rounds
 from jaxcnn.benchmarks.timing import take_turns
-from jaxcnn.ops.norm import batch_norm, local_response_norm
+from jaxcnn.ops.norm import batch_norm
 from jaxcnn.ops.pool import average_pool, max_pool
+from jaxcnn.ops.response_norm import local_response_norm
 
 Function = Callable[..., jax.Array]
 

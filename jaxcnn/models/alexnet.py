@@ -15,8 +15,8 @@ from jaxcnn.layers.blocks import FullyConnectedClassifier, Initializers
 from jaxcnn.layers.conv import symmetric_uniform
 from jaxcnn.models.network import Network, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
-from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import max_pool
+from jaxcnn.ops.response_norm import local_response_norm
 
 Initialization = Literal["paper", "pytorch"]
 """The origin of the initial weights."""

@@ -15,8 +15,8 @@ from jaxcnn.layers.conv import ConvNormAct
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
-from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
+from jaxcnn.ops.response_norm import local_response_norm
 from jaxcnn.ops.symbolic import at_most
 from jaxcnn.ops.window import Pair
 

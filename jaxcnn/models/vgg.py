@@ -12,8 +12,8 @@ from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.blocks import FullyConnectedClassifier, Initializers
 from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
-from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import max_pool
+from jaxcnn.ops.response_norm import local_response_norm
 from jaxcnn.types import Option
 
 

@@ -1,4 +1,4 @@
-"""Normalization over a batch, over the channels of a pixel, and over neighbouring channels."""
+"""Normalization over a batch, and over the channels of a pixel."""
 
 import functools
 import itertools
@@ -96,20 +96,24 @@ def _statistics(x, shift, epsilon, average):
 
 
 def _of_images(x):
-    """Returns the mean and the variance of each image, (batch, channels) each.
+    """Returns the mean and the variance of each image, (batch, channels) each, from sums about its middle pixel."""
+    middle = x[:, *(slice(length // 2, length // 2 + 1) for length in x.shape[1:-1])]
+    mean, var = _in_one_pass(x, wide(middle), tuple(range(1, x.ndim - 1)))
+    return mean.reshape(x.shape[0], x.shape[-1]), var.reshape(x.shape[0], x.shape[-1])
 
-    The sums of an image are taken about one of its own pixels, the one in the middle. Of n values none is further than
-    sqrt(n) deviations from their mean. So what is subtracted is at most n times what is left. For an image of 56x56
-    pixels this costs at most 12 of float32's 24 bits, whatever its values are, and one or two bits for values like
-    those of networks.
+
+def _in_one_pass(x, one, axes):
+    """Returns the mean and the variance over some axes, whose length is 1 then, from sums about one of the values.
+
+    Of n values none is further than sqrt(n) deviations from their mean. So what is subtracted is at most n times what
+    is left. For an image of 56x56 pixels this costs at most 12 of float32's 24 bits, whatever its values are, and one
+    or two bits for values like those of networks.
     """
-    axes = tuple(range(1, x.ndim - 1))
-    middle = wide(x[:, *(slice(length // 2, length // 2 + 1) for length in x.shape[1:-1])])
-    shifted = wide(x) - middle
+    shifted = wide(x) - one
     # Without the barrier, XLA would take the sums over all images as sums of their own, and read x for each of them.
-    sums = lax.optimization_barrier((shifted.sum(axes), jnp.square(shifted).sum(axes)))
-    first, second = (each / math.prod(x.shape[1:-1]) for each in sums)
-    return middle.reshape(first.shape) + first, second - jnp.square(first)
+    sums = lax.optimization_barrier((shifted.sum(axes, keepdims=True), jnp.square(shifted).sum(axes, keepdims=True)))
+    first, second = (each / math.prod(x.shape[axis] for axis in axes) for each in sums)
+    return one + first, second - jnp.square(first)
 
 
 def _about(x, shift, epsilon):
@@ -274,12 +278,8 @@ def _layer_norm(x, scale, bias, *, epsilon):
 def _of_channels(x, epsilon):
     """Returns the mean of each pixel and the inverse of its deviation, (..., 1) each."""
     if rules_backend() == "gpu":
-        # In one pass about the first channel, which is exact enough for the reason that `_of_images` gives.
-        first = wide(x[..., :1])
-        shifted = wide(x) - first
-        sums = first, shifted.mean(-1, keepdims=True), jnp.square(shifted).mean(-1, keepdims=True)
-        first, offset, square = lax.optimization_barrier(sums)
-        return first + offset, lax.rsqrt(square - jnp.square(offset) + epsilon)
+        mean, var = _in_one_pass(x, wide(x[..., :1]), (-1,))
+        return mean, lax.rsqrt(var + epsilon)
     mean = wide(x).mean(-1, keepdims=True)
     return mean, lax.rsqrt(jnp.square(wide(x) - mean).mean(-1, keepdims=True) + epsilon)
 
@@ -331,82 +331,3 @@ def _pull_channels(constants, cotangents):
     others = tuple(range(x.ndim - 1))
     scale_gradient, bias_gradient = (cotangent * normalized).sum(others), cotangent.sum(others)
     return x_gradient, scale_gradient.astype(scale.dtype), bias_gradient.astype(scale.dtype)
-
-
-def local_response_norm(
-    x: Float[Array, "*axes channels"], *, size: int = 5, alpha: float = 1e-4, beta: float = 0.75, k: float = 2.0
-) -> Float[Array, "*axes channels"]:
-    """Divides each value by a power of the sum of the squares of its neighbours across channels.
-
-    The result is ``x / (k + alpha * sum(x^2 over size channels)) ** beta`` (Krizhevsky et al. 2012, section 3.3); the
-    defaults are the paper's constants. Caffe and PyTorch divide alpha by the size: for their results, pass their alpha
-    divided by the size.
-
-    Args:
-        x: (..., channels).
-        size: the number of channels that are summed, centred on each channel; beyond the first and the last channel
-            there are zeros.
-        alpha: the factor of the sum.
-        beta: the exponent.
-        k: the bias.
-
-    Returns:
-        The normalized x, of the same shape and dtype; sums are computed in float32 at least.
-    """
-    return _local_response_norm(x, size=size, alpha=alpha, beta=beta, k=k)
-
-
-@traced_once
-def _local_response_norm(x, *, size, alpha, beta, k):
-    return _divided(x, size, alpha, beta, k)
-
-
-def _respond(x, size, alpha, beta, k):
-    x = wide(x)
-    base = k + alpha * _window_sum(jnp.square(x), (size - 1) // 2, size // 2)
-    return x, base, _negative_power(base, beta)
-
-
-def _divide(x, size, alpha, beta, k):
-    values, _, factor = _respond(x, size, alpha, beta, k)
-    return (values * factor).astype(x.dtype)
-
-
-_divided = jax.custom_jvp(_divide, nondiff_argnums=(1, 2, 3, 4))
-
-
-@_divided.defjvp
-def _differentiate_division(size, alpha, beta, k, arrays, tangents):
-    options = {"size": size, "alpha": alpha, "beta": beta, "k": k}
-    forward, backward = (functools.partial(_along, turned=turned, **options) for turned in (False, True))
-    return _local_response_norm(*arrays, **options), *linear_map(forward, backward, arrays, tangents)
-
-
-def _along(constants, operands, *, turned, size, alpha, beta, k):
-    """Returns the tangent of the normalized x, or the gradient of x where the windows are turned round."""
-    x, along = constants[0], wide(operands[0])
-    values, base, factor = _respond(x, size, alpha, beta, k)
-    before, after = (size - 1) // 2, size // 2
-    if turned:
-        # A value lies in the windows of its neighbours, which are those in the window turned round.
-        outer, shared = values, _window_sum(along * values * factor / base, after, before)
-    else:
-        outer, shared = values * factor / base, _window_sum(along * values, before, after)
-    return ((along * factor - 2 * alpha * beta * outer * shared).astype(x.dtype),)
-
-
-def _window_sum(x: jax.Array, before: int, after: int) -> jax.Array:
-    """Returns, for each channel, the sum of itself and of this many channels before and after it."""
-    padded = jnp.pad(x, ((0, 0),) * (x.ndim - 1) + ((before, after),))
-    # Differences of a running sum would be cheaper for large windows, but lose digits; the window here is five.
-    total = sum(lax.slice_in_dim(padded, i, i + x.shape[-1], axis=-1) for i in range(before + after + 1))
-    assert isinstance(total, jax.Array)  # the window has one channel at least
-    return total
-
-
-def _negative_power(base: jax.Array, exponent: float) -> jax.Array:
-    """Returns ``base ** -exponent``; for the paper's 0.75 by square roots, several times faster than by a logarithm."""
-    if exponent == 0.75:
-        root = lax.rsqrt(base)
-        return root * jnp.sqrt(root)
-    return base**-exponent

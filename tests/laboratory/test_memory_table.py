@@ -19,6 +19,9 @@ DOCS = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text()
 MEGABYTES = {"v5e:2x2": 15.75 * 2**30 / 1e6, "v5e:4x4": 15.75 * 2**30 / 1e6, "h100:8": 0.75 * 84942979072 / 1e6}
 """The part of a device's memory that the compiler may use, and that JAX takes."""
 
+OF_ONE_COMPILER = {"convnext_tiny_imagenet_2022", "efficientnet_b0_imagenet_autoaugment"}
+"""The recipes that other versions of libtpu are known to compile for four devices otherwise, as the docs say."""
+
 
 @pytest.fixture
 def found(monkeypatch):
@@ -66,9 +69,10 @@ def test_a_file_of_another_kind_is_left_alone(content, tmp_path, found):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_recipe_compiles_for_tpus_and_fits_as_docs_say(name, topology, quick_compilation):
     pytest.importorskip("libtpu")
-    told = re.search(r"libtpu ([\d.]+\d)", table(topology)).group(1)
-    if (here := importlib.metadata.version("libtpu")) != told:
-        pytest.skip(f"the table is of libtpu {told}, and not of {here}, which may take other memory")
+    if topology == "v5e:2x2" and name in OF_ONE_COMPILER:
+        told = re.search(r"libtpu ([\d.]+\d)", table(topology)).group(1)
+        if (here := importlib.metadata.version("libtpu")) != told:
+            pytest.skip(f"the row is of libtpu {told}, and not of {here}, which takes other memory")
     check(name, topology)
 
 

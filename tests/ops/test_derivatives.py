@@ -12,9 +12,10 @@ from jaxcnn.ops.backend import rules_of
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.conv_shape import ConvShape
 from jaxcnn.ops.lowerings import LOWERINGS, xla
-from jaxcnn.ops.norm import batch_norm, layer_norm, local_response_norm
+from jaxcnn.ops.norm import batch_norm, layer_norm
 from jaxcnn.ops.pool import average_pool, max_pool
 from jaxcnn.ops.relu import kept_relu
+from jaxcnn.ops.response_norm import local_response_norm
 from jaxcnn.ops.rules import Lowerings
 
 PADDING = ((1, 1), (0, 1))

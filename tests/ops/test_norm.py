@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jaxcnn.ops.backend import rules_of
-from jaxcnn.ops.norm import affine_norm, batch_norm, layer_norm, local_response_norm
+from jaxcnn.ops.norm import affine_norm, batch_norm, layer_norm
+from jaxcnn.ops.response_norm import local_response_norm
 
 
 def plain(x, scale, bias):
