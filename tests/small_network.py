@@ -7,8 +7,8 @@ import flax.linen as nn
 from jaxcnn.layers.blocks import Classifier, SqueezeExcite
 from jaxcnn.layers.conv import ConvNormAct
 from jaxcnn.models.network import BatchNormNetwork
-from jaxcnn.ops.norm import local_response_norm
 from jaxcnn.ops.pool import adaptive_average_pool, average_pool, max_pool
+from jaxcnn.ops.response_norm import local_response_norm
 
 
 class Small(BatchNormNetwork):
