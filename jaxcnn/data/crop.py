@@ -81,8 +81,8 @@ def random_resized_box(
         The top, left, height and width of the box, in pixels; it lies inside the image.
     """
     for _ in range(10):
-        area = height * width * rng.uniform(*scale)
-        aspect = math.exp(rng.uniform(math.log(ratio[0]), math.log(ratio[1])))
+        area = height * width * _uniform(rng, *scale)
+        aspect = math.exp(_uniform(rng, math.log(ratio[0]), math.log(ratio[1])))
         box_height, box_width = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
         if 0 < box_height <= height and 0 < box_width <= width:
             top, left = rng.randint(height - box_height + 1), rng.randint(width - box_width + 1)
@@ -90,6 +90,11 @@ def random_resized_box(
     box_height = min(height, max(1, round(width / ratio[0])))
     box_width = min(width, max(1, round(height * ratio[1])))
     return (height - box_height) // 2, (width - box_width) // 2, box_height, box_width
+
+
+def _uniform(rng: np.random.RandomState, low: float, high: float) -> float:
+    """Returns what ``rng.uniform`` does, which takes six times as long for a single number."""
+    return low + (high - low) * rng.random_sample()
 
 
 def jittered_window(

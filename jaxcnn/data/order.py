@@ -13,10 +13,23 @@ And a copy's augmentation follows from its position, not from a worker.
 """
 
 import functools
+import threading
 
 import numpy as np
 
 from jaxcnn.data.random import random_state
+
+
+class _Generator(threading.local):
+    """A thread's own generator, which is set anew for each image: making one costs as much as the crop's numbers."""
+
+    def __init__(self) -> None:
+        self.philox = np.random.Philox(0)
+        self.draws = np.random.RandomState(self.philox)
+        self.state = self.philox.state
+
+
+_generator = _Generator()
 
 
 @functools.lru_cache(maxsize=2)  # a batch may span the end of one epoch and the start of the next
@@ -33,11 +46,17 @@ def epoch_order(seed: int, epoch: int, size: int) -> np.ndarray:
 def image_rng(seed: int, epoch: int, position: int) -> np.random.RandomState:
     """Returns the generator of the host's crop of the image at this position of this epoch.
 
-    It is made of Philox, a counter, which takes a tenth of the time of seeding the Mersenne twister of `epoch_order`.
-    NEP 19 freezes this stream too.
+    It draws from Philox, a counter, which takes a tenth of the time of seeding the Mersenne twister of `epoch_order`.
+    NEP 19 freezes this stream too. A thread has one such generator: a call ends what the call before it returned. Only
+    its uniform numbers and integers are set anew, not a normal number that ``randn`` keeps for its next call.
     """
-    # The lowest 64 bits of the counter are the generator's own: they count its draws.
-    return np.random.RandomState(np.random.Philox(key=seed, counter=position << 64 | epoch << 128))
+    state = _generator.state
+    # Philox(key=seed, counter=position << 64 | epoch << 128) is the same. The lowest 64 bits of the counter are the
+    # generator's own: they count its draws.
+    state["state"]["key"][:] = seed, 0
+    state["state"]["counter"][:] = 0, position, epoch, 0
+    _generator.philox.state = state
+    return _generator.draws
 
 
 def sample_of(slot: int, step: int, batch_size: int, repeats: int) -> int:

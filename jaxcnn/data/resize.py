@@ -7,6 +7,9 @@ differently where the filter overshoots, by up to 27 levels in noise.) Where the
 both.
 """
 
+import threading
+from types import ModuleType
+
 import numpy as np
 from PIL import Image
 
@@ -14,6 +17,18 @@ try:
     import cykooz_resizer
 except ImportError:
     cykooz_resizer = None
+
+
+class _Fast(threading.local):
+    """The package's resizer, which must not be shared between threads and keeps the memory between its two passes."""
+
+    def __init__(self, package: ModuleType) -> None:
+        bilinear = package.ResizeAlg.convolution(package.FilterType.bilinear)
+        self.options = package.ResizeOptions(bilinear, use_alpha=False)
+        self.resizer = package.Resizer()
+
+
+_fast = _Fast(cykooz_resizer) if cykooz_resizer else None
 
 
 def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
@@ -41,12 +56,10 @@ def resize_fast(image: np.ndarray, height: int, width: int, interpolation: str) 
     rows, columns, channels = image.shape
     if (rows, columns) == (height, width):
         return image
-    if cykooz_resizer is None or interpolation != "bilinear":
+    if cykooz_resizer is None or _fast is None or interpolation != "bilinear":
         return resize(image, height, width, interpolation)
     pixels = cykooz_resizer.PixelType.U8 if channels == 1 else cykooz_resizer.PixelType.U8x3
     source = cykooz_resizer.ImageData(columns, rows, pixels, image.tobytes())
     found = cykooz_resizer.ImageData(width, height, pixels)
-    algorithm = cykooz_resizer.ResizeAlg.convolution(cykooz_resizer.FilterType.bilinear)
-    # A resizer must not be shared between threads, and making one costs nothing.
-    cykooz_resizer.Resizer().resize(source, found, cykooz_resizer.ResizeOptions(algorithm, use_alpha=False))
+    _fast.resizer.resize(source, found, _fast.options)
     return np.frombuffer(found.get_buffer(), np.uint8).reshape(height, width, channels)

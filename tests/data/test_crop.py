@@ -46,6 +46,13 @@ def test_random_box_lies_in_the_image(seed, height, width, scale, ratio):
     assert box_width >= 1
 
 
+def test_random_box_is_the_same_for_good():
+    boxes = [
+        random_resized_box(np.random.RandomState(seed), 375, 500, (0.08, 1.0), (3 / 4, 4 / 3)) for seed in range(4)
+    ]
+    assert boxes == [(9, 21, 311, 352), (9, 133, 277, 314), (22, 43, 344, 262), (56, 0, 312, 352)]
+
+
 def test_random_box_keeps_to_scale_and_ratio():
     rng = np.random.RandomState(0)
     boxes = np.array([random_resized_box(rng, 1000, 1000, (0.1, 0.9), (0.75, 4 / 3)) for _ in range(500)])

@@ -5,6 +5,7 @@ import io
 import itertools
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -74,6 +75,29 @@ def test_image_rng_is_the_same_for_good_and_its_own():
     }
     assert len(first) == 8
     assert image_rng(0, 0, 0).permutation(10).tolist() != epoch_order(0, 0, 10).tolist()
+
+
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    epoch=st.integers(0, 2**20),
+    position=st.integers(0, 2**40),
+    before=st.integers(0, 9),
+)
+def test_image_rng_is_philox_at_a_place_of_its_own_whatever_was_drawn_before(seed, epoch, position, before):
+    image_rng(1, 2, 3).randint(1 << 20, size=before, dtype=np.int32)  # an odd number leaves half a word behind
+    expected = np.random.RandomState(np.random.Philox(key=seed, counter=position << 64 | epoch << 128))
+    found = image_rng(seed, epoch, position)
+    for each in (lambda draws: draws.random_sample(5), lambda draws: draws.randint(1 << 20, size=3, dtype=np.int32)):
+        np.testing.assert_array_equal(each(found), each(expected))
+
+
+def test_each_thread_has_an_image_rng_of_its_own():
+    def draws(position: int) -> list[int]:
+        rng = image_rng(0, 0, position)
+        return [rng.randint(1 << 30) for _ in range(2000)]
+
+    with ThreadPoolExecutor(2) as threads:
+        assert list(threads.map(draws, range(8))) == [draws(position) for position in range(8)]
 
 
 @settings(deadline=None)

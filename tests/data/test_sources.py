@@ -158,6 +158,35 @@ def test_tfds_gives_arrays_and_names(prepared):
         assert source.describe(index) == f"record {index} ({value}.jpg)"
 
 
+@pytest.mark.parametrize(
+    ("shape", "encoding"),
+    [
+        *(((5, 4, channels), encoding) for channels in (1, 3) for encoding in ("none", "bytes", "zlib")),
+        *(((None, None, 3), encoding) for encoding in ("bytes", "zlib")),
+    ],
+)
+def test_tfds_gives_arrays_however_they_are_stored(tmp_path, shape, encoding):
+    array = np.random.RandomState(0).randint(256, size=(5, 4, shape[-1])).astype(np.uint8)
+
+    class Stored(Tiny, skip_registration=True):
+        """The same pixels three times."""
+
+        FEATURES = {  # noqa: RUF012
+            "image": tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding=encoding),
+            "label": tfds.features.ClassLabel(num_classes=2),
+        }
+
+        def _records(self, count, labels=(0, 1)):
+            for index in range(3):
+                yield index, {"image": array, "label": labels[1]}
+
+    Stored(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+    image, label = open_source("tfds:stored", "train", str(tmp_path))[2]
+    assert image.dtype == np.uint8
+    np.testing.assert_array_equal(image, array)
+    assert (label, type(label)) == (1, int)
+
+
 def test_a_data_set_without_permission_is_a_sentence(prepared, monkeypatch):
     def refusing(folder):
         raise PermissionError(13, "Permission denied", str(folder))

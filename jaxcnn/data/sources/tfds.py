@@ -130,8 +130,12 @@ def tfds_records(name: str, builder: Any, split: str) -> tuple[Callable[[int], d
 
     features = builder.info.features
     skipped = {key: tfds.decode.SkipDecoding() for key in features if isinstance(features[key], tfds.features.Image)}
+    return _records(name, builder, split, decoders=skipped)
+
+
+def _records(name: str, builder: Any, split: str, **options: Any) -> tuple[Callable[[int], Any], int]:
     try:
-        records = builder.as_data_source(split, decoders=skipped)
+        records = builder.as_data_source(split, **options)
         size = len(records)
     except NotImplementedError:
         raise UserError(
@@ -139,13 +143,55 @@ def tfds_records(name: str, builder: Any, split: str) -> tuple[Callable[[int], d
             f"convert_format --dataset_version_dir={builder.data_dir} --out_file_format=array_record`"
         ) from None
 
-    def record_at(index: int) -> dict[str, Any]:
+    def record_at(index: int) -> Any:
         try:
             return records[index]
         except RuntimeError as error:  # what ArrayRecord raises where its hashes find damage, or a file is gone
             raise OSError(str(error)) from error
 
     return record_at, size
+
+
+def _labelled_images(
+    name: str, builder: Any, split: str, label: str
+) -> Callable[[int], tuple[bytes | np.ndarray, int]]:
+    """Returns a function that reads an image as it is stored, and its label, by the index.
+
+    Both are taken out of the record's own message (``tf.train.Example``), which takes an eighth of what tfds takes to
+    decode a whole record. Pixels that tfds stores as numbers, or compressed, are left to it.
+    """
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.proto import tf_example_pb2
+
+    feature = builder.info.features["image"]
+    is_file = isinstance(feature, tfds.features.Image)
+    # How a tensor is stored, tfds says only in what it writes itself.
+    if not is_file and feature.to_json_content().encoding != tfds.features.Encoding.BYTES.value:
+        record_at, _ = tfds_records(name, builder, split)
+
+        def decoded(index: int) -> tuple[np.ndarray, int]:
+            record = record_at(index)
+            return record["image"], int(record[label])
+
+        return decoded
+
+    messages: Any = tf_example_pb2  # its classes are made when it is imported
+    message_at, _ = _records(name, builder, split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+
+    def read(index: int) -> tuple[bytes | np.ndarray, int]:
+        stored = messages.Example.FromString(message_at(index)).features.feature
+        number = stored[label].int64_list.value[0]
+        if is_file:
+            return stored["image"].bytes_list.value[0], number
+        if None not in feature.shape:
+            return _pixels(stored["image"], feature.shape), number
+        return _pixels(stored["image/value"], stored["image/shape"].int64_list.value), number
+
+    return read
+
+
+def _pixels(stored: Any, shape: Sequence[int]) -> np.ndarray:
+    return np.frombuffer(stored.bytes_list.value[0], np.uint8).reshape(shape)
 
 
 def tfds_listing(builder: Any, parts: Sequence[Piece]) -> Iterator[str]:
@@ -190,14 +236,15 @@ def open_tfds(request: SourceRequest) -> Source:
             )
     parts = tfds_pieces(name, builder, split)
     record_at, size = tfds_records(name, builder, split)
+    image_at = _labelled_images(name, builder, split, label)
 
     def read(index: int) -> tuple[bytes | np.ndarray, int]:
-        record = record_at(index)
-        if record[label] < 0:
+        image, number = image_at(index)
+        if number < 0:
             raise UserError(
                 f"the split {split!r} of {name} has no labels, so it cannot be trained or measured on: name another"
             )
-        return record["image"], int(record[label])
+        return image, number
 
     def file_name(index: int) -> str:
         return Path(tfds_text(record_at(index)["file_name"])).name
