@@ -85,7 +85,7 @@ def random_resized_box(
         aspect = math.exp(_uniform(rng, math.log(ratio[0]), math.log(ratio[1])))
         box_height, box_width = round(math.sqrt(area / aspect)), round(math.sqrt(area * aspect))
         if 0 < box_height <= height and 0 < box_width <= width:
-            top, left = rng.randint(height - box_height + 1), rng.randint(width - box_width + 1)
+            top, left = _below(rng, height - box_height + 1), _below(rng, width - box_width + 1)
             return top, left, box_height, box_width
     box_height = min(height, max(1, round(width / ratio[0])))
     box_width = min(width, max(1, round(height * ratio[1])))
@@ -95,6 +95,11 @@ def random_resized_box(
 def _uniform(rng: np.random.RandomState, low: float, high: float) -> float:
     """Returns what ``rng.uniform`` does, which takes six times as long for a single number."""
     return low + (high - low) * rng.random_sample()
+
+
+def _below(rng: np.random.RandomState, end: int) -> int:
+    """Returns an integer from 0 to ``end - 1``, as ``rng.randint(end)`` does, which takes longer to find its dtype."""
+    return int(rng.randint(0, end, dtype=np.int64))
 
 
 def jittered_window(
@@ -113,11 +118,11 @@ def jittered_window(
     Returns:
         The scaled image's height and width, and the window's top and left in it.
     """
-    short = rng.randint(short_side[0], short_side[1] + 1)
+    short = short_side[0] + _below(rng, short_side[1] + 1 - short_side[0])
     shape = short_side_shape(height, width, short)
     top, left = center_box(*shape, short) if center_square else (0, 0)
     span = (short, short) if center_square else shape
-    return shape, (top + rng.randint(span[0] - size + 1), left + rng.randint(span[1] - size + 1))
+    return shape, (top + _below(rng, span[0] - size + 1), left + _below(rng, span[1] - size + 1))
 
 
 def plan(crop: Crop, height: int, width: int, rng: np.random.RandomState | None = None) -> Cut:

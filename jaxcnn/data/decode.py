@@ -7,8 +7,9 @@ import struct
 from collections.abc import Generator, Iterator
 
 import numpy as np
-import simplejpeg
 from PIL import Image, ImageFile, ImageOps, JpegImagePlugin
+
+from jaxcnn.data.jpeg import JpegHeader, decode_jpeg, jpeg_header, single_scan
 
 # Images are opened by format, and not by `Image.open`, which checks a limit on pixels that is global state, and which
 # would also start other programs; `max_pixels` is checked instead.
@@ -82,10 +83,6 @@ BEGINNING = 4096
 _MAX_SCANS = 500
 """The most scans that a progressive JPEG may have; about ten are usual. Decoding a scan goes over the whole image, even
 if the scan has only ten bytes."""
-
-_TRAILER = 64
-"""The number of bytes at the end of a JPEG file in which its end marker is looked for; without one, the file may be
-truncated."""
 
 
 class DecodeError(ValueError):
@@ -215,64 +212,14 @@ def _to_mode(image: Image.Image, channels: int) -> np.ndarray:
     return pixels.reshape(*pixels.shape[:2], channels)
 
 
-def _single_scan(encoded: bytes) -> tuple[int, int] | None:
-    """Returns the offset of a one-scan sequential JPEG's height, and the rows of its MCUs; None for any other JPEG.
-
-    By ITU-T T.81, annex B, a frame header (B.2.2) comes before the scan header (B.2.3), among other segments.
-    """
-    offset, found, components = 2, None, 0
-    try:
-        while encoded[offset] == 0xFF:
-            marker, length = encoded[offset + 1], int.from_bytes(encoded[offset + 2 : offset + 4])
-            if marker in (0xC0, 0xC1):
-                components = encoded[offset + 9]
-                factors = encoded[offset + 11 : offset + 11 + 3 * components : 3]
-                found = offset + 5, 8 * max(factor & 15 for factor in factors)
-            elif marker == 0xDA:
-                return found if encoded[offset + 4] == components else None
-            elif not 0xDB <= marker <= 0xFE and marker != 0xC4:  # progressive, arithmetic, or unexpected here
-                return None
-            offset += 2 + length
-    except (IndexError, ValueError):
-        pass
-    return None
-
-
-def jpeg_size(encoded: bytes) -> tuple[int, int] | None:
-    """Returns the height and width that a JPEG file's header claims; None where there is no such header."""
-    try:
-        height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
-    except ValueError:
-        return None
-    return int(height), int(width)
-
-
-def _decode_jpeg(
-    encoded: bytes, channels: int, max_pixels: int, rows: int | None, single_scan: tuple[int, int] | None
-) -> np.ndarray | None:
-    """Returns Pillow's own pixels, faster, of a JPEG file in which libjpeg-turbo finds nothing odd; else None."""
-    try:
-        *shape, colorspace, _ = simplejpeg.decode_jpeg_header(encoded)
-        height, width = map(int, shape)
-        # Pillow decodes colour to grey, because it computes grey from RGB, and libjpeg-turbo returns the file's luma.
-        if height * width > max_pixels or colorspace not in (("Gray",) if channels == 1 else ("Gray", "YCbCr", "RGB")):
-            return None
-        strict = True
-        if rows is not None and single_scan is not None and b"\xff\xd9" in encoded[-_TRAILER:]:
-            offset, mcu = single_scan
-            # Rows of colour are blended with their neighbours, so one row of colour more than is wanted is decoded.
-            shortened = -(-(rows + mcu // 8) // mcu) * mcu
-            if shortened < height:
-                # A smaller height in the header makes the decoder stop there; it then warns about the rest of the file.
-                encoded = encoded[:offset] + shortened.to_bytes(2) + encoded[offset + 2 :]
-                strict = False
-        return simplejpeg.decode_jpeg(encoded, "GRAY" if channels == 1 else "RGB", strict=strict)
-    except ValueError:
-        return None
-
-
 def decode(
-    encoded: bytes, channels: int, max_pixels: int, rows: int | None = None, *, upright: bool = False
+    encoded: bytes,
+    channels: int,
+    max_pixels: int,
+    rows: int | None = None,
+    *,
+    upright: bool = False,
+    header: JpegHeader | None = None,
 ) -> np.ndarray:
     """Decodes one image, or the first frame of an animation.
 
@@ -288,6 +235,7 @@ def decode(
         max_pixels: an image whose header claims more pixels is not decoded.
         rows: how many rows from the top are wanted, by default all; rows below them may be missing or wrong.
         upright: whether the image is turned as its orientation in EXIF says; all rows are decoded then.
+        header: what `jpeg_header` returned of these bytes, if it has been read.
 
     Returns:
         uint8 of shape ``(height, width, channels)``, possibly read-only; at least ``rows`` rows where they are given.
@@ -297,11 +245,12 @@ def decode(
     """
     if encoded.startswith(b"\xff\xd8\xff"):
         # Scans are counted only where there may be several: it takes a tenth of the time of decoding.
-        single_scan = _single_scan(encoded)
-        if single_scan is None and encoded.count(b"\xff\xda") > _MAX_SCANS:
+        scan = single_scan(encoded)
+        if scan is None and encoded.count(b"\xff\xda") > _MAX_SCANS:
             raise DecodeError(f"has more than {_MAX_SCANS} scans")
         # Pillow turns what is to be turned.
-        pixels = None if upright else _decode_jpeg(encoded, channels, max_pixels, rows, single_scan)
+        header = None if upright else header or jpeg_header(encoded)
+        pixels = header and decode_jpeg(encoded, header, channels, max_pixels, rows, scan)
         if pixels is not None:
             return pixels
     with _loaded(encoded, max_pixels) as image:

@@ -7,7 +7,8 @@ import numpy as np
 
 from jaxcnn.config import Crop, DataConfig, Dense, FixedViews
 from jaxcnn.data.crop import CropError, carry_out, plan
-from jaxcnn.data.decode import DecodeError, decode, jpeg_size, with_channels
+from jaxcnn.data.decode import DecodeError, decode, with_channels
+from jaxcnn.data.jpeg import JpegHeader, jpeg_header
 from jaxcnn.data.sources import Source, refuse_bad
 from jaxcnn.data.stream import available_cores
 from jaxcnn.data.views import cut_views, scaled_images
@@ -78,15 +79,17 @@ class Loader:
         total = self.source.size + len(self.source.bad)
         refuse_bad(bad, total, self.config.max_bad_share, self.source.title)
 
-    def _whole(self, image: bytes | np.ndarray, rows: int | None = None) -> np.ndarray:
+    def _whole(
+        self, image: bytes | np.ndarray, rows: int | None = None, header: JpegHeader | None = None
+    ) -> np.ndarray:
         channels = self.config.channels
         if isinstance(image, bytes):
-            image = decode(image, channels, self.config.max_pixels, rows)
+            image = decode(image, channels, self.config.max_pixels, rows, header=header)
         return with_channels(image, channels)
 
     def _cut(self, image: bytes | np.ndarray, crop: Crop, rng: np.random.RandomState | None) -> np.ndarray:
-        planned = None
-        if isinstance(image, bytes) and (size := jpeg_size(image)):
-            planned = plan(crop, *size, rng)
-        pixels = self._whole(image, None if planned is None else planned.box[0] + planned.box[2])
-        return carry_out(planned or plan(crop, *pixels.shape[:2], rng), pixels, crop)
+        if not isinstance(image, bytes) or (header := jpeg_header(image)) is None:
+            pixels = self._whole(image)
+            return carry_out(plan(crop, *pixels.shape[:2], rng), pixels, crop)
+        planned = plan(crop, header.height, header.width, rng)
+        return carry_out(planned, self._whole(image, planned.box[0] + planned.box[2], header), crop)

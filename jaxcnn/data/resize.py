@@ -20,12 +20,24 @@ except ImportError:
 
 
 class _Fast(threading.local):
-    """The package's resizer, which must not be shared between threads and keeps the memory between its two passes."""
+    """What a thread keeps of the package: a resizer, which must not be shared, and the last result's memory."""
 
     def __init__(self, package: ModuleType) -> None:
         bilinear = package.ResizeAlg.convolution(package.FilterType.bilinear)
         self.options = package.ResizeOptions(bilinear, use_alpha=False)
         self.resizer = package.Resizer()
+        self.package = package
+        self.shape: tuple[int, int, int] | None = None
+
+    def resize(self, image: np.ndarray, height: int, width: int) -> np.ndarray:
+        rows, columns, channels = image.shape
+        kind = self.package.PixelType.U8 if channels == 1 else self.package.PixelType.U8x3
+        if self.shape != (height, width, channels):
+            self.shape = height, width, channels
+            self.result = self.package.ImageData(width, height, kind)
+        source = self.package.ImageData(columns, rows, kind, image.tobytes())
+        self.resizer.resize(source, self.result, self.options)
+        return np.frombuffer(self.result.get_buffer(), np.uint8).reshape(self.shape)  # a copy of its own
 
 
 _fast = _Fast(cykooz_resizer) if cykooz_resizer else None
@@ -53,13 +65,8 @@ def resize(image: np.ndarray, height: int, width: int, interpolation: str) -> np
 
 def resize_fast(image: np.ndarray, height: int, width: int, interpolation: str) -> np.ndarray:
     """Scales an image as `resize` does; if bilinear, several times faster and to within one or two grey levels."""
-    rows, columns, channels = image.shape
-    if (rows, columns) == (height, width):
+    if image.shape[:2] == (height, width):
         return image
     if cykooz_resizer is None or _fast is None or interpolation != "bilinear":
         return resize(image, height, width, interpolation)
-    pixels = cykooz_resizer.PixelType.U8 if channels == 1 else cykooz_resizer.PixelType.U8x3
-    source = cykooz_resizer.ImageData(columns, rows, pixels, image.tobytes())
-    found = cykooz_resizer.ImageData(width, height, pixels)
-    _fast.resizer.resize(source, found, _fast.options)
-    return np.frombuffer(found.get_buffer(), np.uint8).reshape(height, width, channels)
+    return _fast.resize(image, height, width)

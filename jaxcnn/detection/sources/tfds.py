@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from jaxcnn.config import DataConfig
-from jaxcnn.data.decode import DecodeError, decode, jpeg_size
+from jaxcnn.data.decode import DecodeError, decode
+from jaxcnn.data.jpeg import jpeg_header
 from jaxcnn.data.progress import Progress
 from jaxcnn.data.sources.tfds import tfds_builder, tfds_listing, tfds_pieces, tfds_records, tfds_text
 from jaxcnn.detection.annotations import AnnotatedImage, AnnotatedSplit, Objects
@@ -91,13 +92,13 @@ def open_annotated_tfds(request: AnnotatedRequest) -> AnnotatedSplit:
 
 def _size(encoded: bytes, what: str) -> tuple[int, int]:
     """Returns the width and height of an image."""
-    found = jpeg_size(encoded)
-    if found is None:
-        try:
-            found = decode(encoded, 3, DataConfig.max_pixels).shape[:2]
-        except DecodeError as error:
-            raise UserError(f"the image {escaped(what)} {error}: prepare the data set again") from None
-    return found[1], found[0]
+    if header := jpeg_header(encoded):
+        return header.width, header.height
+    try:
+        height, width, _ = decode(encoded, 3, DataConfig.max_pixels).shape
+    except DecodeError as error:
+        raise UserError(f"the image {escaped(what)} {error}: prepare the data set again") from None
+    return width, height
 
 
 def _number(file: str, index: int) -> int:
