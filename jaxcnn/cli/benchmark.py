@@ -20,6 +20,7 @@ says so and gives no ratio. SIGINT, SIGTERM and SIGHUP end what was started.
 import dataclasses
 import functools
 import os
+import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -130,6 +131,8 @@ def start(
         data_dir: where tfds keeps its prepared data sets.
         rounds: the number of starts of each kind, of which the medians are printed.
     """
+    if sys.dont_write_bytecode:
+        print("Python keeps no compiled modules here (PYTHONDONTWRITEBYTECODE), so the imports take longer")
     for recipe in recipes:
         config = with_data_dir(load_config(recipe), data_dir)
         if batch is not None:

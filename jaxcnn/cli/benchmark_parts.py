@@ -152,7 +152,10 @@ def thread_lines(costs: Sequence[ThreadCost]) -> Iterator[str]:
             f"{1e6 * cost.processor_seconds:8,.0f} microseconds of a core for an image"
         )
     dearest = max(costs, key=lambda cost: cost.processor_seconds)
-    yield f"cores as busy as those of {dearest.threads} threads, for the published rates of eight chips:"
+    yield (
+        f"cores as busy as those of {dearest.threads} threads, for the published rates of eight chips; one process cannot "
+        "use so many, because its threads share Python's lock (docs/performance.md, Cores):"
+    )
     eight = sorted((run for run in published_runs() if run.chips == 8), key=lambda run: run.images_per_second)
     fastest = {(run.network, run.machine): run for run in eight}
     for run in sorted(fastest.values(), key=lambda run: run.images_per_second):

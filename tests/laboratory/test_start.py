@@ -1,10 +1,12 @@
 """The time to a training's first step, by part."""
 
 import dataclasses
+import sys
 from pathlib import Path
 
 import pytest
 
+from jaxcnn.cli import benchmark
 from jaxcnn.errors import UserError
 from jaxcnn.laboratory.start import PARTS, time_start
 from jaxcnn.recipes import load_config
@@ -37,3 +39,14 @@ def test_a_training_that_cannot_be_started_says_why():
     model = dataclasses.replace(config.model, name="nothing")
     with pytest.raises(UserError, match=r"^the training cannot be started: .*there is no model 'nothing'"):
         time_start(str(TINY), dataclasses.replace(config, model=model), rounds=1)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_command_says_where_imports_take_longer_than_they_would(kept, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "dont_write_bytecode", not kept)
+    starts = {name: dict.fromkeys((*PARTS, "all"), seconds) for name, seconds in (("cold", 4.0), ("kept", 1.0))}
+    monkeypatch.setattr(benchmark, "time_start", lambda recipe, config, rounds: starts)
+    benchmark.start((str(TINY),))
+    said = capsys.readouterr().out
+    assert ("PYTHONDONTWRITEBYTECODE" in said) == (not kept)
+    assert "kept as a share of cold                       25%" in said
