@@ -153,8 +153,8 @@ def thread_lines(costs: Sequence[ThreadCost]) -> Iterator[str]:
         )
     dearest = max(costs, key=lambda cost: cost.processor_seconds)
     yield (
-        f"cores as busy as those of {dearest.threads} threads, for the published rates of eight chips; one process cannot "
-        "use so many, because its threads share Python's lock (docs/performance.md, Cores):"
+        f"cores as busy as those of {dearest.threads} threads, for the published rates of eight chips; one process "
+        "cannot use so many, because its threads share Python's lock (docs/performance.md, Cores):"
     )
     eight = sorted((run for run in published_runs() if run.chips == 8), key=lambda run: run.images_per_second)
     fastest = {(run.network, run.machine): run for run in eight}
