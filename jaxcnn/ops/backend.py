@@ -15,8 +15,13 @@ def rules_backend() -> str:
 
 
 def several_devices() -> bool:
-    """Returns whether a program may run on more than one device, over which loops and slices would gather arrays."""
-    return jax.device_count() > 1
+    """Returns whether a program may run on more than one device, over which loops and slices would gather arrays.
+
+    Inside ``jax.shard_map`` it does not: each device has a part of its own, which it computes as if it were alone.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    alone = bool(mesh.axis_names) and set(mesh.manual_axes) == set(mesh.axis_names)
+    return jax.device_count() > 1 and not alone
 
 
 def surroundings() -> tuple[str, bool]:

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.sharding import Mesh, PartitionSpec
 
-from jaxcnn.ops.backend import rules_of
+from jaxcnn.ops.backend import rules_of, several_devices
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.norm import batch_norm
 from jaxcnn.ops.pool import average_pool, max_pool
@@ -81,3 +82,18 @@ def test_layers_of_one_shape_are_lowered_once():
     assert three.count("stablehlo.convolution") == six.count("stablehlo.convolution") == 3
     assert three.count("func.func private @max_pool") == six.count("func.func private @max_pool") > 0
     assert three.count("func.func private") == six.count("func.func private")
+
+
+def test_what_each_device_computes_on_its_own_is_lowered_as_on_one_device():
+    found = []
+
+    @jax.jit
+    def part(values):
+        found.append(several_devices())
+        return 2 * values
+
+    mesh = Mesh(np.array(jax.devices()), ("data",))
+    own = jax.shard_map(part, mesh=mesh, in_specs=PartitionSpec("data"), out_specs=PartitionSpec("data"))
+    np.testing.assert_array_equal(jax.jit(own)(np.arange(8.0, dtype=np.float32)), 2 * np.arange(8))
+    part(np.arange(8.0, dtype=np.float32))
+    assert found == [False, True]
