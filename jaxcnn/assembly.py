@@ -70,13 +70,9 @@ def count_parameters(params: PyTree) -> int:
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+@jax.jit  # one program, where splitting and three slices would be four
 def split_seed(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Returns the keys of a run for initialization, augmentation and dropout."""
-    return _three_keys(seed)
-
-
-@jax.jit  # one program, where splitting and three slices would be four
-def _three_keys(seed: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     initialization, augmentation, dropout = jax.random.split(jax.random.key(seed), 3)
     return initialization, augmentation, dropout
 

@@ -7,7 +7,7 @@ import functools
 import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,8 @@ from jaxcnn.data.folders import data_root
 from jaxcnn.data.sources.slices import Piece, pieces
 from jaxcnn.data.sources.source import Source, SourceRequest
 from jaxcnn.errors import UserError, nearest
+
+Record = TypeVar("Record")
 
 
 def _versions(folder: Path) -> dict[str, Path]:
@@ -126,35 +128,36 @@ def tfds_records(name: str, builder: Any, split: str) -> tuple[Callable[[int], d
     Raises:
         UserError: the data set is not stored in ArrayRecord files.
     """
+    records = _opened(name, builder, split)
+    return _reader(records), len(records)
+
+
+def _opened(name: str, builder: Any, split: str) -> Any:
+    """Returns tfds's source of a split's records; its ``data_source`` has their bytes."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
     skipped = {key: tfds.decode.SkipDecoding() for key in features if isinstance(features[key], tfds.features.Image)}
-    return _records(name, builder, split, decoders=skipped)
-
-
-def _records(name: str, builder: Any, split: str, **options: Any) -> tuple[Callable[[int], Any], int]:
     try:
-        records = builder.as_data_source(split, **options)
-        size = len(records)
+        return builder.as_data_source(split, decoders=skipped)
     except NotImplementedError:
         raise UserError(
             f"{name} is stored as {builder.info.file_format.value}, which has no random access: run `tfds "
             f"convert_format --dataset_version_dir={builder.data_dir} --out_file_format=array_record`"
         ) from None
 
-    def record_at(index: int) -> Any:
+
+def _reader(records: Sequence[Record]) -> Callable[[int], Record]:
+    def record_at(index: int) -> Record:
         try:
             return records[index]
         except RuntimeError as error:  # what ArrayRecord raises where its hashes find damage, or a file is gone
             raise OSError(str(error)) from error
 
-    return record_at, size
+    return record_at
 
 
-def _labelled_images(
-    name: str, builder: Any, split: str, label: str
-) -> Callable[[int], tuple[bytes | np.ndarray, int]]:
+def _labelled_images(builder: Any, records: Any, label: str) -> Callable[[int], tuple[bytes | np.ndarray, int]]:
     """Returns a function that reads an image as it is stored, and its label, by the index.
 
     Both are taken out of the record's own message (``tf.train.Example``), which takes an eighth of what tfds takes to
@@ -167,7 +170,7 @@ def _labelled_images(
     is_file = isinstance(feature, tfds.features.Image)
     # How a tensor is stored, tfds says only in what it writes itself.
     if not is_file and feature.to_json_content().encoding != tfds.features.Encoding.BYTES.value:
-        record_at, _ = tfds_records(name, builder, split)
+        record_at = _reader(records)
 
         def decoded(index: int) -> tuple[np.ndarray, int]:
             record = record_at(index)
@@ -176,7 +179,7 @@ def _labelled_images(
         return decoded
 
     messages: Any = tf_example_pb2  # its classes are made when it is imported
-    message_at, _ = _records(name, builder, split, deserialize_method=tfds.decode.DeserializeMethod.RAW_BYTES)
+    message_at = _reader(records.data_source)
 
     def read(index: int) -> tuple[bytes | np.ndarray, int]:
         stored = messages.Example.FromString(message_at(index)).features.feature
@@ -235,8 +238,8 @@ def open_tfds(request: SourceRequest) -> Source:
                 f"{name} is not for classification: it has no {kind.__name__} feature called {key!r}; name another"
             )
     parts = tfds_pieces(name, builder, split)
-    record_at, size = tfds_records(name, builder, split)
-    image_at = _labelled_images(name, builder, split, label)
+    records = _opened(name, builder, split)
+    record_at, image_at = _reader(records), _labelled_images(builder, records, label)
 
     def read(index: int) -> tuple[bytes | np.ndarray, int]:
         image, number = image_at(index)
@@ -262,7 +265,7 @@ def open_tfds(request: SourceRequest) -> Source:
         name,
         split,
         class_names=tuple(features[label].names),
-        size=size,
+        size=len(records),
         read=read,
         describe=describe,
         file_name=file_name if "file_name" in features else None,
