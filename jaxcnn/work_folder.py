@@ -48,7 +48,7 @@ class WorkFolder(Generic[Group]):
     to go on with others. What is traced inside follows the rules of lowering that the work began with, on whatever
     machine and however that is tuned meanwhile, because other lowerings end in other bits::
 
-        with WorkFolder(path, FeaturesConfig, "extraction", free={"data.workers"}) as folder:
+        with WorkFolder(path, FeaturesConfig, "extraction", free={"data.workers", "data.processes"}) as folder:
             folder.claim(config, fingerprints, images_of=config.data.name)
             folder.begin()
             ...

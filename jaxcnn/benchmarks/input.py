@@ -7,7 +7,7 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -30,7 +30,8 @@ _RANDOM_CROP = RandomResizedCrop(size=SIZE)
 
 CONTENDERS = {
     "jaxcnn": "JPEG from ArrayRecord, random resized crop, batches of uint8 on the host",
-    "jaxcnn_device": "the same, copied to the device",
+    "jaxcnn_processes": "the same, decoded and cut by one process a core",
+    "jaxcnn_device": "the same as jaxcnn, copied to the device",
     "jaxcnn_augmented": "the same, mirrored by chance and normalized there",
     "jaxcnn_packed": f"the packed raw copy, its {SHORT_SIDE}-pixel centre squares on the host",
     "jaxcnn_packed_device": "the same, random resized crop, mirror and normalization on the device",
@@ -118,6 +119,16 @@ class ThreadCost:
         return images_per_second * self.processor_seconds
 
 
+@dataclasses.dataclass(frozen=True)
+class ProcessRate:
+    """What our stream of JPEG files delivers with a number of processes that decode and cut."""
+
+    processes: int
+    images_per_second: float
+    feeding_seconds: float
+    """The time of an image on a core in the process that feeds them, over all its threads, in seconds."""
+
+
 def time_threads(corpus: Corpus, threads: Iterable[int], *, rounds: int, batches: int) -> list[ThreadCost]:
     """Returns what the contender ``jaxcnn`` delivers and costs with each number of threads, medians over rounds.
 
@@ -130,12 +141,37 @@ def time_threads(corpus: Corpus, threads: Iterable[int], *, rounds: int, batches
     Raises:
         UserError: a number of threads is below 1.
     """
-    taken: dict[int, list[tuple[float, float]]] = {count: [] for count in threads}
-    if min(taken, default=1) < 1:
-        raise UserError(f"--threads is {min(taken)}: give numbers of threads from 1 on")
+    counts = _counts("threads", threads)
+    taken = _taken(corpus, {count: {"workers": count} for count in counts}, rounds=rounds, batches=batches)
+    return [ThreadCost(count, 1 / wall, processor) for count, (wall, processor) in taken.items()]
+
+
+def time_processes(corpus: Corpus, processes: Iterable[int], *, rounds: int, batches: int) -> list[ProcessRate]:
+    """Returns what the contender ``jaxcnn`` delivers with each number of processes; see `time_threads`.
+
+    Raises:
+        UserError: a number of processes is below 1.
+    """
+    counts = _counts("processes", processes)
+    taken = _taken(corpus, {count: {"processes": count} for count in counts}, rounds=rounds, batches=batches)
+    return [ProcessRate(count, 1 / wall, feeding) for count, (wall, feeding) in taken.items()]
+
+
+def _counts(option: str, counts: Iterable[int]) -> list[int]:
+    counts = list(counts)
+    if min(counts, default=1) < 1:
+        raise UserError(f"--{option} is {min(counts)}: give numbers of {option} from 1 on")
+    return counts
+
+
+def _taken(
+    corpus: Corpus, options: Mapping[int, dict[str, int]], *, rounds: int, batches: int
+) -> dict[int, tuple[float, float]]:
+    """Returns the seconds of an image, and those of this process's cores, under options of `DataConfig`: medians."""
+    taken: dict[int, list[tuple[float, float]]] = {count: [] for count in options}
     for _ in range(rounds):
         for count, turns in taken.items():
-            with closing(_batches(corpus, packed=False, threads=count)) as stream:
+            with closing(_batches(corpus, packed=False, **options[count])) as stream:
                 # What is read ahead when the clock starts is made up for by what is read ahead when it stops.
                 for _ in itertools.islice(stream, batches):
                     pass
@@ -145,10 +181,12 @@ def time_threads(corpus: Corpus, threads: Iterable[int], *, rounds: int, batches
                 turns.append((time.perf_counter() - wall, time.process_time() - processor))
     images = batches * BATCH
     medians = {count: [statistics.median(each) for each in zip(*turns, strict=True)] for count, turns in taken.items()}
-    return [ThreadCost(count, images / wall, processor / images) for count, (wall, processor) in medians.items()]
+    return {count: (wall / images, processor / images) for count, (wall, processor) in medians.items()}
 
 
-def _batches(corpus: Corpus, *, packed: bool, threads: int | None = None) -> Generator[dict[str, np.ndarray]]:
+def _batches(
+    corpus: Corpus, *, packed: bool, workers: int | None = None, processes: int = 0
+) -> Generator[dict[str, np.ndarray]]:
     center = CenterCrop(size=SHORT_SIDE, resize=SHORT_SIDE)
     config = DataConfig(
         name=corpus.raw if packed else corpus.jpeg,
@@ -156,13 +194,14 @@ def _batches(corpus: Corpus, *, packed: bool, threads: int | None = None) -> Gen
         train_crop=center if packed else _RANDOM_CROP,
         evaluation_crop=center,
         residence="stream",
-        workers=threads,
+        workers=workers,
+        processes=processes,
     )
     yield from open_data(config).train.training_batches(0, BATCH, 0, 1 << 30)
 
 
-def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool) -> Iterator[object]:
-    batches = _batches(corpus, packed=packed)
+def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool, processes: int) -> Iterator[object]:
+    batches = _batches(corpus, packed=packed, processes=processes)
     if not device:
         return batches
 
@@ -266,6 +305,7 @@ def _open(name: str, corpus: Corpus) -> Iterator[object]:
         packed="packed" in name,
         device="device" in name or "augmented" in name,
         augmented=name in ("jaxcnn_augmented", "jaxcnn_packed_device"),
+        processes=available_cores() if name == "jaxcnn_processes" else 0,
     )
 
 

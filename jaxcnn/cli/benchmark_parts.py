@@ -10,7 +10,7 @@ import tyro
 
 from jaxcnn.benchmarks.augment import time_augmentations, usual_lists
 from jaxcnn.benchmarks.convolutions import Timing, dearest_shapes, time_convolution
-from jaxcnn.benchmarks.input import CONTENDERS, ThreadCost, make_corpus, time_input, time_threads
+from jaxcnn.benchmarks.input import CONTENDERS, ThreadCost, make_corpus, time_input, time_processes, time_threads
 from jaxcnn.benchmarks.layers import time_layers
 from jaxcnn.benchmarks.networks import ELEVEN, untrained
 from jaxcnn.benchmarks.proposals import photograph, time_proposals
@@ -115,6 +115,7 @@ def input(
     *,
     against: tuple[str, ...] = tuple(name for name in CONTENDERS if name != "jaxcnn"),
     threads: tuple[int, ...] = (),
+    processes: tuple[int, ...] = (),
     images: int = 512,
     rounds: int = 5,
     batches: int = 16,
@@ -123,12 +124,14 @@ def input(
     """Prints the images a second of the input stream, from artificial JPEG files of about 60 kB, 500x375.
 
     With --threads, it also prints what each number of threads delivers and costs, and how many cores would feed the
-    published training runs on eight chips.
+    published training runs on eight chips. With --processes, it prints what each number of processes that decode and
+    cut delivers (data.processes), and what they cost the process that feeds them.
 
     Args:
-        against: the contenders, out of jaxcnn_device, jaxcnn_augmented, jaxcnn_packed, jaxcnn_packed_device, tf_data,
-            dataloader, dataloader_uint8.
+        against: the contenders, out of jaxcnn_processes, jaxcnn_device, jaxcnn_augmented, jaxcnn_packed,
+            jaxcnn_packed_device, tf_data, dataloader, dataloader_uint8.
         threads: numbers of threads, such as 1 2 4.
+        processes: numbers of processes, such as 4 8 16.
         images: the number of images that are made.
         rounds: the turns that each takes; medians are printed.
         batches: the batches of 64 images in a turn.
@@ -142,6 +145,12 @@ def input(
             print(f"{name:20} {rate:10,.0f} images/s  {ratio}  ({CONTENDERS[name]})")
         if threads:
             print("\n".join(thread_lines(time_threads(corpus, threads, rounds=rounds, batches=batches))))
+        if processes:
+            for each in time_processes(corpus, processes, rounds=rounds, batches=batches):
+                print(
+                    f"{each.processes:3} processes {each.images_per_second:8,.0f} images/s  "
+                    f"{1e6 * each.feeding_seconds:8,.0f} microseconds of a core for an image in the one that feeds them"
+                )
 
 
 def thread_lines(costs: Sequence[ThreadCost]) -> Iterator[str]:
@@ -153,8 +162,8 @@ def thread_lines(costs: Sequence[ThreadCost]) -> Iterator[str]:
         )
     dearest = max(costs, key=lambda cost: cost.processor_seconds)
     yield (
-        f"cores as busy as those of {dearest.threads} threads, for the published rates of eight chips; one process "
-        "cannot use so many, because its threads share Python's lock (docs/performance.md, Cores):"
+        f"cores as busy as those of {dearest.threads} threads, for the published rates of eight chips; the threads of "
+        "one process cannot use so many, because they share Python's lock (docs/performance.md, Cores):"
     )
     eight = sorted((run for run in published_runs() if run.chips == 8), key=lambda run: run.images_per_second)
     fastest = {(run.network, run.machine): run for run in eight}

@@ -194,6 +194,7 @@ CHANGES_NO_BITS = frozenset(
         "log_every_steps",
         "max_bad_steps",
         "data.workers",
+        "data.processes",
         "data.max_bad_share",
         "evaluation.batch_size",
         "evaluation.every_epochs",

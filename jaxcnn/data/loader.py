@@ -1,17 +1,21 @@
 """The loader of a split: reads, decodes and cuts one image at a time."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from jaxcnn.config import Crop, DataConfig, Dense, FixedViews
-from jaxcnn.data.crop import CropError, carry_out, plan
-from jaxcnn.data.decode import DecodeError, decode, with_channels
-from jaxcnn.data.jpeg import JpegHeader, jpeg_header
+from jaxcnn.data.crop import CropError
+from jaxcnn.data.cutter import Cutter, Draw, Uncut
+from jaxcnn.data.decode import DecodeError
+from jaxcnn.data.processes import CuttingProcesses, cutting_processes
 from jaxcnn.data.sources import Source, refuse_bad
 from jaxcnn.data.stream import available_cores
 from jaxcnn.data.views import cut_views, scaled_images
+
+Finished = TypeVar("Finished")
 
 
 class Loader:
@@ -21,13 +25,21 @@ class Loader:
         self.source = source
         self.crop = crop
         self.config = config
+        self.cutter = Cutter(config.channels, config.max_pixels)
         self._reasons: dict[int, str] = {}
         self._lock = threading.Lock()
 
     @property
     def workers(self) -> int:
         """The number of threads; 0 where the caller's thread loads."""
-        return available_cores() if self.config.workers is None else self.config.workers
+        if self.config.workers is not None:
+            return self.config.workers
+        return 2 * self.config.processes or available_cores()
+
+    @property
+    def processes(self) -> CuttingProcesses | None:
+        """The processes that decode and cut; None where the threads do."""
+        return cutting_processes(self.config.processes) if self.config.processes else None
 
     @property
     def unreadable(self) -> tuple[int, ...]:
@@ -48,23 +60,32 @@ class Loader:
         with self._lock:
             return self._reasons.get(index)
 
-    def load(
-        self, index: int, rng: np.random.RandomState | None = None
-    ) -> tuple[np.ndarray | list[np.ndarray], int] | None:
+    def load(self, index: int, draw: Draw | None = None) -> tuple[np.ndarray | list[np.ndarray], int] | None:
         """Returns one image and its label, or None if it cannot be read; raises `UserError` if too many cannot.
 
-        Of `FixedViews` the views, and of `Dense` the list of scaled images, stand for the image.
+        Of `FixedViews` the views, and of `Dense` the list of scaled images, stand for the image. A random crop takes
+        its numbers from ``draw``.
         """
+        return self._found(index, lambda image: self._cut(image, draw))
+
+    def load_uncut(
+        self, index: int, draw: Draw | None = None
+    ) -> tuple[np.ndarray | list[np.ndarray] | Uncut, int] | None:
+        """Returns what `load` does, but a file of which one square is cut as it is; whether it can be is not known."""
+
+        def uncut(image: bytes | np.ndarray) -> np.ndarray | list[np.ndarray] | Uncut:
+            if isinstance(image, bytes) and not isinstance(self.crop, FixedViews | Dense):
+                return Uncut(image, self.cutter, self.crop, draw)
+            return self._cut(image, draw)
+
+        return self._found(index, uncut)
+
+    def _found(self, index: int, finish: Callable[[bytes | np.ndarray], Finished]) -> tuple[Finished, int] | None:
+        """Returns what a function makes of an image, and the label; None if the image cannot be read."""
         if index not in self._reasons:
             try:
                 image, label = self.source[index]
-                match self.crop:
-                    case FixedViews() as views:
-                        return cut_views(self._whole(image), views), label
-                    case Dense() as views:
-                        return scaled_images(self._whole(image), views), label
-                    case crop:
-                        return self._cut(image, crop, rng), label
+                return finish(image), label
             except OSError as error:
                 reason = f"cannot be read ({error.strerror or error})"
             except (DecodeError, CropError) as error:
@@ -74,22 +95,16 @@ class Loader:
         self.refuse(self.bad)
         return None
 
+    def _cut(self, image: bytes | np.ndarray, draw: Draw | None) -> np.ndarray | list[np.ndarray]:
+        match self.crop:
+            case FixedViews() as views:
+                return cut_views(self.cutter.whole(image), views)
+            case Dense() as views:
+                return scaled_images(self.cutter.whole(image), views)
+            case crop:
+                return self.cutter.cut(image, crop, draw)
+
     def refuse(self, bad: Sequence[tuple[str, str]]) -> None:
         """Raises `UserError` if these images are more than ``max_bad_share`` allows."""
         total = self.source.size + len(self.source.bad)
         refuse_bad(bad, total, self.config.max_bad_share, self.source.title)
-
-    def _whole(
-        self, image: bytes | np.ndarray, rows: int | None = None, header: JpegHeader | None = None
-    ) -> np.ndarray:
-        channels = self.config.channels
-        if isinstance(image, bytes):
-            image = decode(image, channels, self.config.max_pixels, rows, header=header)
-        return with_channels(image, channels)
-
-    def _cut(self, image: bytes | np.ndarray, crop: Crop, rng: np.random.RandomState | None) -> np.ndarray:
-        if not isinstance(image, bytes) or (header := jpeg_header(image)) is None:
-            pixels = self._whole(image)
-            return carry_out(plan(crop, *pixels.shape[:2], rng), pixels, crop)
-        planned = plan(crop, header.height, header.width, rng)
-        return carry_out(planned, self._whole(image, planned.box[0] + planned.box[2], header), crop)

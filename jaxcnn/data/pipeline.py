@@ -5,7 +5,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 
 from jaxcnn.config import Dense, SingleCrop, Views
 from jaxcnn.data.crop import is_random
+from jaxcnn.data.cutter import Draw, Uncut
 from jaxcnn.data.fingerprint import Fingerprint, fingerprint
 from jaxcnn.data.loader import Loader
 from jaxcnn.data.numbering import image_numbers, valid_labels
-from jaxcnn.data.order import epoch_order, image_rng, sample_of
-from jaxcnn.data.stream import Batch, stream
+from jaxcnn.data.order import epoch_order, sample_of
+from jaxcnn.data.stream import Batch, Load, stream
 from jaxcnn.data.whole import by_shape, read_ahead
 from jaxcnn.errors import UserError
 from jaxcnn.text import escaped
@@ -207,7 +208,7 @@ class Split:
 
     def _stream(
         self,
-        load: Callable[[int], Mapping[str, ArrayLike]],
+        load: Load,
         names: tuple[str, ...],
         first_step: int,
         last_step: int,
@@ -223,24 +224,29 @@ class Split:
             batch_size=batch_size,
             rows=rows,
             workers=self._loader.workers,
+            processes=self._loader.processes,
         )
 
-    def _training_element(self, seed: int, batch_size: int, number: int) -> dict[str, ArrayLike]:
+    def _training_element(
+        self, seed: int, batch_size: int, number: int, *, uncut: bool
+    ) -> dict[str, ArrayLike | Uncut]:
         step, slot = divmod(number, batch_size)
         epoch, position = divmod(sample_of(slot, step, batch_size, self.repeats), self.size)
         index = int(epoch_order(seed, epoch, self.size)[position // self.repeats])
+        # The crop does not depend on draws for another image.
+        load = self._loader.load_uncut if uncut else self._loader.load
+        draw = Draw(seed, epoch, position) if is_random(self._loader.crop) else None
         for shift in range(self.size):
-            # The generator is made anew each time, so that the crop does not depend on draws for another image.
-            rng = image_rng(seed, epoch, position) if is_random(self._loader.crop) else None
-            loaded = self._loader.load((index + shift) % self.size, rng)
+            loaded = load((index + shift) % self.size, draw)
             if loaded is not None:
                 image, label = loaded
                 return {"image": image, "label": label, "epoch": epoch, "position": position}
         raise UserError(f"no image of {self.name} can be read, which max_bad_share allows: give other images")
 
-    def _evaluation_element(self, first: int, number: int) -> dict[str, ArrayLike]:
+    def _evaluation_element(self, first: int, number: int, *, uncut: bool) -> dict[str, ArrayLike | Uncut]:
         index = first + number
-        loaded = self._loader.load(index) if index < self.size else None
+        load = self._loader.load_uncut if uncut else self._loader.load
+        loaded = load(index) if index < self.size else None
         image, label = loaded or (np.zeros(self.image_shape, np.uint8), 0)
         index = index if index < self.size else 0
         return {"image": image, "label": label, "index": index, "mask": loaded is not None}

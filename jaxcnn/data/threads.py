@@ -1,6 +1,7 @@
 """Work that threads do ahead of its consumer.
 
-Reading, decoding and scaling release Python's lock, so threads are enough.
+Reading, decoding and scaling release Python's lock, so threads are enough for several cores; `jaxcnn.data.processes` is
+for more.
 """
 
 from collections.abc import Callable, Generator, Iterable

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxcnn.benchmarks.input import Corpus, ThreadCost, time_threads
+from jaxcnn.benchmarks.input import Corpus, ThreadCost, time_processes, time_threads
 from jaxcnn.cli.benchmark import main
 from jaxcnn.cli.benchmark_parts import thread_lines
 from jaxcnn.errors import UserError
@@ -27,6 +27,15 @@ def test_each_number_of_threads_is_timed(corpus):
     for cost in (one, two):
         assert cost.images_per_second > 0
         assert cost.processor_seconds > 0
+
+
+def test_a_number_of_processes_is_timed(corpus):
+    (two,) = time_processes(corpus, (2,), rounds=1, batches=1)
+    assert two.processes == 2
+    assert two.images_per_second > 0
+    assert two.feeding_seconds > 0
+    with pytest.raises(UserError, match=r"^--processes is 0: give numbers of processes from 1 on$"):
+        time_processes(corpus, (0,), rounds=1, batches=1)
 
 
 def test_a_stream_needs_a_thread(corpus):
