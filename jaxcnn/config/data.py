@@ -118,7 +118,7 @@ class DataConfig:
     steps; with ``processes``, twice as many as these. The batches are the same for any number."""
     processes: Annotated[int, Field(ge=0)] = 0
     """The number of processes beside this one that decode and crop a stream's files, so that Python's lock does not
-    bound it; with 0 the threads do, which is faster up to about seven cores. The batches are the same for any number."""
+    bound it; with 0 the threads do, which is faster up to about seven cores. The batches are the same either way."""
     max_bad_share: Probability = 0.01
     """The share of files that cannot be read as images above which the run stops."""
     max_pixels: PositiveInt = 1 << 26
