@@ -22,6 +22,7 @@ from jaxcnn.data.sources import (
     open_source,
     refuse_bad,
     register_source,
+    registry,
     source_kinds,
     split_names,
 )
@@ -82,6 +83,13 @@ class NoImage(Tiny):
     """What cannot be classified."""
 
     FEATURES = {"label": tfds.features.ClassLabel(num_classes=2)}  # noqa: RUF012
+
+
+@pytest.fixture(autouse=True)
+def own_kinds(monkeypatch):
+    """The kinds of this package alone, whatever else tests have registered in this process; none is left behind."""
+    kinds = {name: kind for name, kind in registry._KINDS._kinds.items() if kind.open.__module__.startswith("jaxcnn.")}
+    monkeypatch.setattr(registry._KINDS, "_kinds", kinds)
 
 
 @pytest.fixture(scope="module")
@@ -363,7 +371,7 @@ def open_bars(request):
     )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def bars():
     register_source("bars", open=open_bars, splits=bars_splits, example="bars:IMAGES")
 
