@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Float32
 from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.conv import Conv
+from jaxcnn.layers.dense import Dense
 from jaxcnn.ops.lowering_rules import Lowering
 from jaxcnn.ops.pool import adaptive_average_pool
 from jaxcnn.ops.precision import wide
@@ -34,7 +35,7 @@ class Classifier(nn.Module):
         """Returns logits, (batch, num_classes)."""
         x = wide(x).mean((1, 2))
         x = nn.Dropout(self.dropout_rate, deterministic=not self.train)(x)
-        dense = nn.Dense(self.num_classes, kernel_init=self.kernel_init, dtype=self.dtype, name="dense")
+        dense = Dense(self.num_classes, kernel_init=self.kernel_init, dtype=self.dtype, name="dense")
         return dense(x).astype(jnp.float32)
 
 
@@ -104,7 +105,7 @@ class FullyConnectedClassifier(nn.Module):
     def _dense(self, features: int, name: str) -> nn.Module:
         """Returns a dense layer for each position of the map, which is a 1x1 convolution."""
         initializers = self.initializers(name, self.hidden_features)
-        return nn.Dense(features, dtype=self.dtype, name=name, **initializers)
+        return Dense(features, dtype=self.dtype, name=name, **initializers)
 
     def _hidden(self, layer: nn.Module, x: jax.Array) -> jax.Array:
         dropout = nn.Dropout(self.dropout_rate, deterministic=not self.train)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxcnn.layers.activation import activation
 from jaxcnn.layers.blocks import LayerScale
+from jaxcnn.layers.dense import Dense
 from jaxcnn.layers.layer import Layer
 from jaxcnn.layers.norm import LayerNorm
 from jaxcnn.models.network import Rate
@@ -78,7 +79,7 @@ class ConvNeXt(Repeating):
         images = self.check(images, stages=len(self.stage_sizes))
         conv = self.conv(use_bias=True, kernel_init=small_normal)
         norm = functools.partial(LayerNorm, dtype=self.dtype)
-        dense = functools.partial(nn.Dense, kernel_init=small_normal, dtype=self.dtype)
+        dense = functools.partial(Dense, kernel_init=small_normal, dtype=self.dtype)
         rate = self.default_drop_path_rate if self.drop_path_rate is None else self.drop_path_rate
 
         x = conv(self.width, (4, 4), strides=(4, 4), name="stem_conv")(images)

@@ -12,6 +12,7 @@ from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation
 from jaxcnn.layers.blocks import Classifier
 from jaxcnn.layers.conv import ConvNormAct
+from jaxcnn.layers.dense import Dense
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.network import BatchNormNetwork, Rate
 from jaxcnn.models.variant import Published, Rule, Variant
@@ -225,7 +226,7 @@ class GoogLeNet(BatchNormNetwork):
             unit,
             hidden=plain,
             dropout=functools.partial(nn.Dropout, self.auxiliary_dropout_rate, deterministic=not train),
-            dense=functools.partial(nn.Dense, kernel_init=init, dtype=self.dtype),
+            dense=functools.partial(Dense, kernel_init=init, dtype=self.dtype),
         )
 
         def stem(network, x):

@@ -9,6 +9,7 @@ from jax.nn.initializers import Initializer
 from jaxcnn.errors import UserError
 from jaxcnn.layers.activation import Activation, activation, scaled_tanh
 from jaxcnn.layers.conv import he_normal, symmetric_uniform
+from jaxcnn.layers.dense import Dense
 from jaxcnn.models.network import Count, Network, Rate
 from jaxcnn.models.variant import Published, Variant
 from jaxcnn.ops.conv import conv2d
@@ -65,8 +66,8 @@ class LeNet(Network):
         x = x.reshape(x.shape[0], -1)
         for index, features in enumerate((120, 84), start=1):
             x = nn.Dropout(self.dropout_rate, deterministic=not train)(x)
-            x = activate(nn.Dense(features, kernel_init=he_normal, dtype=self.dtype, name=f"dense{index}")(x))
-        return nn.Dense(self.num_classes, dtype=self.dtype, name="dense3")(x).astype(jnp.float32)
+            x = activate(Dense(features, kernel_init=he_normal, dtype=self.dtype, name=f"dense{index}")(x))
+        return Dense(self.num_classes, dtype=self.dtype, name="dense3")(x).astype(jnp.float32)
 
 
 C3_INPUTS = (
@@ -143,9 +144,7 @@ class LeNet5(Network):
         x = self.stage(1, lambda self, x: self._subsampling(self._convolution(x, 6, "c1"), "s2"), images)
         x = self.stage(2, lambda self, x: self._subsampling(self._sparse_convolution(x, "c3"), "s4"), x)
         x = self._convolution(self.last_map(x), 120, "c5").reshape(-1, 120)
-        dense = nn.Dense(
-            84, kernel_init=fan_in_uniform(120), bias_init=fan_in_uniform(120), dtype=self.dtype, name="f6"
-        )
+        dense = Dense(84, kernel_init=fan_in_uniform(120), bias_init=fan_in_uniform(120), dtype=self.dtype, name="f6")
         x = scaled_tanh(dense(x)).astype(jnp.float32)
         pictures = jnp.asarray(DIGIT_PICTURES[: self.num_classes])
         return -jnp.square(x[:, None, :] - pictures[None]).sum(-1)

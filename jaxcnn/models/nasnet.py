@@ -12,6 +12,7 @@ from jax.typing import DTypeLike
 
 from jaxcnn.errors import UserError
 from jaxcnn.layers.blocks import Classifier, StochasticDepth
+from jaxcnn.layers.dense import Dense
 from jaxcnn.layers.layer import Layer
 from jaxcnn.models.nasnet_cells import NORMAL, REDUCTION, Cell, Genotype
 from jaxcnn.models.network import BatchNormNetwork, Epsilon, Momentum, Rate
@@ -45,7 +46,7 @@ class AuxiliaryHead(nn.Module):
                 "on images of the size that the network was initialized with, or without auxiliary heads"
             )
         x = nn.relu(self.norm(name="norm2")(self.conv(768, x.shape[1:3], name="conv2")(x)))
-        return nn.Dense(self.num_classes, dtype=self.dtype, name="dense")(x[:, 0, 0]).astype(jnp.float32)
+        return Dense(self.num_classes, dtype=self.dtype, name="dense")(x[:, 0, 0]).astype(jnp.float32)
 
 
 class CellSpec(NamedTuple):

@@ -7,7 +7,7 @@ is a matrix product and a sum of shifted patches. Where it is quicker, they are 
 import dataclasses
 import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import jax
@@ -20,6 +20,7 @@ from jaxtyping import Array, Float
 from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, pad, taps_of
 from jaxcnn.ops.direct import direct_outputs, direct_weight_gradient
 from jaxcnn.ops.precision import wide
+from jaxcnn.ops.product import product, row_product
 from jaxcnn.ops.rows import has_rows, rows_outputs, rows_weight_gradient
 from jaxcnn.ops.symbolic import Length
 from jaxcnn.ops.window import Sizes, sizes, tap
@@ -60,8 +61,10 @@ def patches(images: Images, shape: ConvShape) -> Float[Array, "positions values"
     return gathered.reshape(-1, shape.taps * shape.images[3])
 
 
-def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
-    """Gathers patches and multiplies them by the kernel, in one matrix product a group.
+def gemm(
+    images: Images, kernel: Kernel, shape: ConvShape, times: Callable[[jax.Array, jax.Array], jax.Array] = product
+) -> Outputs:
+    """Gathers patches and multiplies them by the kernel, in one matrix product (``times``) a group.
 
     This is the lecture's convolution as a matrix multiplication. A 1x1 kernel needs no patches. Where there are fewer
     features than channels, the images are multiplied by all taps at once instead, and the products are shifted and
@@ -71,7 +74,7 @@ def gemm(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     if narrows(shape):
         return _sums_of_products(images, kernel, shape)
     if shape.groups == 1:
-        return (patches(images, shape) @ kernel.reshape(-1, features)).reshape(shape.outputs)
+        return times(patches(images, shape), kernel.reshape(-1, features)).reshape(shape.outputs)
     pixels = [images[:, rows, columns] for images in [pad(images, shape)] for rows, columns in taps_of(shape)]
     grouped = [each.reshape(-1, shape.groups, group_channels) for each in pixels]
     gathered = jnp.concatenate(grouped, axis=-1)
@@ -176,7 +179,7 @@ def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowerin
     turns = lowering in ("rows", "direct") or (lowering == "shift" and has_rows(shape))
     if turns or (lowering == "gemm" and narrows(shape)):
         return _by_phases(cotangent, kernel, shape, lowering)
-    forward = functools.partial(LOWERINGS[lowering], kernel=kernel, shape=shape)
+    forward = functools.partial(_TRANSPOSABLE[lowering], kernel=kernel, shape=shape)
     return jax.linear_transpose(forward, _like(cotangent, shape.images))(cotangent)[0]
 
 
@@ -191,7 +194,7 @@ def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, loweri
         return direct_weight_gradient(cotangent, images, shape)
     if lowering == "gemm" and narrows(shape):
         return _by_patches_of_cotangent(cotangent, images, shape)
-    forward = functools.partial(LOWERINGS[lowering], images, shape=shape)
+    forward = functools.partial(_TRANSPOSABLE[lowering], images, shape=shape)
     return jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
 
 
@@ -275,6 +278,8 @@ LOWERINGS: dict[LoweringName, Lowered] = {
     "direct": direct_outputs,
     "winograd": winograd,
 }
+_TRANSPOSABLE: dict[LoweringName, Lowered] = {**LOWERINGS, "gemm": functools.partial(gemm, times=row_product)}
+"""The lowerings in the forms whose transposes are fast."""
 
 
 def _densified(kernel: jax.Array, groups: int) -> jax.Array:
