@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxcnn.ops.symbolic import Length, known_at_most
+from jaxcnn.ops.symbolic import Length, is_symbolic, known_at_most
 from jaxcnn.ops.window import Pair, Size, Sizes, output_length, tap
 
 
@@ -45,6 +45,14 @@ class ConvShape:
     def taps(self) -> int:
         """The number of pixels under the kernel."""
         return self.kernel[0] * self.kernel[1]
+
+    @property
+    def covers(self) -> bool:
+        """Whether the kernel covers the images, without padding or gaps: each output sees all pixels in order."""
+        lengths = self.images[1:3]
+        if is_symbolic(lengths) or lengths != self.kernel[:2]:
+            return False
+        return self.dilation == (1, 1) and not any(itertools.chain(*self.padding))
 
     @property
     def depthwise(self) -> bool:

@@ -10,7 +10,7 @@ from jaxcnn.layers.dense import Dense
 from jaxcnn.ops.backend import rules_of
 from jaxcnn.ops.conv import conv2d
 from jaxcnn.ops.conv_shape import ConvShape
-from jaxcnn.ops.lowerings import input_gradient, weight_gradient
+from jaxcnn.ops.lowerings import LOWERINGS, input_gradient, narrows, weight_gradient
 from jaxcnn.ops.product import product, row_product
 
 
@@ -135,3 +135,40 @@ def test_a_convolution_with_few_positions_takes_it_and_its_gradients_do_not():
         found = operations(lambda *arrays, of=gradient: of(*arrays, shape, "gemm"), cotangent, other)
         assert "dot_general" in found
         assert "pad" not in found
+
+
+@pytest.mark.parametrize(
+    ("shape", "gathers"),
+    [
+        (ConvShape((2, 6, 5, 3), (6, 5, 3, 4)), False),
+        (ConvShape((2, 6, 5, 3), (6, 5, 3, 4), strides=(2, 2)), False),
+        (ConvShape((2, 6, 5, 3), (5, 5, 3, 4)), True),
+        (ConvShape((2, 6, 6, 3), (6, 6, 3, 4), strides=(4, 4), padding=((1, 1), (1, 1))), True),
+        (ConvShape((2, 3, 3, 3), (3, 3, 3, 4), padding=((1, 1), (1, 1)), dilation=(2, 2)), True),
+    ],
+)
+def test_a_kernel_that_covers_the_images_needs_no_patches(shape, gathers):
+    random = np.random.default_rng(0)
+    images, kernel = (jnp.asarray(random.standard_normal(size), jnp.float32) for size in (shape.images, shape.kernel))
+    lowered = [LOWERINGS[name](images, kernel, shape) for name in ("gemm", "xla")]
+    np.testing.assert_allclose(*lowered, rtol=1e-5, atol=1e-5)
+    assert lowered[0].shape[1:3] == (1, 1) or shape.kernel[0] == 5
+    found = operations(lambda images, kernel: LOWERINGS["gemm"](images, kernel, shape), images, kernel)
+    assert ("concatenate" in found) == gathers
+
+
+@pytest.mark.parametrize(
+    ("images", "forward", "input_gradient", "weight_gradient"),
+    [
+        ((16, 56, 56, 128), True, True, True),
+        ((8, 13, 13, 128), True, True, True),
+        ((1, 13, 13, 128), True, False, True),
+        ((1, 2, 2, 128), False, False, False),
+    ],
+)
+def test_patches_are_gathered_on_the_narrow_side_where_it_saves_enough(
+    images, forward, input_gradient, weight_gradient
+):
+    shape = ConvShape(images, (3, 3, 128, 32), padding=((1, 1), (1, 1)))
+    found = tuple(narrows(shape, direction) for direction in ("forward", "input_gradient", "weight_gradient"))
+    assert found == (forward, input_gradient, weight_gradient)
