@@ -7,9 +7,10 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -142,7 +143,7 @@ def time_threads(corpus: Corpus, threads: Iterable[int], *, rounds: int, batches
         UserError: a number of threads is below 1.
     """
     counts = _counts("threads", threads)
-    taken = _taken(corpus, {count: {"workers": count} for count in counts}, rounds=rounds, batches=batches)
+    taken = _taken(corpus, "workers", counts, rounds=rounds, batches=batches)
     return [ThreadCost(count, 1 / wall, processor) for count, (wall, processor) in taken.items()]
 
 
@@ -153,7 +154,7 @@ def time_processes(corpus: Corpus, processes: Iterable[int], *, rounds: int, bat
         UserError: a number of processes is below 1.
     """
     counts = _counts("processes", processes)
-    taken = _taken(corpus, {count: {"processes": count} for count in counts}, rounds=rounds, batches=batches)
+    taken = _taken(corpus, "processes", counts, rounds=rounds, batches=batches)
     return [ProcessRate(count, 1 / wall, feeding) for count, (wall, feeding) in taken.items()]
 
 
@@ -165,13 +166,13 @@ def _counts(option: str, counts: Iterable[int]) -> list[int]:
 
 
 def _taken(
-    corpus: Corpus, options: Mapping[int, dict[str, int]], *, rounds: int, batches: int
+    corpus: Corpus, option: Literal["workers", "processes"], counts: Sequence[int], *, rounds: int, batches: int
 ) -> dict[int, tuple[float, float]]:
-    """Returns the seconds of an image, and those of this process's cores, under options of `DataConfig`: medians."""
-    taken: dict[int, list[tuple[float, float]]] = {count: [] for count in options}
+    """Returns the seconds of an image, and those of this process's cores, by an option of `DataConfig`: medians."""
+    taken: dict[int, list[tuple[float, float]]] = {count: [] for count in counts}
     for _ in range(rounds):
         for count, turns in taken.items():
-            with closing(_batches(corpus, packed=False, **options[count])) as stream:
+            with closing(_batches(corpus, packed=False, **{option: count})) as stream:
                 # What is read ahead when the clock starts is made up for by what is read ahead when it stops.
                 for _ in itertools.islice(stream, batches):
                     pass

@@ -26,6 +26,7 @@ from jaxcnn.ops.symbolic import Length, at_most
 from jaxcnn.ops.window import Sizes, sizes, tap
 from jaxcnn.ops.winograd import has_tiles, winograd_input_gradient, winograd_outputs
 
+Direction = Literal["forward", "input_gradient", "weight_gradient"]
 LoweringName = Literal["xla", "gemm", "shift", "dense", "toeplitz", "rows", "direct", "winograd"]
 
 
@@ -88,12 +89,12 @@ def _by_patches(
     return jnp.einsum("pgk,kgf->pgf", gathered, matrices).reshape(shape.outputs)
 
 
-_LEAST_SAVED = {"forward": 0.5, "input_gradient": 8.0, "weight_gradient": 0.15}
+_LEAST_SAVED: dict[Direction, float] = {"forward": 0.5, "input_gradient": 8.0, "weight_gradient": 0.15}
 """The least values that narrower patches save of each tap, in multiples of the tap's weights, where they are faster: on
 two x86 cores, with twelve shapes."""
 
 
-def narrows(shape: ConvShape, direction: Literal["forward", "input_gradient", "weight_gradient"]) -> bool:
+def narrows(shape: ConvShape, direction: Direction) -> bool:
     """Returns whether `gemm` gathers what is on the side of the outputs: they are as many, and have fewer channels.
 
     At stride 1 a convolution reads and writes as many pixels, so that patches of the outputs take the place of patches

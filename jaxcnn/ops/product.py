@@ -1,13 +1,13 @@
 """The product of few rows with a matrix, as of a layer's pixels or features with one image.
 
-XLA's CPU backend gives it to Eigen, which copies the matrix in blocks as its own rules have it. Two kinds of products
-are faster otherwise (two x86 cores, AVX2):
+XLA's CPU backend gives it to Eigen, which copies the matrix in blocks. Two kinds of products are faster otherwise (two
+x86 cores, AVX2):
 
 - One row, as in a dense layer: cut into blocks of about 128 rows, whose products are summed, the matrix is read nearly
   as fast as the memory gives. AlexNet's first dense layer, 9216 to 4096, takes 7.2 ms instead of 10.1.
-- From 33 to 60 rows, as of a map of 7x7, where the rows of the matrix are whole multiples of 2 KiB apart. With zeros up
-  to 64 rows Eigen takes other blocks: 49 rows of 1024 by 2048 take 2.9 ms instead of 4.2, on one core 4.6 instead of
-  6.9. Where they are not so far apart, it gains nothing.
+- From 33 to 60 rows, as of a map of 7x7, where the rows of the matrix are whole multiples of 2 KiB apart. From 61
+  rows on XLA gives it to another library, YNNPACK, so zeros are added up to 64: 49 rows of 1024 by 2048 take 2.9 ms
+  instead of 4.2, on one core 4.6 instead of 6.9. Where they are not so far apart, it gains nothing.
 """
 
 import math

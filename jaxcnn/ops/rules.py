@@ -13,12 +13,11 @@ from collections.abc import Mapping
 from typing import Literal, NamedTuple, Union, get_args
 
 from jaxcnn.ops.conv_shape import ConvShape
-from jaxcnn.ops.lowerings import LOWERINGS, LoweringName
+from jaxcnn.ops.lowerings import LOWERINGS, Direction, LoweringName
 from jaxcnn.ops.symbolic import Length, at_most
 from jaxcnn.ops.winograd import has_tiles
 from jaxcnn.types import Json, JsonObject
 
-Direction = Literal["forward", "input_gradient", "weight_gradient"]
 DIRECTIONS: tuple[Direction, ...] = get_args(Direction)
 
 Kind = Literal[
