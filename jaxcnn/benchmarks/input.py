@@ -37,6 +37,7 @@ CONTENDERS = {
     "jaxcnn_packed": f"the packed raw copy, its {SHORT_SIDE}-pixel centre squares on the host",
     "jaxcnn_packed_device": "the same, random resized crop, mirror and normalization on the device",
     "tf_data": "JPEG from TFRecord, AUTOTUNE, decode_and_crop_jpeg, bilinear without antialiasing, uint8",
+    "tf_data_accurate": "the same, decoded to the pixels that ours decodes to; TensorFlow's default is coarser",
     "dataloader": "PyTorch's DataLoader, one process a core, torchvision: random resized crop, mirror, normalization",
     "dataloader_uint8": "the same without mirror and normalization",
 }
@@ -228,7 +229,7 @@ def _ours(corpus: Corpus, packed: bool, device: bool, augmented: bool, processes
     return placed()
 
 
-def _tf_data(corpus: Corpus) -> Iterable[object]:
+def _tf_data(corpus: Corpus, dct_method: str) -> Iterable[object]:
     try:
         import tensorflow as tf
     except ImportError:
@@ -258,7 +259,7 @@ def _tf_data(corpus: Corpus) -> Iterable[object]:
             use_image_if_no_bounding_boxes=True,
         )
         box = tf.concat([begin[:2], size[:2]], 0)
-        image = tf.image.decode_and_crop_jpeg(example["image"], box, channels=3)
+        image = tf.image.decode_and_crop_jpeg(example["image"], box, channels=3, dct_method=dct_method)
         return tf.cast(tf.image.resize(image, (SIZE, SIZE)), tf.uint8), example["label"]
 
     stream = tf.data.TFRecordDataset(str(records)).repeat().shuffle(256, seed=0)
@@ -297,8 +298,8 @@ def _dataloader(corpus: Corpus, normalized: bool) -> Iterator[object]:
 
 def _open(name: str, corpus: Corpus) -> Iterator[object]:
     match name:
-        case "tf_data":
-            return iter(_tf_data(corpus))
+        case "tf_data" | "tf_data_accurate":
+            return iter(_tf_data(corpus, "INTEGER_ACCURATE" if name == "tf_data_accurate" else ""))
         case "dataloader" | "dataloader_uint8":
             return _dataloader(corpus, normalized=name == "dataloader")
     return _ours(

@@ -45,7 +45,7 @@ class _Conv(NamedTuple):
 def fixed_set() -> list[ConvShape]:
     """Returns the convolutions that a machine is tuned with, of all kinds, so that any beginning of it is varied.
 
-    They are shapes of ResNet, ResNeXt, RegNet, EfficientNet, ConvNeXt, VGG, Inception and LeNet.
+    They are shapes of AlexNet, ResNet, ResNeXt, RegNet, EfficientNet, ConvNeXt, VGG, Inception and LeNet.
     """
     kinds: tuple[tuple[_Conv, ...], ...] = (
         (
@@ -71,6 +71,7 @@ def fixed_set() -> list[ConvShape]:
         (_Conv(112, 96, 3, 96, 2, 96), _Conv(28, 240, 3, 240, 2, 240)),
         (_Conv(56, 256, 3, 256, 2, 32), _Conv(28, 208, 3, 208, 2, 26)),
         (_Conv(224, 3, 7, 64, 2, batch=2), _Conv(224, 3, 3, 32, 2)),
+        (_Conv(224, 3, 11, 64, 4),),
         (_Conv(56, 128, 3, 128, 2), _Conv(28, 256, 3, 256, 2)),
         (_Conv(56, 96, 2, 192, 2), _Conv(224, 3, 4, 96, 4), _Conv(14, 384, 2, 768, 2)),
         (_Conv(28, 1, 5, 6, batch=64), _Conv(14, 6, 5, 16, batch=64)),

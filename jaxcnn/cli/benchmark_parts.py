@@ -129,7 +129,7 @@ def input(
 
     Args:
         against: the contenders, out of jaxcnn_processes, jaxcnn_device, jaxcnn_augmented, jaxcnn_packed,
-            jaxcnn_packed_device, tf_data, dataloader, dataloader_uint8.
+            jaxcnn_packed_device, tf_data, tf_data_accurate, dataloader, dataloader_uint8.
         threads: numbers of threads, such as 1 2 4.
         processes: numbers of processes, such as 4 8 16.
         images: the number of images that are made.

@@ -28,6 +28,7 @@ Kind = Literal[
     "pointwise",
     "narrow images",
     "few channels",
+    "few channels in blocks",
     "patches",
     "dense 3x3",
     "dense",
@@ -35,7 +36,7 @@ Kind = Literal[
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 """The kinds of convolutions, which are as fast or as slow for different reasons."""
-_FORMERLY: dict[Kind, Kind] = {"dense 3x3": "dense"}
+_FORMERLY: dict[Kind, Kind] = {"dense 3x3": "dense", "few channels in blocks": "few channels"}
 """The kinds that belonged to another one before; tables of then have no rules of their own for them."""
 
 Measure = Literal["height", "out height", "channels", "group channels", "features", "taps", "patch", "map", "positions"]
@@ -132,7 +133,7 @@ def kind_of(shape: ConvShape) -> Kind:
     if shape.strides == shape.kernel[:2]:
         return "patches"  # they do not overlap
     if channels <= 8:
-        return "few channels"
+        return "few channels in blocks" if strided and has_tiles(shape) else "few channels"
     if strided:
         return "dense strided"
     return "dense 3x3" if has_tiles(shape) else "dense"

@@ -5,8 +5,14 @@ of pixels with a sum of taps. In both directions, a tile of 2x2 outputs takes 16
 16 matrix products over all tiles (Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, arXiv:1509.09308,
 section 4.1; Winograd, Arithmetic Complexity of Computations, 1980). The sums are of two pixels or taps, and take
 halves at most, so that rounding errors are no larger than those of the other lowerings.
+
+A strided convolution is one of blocks of pixels at stride 1: AlexNet's 11x11 taps at a stride of 4 are, with a row and
+a column of zeros, 3x3 taps over blocks of 4x4 pixels, whose numbers are channels.
 """
 
+import dataclasses
+import functools
+import math
 from collections.abc import Sequence
 
 import jax
@@ -14,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs
+from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, pad_for
 from jaxcnn.ops.precision import wide
 from jaxcnn.ops.symbolic import Length
 
@@ -23,22 +29,53 @@ TILE = 2
 
 
 def has_tiles(shape: ConvShape) -> bool:
-    """Returns whether a convolution can be lowered so: 3x3 taps without gaps, stride 1 and no groups."""
-    return shape.kernel[:2] == (3, 3) and shape.strides == shape.dilation == (1, 1) and shape.groups == 1
+    """Returns whether a convolution can be lowered so: 3x3 blocks of taps without gaps, and no groups."""
+    blocks = all(2 * stride < taps <= 3 * stride for taps, stride in zip(shape.kernel[:2], shape.strides, strict=True))
+    return blocks and shape.dilation == (1, 1) and shape.groups == 1
 
 
 def winograd_outputs(images: Images, kernel: Kernel, shape: ConvShape) -> Outputs:
     """Returns the convolution, (batch, out_height, out_width, features)."""
+    if shape.strides != (1, 1):
+        images, kernel, shape = _pixels_in_blocks(images, shape), _taps_in_blocks(kernel, shape), _of_blocks(shape)
     return _convolve(images, _by_points(kernel), shape.padding, shape.size).astype(images.dtype)
 
 
 def winograd_input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape) -> Images:
     """Returns the gradient with respect to the images: a convolution of the cotangent with the turned kernel."""
+    if shape.strides != (1, 1):
+        blocks = winograd_input_gradient(cotangent, _taps_in_blocks(kernel, shape), _of_blocks(shape))
+        pixels = jax.typeof(cotangent).update(shape=shape.images)
+        return jax.linear_transpose(functools.partial(_pixels_in_blocks, shape=shape), pixels)(blocks)[0]
     (top, bottom), (left, right) = shape.padding
     # The products take the matrices turned. A turned kernel would be gathered anew for each of the sixteen.
     matrices = [each.swapaxes(1, 2) for each in _by_points(kernel[::-1, ::-1])]
     around = ((2 - top, 2 - bottom), (2 - left, 2 - right))
     return _convolve(cotangent, matrices, around, shape.images[1:3]).astype(cotangent.dtype)
+
+
+def _of_blocks(shape: ConvShape) -> ConvShape:
+    """Returns the shape of the convolution of blocks that a strided one is."""
+    (batch, *_), (*_, channels, features), (height, width) = shape.images, shape.kernel, shape.size
+    channels *= math.prod(shape.strides)
+    return ConvShape((batch, height + 2, width + 2, channels), (3, 3, channels, features), dtype=shape.dtype)
+
+
+def _pixels_in_blocks(images: Images, shape: ConvShape) -> Float[Array, "batch rows columns numbers"]:
+    """Returns images whose pixels are blocks of pixels, and whose channels are the numbers of a block."""
+    (down, right), (*_, channels, features) = shape.strides, shape.kernel
+    whole = dataclasses.replace(shape, kernel=(3 * down, 3 * right, channels, features))
+    (batch, *_, channels), (height, width) = shape.images, shape.size
+    split = pad_for(images, whole, shape.size).reshape(batch, height + 2, down, width + 2, right, channels)
+    return split.transpose(0, 1, 3, 2, 4, 5).reshape(batch, height + 2, width + 2, -1)
+
+
+def _taps_in_blocks(kernel: Kernel, shape: ConvShape) -> Float[Array, "3 3 numbers features"]:
+    """Returns a kernel whose taps are blocks, in the order in which `_pixels_in_blocks` has their pixels."""
+    (down, right), (rows, columns, channels, features) = shape.strides, shape.kernel
+    padded = jnp.pad(kernel, ((0, 3 * down - rows), (0, 3 * right - columns), (0, 0), (0, 0)))
+    split = padded.reshape(3, down, 3, right, channels, features)
+    return split.transpose(0, 2, 1, 3, 4, 5).reshape(3, 3, -1, features)
 
 
 def _convolve(

@@ -212,7 +212,9 @@ def test_training_keeps_memory_before_jax_starts_its_threads():
     assert said == ["False", "False", "True", "False"]
 
 
-def test_a_long_step_is_waited_for_a_little_longer(monkeypatch):
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only sleeping moves: the seconds that it shows, and what was slept."""
     clock, waited = [100.0], []
 
     def sleep(seconds):
@@ -220,8 +222,14 @@ def test_a_long_step_is_waited_for_a_little_longer(monkeypatch):
         clock[0] += seconds
 
     monkeypatch.setattr(memory, "time", types.SimpleNamespace(monotonic=lambda: clock[0], sleep=sleep))
-    for name, value in (("_kept", False), ("_settled_at", None), ("_compiled", 0.0)):
+    for name, value in (("_kept", True), ("_settled_at", None), ("_compiled", 0.0), ("_in_use", None)):
         monkeypatch.setattr(memory, name, value)
+    return clock, waited
+
+
+def test_a_long_step_is_waited_for_a_little_longer(monkeypatch, clock):
+    clock, waited = clock
+    monkeypatch.setattr(memory, "_kept", False)
     state = jnp.zeros(2)
     assert memory.settled(state) is state
     assert not waited  # nothing is kept
@@ -231,3 +239,40 @@ def test_a_long_step_is_waited_for_a_little_longer(monkeypatch):
         assert memory.settled(state) is state
     # Nobody knows how long the first one took.
     assert waited == pytest.approx([3e-3, 3e-3, 10e-3, 25e-3])
+
+
+def test_buffers_that_are_freed_late_are_waited_for(monkeypatch, clock):
+    clock, waited = clock
+    gigabytes = []
+    monkeypatch.setattr(memory, "_mallinfo2", lambda: types.SimpleNamespace(uordblks=int(1e9 * gigabytes.pop(0))))
+
+    def step(seconds, *in_use):
+        gigabytes[:] = in_use
+        waited.clear()
+        clock[0] += seconds
+        memory.settled(jnp.zeros(2))
+        return gigabytes
+
+    step(0.1)
+    assert step(10, 1) == []  # what is in use between two steps
+    assert step(10, 3, 3, 1.05) == []
+    assert waited == pytest.approx([25e-3, 3e-3, 3e-3])
+    assert step(0.4, 3) == [3]  # a short step is not worth a look
+    assert step(10, *[3] * 300)  # it stays so
+    assert sum(waited) == pytest.approx(25e-3 + 0.05 * 10, abs=4e-3)
+    assert step(10, 3) == []
+    assert waited == pytest.approx([25e-3])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no glibc")
+def test_a_block_in_use_is_seen():
+    if not hasattr(ctypes.CDLL(None), "mallinfo2"):
+        pytest.skip("this glibc says nothing of its heap")
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    before = memory._mallinfo2().uordblks
+    blocks = [libc.malloc(1 << 16) for _ in range(1024)]  # each is too small to be a mapping of its own
+    assert memory._mallinfo2().uordblks - before > 60 << 20
+    for block in blocks:
+        libc.free(block)
+    assert memory._mallinfo2().uordblks - before < 4 << 20

@@ -72,11 +72,20 @@ NARROWING = (
     1,
 )
 TILED = (RNG.standard_normal((2, 4, 7, 3)), RNG.standard_normal((3, 3, 3, 2)), (1, 1), ((3, 0), (0, 1)), (1, 1), 1)
+TILED_BY_BLOCKS = (
+    RNG.standard_normal((2, 6, 11, 2)),
+    RNG.standard_normal((5, 8, 2, 3)),
+    (2, 3),
+    ((3, 0), (0, 2)),
+    (1, 1),
+    1,
+)
 
 
 @settings(max_examples=6, deadline=None)
 @example(NARROWING)
 @example(TILED)
+@example(TILED_BY_BLOCKS)
 @given(problems())
 def test_every_lowering_is_the_same_map(problem):
     check(problem)

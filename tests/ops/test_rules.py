@@ -45,6 +45,8 @@ def conv(height, channels, kernel, features=64, strides=1, groups=1):
         (conv(56, 64, 1, strides=2), "pointwise"),
         (conv(28, 1, 5), "narrow images"),
         (conv(224, 3, 7, strides=2), "few channels"),
+        (conv(224, 3, 11, strides=4), "few channels in blocks"),
+        (conv(224, 3, 3, strides=2), "few channels"),
         (conv(224, 3, 3), "few channels"),
         (conv(224, 3, 4, strides=4), "patches"),
         (conv(56, 96, 2, strides=2), "patches"),
@@ -95,9 +97,8 @@ def test_large_dense_convolutions_are_what_was_measured_to_be_quick(bits):
     rules = built_in(bits)
     for height, channels in ((224, 64), (112, 128), (56, 256), (28, 512)):  # VGG-16's
         tiled = ("winograd", "winograd", "winograd")
-        assert rules.choose(conv(height, channels, 3, channels)) == (
-            tiled if bits == 256 or channels > 64 else ("xla", "xla", "winograd")
-        )
+        of_many_rows = ("winograd", "xla", "winograd") if bits == 256 else ("xla", "xla", "winograd")
+        assert rules.choose(conv(height, channels, 3, channels)) == (of_many_rows if height == 224 else tiled)
         assert rules.choose(conv(height, channels, 5, channels)).weight_gradient == "gemm"
 
 
@@ -109,6 +110,31 @@ def test_narrowing_convolutions_gather_their_outputs_where_that_was_measured_to_
     assert rules.choose(conv(28, 128, 5, 32)).input_gradient == "xla"
     assert rules.choose(conv(7, 512, 3, 512)) == ("gemm", "gemm", "gemm")  # ResNet-50's, of few images
     assert rules.choose(conv(32, 16, 3, 16)) == ("xla", "xla", "gemm")  # ResNet-20's for CIFAR
+
+
+def test_image_channels_and_small_maps_go_as_was_measured_to_be_quick():
+    rules = built_in(256)
+    of_images = {
+        (28, 1, 5, 1): ("direct", "toeplitz", "toeplitz"),  # LeNet's
+        (32, 3, 3, 1): ("direct", "gemm", "direct"),  # ResNet-20's for CIFAR
+        (224, 3, 7, 2): ("xla", "gemm", "direct"),  # ResNet-50's
+        (224, 3, 11, 4): ("winograd", "xla", "winograd"),  # AlexNet's
+        (224, 3, 4, 4): ("direct", "gemm", "gemm"),  # ConvNeXt's
+    }
+    for (height, channels, kernel, stride), lowerings in of_images.items():
+        assert rules.choose(conv(height, channels, kernel, strides=stride)) == lowerings
+    for height, batch, lowering in ((8, 16, "gemm"), (17, 1, "gemm"), (17, 16, "xla")):  # Inception v3's
+        images = conv(height, 192, 5, 192).images
+        shape = ConvShape((batch, *images[1:]), (1, 7, 192, 192), padding=((0, 0), (3, 3)))
+        assert rules.choose(shape).forward == lowering
+        assert rules.choose(shape).input_gradient == "gemm"
+
+
+def test_depthwise_kernels_of_49_taps_go_by_rows_where_there_are_many_channels():
+    rules = built_in(256)
+    assert rules.choose(conv(56, 96, 7, 96, groups=96)) == ("shift", "shift", "rows")  # ConvNeXt-T's
+    assert rules.choose(conv(28, 192, 7, 192, groups=192)) == ("rows", "rows", "rows")
+    assert rules.choose(conv(28, 240, 5, 240, groups=240)) == ("shift", "shift", "rows")  # EfficientNet-B0's
 
 
 def test_groups_of_one_small_image_are_left_to_xla_where_that_was_measured_to_be_quick():
@@ -166,6 +192,7 @@ def test_loops_over_images_are_for_one_device(bits, of_groups, monkeypatch):
 def test_the_rules_of_earlier_folders_never_change():
     kinds = earlier().to_json()
     assert kinds.pop("dense 3x3") == kinds["dense"]  # of which it was one
+    assert kinds.pop("few channels in blocks") == kinds["few channels"]  # likewise
     table = json.dumps(kinds, sort_keys=True)
     assert (
         hashlib.sha256(table.encode()).hexdigest() == "897fcdc03e2a519495afb1e14b3ed3542a88746c6321df696b56eb2957a5cf65"
