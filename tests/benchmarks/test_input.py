@@ -56,7 +56,8 @@ def test_cores_follow_from_the_dearest_thread():
 @pytest.mark.slow
 def test_the_command_prints_both_tables(capsys):
     assert main(["input", "--against", "--threads", "1", "2", "--images", "8", "--rounds", "1", "--batches", "1"]) == 0
-    printed = capsys.readouterr().out.splitlines()
+    processor, *printed = capsys.readouterr().out.splitlines()
+    assert "GFLOP/s" in processor
     assert printed[0].startswith("jaxcnn ")
     assert [line.split()[0] for line in printed[1:3]] == ["1", "2"]
     assert sum(" cores  " in line for line in printed) > 3
