@@ -298,8 +298,10 @@ def _dataloader(corpus: Corpus, normalized: bool) -> Iterator[object]:
 
 def _open(name: str, corpus: Corpus) -> Iterator[object]:
     match name:
-        case "tf_data" | "tf_data_accurate":
-            return iter(_tf_data(corpus, "INTEGER_ACCURATE" if name == "tf_data_accurate" else ""))
+        case "tf_data":
+            return iter(_tf_data(corpus, ""))
+        case "tf_data_accurate":
+            return iter(_tf_data(corpus, "INTEGER_ACCURATE"))
         case "dataloader" | "dataloader_uint8":
             return _dataloader(corpus, normalized=name == "dataloader")
     return _ours(

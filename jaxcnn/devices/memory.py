@@ -162,9 +162,8 @@ def _wait_for_late_buffers(seconds: float) -> None:
     """
     global _in_use
     until = time.monotonic() + seconds
-    while (heap := _mallinfo2()) and _in_use is not None and heap.uordblks > _in_use + _MUCH:
-        if time.monotonic() >= until:
-            break
+    most = None if _in_use is None else _in_use + _MUCH
+    while (heap := _mallinfo2()) and most is not None and heap.uordblks > most and time.monotonic() < until:
         time.sleep(_FREEING_SECONDS)
     _in_use = heap.uordblks if heap else None
 
@@ -182,7 +181,7 @@ def leave_compiling_behind() -> None:
     """
     if not _kept:
         return
-    global _compiled
+    global _compiled, _in_use
     if _compiled is None:
         import jax
 
@@ -190,6 +189,7 @@ def leave_compiling_behind() -> None:
     _compiled = 0.0
     ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0))
     _occupy_gaps()
+    _in_use = None  # the gaps are in use from now on, and are no buffers that will be freed
 
 
 def _count_compiling(event: str, duration_secs: float, **_: str | int) -> None:

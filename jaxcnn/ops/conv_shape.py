@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.core import ShapedArray
 from jaxtyping import Array, Float
 
 from jaxcnn.ops.symbolic import Length, is_symbolic, known_at_most
@@ -79,6 +80,11 @@ class ConvShape:
 Images = Float[Array, "batch height width channels"]
 Kernel = Float[Array, "kernel_height kernel_width group_channels features"]
 Outputs = Float[Array, "batch out_height out_width features"]
+
+
+def like(array: jax.Array, shape: Sizes) -> ShapedArray:
+    """Returns the type of an array of another shape that varies over the same mapped axes."""
+    return jax.typeof(array).update(shape=shape)
 
 
 def pad(images: jax.Array, shape: ConvShape) -> jax.Array:

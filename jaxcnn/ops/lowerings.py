@@ -14,16 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.core import ShapedArray
 from jaxtyping import Array, Float
 
-from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, pad, taps_of
+from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, like, pad, taps_of
 from jaxcnn.ops.direct import direct_outputs, direct_weight_gradient
 from jaxcnn.ops.precision import wide
 from jaxcnn.ops.product import product, row_product
 from jaxcnn.ops.rows import has_rows, rows_outputs, rows_weight_gradient
 from jaxcnn.ops.symbolic import Length, at_most
-from jaxcnn.ops.window import Sizes, sizes, tap
+from jaxcnn.ops.window import sizes, tap
 from jaxcnn.ops.winograd import has_tiles, winograd_input_gradient, winograd_outputs
 
 Direction = Literal["forward", "input_gradient", "weight_gradient"]
@@ -197,7 +196,7 @@ def input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowerin
     if turns or (lowering == "gemm" and narrows(shape, "input_gradient")):
         return _by_phases(cotangent, kernel, shape, lowering)
     forward = functools.partial(_TRANSPOSABLE[lowering], kernel=kernel, shape=shape)
-    return jax.linear_transpose(forward, _like(cotangent, shape.images))(cotangent)[0]
+    return jax.linear_transpose(forward, like(cotangent, shape.images))(cotangent)[0]
 
 
 def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, lowering: LoweringName) -> Kernel:
@@ -212,7 +211,7 @@ def weight_gradient(cotangent: Outputs, images: Images, shape: ConvShape, loweri
     if lowering == "gemm" and narrows(shape, "weight_gradient"):
         return _by_patches_of_cotangent(cotangent, images, shape)
     forward = functools.partial(_TRANSPOSABLE[lowering], images, shape=shape)
-    return jax.linear_transpose(forward, _like(cotangent, shape.kernel))(cotangent)[0]
+    return jax.linear_transpose(forward, like(cotangent, shape.kernel))(cotangent)[0]
 
 
 def _by_patches_of_cotangent(cotangent: Outputs, images: Images, shape: ConvShape) -> Kernel:
@@ -278,11 +277,6 @@ def _by_phases(cotangent: Outputs, kernel: Kernel, shape: ConvShape, lowering: L
     phases = jnp.stack([jnp.stack([phase(i, j) for j in horizontal], axis=3) for i in vertical], axis=2)
     whole = phases.reshape(batch, counts[0] * shape.strides[0], counts[1] * shape.strides[1], channels)
     return whole[:, : lengths[0], : lengths[1]]
-
-
-def _like(array: jax.Array, shape: Sizes) -> ShapedArray:
-    """Returns the type of an array of another shape that varies over the same mapped axes."""
-    return jax.typeof(array).update(shape=shape)
 
 
 LOWERINGS: dict[LoweringName, Lowered] = {

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, pad_for
+from jaxcnn.ops.conv_shape import ConvShape, Images, Kernel, Outputs, like, pad_for
 from jaxcnn.ops.precision import wide
 from jaxcnn.ops.symbolic import Length
 
@@ -45,8 +45,8 @@ def winograd_input_gradient(cotangent: Outputs, kernel: Kernel, shape: ConvShape
     """Returns the gradient with respect to the images: a convolution of the cotangent with the turned kernel."""
     if shape.strides != (1, 1):
         blocks = winograd_input_gradient(cotangent, _taps_in_blocks(kernel, shape), _of_blocks(shape))
-        pixels = jax.typeof(cotangent).update(shape=shape.images)
-        return jax.linear_transpose(functools.partial(_pixels_in_blocks, shape=shape), pixels)(blocks)[0]
+        of_pixels = functools.partial(_pixels_in_blocks, shape=shape)
+        return jax.linear_transpose(of_pixels, like(cotangent, shape.images))(blocks)[0]
     (top, bottom), (left, right) = shape.padding
     # The products take the matrices turned. A turned kernel would be gathered anew for each of the sixteen.
     matrices = [each.swapaxes(1, 2) for each in _by_points(kernel[::-1, ::-1])]

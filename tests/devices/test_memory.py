@@ -265,6 +265,18 @@ def test_buffers_that_are_freed_late_are_waited_for(monkeypatch, clock):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no glibc")
+def test_gaps_that_were_just_occupied_are_not_waited_for(monkeypatch, clock):
+    monkeypatch.setattr(memory, "_in_use", 1)
+    monkeypatch.setattr(memory, "_occupy_gaps", lambda: None)
+    memory.leave_compiling_behind()
+    clock, waited = clock
+    clock[0] += 10
+    memory._settled_at = 100.0
+    memory.settled(jnp.zeros(2))
+    assert waited == pytest.approx([25e-3])
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there is no glibc")
 def test_a_block_in_use_is_seen():
     if not hasattr(ctypes.CDLL(None), "mallinfo2"):
         pytest.skip("this glibc says nothing of its heap")
